@@ -1,0 +1,42 @@
+"""The error tree of the package: one root, one branch per room.
+
+Every message says what was given, what was expected, and what to do. None of them is a
+`ValueError`: pydantic would turn one that is raised inside a model into its own
+`ValidationError`, and the caller would have two trees to catch.
+"""
+
+
+class VipLlavaError(Exception):
+    """Root of every error that this package raises on purpose."""
+
+
+class PictureError(VipLlavaError):
+    """A picture cannot be found, fetched, decoded or understood."""
+
+
+class RegionError(VipLlavaError):
+    """A region is not a region: NaN, inverted, empty, outside its picture."""
+
+
+class DetectionError(RegionError):
+    """A detector's output is of no known format, or ambiguous without an argument."""
+
+
+class MarkerError(VipLlavaError):
+    """A marker cannot be drawn or named: unknown kind or colour, too many regions."""
+
+
+class PromptError(VipLlavaError):
+    """Messages or questions do not make a prompt that the model was trained to read."""
+
+
+class CheckpointError(VipLlavaError):
+    """A checkpoint cannot be found or is not a ViP-LLaVA."""
+
+
+class GenerationError(VipLlavaError):
+    """The model could not answer: prompt too long, out of memory, bad settings."""
+
+
+class SessionError(VipLlavaError):
+    """A tool call names an image or a region that its thread does not have."""

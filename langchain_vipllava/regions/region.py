@@ -1,0 +1,218 @@
+"""`Region`: one thing in a picture, wherever it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    model_validator,
+)
+
+from langchain_vipllava.errors import RegionError
+from langchain_vipllava.regions.rle import decode_rle, encode_rle
+
+Box = tuple[float, float, float, float]
+Point = tuple[float, float]
+
+
+def _as_mask(value: Any) -> np.ndarray | None:
+    """Read a mask as a read-only (H, W) bool array of its own."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        array = decode_rle(value)
+    else:
+        array = np.asarray(value)
+    if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
+        array = array.reshape([side for side in array.shape if side != 1] or [1, 1])
+    if array.ndim != 2 or array.dtype.kind not in "buif":
+        raise RegionError(
+            f"mask has shape {array.shape} and dtype {array.dtype}; expected (H, W) of the upright "
+            "picture, as bool, 0/1, 0/255 or probabilities."
+        )
+    if array.dtype.kind == "f":
+        if not np.isfinite(array).all():
+            raise RegionError("mask holds NaN or infinity; expected probabilities in 0..1.")
+        array = array >= 0.5
+    frozen = np.array(array, dtype=bool)
+    frozen.setflags(write=False)
+    return frozen
+
+
+Mask = Annotated[
+    np.ndarray,
+    BeforeValidator(_as_mask),
+    PlainSerializer(lambda mask: None if mask is None else encode_rle(mask), when_used="json"),
+    WithJsonSchema({"type": "object", "description": "Uncompressed COCO RLE: {size: [H, W], counts: [...]}."}),
+]
+
+
+class Region(BaseModel):
+    """One thing in a picture: a box, a mask, a polygon or a point, with what is known of it.
+
+    Give any one of `box`, `mask`, `polygon` and `point`; the box follows from the others.
+    Coordinates are pixels of the upright picture (EXIF orientation applied): x grows to the
+    right, y grows downwards, (0, 0) is the outer corner of the top left pixel, and the right
+    and bottom edges of a box are exclusive. So a mask that covers only the top left pixel
+    has the box (0, 0, 1, 1).
+
+    Attributes:
+        box: `(x0, y0, x1, y1)`. A region that is only a point has the empty box `(x, y, x, y)`.
+        mask: (H, W) bool array of the picture's size, read-only. Probabilities are cut at 0.5.
+        polygon: `((x, y), ...)`, at least three points, closed by itself.
+        point: `(x, y)`.
+        label: what the detector calls it, in words.
+        score: the detector's confidence, 0..1 in most detectors.
+        id: a short name that questions can use: `"What is {r1}?"`.
+
+    Raises:
+        RegionError: nothing that gives a box; NaN, infinite, inverted or empty coordinates;
+            a mask without a single pixel.
+
+    Example:
+        >>> from langchain_vipllava import Region
+        >>> Region(polygon=[(10, 20), (30, 20), (20, 40)], label="kite").box
+        (10.0, 20.0, 30.0, 40.0)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    box: Box = None  # type: ignore[assignment]  # always set: _derive_box fills it in
+    mask: Mask | None = None
+    polygon: tuple[Point, ...] | None = None
+    point: Point | None = None
+    label: str | None = None
+    score: float | None = None
+    id: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derive_box(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        data = dict(data)
+        for name in ("box", "polygon", "point"):
+            if data.get(name) is not None:
+                data[name] = _plain_numbers(data[name], name)
+        if data.get("mask") is not None:
+            data["mask"] = _as_mask(data["mask"])
+        if data.get("id") is not None and not isinstance(data["id"], bool):
+            data["id"] = str(data["id"])
+        if data.get("box") is None:
+            data["box"] = _box_from(data)
+        return data
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _errors_of_one_tree(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Region:
+        try:
+            region: Region = handler(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise RegionError(
+                f"Region({where}={first['input']!r}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
+                "polygon=((x, y), ...) or point=(x, y) in pixels of the upright picture."
+            ) from error
+        region._check()
+        return region
+
+    def _check(self) -> None:
+        x0, y0, x1, y1 = self.box
+        numbers = [*self.box, *(n for p in self.polygon or () for n in p), *(self.point or ())]
+        if not np.isfinite(numbers).all():
+            raise RegionError(f"box {self.box} of {self._name} holds NaN or infinity; expected finite pixels.")
+        if self.score is not None and not np.isfinite(self.score):
+            raise RegionError(f"score {self.score} of {self._name} is not a finite number; leave it out if unknown.")
+        if self.polygon is not None and len(self.polygon) < 3:
+            raise RegionError(f"polygon of {self._name} has {len(self.polygon)} points; expected at least 3.")
+        only_a_point = self.point is not None and self.mask is None and self.polygon is None
+        if only_a_point and (x0, y0, x1, y1) == (*self.point, *self.point):  # type: ignore[misc]
+            return
+        if x1 <= x0 or y1 <= y0:
+            raise RegionError(
+                f"box {self.box} of {self._name} is inverted or empty; expected (x0, y0, x1, y1) with x0 < x1 and "
+                "y0 < y1. For (x, y, width, height) rows use regions_from(..., box_format='xywh')."
+            )
+
+    @property
+    def _name(self) -> str:
+        return f"region {self.id!r}" if self.id else f"the region labelled {self.label!r}" if self.label else "a region"
+
+    @property
+    def is_point(self) -> bool:
+        """Whether a point is all that is known of where it is."""
+        return self.box[0] == self.box[2]
+
+    @property
+    def center(self) -> Point:
+        """Middle of the box, in pixels."""
+        x0, y0, x1, y1 = self.box
+        return (x0 + x1) / 2, (y0 + y1) / 2
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Region):
+            return NotImplemented
+        mine, theirs = dict(self), dict(other)
+        same_mask = _same_mask(mine.pop("mask"), theirs.pop("mask"))
+        return same_mask and mine == theirs
+
+    def __hash__(self) -> int:
+        return hash((self.box, self.polygon, self.point, self.label, self.score, self.id))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            if name == "mask" and value is not None:
+                yield name, f"<{value.shape[0]} x {value.shape[1]} bool, {int(value.sum())} set>"
+            elif value is not None:
+                yield name, value
+
+
+def _same_mask(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return bool(np.array_equal(a, b))
+
+
+def _plain_numbers(value: Any, name: str) -> Any:
+    """Turn arrays and tensors of coordinates into lists of Python numbers."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, (str, bytes, Mapping)):
+        raise RegionError(f"{name}={value!r} is not a sequence of numbers; expected pixels of the upright picture.")
+    if isinstance(value, Iterable):
+        return [_plain_numbers(v, name) if hasattr(v, "__len__") else _scalar(v) for v in value]
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def _box_from(data: Mapping[str, Any]) -> Any:
+    mask, polygon, point = data.get("mask"), data.get("polygon"), data.get("point")
+    if mask is not None:
+        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+        if rows.size == 0:
+            raise RegionError("mask has no pixel set; expected at least one. Drop empty masks before making regions.")
+        return (columns[0].item(), rows[0].item(), columns[-1].item() + 1, rows[-1].item() + 1)
+    if polygon:
+        try:
+            xs, ys = [p[0] for p in polygon], [p[1] for p in polygon]
+        except (TypeError, IndexError) as error:
+            raise RegionError(f"polygon {polygon!r} is not ((x, y), ...); expected pairs of pixels.") from error
+        return (min(xs), min(ys), max(xs), max(ys))
+    if point is not None:
+        if not isinstance(point, list) or len(point) != 2:
+            raise RegionError(f"point {point!r} is not (x, y); expected two numbers in pixels.")
+        return (*point, *point)
+    raise RegionError("a region needs one of box, mask, polygon or point; none was given.")

@@ -1,0 +1,76 @@
+"""Masks as COCO run lengths: small enough for JSON, without loss.
+
+COCO counts run down the columns (Fortran order) and start with the number of zeros.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from langchain_vipllava.errors import RegionError
+
+
+def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
+    """Encode a (H, W) bool mask as uncompressed COCO RLE.
+
+    Example:
+        >>> import numpy as np
+        >>> encode_rle(np.array([[0, 1], [0, 1]], dtype=bool))
+        {'size': [2, 2], 'counts': [2, 2]}
+    """
+    flat = mask.ravel(order="F")
+    changes = np.flatnonzero(np.diff(flat)) + 1
+    counts = np.diff([0, *changes.tolist(), flat.size]).tolist()
+    if flat.size and flat[0]:
+        counts = [0, *counts]
+    return {"size": [int(side) for side in mask.shape], "counts": counts}
+
+
+def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
+    """Decode COCO RLE, compressed (`counts` a string) or not, to a (H, W) bool mask.
+
+    Raises:
+        RegionError: not `{"size": [H, W], "counts": ...}`, or counts that do not fill it.
+    """
+    try:
+        height, width = (int(side) for side in rle["size"])
+        counts = rle["counts"]
+        if isinstance(counts, (str, bytes)):
+            counts = _decompress(counts)
+        counts = np.asarray(counts, dtype=np.int64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RegionError(f"mask {_short(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
+    if height < 1 or width < 1 or (counts < 0).any() or counts.sum() != height * width:
+        raise RegionError(
+            f"mask counts add up to {int(counts.sum())} pixels; expected {height} x {width} = {height * width}."
+        )
+    values = np.arange(counts.size) % 2 == 1
+    return np.repeat(values, counts).reshape((height, width), order="F")
+
+
+def _decompress(text: str | bytes) -> list[int]:
+    """Read COCO's string form: 5 bits a character, low bits first, deltas to the count two before."""
+    counts: list[int] = []
+    value = shift = 0
+    for byte in text.encode("ascii") if isinstance(text, str) else text:
+        bits = byte - 48
+        if not 0 <= bits < 64:
+            raise ValueError(f"character {byte} in compressed counts")
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            if bits & 16:
+                value |= -1 << shift
+            counts.append(value + (counts[-2] if len(counts) > 2 else 0))
+            value = shift = 0
+    if shift:
+        raise ValueError("compressed counts end in the middle of a number")
+    return counts
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
