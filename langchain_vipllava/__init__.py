@@ -1,0 +1,80 @@
+"""Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them from LangChain.
+
+Names are loaded on first use: importing the package loads neither torch, transformers nor cv2.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_vipllava.errors import (
+        CheckpointError,
+        DetectionError,
+        GenerationError,
+        MarkerError,
+        PictureError,
+        PromptError,
+        RegionError,
+        SessionError,
+        VipLlavaError,
+    )
+    from langchain_vipllava.markers.mark import mark
+    from langchain_vipllava.markers.marked import MarkedImage, Marker, TinyRegionWarning
+    from langchain_vipllava.pictures.fetch import FetchPolicy
+    from langchain_vipllava.pictures.load import load_image
+    from langchain_vipllava.pictures.view import pad_to_square
+    from langchain_vipllava.regions.region import Region
+
+_HOMES = {
+    "CheckpointError": "errors",
+    "DetectionError": "errors",
+    "FetchPolicy": "pictures.fetch",
+    "GenerationError": "errors",
+    "MarkedImage": "markers.marked",
+    "Marker": "markers.marked",
+    "MarkerError": "errors",
+    "PictureError": "errors",
+    "PromptError": "errors",
+    "Region": "regions.region",
+    "RegionError": "errors",
+    "SessionError": "errors",
+    "TinyRegionWarning": "markers.marked",
+    "VipLlavaError": "errors",
+    "load_image": "pictures.load",
+    "mark": "markers.mark",
+    "pad_to_square": "pictures.view",
+}
+
+__all__ = [
+    "CheckpointError",
+    "DetectionError",
+    "FetchPolicy",
+    "GenerationError",
+    "MarkedImage",
+    "Marker",
+    "MarkerError",
+    "PictureError",
+    "PromptError",
+    "Region",
+    "RegionError",
+    "SessionError",
+    "TinyRegionWarning",
+    "VipLlavaError",
+    "load_image",
+    "mark",
+    "pad_to_square",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -28,10 +28,7 @@ def _as_mask(value: Any) -> np.ndarray | None:
     """Read a mask as a read-only (H, W) bool array of its own."""
     if value is None:
         return None
-    if isinstance(value, Mapping):
-        array = decode_rle(value)
-    else:
-        array = np.asarray(value)
+    array = decode_rle(value) if isinstance(value, Mapping) else np.asarray(value)
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
         array = array.reshape([side for side in array.shape if side != 1] or [1, 1])
     if array.ndim != 2 or array.dtype.kind not in "buif":

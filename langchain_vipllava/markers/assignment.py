@@ -1,0 +1,74 @@
+"""Which region gets which kind and colour: every (colour, kind) once, so that a phrase names one region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.markers.kinds import (
+    COLOR_NAMES,
+    COLORS,
+    KINDS,
+    MarkerColor,
+    MarkerKind,
+    parse_color,
+    parse_kind,
+)
+
+Look = tuple[MarkerColor, MarkerKind]
+
+
+def assign_looks(
+    count: int,
+    kind: str | Sequence[str | None] | None,
+    color: str | Sequence[str | None] | None,
+) -> list[Look]:
+    """Give each of `count` regions a (colour, kind) of its own.
+
+    Args:
+        count: how many regions.
+        kind: one kind for all, one per region, or "auto" (or None in a sequence) to choose.
+        color: one colour for all, one per region, or None to choose.
+
+    Raises:
+        MarkerError: unknown names, a sequence of another length, a (colour, kind) asked for
+            twice, or more regions than there are combinations.
+    """
+    kinds = [None if k in (None, "auto") else parse_kind(k) for k in _one_each(count, kind, "kind")]
+    colors = [None if c in (None, "auto") else parse_color(c) for c in _one_each(count, color, "color")]
+    looks: dict[int, Look] = {}
+    fixed_first = sorted(range(count), key=lambda i: (kinds[i] is None) + (colors[i] is None))
+    for index in fixed_first:
+        looks[index] = _first_free(index, kinds[index], colors[index], set(looks.values()), count)
+    return [looks[index] for index in range(count)]
+
+
+def _first_free(index: int, kind: MarkerKind | None, color: MarkerColor | None, taken: set[Look], count: int) -> Look:
+    used_colors = {look[0] for look in taken}
+    pairs = product([kind] if kind else KINDS, [color] if color else COLOR_NAMES)
+    candidates: list[Look] = [(c, k) for k, c in pairs if (c, k) not in taken]
+    if not candidates:
+        if kind and color:
+            raise MarkerError(
+                f"two regions ask for a {color} {kind} (the second is region {index}); expected every (color, kind) "
+                "once, or a question could not tell them apart. Leave color or kind out for one of them."
+            )
+        raise MarkerError(
+            f"{count} regions, but only {len(COLORS) if kind else len(KINDS)} combinations with "
+            f"{f'kind={kind!r}' if kind else f'color={color!r}'} (and {len(COLORS) * len(KINDS)} in all). "
+            "Mark fewer regions at once, or pass kind='auto' and no color."
+            if kind or color
+            else f"{count} regions, but only {len(COLORS) * len(KINDS)} combinations of colour and kind. "
+            "Mark fewer regions at once."
+        )
+    return next((look for look in candidates if look[0] not in used_colors), candidates[0])
+
+
+def _one_each(count: int, value: str | Sequence[str | None] | None, name: str) -> list[str | None]:
+    if value is None or isinstance(value, str):
+        return [value] * count
+    values = list(value)
+    if len(values) != count:
+        raise MarkerError(f"{len(values)} values in {name}= for {count} regions; expected one name, or one per region.")
+    return values

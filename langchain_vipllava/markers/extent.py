@@ -1,0 +1,132 @@
+"""Where a region can be drawn on: its box, outline, inside and middle, within its picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import cv2
+import numpy as np
+
+from langchain_vipllava.errors import RegionError
+from langchain_vipllava.regions.region import Box, Point, Region
+
+_POINT_HALF_SIDE = 20.0
+"""Half side of the box around a region that is only a point, in model pixels (the largest point in training)."""
+
+
+@dataclass(frozen=True)
+class Extent:
+    """A region within its picture; all in pixels of the picture that is drawn on.
+
+    Attributes:
+        region: the region, in the same coordinates.
+        size: (width, height) of the picture.
+        scale: picture pixels per model pixel, max(size) / 336.
+        box: the region's box within the picture, never empty.
+    """
+
+    region: Region
+    size: tuple[int, int]
+    scale: float
+    box: Box
+
+    @classmethod
+    def of(cls, region: Region, size: tuple[int, int], scale: float) -> Extent:
+        """Fit a region into a picture.
+
+        Raises:
+            RegionError: it lies outside, or its mask is of another size.
+        """
+        width, height = size
+        x0, y0, x1, y1 = region.box
+        if region.is_point:
+            reach = _POINT_HALF_SIDE * scale
+            inside = 0 <= x0 <= width and 0 <= y0 <= height
+            x0, y0, x1, y1 = x0 - reach, y0 - reach, x1 + reach, y1 + reach
+        else:
+            inside = x0 < width and y0 < height and x1 > 0 and y1 > 0
+        if not inside:
+            raise RegionError(
+                f"box {region.box} lies outside the picture of {width} x {height} pixels; expected pixels of the "
+                "upright picture. Did the detector run on another size, or with its EXIF rotation ignored?"
+            )
+        if region.mask is not None and region.mask.shape != (height, width):
+            raise RegionError(
+                f"mask of {region.mask.shape[1]} x {region.mask.shape[0]} pixels on a picture of {width} x {height}; "
+                "expected the picture's size. Resize the mask (nearest neighbour) before."
+            )
+        return cls(region, size, scale, (max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)))
+
+    @property
+    def short_side(self) -> float:
+        """Short side of the box."""
+        x0, y0, x1, y1 = self.box
+        return min(x1 - x0, y1 - y0)
+
+    def at(self, fx: float, fy: float) -> Point:
+        """The point at fractions (0..1) of the box."""
+        x0, y0, x1, y1 = self.box
+        return x0 + fx * (x1 - x0), y0 + fy * (y1 - y0)
+
+    @cached_property
+    def window(self) -> tuple[int, int, int, int]:
+        """Whole pixels (left, top, right, bottom) that hold the box."""
+        x0, y0, x1, y1 = self.box
+        left, top = int(np.floor(x0)), int(np.floor(y0))
+        return left, top, max(int(np.ceil(x1)), left + 1), max(int(np.ceil(y1)), top + 1)
+
+    @cached_property
+    def inside(self) -> np.ndarray | None:
+        """Pixels of mask or polygon in the window, uint8 0/1; None when only a box is known."""
+        left, top, right, bottom = self.window
+        if self.region.mask is not None:
+            inside = self.region.mask[top:bottom, left:right].astype(np.uint8)
+        elif self.region.polygon is not None:
+            inside = np.zeros((bottom - top, right - left), np.uint8)
+            corners = np.asarray(self.region.polygon, dtype=np.float64) - (left, top) - 0.5
+            cv2.fillPoly(inside, [corners.round().astype(np.int32)], (1,))
+        else:
+            return None
+        return inside if inside.any() else None
+
+    @cached_property
+    def outlines(self) -> list[np.ndarray]:
+        """Closed outlines, each (N, 2) float: of the mask, else the polygon, else the box."""
+        if self.region.mask is not None and self.inside is not None:
+            left, top, *_ = self.window
+            # one empty pixel around, or contours at the border of the window are lost
+            padded = cv2.copyMakeBorder(self.inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+            contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+            shift = np.array([left - 0.5, top - 0.5])
+            return [contour.reshape(-1, 2) + shift for contour in contours]
+        if self.region.polygon is not None:
+            return [np.asarray(self.region.polygon, dtype=np.float64)]
+        x0, y0, x1, y1 = self.box
+        return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])]
+
+    @cached_property
+    def middle(self) -> Point:
+        """The point to point at: the region's own point, else deep inside and near the box's centre."""
+        if self.region.point is not None:
+            return self.region.point
+        if self.inside is None:
+            return self.at(0.5, 0.5)
+        left, top, *_ = self.window
+        padded = cv2.copyMakeBorder(self.inside, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+        depth = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+        rows, columns = np.nonzero(depth >= 0.85 * depth.max())
+        middle_x, middle_y = self.at(0.5, 0.5)
+        nearest = np.argmin((columns + left + 0.5 - middle_x) ** 2 + (rows + top + 0.5 - middle_y) ** 2)
+        return float(columns[nearest] + left + 0.5), float(rows[nearest] + top + 0.5)
+
+    def pull_inside(self, point: Point) -> Point:
+        """The nearest pixel of mask or polygon; the point itself when only a box is known."""
+        if self.inside is None:
+            return point
+        left, top, *_ = self.window
+        rows, columns = np.nonzero(self.inside)
+        step = max(1, rows.size // 20_000)
+        rows, columns = rows[::step], columns[::step]
+        nearest = np.argmin((columns + left + 0.5 - point[0]) ** 2 + (rows + top + 0.5 - point[1]) ** 2)
+        return float(columns[nearest] + left + 0.5), float(rows[nearest] + top + 0.5)

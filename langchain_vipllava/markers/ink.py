@@ -1,0 +1,112 @@
+"""Strokes, fills and discs, and putting them on a picture: only the pixels under them change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_SHIFT = 4  # cv2 takes fixed-point coordinates with this many fractional bits
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """A line through (N, 2) points in pixels, `width` pixels thick."""
+
+    points: np.ndarray
+    width: float
+    closed: bool = True
+
+
+@dataclass(frozen=True)
+class Fill:
+    """The inside of (N, 2) points in pixels."""
+
+    points: np.ndarray
+
+
+@dataclass(frozen=True)
+class Disc:
+    """A filled circle in pixels."""
+
+    center: tuple[float, float]
+    radius: float
+
+
+@dataclass(frozen=True)
+class Stencil:
+    """Single pixels: a (h, w) uint8 0/1 array whose corner lies at `origin` (x, y)."""
+
+    pixels: np.ndarray
+    origin: tuple[int, int]
+
+
+Ink = Stroke | Fill | Disc | Stencil
+
+
+def paint(canvas: np.ndarray, inks: list[Ink], color: tuple[int, int, int], opacity: float) -> None:
+    """Put ink on a canvas, in place.
+
+    Args:
+        canvas: (H, W, 3) uint8, changed.
+        inks: what to draw, in pixels of the canvas.
+        color: in the canvas' channel order.
+        opacity: 0 to 1.
+    """
+    if opacity >= 1:
+        for ink in inks:
+            _draw(canvas, ink, color, (0, 0))
+        return
+    left, top, right, bottom = _bounds(inks, canvas.shape[1], canvas.shape[0])
+    if left >= right or top >= bottom:
+        return
+    under = canvas[top:bottom, left:right]
+    over = under.copy()
+    for ink in inks:
+        _draw(over, ink, color, (left, top))
+    canvas[top:bottom, left:right] = cv2.addWeighted(over, opacity, under, 1 - opacity, 0)
+
+
+def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
+    """Box (x0, y0, x1, y1) that holds all of an ink."""
+    if isinstance(ink, Stencil):
+        x, y = ink.origin
+        return x, y, x + ink.pixels.shape[1], y + ink.pixels.shape[0]
+    if isinstance(ink, Disc):
+        (cx, cy), radius = ink.center, ink.radius
+        return cx - radius, cy - radius, cx + radius, cy + radius
+    reach = ink.width / 2 if isinstance(ink, Stroke) else 0.0
+    x0, y0 = ink.points.min(axis=0) - reach
+    x1, y1 = ink.points.max(axis=0) + reach
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+def _bounds(inks: list[Ink], width: int, height: int) -> tuple[int, int, int, int]:
+    boxes = np.array([ink_bounds(ink) for ink in inks])
+    left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2  # 2: antialiasing
+    right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
+    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
+
+
+def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tuple[int, int]) -> None:
+    if isinstance(ink, Stencil):
+        x, y = ink.origin[0] - origin[0], ink.origin[1] - origin[1]
+        height, width = ink.pixels.shape
+        canvas[y : y + height, x : x + width][ink.pixels.astype(bool)] = color
+    elif isinstance(ink, Disc):
+        center = _fixed_point(np.array([ink.center]), origin)[0]
+        radius = max(1, round(ink.radius * (1 << _SHIFT)))
+        cv2.circle(canvas, (int(center[0]), int(center[1])), radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    elif isinstance(ink, Fill):
+        cv2.fillPoly(canvas, [_fixed_point(ink.points, origin)], color, cv2.LINE_AA, _SHIFT)
+    else:
+        thickness = max(1, round(ink.width))
+        points = _fixed_point(ink.points, origin)
+        cv2.polylines(canvas, [points], ink.closed, color, thickness, cv2.LINE_AA, _SHIFT)
+
+
+def _fixed_point(points: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
+    """Picture coordinates to cv2's: there, whole numbers are the middles of pixels."""
+    moved = (points - np.asarray(origin, dtype=np.float64) - 0.5) * (1 << _SHIFT)
+    return moved.round().astype(np.int32)

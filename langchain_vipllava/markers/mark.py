@@ -1,0 +1,155 @@
+"""`mark`: draw markers on the regions that a question is about."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.markers.assignment import Look, assign_looks
+from langchain_vipllava.markers.extent import Extent
+from langchain_vipllava.markers.ink import paint
+from langchain_vipllava.markers.kinds import COLORS
+from langchain_vipllava.markers.marked import MarkedImage, Marker, TinyRegionWarning
+from langchain_vipllava.markers.numbers import draw_number, place_numbers
+from langchain_vipllava.markers.shapes import SHAPES
+from langchain_vipllava.markers.style import Style, choose_style
+from langchain_vipllava.markers.zoom import choose_crop, move_region
+from langchain_vipllava.pictures.load import ImageSource, load_image
+from langchain_vipllava.pictures.view import VIEW_SIZE, View
+from langchain_vipllava.regions.region import Region
+
+TINY = 8.0
+"""Short side in model pixels below which `mark` warns: about half a 14 px patch of the vision tower."""
+
+
+def mark(
+    image: ImageSource,
+    regions: Region | Iterable[Region],
+    *,
+    kind: str | Sequence[str | None] = "rectangle",
+    color: str | Sequence[str | None] | None = None,
+    width: float | None = None,
+    radius: float | None = None,
+    opacity: float | None = None,
+    numbers: bool = False,
+    seed: int | None = None,
+    zoom: Literal["auto"] | None = None,
+) -> MarkedImage:
+    """Draw a marker on each region of a picture, the way ViP-LLaVA was trained to see them.
+
+    Sizes are given in pixels of the 336 px square that the model reads, and scaled with the
+    picture. The picture given is never changed, and only pixels near a marker differ.
+
+    Args:
+        image: anything that `load_image` takes.
+        regions: what to mark, in pixels of the upright picture.
+        kind: "rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask" or
+            "arrow"; one for all, one per region, or "auto" to move on to the next kind when the
+            colours run out. Kinds that follow an outline take the mask's or polygon's, else the box.
+        color: "red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple" or "gold"; one,
+            one per region, or None to give them out in this order.
+        width: line width.
+        radius: radius of points.
+        opacity: 0 to 1; constant markers are opaque, masks half so.
+        numbers: whether to put numbers 1, 2, ... beside the regions.
+        seed: draws in the hand-drawn style of the training data, the same for the same seed;
+            None draws constant markers.
+        zoom: "auto" crops around the regions, with context, when one of them would be hard to
+            see. Regions stay in the coordinates of the original.
+
+    Returns:
+        The marked picture, with a phrase for every marker.
+
+    Raises:
+        PictureError: the picture cannot be read.
+        RegionError: a region outside the picture, or a mask of another size.
+        MarkerError: no regions, unknown names, or more regions than colours and kinds.
+
+    Warns:
+        TinyRegionWarning: a region is less than 8 pixels wide or high where the model looks.
+
+    Example:
+        >>> from PIL import Image
+        >>> from langchain_vipllava import Region, mark
+        >>> photo = Image.new("RGB", (640, 480), "white")
+        >>> marked = mark(photo, [Region(box=(40, 60, 200, 300)), Region(box=(300, 100, 420, 260))])
+        >>> marked.phrases
+        ['within the red rectangle', 'within the lime rectangle']
+    """
+    original = load_image(image)
+    wanted = _check_regions(regions)
+    looks = assign_looks(len(wanted), kind, color)
+    hand = None if seed is None else np.random.default_rng(seed)
+    styles = [choose_style(k, hand, width=width, radius=radius, opacity=opacity) for _, k in looks]
+    for region in wanted:
+        Extent.of(region, original.size, 1.0)  # raises for what lies outside, before a crop hides it
+    crop = _crop(wanted, original.size, zoom)
+    shown = original.crop(crop) if crop else original
+    moved = [move_region(region, crop) for region in wanted] if crop else wanted
+    extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
+    canvas = _draw(shown, extents, looks, styles, numbers)
+    seen = [View(shown.size).size_of(extent.box) for extent in extents]
+    _warn_about_tiny(wanted, seen, looks, zoomed=zoom is not None)
+    markers = tuple(
+        Marker(region, k, c, size, index + 1 if numbers else None)
+        for index, (region, (c, k), size) in enumerate(zip(wanted, looks, seen, strict=True))
+    )
+    return MarkedImage(Image.fromarray(canvas), original, markers, crop)
+
+
+def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
+    wanted = [regions] if isinstance(regions, Region) else None
+    if wanted is None:
+        try:
+            wanted = list(regions)  # type: ignore[arg-type]
+        except TypeError as error:
+            raise MarkerError(f"regions={regions!r}; expected a Region or a list of them.") from error
+    if not wanted:
+        raise MarkerError("no regions to mark; expected at least one. Ask about the whole picture without markers.")
+    for region in wanted:
+        if not isinstance(region, Region):
+            raise MarkerError(
+                f"{type(region).__name__} in regions; expected Region objects. For a detector's output: "
+                "regions_from(detections, image_size=image.size); for a box: Region(box=(x0, y0, x1, y1))."
+            )
+    return wanted
+
+
+def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> tuple[int, int, int, int] | None:
+    if zoom is None:
+        return None
+    if zoom != "auto":
+        raise MarkerError(f"zoom={zoom!r}; expected 'auto' or None.")
+    return choose_crop(regions, size)
+
+
+def _draw(
+    picture: Image.Image, extents: list[Extent], looks: list[Look], styles: list[Style], numbers: bool
+) -> np.ndarray:
+    canvas = np.array(picture)
+    for extent, (color, kind), style in zip(extents, looks, styles, strict=True):
+        paint(canvas, SHAPES[kind](extent, style), COLORS[color], style.opacity)
+    if numbers:
+        places = place_numbers([extent.box for extent in extents], picture.size, max(picture.size) / VIEW_SIZE)
+        for index, (place, (color, _)) in enumerate(zip(places, looks, strict=True)):
+            draw_number(canvas, index + 1, place, COLORS[color])
+    return canvas
+
+
+def _warn_about_tiny(
+    regions: list[Region], seen: list[tuple[float, float]], looks: list[Look], *, zoomed: bool
+) -> None:
+    advice = "Mark fewer regions that lie nearer together." if zoomed else "Pass zoom='auto' to crop around it."
+    for region, (width, height), (color, kind) in zip(regions, seen, looks, strict=True):
+        if min(width, height) < TINY and not region.is_point:
+            warnings.warn(
+                f"the region with the {color} {kind} ({region.label or 'no label'}) is {width:.1f} x {height:.1f} px "
+                f"in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px little of it is left. {advice}",
+                TinyRegionWarning,
+                stacklevel=3,
+            )

@@ -1,0 +1,187 @@
+"""`MarkedImage`: a picture with its markers, and the words that name them."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from langchain_vipllava.errors import MarkerError, PictureError
+from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind, marker_phrase
+from langchain_vipllava.regions.region import Region
+
+if TYPE_CHECKING:
+    from langchain_core.messages import HumanMessage
+
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.:# -]+)\}")
+
+
+class TinyRegionWarning(UserWarning):
+    """A marked region is only a few pixels wide where the model looks."""
+
+
+@dataclass(frozen=True)
+class Marker:
+    """One marker: what it marks and how a question names it.
+
+    Attributes:
+        region: in pixels of the original picture.
+        kind: one of the eight kinds.
+        color: one of the nine colours.
+        number: the number drawn beside the region, None without number labels.
+        seen: (width, height) of the region's box in pixels of the square that the model reads.
+    """
+
+    region: Region
+    kind: MarkerKind
+    color: MarkerColor
+    seen: tuple[float, float]
+    number: int | None = None
+
+    @property
+    def phrase(self) -> str:
+        """How the model was taught to name it: "within the red rectangle"."""
+        return marker_phrase(self.kind, self.color)
+
+
+@dataclass(frozen=True, eq=False)
+class MarkedImage:
+    """A picture with markers drawn on it. Made by `mark`; nothing in it changes.
+
+    Attributes:
+        image: RGB, with the markers, cropped when `mark(zoom="auto")` zoomed in. What the model gets.
+        original: RGB, upright, without markers, whole.
+        markers: one per region, in the order of the regions.
+        crop: `(left, top, right, bottom)` of `image` in pixels of `original`, None for all of it.
+    """
+
+    image: Image.Image
+    original: Image.Image = field(repr=False)
+    markers: tuple[Marker, ...]
+    crop: tuple[int, int, int, int] | None = None
+
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The marked regions, in pixels of `original`."""
+        return tuple(marker.region for marker in self.markers)
+
+    @property
+    def phrases(self) -> list[str]:
+        """One phrase per marker: "within the red rectangle", "pointed to by the lime arrow"."""
+        return [marker.phrase for marker in self.markers]
+
+    @property
+    def sizes_seen(self) -> list[tuple[float, float]]:
+        """(width, height) of each region in pixels of the 336 px square that the model reads."""
+        return [marker.seen for marker in self.markers]
+
+    def question(self, template: str) -> str:
+        """Fill a question's placeholders with the phrases of the markers.
+
+        Args:
+            template: `{0}`, `{1}` stand for markers by index, `{name}` by region id. `{{0}}` is a
+                literal `{0}`; braces around anything else (JSON, say) stay as they are.
+
+        Raises:
+            MarkerError: a placeholder that names no marker.
+
+        Example:
+            >>> from PIL import Image
+            >>> from langchain_vipllava import Region, mark
+            >>> marked = mark(Image.new("RGB", (336, 336)), [Region(box=(10, 10, 90, 90), id="dog")])
+            >>> marked.question("What is the animal {dog} doing?")
+            'What is the animal within the red rectangle doing?'
+        """
+
+        def fill(match: re.Match[str]) -> str:
+            return match[0][0] if match[1] is None else self._find(match[1].strip()).phrase
+
+        return _PLACEHOLDER.sub(fill, template)
+
+    def message(self, question: str) -> HumanMessage:
+        """Make the message that asks a question (placeholders filled) about this picture.
+
+        Later questions of the same conversation do not repeat the picture:
+        `HumanMessage(marked.question("And the one {1}?"))`.
+
+        Returns:
+            A `HumanMessage` of a standard v1 image block and a text block.
+
+        Raises:
+            MarkerError: the question is empty, or a placeholder names no marker.
+        """
+        from langchain_core.messages import HumanMessage  # noqa: PLC0415  # drawing does not need LangChain
+
+        text = self.question(question)
+        if not text.strip():
+            raise MarkerError("the question is empty; expected words, such as 'What is {0}?'.")
+        return HumanMessage(content=[self.content_block(), {"type": "text", "text": text}])
+
+    def content_block(self) -> dict[str, Any]:
+        """The picture as a standard LangChain v1 image block: PNG, base64, markers in `extras`."""
+        return {
+            "type": "image",
+            "base64": base64.b64encode(self._png).decode("ascii"),
+            "mime_type": "image/png",
+            "extras": {"regions": [_describe(marker) for marker in self.markers]},
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the marked picture; the suffix chooses the format. Missing folders are made.
+
+        Raises:
+            PictureError: no such format, or the file cannot be written.
+        """
+        target = Path(path)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self.image.save(target)
+        except (OSError, ValueError) as error:
+            raise PictureError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
+        return target
+
+    def _repr_png_(self) -> bytes:
+        return self._png
+
+    @cached_property
+    def _png(self) -> bytes:
+        buffer = io.BytesIO()
+        self.image.save(buffer, format="PNG", compress_level=3)
+        return buffer.getvalue()
+
+    def _find(self, name: str) -> Marker:
+        if name.isdecimal() and int(name) < len(self.markers):
+            return self.markers[int(name)]
+        for marker in self.markers:
+            if marker.region.id == name:
+                return marker
+        ids = [marker.region.id for marker in self.markers if marker.region.id]
+        known = f"{{0}} to {{{len(self.markers) - 1}}}" + (f", or by id {', '.join(ids)}" if ids else "")
+        raise MarkerError(f"the question's placeholder {{{name}}} names no marker; expected {known}.")
+
+    def __repr__(self) -> str:
+        markers = ", ".join(
+            f"{m.phrase} ({m.region.label or 'region'}, seen {m.seen[0]:.0f} x {m.seen[1]:.0f} px)"
+            for m in self.markers
+        )
+        crop = f", crop={self.crop}" if self.crop else ""
+        return f"<MarkedImage {self.image.width} x {self.image.height}{crop}: {markers}>"
+
+
+def _describe(marker: Marker) -> dict[str, Any]:
+    region = marker.region
+    described = {
+        "id": region.id,
+        "label": region.label,
+        "box": [round(n, 2) for n in region.box],
+        "kind": marker.kind,
+        "color": marker.color,
+        "phrase": marker.phrase,
+    }
+    return {key: value for key, value in described.items() if value is not None}

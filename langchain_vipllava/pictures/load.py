@@ -1,0 +1,159 @@
+"""One loader for every picture that people have at hand."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import os
+import re
+import warnings
+from pathlib import Path
+from typing import IO, Any, Literal
+from urllib.parse import unquote_to_bytes, urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from langchain_vipllava.errors import PictureError
+from langchain_vipllava.pictures.fetch import FetchPolicy, fetch
+from langchain_vipllava.pictures.rgb import array_to_rgb, image_to_rgb
+
+ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray
+"""What `load_image` takes."""
+
+MAX_PIXELS = 178_956_970
+"""Twice Pillow's warning limit: where Pillow itself calls a file a decompression bomb."""
+
+_DATA_URI = re.compile(r"data:[^,]*,", re.IGNORECASE)
+_URL = re.compile(r"https?://", re.IGNORECASE)
+
+
+def load_image(
+    source: ImageSource,
+    *,
+    channels: Literal["rgb", "bgr"] = "rgb",
+    fetch_policy: FetchPolicy | None = None,
+) -> Image.Image:
+    """Load a picture as upright RGB: EXIF orientation applied, so that detector boxes fit.
+
+    Palette, alpha (over white), grey, CMYK, 16-bit and animated pictures (first frame) all
+    become 8-bit RGB.
+
+    Args:
+        source: a path, an `http(s)://`, `file://` or `data:` URI, encoded bytes (PNG, JPEG, ...),
+            a file object, a PIL picture, or an array of shape (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4): uint8, uint16, bool, or float in 0..1.
+        channels: order of the channels of an array: "rgb", or "bgr" as `cv2.imread` gives.
+        fetch_policy: timeout, size limit and allowed hosts of a URL.
+
+    Returns:
+        A new picture of mode RGB; the one given is never changed.
+
+    Raises:
+        PictureError: missing file, no picture, truncated, without pixels, too large, not fetched.
+
+    Example:
+        >>> import numpy as np
+        >>> from langchain_vipllava import load_image
+        >>> load_image(np.zeros((48, 64), dtype=np.uint8)).size
+        (64, 48)
+    """
+    if channels not in ("rgb", "bgr"):
+        raise PictureError(f"channels={channels!r}; expected 'rgb' or 'bgr'.")
+    if isinstance(source, Image.Image):
+        return _decode(source, "the PIL picture")
+    if isinstance(source, np.ndarray):
+        return array_to_rgb(source, bgr=channels == "bgr")
+    if isinstance(source, str):
+        return _load_text(source, fetch_policy or FetchPolicy())
+    if isinstance(source, os.PathLike):
+        return _load_file(Path(source))
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _load_bytes(bytes(source), "the bytes")
+    if hasattr(source, "read"):
+        return _load_bytes(_read_all(source), "the file object")
+    raise PictureError(
+        f"cannot read a picture from {type(source).__name__}; expected a path, URL, data: URI, bytes, file object, "
+        "PIL picture or numpy array (for a torch tensor: tensor.permute(1, 2, 0).cpu().numpy())."
+    )
+
+
+def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
+    if _DATA_URI.match(source):
+        return _load_bytes(_read_data_uri(source), "the data: URI")
+    if _URL.match(source):
+        return _load_bytes(fetch(source, policy), source)
+    if source.lower().startswith("file://"):
+        return _load_file(Path(url2pathname(urlsplit(source).path)))
+    return _load_file(Path(source))
+
+
+def _load_file(path: Path) -> Image.Image:
+    try:
+        path = path.expanduser()
+        if path.is_dir():
+            raise PictureError(f"{_short(path)} is a folder; expected a picture file.")
+        if not path.is_file():
+            raise PictureError(f"no file {_short(path)}; expected a path, an http(s):// URL or a data: URI.")
+        return _load_bytes(path.read_bytes(), str(path))
+    except (OSError, ValueError, RuntimeError) as error:
+        raise PictureError(f"cannot read {_short(path)}: {error}.") from error
+
+
+def _read_all(file: Any) -> bytes:
+    try:
+        data = file.read()
+    except Exception as error:
+        raise PictureError(f"cannot read the file object: {error}. Open it in binary mode ('rb').") from error
+    if not isinstance(data, bytes):
+        raise PictureError("the file object gave text; open it in binary mode ('rb').")
+    return data
+
+
+def _read_data_uri(uri: str) -> bytes:
+    head, _, payload = uri.partition(",")
+    if not head.lower().endswith(";base64"):
+        return unquote_to_bytes(payload)
+    try:
+        return base64.b64decode(re.sub(r"\s|%0[aAdD]", "", payload), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PictureError(f"the data: URI {head},... is not valid base64 ({error}); encode the file again.") from error
+
+
+def _load_bytes(data: bytes, name: str) -> Image.Image:
+    if not data:
+        raise PictureError(f"{_short(name)} is empty; expected an encoded picture (PNG, JPEG, WebP, ...).")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data))
+    except UnidentifiedImageError as error:
+        raise PictureError(
+            f"{_short(name)} is not a picture that Pillow can read (first bytes {data[:8]!r}); "
+            "expected PNG, JPEG, WebP, GIF, BMP or TIFF."
+        ) from error
+    except Exception as error:
+        raise PictureError(f"{_short(name)} cannot be opened as a picture: {error}.") from error
+    return _decode(image, name)
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise PictureError(f"{_short(name)} is {width} x {height} pixels; expected at least 1 x 1.")
+    if width * height > MAX_PIXELS:
+        raise PictureError(f"{_short(name)} is {width} x {height} pixels; expected at most {MAX_PIXELS}. Shrink it.")
+    try:
+        image.load()
+        upright = ImageOps.exif_transpose(image_to_rgb(image))
+    except Exception as error:
+        raise PictureError(f"{_short(name)} is damaged or truncated: {error}. Get the file again.") from error
+    upright.info.clear()
+    return upright
+
+
+def _short(name: object) -> str:
+    text = str(name)
+    return repr(text if len(text) <= 120 else text[:117] + "...")

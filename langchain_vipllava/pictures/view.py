@@ -1,0 +1,74 @@
+"""What the model sees of a picture: a square, a few hundred pixels wide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from PIL import Image
+
+CLIP_MEAN_COLOR = (122, 116, 104)
+"""CLIP's mean pixel in 0..255: the colour that ViP-LLaVA's training padded pictures with."""
+
+VIEW_SIZE = 336
+"""Side of the square that ViP-LLaVA's vision tower (CLIP ViT-L/14-336) reads, in pixels."""
+
+ImageFit = Literal["pad", "center_crop"]
+"""How a picture becomes square: padded (as in training), or its middle cut out."""
+
+
+def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_COLOR) -> Image.Image:
+    """Pad a picture to a square, itself in the middle; nothing of it is lost.
+
+    The checkpoint's own processor would scale the short side and cut the long one off.
+
+    Args:
+        image: RGB picture of any size.
+        color: RGB of the padding.
+
+    Returns:
+        A picture of side `max(width, height)`; the given one itself if it is square.
+
+    Example:
+        >>> from PIL import Image
+        >>> pad_to_square(Image.new("RGB", (300, 100))).size
+        (300, 300)
+    """
+    width, height = image.size
+    if width == height:
+        return image
+    side = max(width, height)
+    square = Image.new("RGB", (side, side), color)
+    square.paste(image, ((side - width) // 2, (side - height) // 2))
+    return square
+
+
+def crop_to_square(image: Image.Image) -> Image.Image:
+    """Cut the middle square out of a picture: what is to the sides is lost."""
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return image.crop((left, top, left + side, top + side))
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a padded picture of a size lands in the square that the model reads.
+
+    Attributes:
+        image_size: (width, height) of the picture in pixels.
+        side: side of the model's square in pixels.
+    """
+
+    image_size: tuple[int, int]
+    side: int = VIEW_SIZE
+
+    @property
+    def scale(self) -> float:
+        """Model pixels per picture pixel."""
+        return self.side / max(self.image_size)
+
+    def size_of(self, box: tuple[float, float, float, float]) -> tuple[float, float]:
+        """Width and height of a box of the picture, in pixels of the model's square."""
+        x0, y0, x1, y1 = box
+        return (x1 - x0) * self.scale, (y1 - y0) * self.scale
