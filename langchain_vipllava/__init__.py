@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_vipllava.chat.model import ChatVipLlava
+    from langchain_vipllava.chat.runnables import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.errors import (
         CheckpointError,
         DetectionError,
@@ -25,13 +27,18 @@ if TYPE_CHECKING:
     from langchain_vipllava.pictures.fetch import FetchPolicy
     from langchain_vipllava.pictures.load import load_image
     from langchain_vipllava.pictures.view import pad_to_square
+    from langchain_vipllava.regions.detections import regions_from, register_format
     from langchain_vipllava.regions.region import Region
+    from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
 _HOMES = {
+    "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
+    "DetectRegions": "chat.runnables",
     "DetectionError": "errors",
     "FetchPolicy": "pictures.fetch",
     "GenerationError": "errors",
+    "MarkRegions": "chat.runnables",
     "MarkedImage": "markers.marked",
     "Marker": "markers.marked",
     "MarkerError": "errors",
@@ -39,19 +46,26 @@ _HOMES = {
     "PromptError": "errors",
     "Region": "regions.region",
     "RegionError": "errors",
+    "RegionPrompt": "chat.runnables",
     "SessionError": "errors",
     "TinyRegionWarning": "markers.marked",
     "VipLlavaError": "errors",
+    "VipLlavaToolkit": "tools.toolkit",
     "load_image": "pictures.load",
     "mark": "markers.mark",
     "pad_to_square": "pictures.view",
+    "regions_from": "regions.detections",
+    "register_format": "regions.detections",
 }
 
 __all__ = [
+    "ChatVipLlava",
     "CheckpointError",
+    "DetectRegions",
     "DetectionError",
     "FetchPolicy",
     "GenerationError",
+    "MarkRegions",
     "MarkedImage",
     "Marker",
     "MarkerError",
@@ -59,12 +73,16 @@ __all__ = [
     "PromptError",
     "Region",
     "RegionError",
+    "RegionPrompt",
     "SessionError",
     "TinyRegionWarning",
     "VipLlavaError",
+    "VipLlavaToolkit",
     "load_image",
     "mark",
     "pad_to_square",
+    "regions_from",
+    "register_format",
 ]
 
 

@@ -161,6 +161,10 @@ class MarkedImage:
         for marker in self.markers:
             if marker.region.id == name:
                 return marker
+        if not self.markers:
+            raise MarkerError(
+                f"the question's placeholder {{{name}}} names no marker; this picture has none. Mark first."
+            )
         ids = [marker.region.id for marker in self.markers if marker.region.id]
         known = f"{{0}} to {{{len(self.markers) - 1}}}" + (f", or by id {', '.join(ids)}" if ids else "")
         raise MarkerError(f"the question's placeholder {{{name}}} names no marker; expected {known}.")

@@ -1,0 +1,166 @@
+"""Content blocks, as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them, to text and pictures."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from langchain_vipllava.errors import PromptError
+from langchain_vipllava.pictures.load import ImageSource
+
+Content = tuple[str, tuple[ImageSource, ...]]
+
+_SILENT = frozenset(
+    {"reasoning", "reasoning_content", "thinking", "redacted_thinking", "tool_call", "tool_use", "tool_call_chunk",
+     "invalid_tool_call", "function_call", "server_tool_call", "server_tool_result", "citation"}
+)  # fmt: skip
+"""Blocks of answers that are no part of what was said."""
+
+_NOT_HEARD = frozenset({"audio", "input_audio", "audio_url", "video", "video_url"})
+
+
+def read_content(content: str | list[Any]) -> Content:
+    """Split a message's content into its text and its pictures.
+
+    Texts are joined by line breaks. Pictures are not loaded yet.
+
+    Raises:
+        PromptError: a block that is neither text nor picture.
+    """
+    if isinstance(content, str):
+        return content, ()
+    texts: list[str] = []
+    pictures: list[ImageSource] = []
+    for block in content:
+        found = _read_block(block)
+        if isinstance(found, _Picture):
+            pictures.append(found.source)
+        elif found:
+            texts.append(found)
+    return "\n".join(texts), tuple(pictures)
+
+
+class _Picture:
+    """Tells a picture that is given as a string (URL) from a text."""
+
+    def __init__(self, source: ImageSource) -> None:
+        self.source = source
+
+
+def _read_block(block: Any) -> str | _Picture:
+    if isinstance(block, str):
+        return block
+    if not isinstance(block, Mapping):
+        raise PromptError(f"content block {_short(block)}; expected a text or a mapping with a 'type'.")
+    kind = block.get("type", _kind_without_type(block))
+    if kind in _READERS:
+        return _READERS[kind](block)
+    if kind in _SILENT:
+        return ""
+    if kind in _NOT_HEARD:
+        raise PromptError(f"content block of type {kind!r}; ViP-LLaVA reads text and pictures only. Leave it out.")
+    if kind == "non_standard" and isinstance(block.get("value"), Mapping):
+        return _read_block(block["value"])
+    raise PromptError(
+        f"content block {_short(block)} is neither text nor picture; expected {{'type': 'text', 'text': ...}} or "
+        "{'type': 'image', 'base64': ..., 'mime_type': 'image/png'}."
+    )
+
+
+def _kind_without_type(block: Mapping[str, Any]) -> str | None:
+    return next((kind for kind in ("text", "image_url", "image", "inline_data", "source") if kind in block), None)
+
+
+def _text(block: Mapping[str, Any]) -> str:
+    return str(block.get("text") or "")
+
+
+def _image_url(block: Mapping[str, Any]) -> _Picture:
+    """OpenAI's `image_url`, a mapping or plain, and the Responses API's `input_image`."""
+    value = block.get("image_url")
+    url = value.get("url") if isinstance(value, Mapping) else value
+    if isinstance(url, str) and url:
+        return _Picture(url)
+    raise PromptError(f"content block {_short(block)} has no URL; expected {{'image_url': {{'url': ...}}}}.")
+
+
+def _image(block: Mapping[str, Any]) -> _Picture:
+    """LangChain's v1 and v0 blocks, Anthropic's and Bedrock's `source`, Hugging Face's `image`."""
+    nested = block.get("source", block.get("image"))
+    if isinstance(nested, Mapping):
+        return _image(nested)
+    if block.get("bytes") is not None:
+        raw = block["bytes"]
+        return _Picture(_decode(raw) if isinstance(raw, str) else bytes(raw))
+    for key in ("base64", "data"):
+        if isinstance(block.get(key), str):
+            return _Picture(_decode(block[key]))
+    for key in ("url", "image_url", "file_uri", "path"):
+        if isinstance(block.get(key), str):
+            return _Picture(block[key])
+    if nested is not None and not isinstance(nested, Mapping):
+        return _Picture(nested)
+    if block.get("file_id") or block.get("id"):
+        raise PromptError(
+            f"content block {_short(block)} names a file of a provider's; this model runs locally and cannot fetch it. "
+            "Send the picture as base64 or url."
+        )
+    raise PromptError(f"content block {_short(block)} has no picture; expected base64, url, source or image.")
+
+
+def _google(block: Mapping[str, Any]) -> _Picture:
+    """Google's `media` and `inline_data`."""
+    inner = block.get("inline_data", block)
+    data = inner.get("data", inner.get("file_uri"))
+    _expect_picture(block, inner.get("mime_type"))
+    if isinstance(data, (bytes, bytearray)):
+        return _Picture(bytes(data))
+    return _image(inner)
+
+
+def _file(block: Mapping[str, Any]) -> _Picture:
+    """A picture that was sent as a file."""
+    nested = block.get("file", block)
+    inner = nested if isinstance(nested, Mapping) else block
+    file_data = inner.get("file_data")
+    mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
+    _expect_picture(block, mime)
+    return _Picture(str(file_data)) if file_data else _image(inner)
+
+
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
+    "text": _text,
+    "input_text": _text,
+    "output_text": _text,
+    "text-plain": _text,
+    "image_url": _image_url,
+    "input_image": _image_url,
+    "image": _image,
+    "source": _image,
+    "media": _google,
+    "inline_data": _google,
+    "file": _file,
+}
+
+
+def _expect_picture(block: Mapping[str, Any], mime: object) -> None:
+    if not str(mime or "").startswith("image/"):
+        raise PromptError(f"content block {_short(block)} is of type {mime!r}; expected a picture (image/...).")
+
+
+def _decode(text: str) -> bytes | str:
+    if text.startswith("data:"):
+        return text
+    try:
+        return base64.b64decode("".join(text.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise PromptError(
+            f"a picture's base64 {_short(text)} cannot be decoded: {error}. Encode the file again."
+        ) from error
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else text[:97] + "..."

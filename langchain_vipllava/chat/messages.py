@@ -1,0 +1,74 @@
+"""LangChain messages to a conversation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+
+from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+
+from langchain_vipllava.chat.blocks import read_content
+from langchain_vipllava.errors import PromptError
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+
+_CHAT_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "system": "system"}
+
+
+def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
+    """Read messages as the turns of one conversation.
+
+    Messages in a row from the same side are one turn, their texts joined by line breaks; a tool's
+    output is read as the user's. System messages go in front, wherever they stand.
+
+    Raises:
+        PromptError: no question, an answer before the first question, or a block that cannot be read.
+    """
+    system: list[str] = []
+    turns: list[Turn] = []
+    for message in messages:
+        role = _role(message)
+        text, pictures = read_content(message.content)
+        if role == "system":
+            if pictures:
+                raise PromptError("a picture in a system message; expected it in a human message.")
+            system.append(text)
+        elif role == "assistant":
+            _add_answer(turns, text or _tool_calls(message))
+        else:
+            _add_question(turns, Turn(text, pictures))
+    return Conversation(tuple(turns), "\n".join(system) if system else None)
+
+
+def _role(message: BaseMessage) -> str:
+    if isinstance(message, (HumanMessage, ToolMessage)):
+        return "user"
+    if isinstance(message, AIMessage):
+        return "assistant"
+    if isinstance(message, SystemMessage):
+        return "system"
+    if isinstance(message, ChatMessage) and message.role.lower() in _CHAT_ROLES:
+        return _CHAT_ROLES[message.role.lower()]
+    raise PromptError(
+        f"a {type(message).__name__} of type {message.type!r}; expected human, AI, system and tool messages."
+    )
+
+
+def _add_question(turns: list[Turn], turn: Turn) -> None:
+    if turns and turns[-1].answer is None:
+        last = turns.pop()
+        texts = [text for text in (last.question, turn.question) if text]
+        turn = Turn("\n".join(texts), last.pictures + turn.pictures)
+    turns.append(turn)
+
+
+def _add_answer(turns: list[Turn], text: str) -> None:
+    if not turns:
+        raise PromptError("the conversation begins with an answer; expected a human message first.")
+    before = turns[-1].answer
+    turns[-1] = replace(turns[-1], answer=text if before is None else f"{before}\n{text}")
+
+
+def _tool_calls(message: BaseMessage) -> str:
+    calls = getattr(message, "tool_calls", None) or []
+    return json.dumps([{"name": call["name"], "arguments": call["args"]} for call in calls]) if calls else ""

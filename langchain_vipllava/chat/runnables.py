@@ -1,0 +1,134 @@
+"""Detecting, marking and asking as steps of an LCEL chain."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from pydantic import ConfigDict
+
+from langchain_vipllava.errors import DetectionError, PromptError
+from langchain_vipllava.markers.mark import mark
+from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.pictures.load import load_image
+from langchain_vipllava.regions.detections import regions_from
+from langchain_vipllava.regions.detector import Detector, run_detector
+
+
+class _Step(RunnableSerializable[dict[str, Any], Any]):
+    """A step that takes a mapping; LangChain runs it in a thread when it is awaited."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        return self._call_with_config(self._step, input, config, **kwargs)
+
+    def _step(self, input: dict[str, Any]) -> Any:
+        raise NotImplementedError
+
+
+class DetectRegions(_Step):
+    """Run a detector: `{"image", ...}` -> the same with `"regions"`.
+
+    Attributes:
+        detector: called with the upright RGB PIL picture; gives any format that `regions_from` reads.
+        labels: keep only regions with these labels.
+        class_names: names of class ids, as a sequence or mapping.
+        box_format: layout of bare boxes.
+        min_score: drop regions below this score.
+        max_regions: keep the best so many.
+
+    Raises:
+        DetectionError: the detector failed, or its output cannot be read.
+    """
+
+    detector: Detector
+    labels: list[str] | None = None
+    class_names: Sequence[str] | Mapping[Any, str] | None = None
+    box_format: str | None = None
+    min_score: float = 0.0
+    max_regions: int | None = None
+
+    def _step(self, input: dict[str, Any]) -> dict[str, Any]:
+        image = load_image(_need(input, "image"))
+        regions = run_detector(
+            self.detector,
+            image,
+            labels=self.labels,
+            class_names=self.class_names,
+            box_format=self.box_format,
+            min_score=self.min_score,
+            max_regions=self.max_regions,
+        )
+        return {**input, "image": image, "regions": regions}
+
+
+class MarkRegions(_Step):
+    """Draw markers: `{"image", "regions" or "detections", ...}` -> the same with `"marked"`.
+
+    Attributes:
+        kind, color, numbers, seed, zoom: as `mark` takes them.
+        box_format: layout of bare boxes in `"detections"`.
+        min_score: drop detections below this score.
+        max_regions: mark the best so many.
+
+    Raises:
+        DetectionError: nothing to mark, or detections that cannot be read.
+        MarkerError: more regions than colours and kinds.
+    """
+
+    kind: str | list[str | None] = "rectangle"
+    color: str | list[str | None] | None = None
+    numbers: bool = False
+    seed: int | None = None
+    zoom: Literal["auto"] | None = None
+    box_format: str | None = None
+    min_score: float = 0.0
+    max_regions: int | None = None
+
+    def _step(self, input: dict[str, Any]) -> dict[str, Any]:
+        image = load_image(_need(input, "image"))
+        detections = input["regions"] if "regions" in input else _need(input, "detections")
+        regions = regions_from(
+            detections,
+            image_size=image.size,
+            box_format=self.box_format,
+            min_score=self.min_score,
+            max_regions=self.max_regions,
+        )
+        if not regions:
+            raise DetectionError("no detections to mark; lower min_score, or ask about the whole picture.")
+        marked = mark(
+            image, regions, kind=self.kind, color=self.color, numbers=self.numbers, seed=self.seed, zoom=self.zoom
+        )
+        return {**input, "marked": marked}
+
+
+class RegionPrompt(_Step):
+    """Make the messages for the model: `{"marked", "question"}` -> a list of messages.
+
+    With a `"history"` (messages that begin with the marked picture) the question follows as the
+    next turn, without the picture again.
+
+    Raises:
+        MarkerError: a placeholder of the question names no marker.
+        PromptError: something is missing.
+    """
+
+    def _step(self, input: dict[str, Any]) -> list[BaseMessage]:
+        marked, question = _need(input, "marked"), _need(input, "question")
+        if not isinstance(marked, MarkedImage):
+            raise PromptError(f"'marked' is a {type(marked).__name__}; expected a MarkedImage, as MarkRegions makes.")
+        history = list(input.get("history") or ())
+        if history:
+            return [*history, HumanMessage(marked.question(question))]
+        return [marked.message(question)]
+
+
+def _need(input_: Any, key: str) -> Any:
+    if not isinstance(input_, Mapping) or input_.get(key) is None:
+        came = f"keys {sorted(map(str, input_))}" if isinstance(input_, Mapping) else type(input_).__name__
+        raise PromptError(f"{came} came into the chain; expected a mapping with {key!r}.")
+    return input_[key]

@@ -1,0 +1,143 @@
+"""Loading a ViP-LLaVA checkpoint through transformers, and making sure that it is one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGeneration
+
+from langchain_vipllava.errors import CheckpointError
+from langchain_vipllava.host.options import LoadOptions
+from langchain_vipllava.host.plan import make_plan
+
+FEATURE_LAYERS = (-2, -5, -8, -11, 6)
+"""Vision layers that the projector of every published ViP-LLaVA reads (transformers' default)."""
+
+
+def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
+    """Load model and processor; transformers shows the progress bar.
+
+    Returns:
+        `(VipLlavaForConditionalGeneration, LlavaProcessor)`, the model in evaluation mode.
+
+    Raises:
+        CheckpointError: not found, not reachable, not a ViP-LLaVA, damaged, or no room for it.
+    """
+    plan = make_plan(options)
+    config = load_config(options)
+    arguments: dict[str, Any] = {"config": config, "dtype": plan.torch_dtype, **_hub(options)}
+    if options.attn_implementation is not None:
+        arguments["attn_implementation"] = options.attn_implementation
+    if options.quantization is not None:
+        arguments["quantization_config"] = _quantization(options.quantization, plan.torch_dtype)
+    device_map = options.device_map
+    if device_map is not None:
+        arguments["device_map"] = device_map if isinstance(device_map, str) else dict(device_map)
+    elif options.quantization is not None:
+        arguments["device_map"] = {"": plan.device}
+    try:
+        model = VipLlavaForConditionalGeneration.from_pretrained(options.source, **arguments)
+        processor = load_processor(options)
+        if "device_map" not in arguments:
+            model = model.to(plan.device)
+    except CheckpointError:
+        raise
+    except torch.OutOfMemoryError as error:
+        raise CheckpointError(
+            f"{options.model!r} does not fit on {plan.device}: {error} Try quantization='4bit', or device_map='auto'. "
+            "`langchain-vipllava doctor` shows what fits."
+        ) from error
+    except Exception as error:
+        raise CheckpointError(f"cannot load {options.model!r}: {type(error).__name__}: {error}") from error
+    return check_model(model.eval(), processor), processor
+
+
+def load_config(options: LoadOptions) -> Any:
+    """Load a checkpoint's configuration, with the feature layers that its projector was made for.
+
+    Raises:
+        CheckpointError: not found, not reachable, or another kind of model.
+    """
+    folder = Path(options.source)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise CheckpointError(f"the folder {options.source!r} has no config.json; expected a saved checkpoint.")
+    try:
+        raw, _ = transformers.PretrainedConfig.get_config_dict(options.source, **_hub(options))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Give a folder, or a hub id such as "
+            "'llava-hf/vip-llava-7b-hf'; without network, download it first, or use model='bundled'."
+        ) from error
+    if raw.get("model_type") != "vipllava":
+        raise CheckpointError(
+            f"{options.model!r} is a {raw.get('model_type', 'nameless')!r} model; expected 'vipllava', such as "
+            "'llava-hf/vip-llava-7b-hf'."
+        )
+    try:
+        config = AutoConfig.from_pretrained(options.source, **_hub(options))
+    except Exception as error:
+        raise CheckpointError(f"the config.json of {options.model!r} cannot be read: {error}") from error
+    # transformers 5.23 reads "vision_feature_layer", earlier ones "vision_feature_layers". The published
+    # checkpoints carry a stale "vision_feature_layer": -2, which fits no ViP-LLaVA projector.
+    layers = [raw.get(key) for key in ("vision_feature_layers", "vision_feature_layer")]
+    found = next((value for value in layers if isinstance(value, (list, tuple))), FEATURE_LAYERS)
+    name = "vision_feature_layer" if hasattr(config, "vision_feature_layer") else "vision_feature_layers"
+    setattr(config, name, list(found))
+    return config
+
+
+def load_processor(options: LoadOptions) -> Any:
+    """Load a checkpoint's processor.
+
+    Raises:
+        CheckpointError: it has none, or a broken one.
+    """
+    try:
+        return AutoProcessor.from_pretrained(options.source, **_hub(options))
+    except Exception as error:
+        raise CheckpointError(f"cannot load the processor of {options.model!r}: {_first_line(error)}") from error
+
+
+def check_model(model: Any, processor: Any) -> Any:
+    """Make sure that a loaded model is a ViP-LLaVA whose parts fit each other, and give it back.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    config = getattr(model, "config", None)
+    if getattr(config, "model_type", None) != "vipllava":
+        raise CheckpointError(f"{type(model).__name__} is no ViP-LLaVA; expected a VipLlavaForConditionalGeneration.")
+    for part in ("tokenizer", "image_processor"):
+        if getattr(processor, part, None) is None:
+            raise CheckpointError(
+                f"{type(processor).__name__} has no {part}; expected the checkpoint's LlavaProcessor."
+            )
+    layers = getattr(config, "vision_feature_layer", None) or config.vision_feature_layers
+    width = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
+    projector = next(module for name, module in model.named_modules() if name.endswith("projector_layernorm"))
+    if projector.weight.numel() != width:
+        raise CheckpointError(
+            f"the projector reads {projector.weight.numel()} vision features, the configuration gives {width} "
+            f"(vision_feature_layer={layers}); mend vision_feature_layer in config.json."
+        )
+    return model
+
+
+def _hub(options: LoadOptions) -> dict[str, Any]:
+    return {"revision": options.revision or "main", "local_files_only": options.local_files_only}
+
+
+def _quantization(name: str, dtype: Any) -> Any:
+    compute = dtype if isinstance(dtype, torch.dtype) else torch.float16
+    if name == "8bit":
+        return transformers.BitsAndBytesConfig(load_in_8bit=True)
+    return transformers.BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute, bnb_4bit_use_double_quant=True
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,56 @@
+"""Which checkpoint to load, and how."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from langchain_vipllava.errors import CheckpointError
+
+Quantization = Literal["8bit", "4bit"]
+BUNDLED = "bundled"
+BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled"
+
+_DTYPES = ("auto", "float16", "bfloat16", "float32")
+
+
+@dataclass(frozen=True)
+class LoadOptions:
+    """Arguments of a load; equal options share one loaded model.
+
+    Attributes:
+        model: hub id, folder, or "bundled" for the small checkpoint inside the package.
+        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or
+            "float32".
+        device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
+        device_map: spreads the model as accelerate does ("auto", or a frozen mapping); wins over
+            `device`.
+        quantization: "8bit" or "4bit" weights by bitsandbytes, on a CUDA GPU.
+        attn_implementation: "sdpa", "eager", "flash_attention_2", ...; None lets transformers choose.
+        revision: branch, tag or commit on the hub.
+        local_files_only: never ask the hub.
+
+    Raises:
+        CheckpointError: an unknown dtype or quantization.
+    """
+
+    model: str
+    dtype: str = "auto"
+    device: str = "auto"
+    device_map: str | tuple[tuple[str, Any], ...] | None = None
+    quantization: Quantization | None = None
+    attn_implementation: str | None = None
+    revision: str | None = None
+    local_files_only: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _DTYPES:
+            raise CheckpointError(f"dtype={self.dtype!r}; expected one of {', '.join(_DTYPES)}.")
+        if self.quantization not in (None, "8bit", "4bit"):
+            raise CheckpointError(f"quantization={self.quantization!r}; expected '8bit', '4bit' or None.")
+
+    @property
+    def source(self) -> str:
+        """What transformers is asked for: a hub id or a folder."""
+        return str(BUNDLED_FOLDER) if self.model == BUNDLED else self.model

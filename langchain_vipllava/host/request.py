@@ -1,0 +1,95 @@
+"""What goes into the model host and what comes out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.pictures.load import ImageSource
+from langchain_vipllava.pictures.view import ImageFit
+from langchain_vipllava.prompt.prompt import Prompt
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    Attributes:
+        temperature: 0 takes the likeliest token (greedy), higher is more varied.
+        top_p: keep the likeliest tokens that together have this probability, in (0, 1].
+        top_k: keep this many of the likeliest tokens, None for all.
+        seed: the same request with the same seed gives the same answer, alone or batched.
+
+    Raises:
+        GenerationError: a value out of range.
+    """
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        _expect(0 <= self.temperature <= 100, "temperature", self.temperature, "0 (greedy) to 100")
+        _expect(0 < self.top_p <= 1, "top_p", self.top_p, "more than 0 and at most 1")
+        _expect(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1, or None")
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """One question to the model.
+
+    Attributes:
+        prompt: what the model reads.
+        pictures: one per `<image>` of the prompt, in order.
+        max_tokens: most tokens of the answer.
+        stop: texts that end the answer; they are not part of it.
+        sampling: how tokens are chosen.
+        image_fit: how a picture becomes square.
+
+    Raises:
+        GenerationError: `max_tokens` below 1, an empty stop text.
+    """
+
+    prompt: Prompt
+    pictures: tuple[ImageSource, ...] = field(default=(), repr=False)
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    image_fit: ImageFit = "pad"
+
+    def __post_init__(self) -> None:
+        _expect(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1")
+        _expect(all(self.stop), "stop", self.stop, "texts that are not empty")
+        _expect(self.image_fit in ("pad", "center_crop"), "image_fit", self.image_fit, "'pad' or 'center_crop'")
+
+
+@dataclass(frozen=True)
+class GenerationResult:
+    """The model's answer.
+
+    Attributes:
+        ids: token ids of the answer, without the token that ended it.
+        text: the answer, without whitespace around it and without the stop text.
+        input_tokens: tokens of the prompt, those of its pictures included.
+        finish_reason: "stop" (the model or a stop text ended it), "length" (`max_tokens` or the
+            context was reached) or "cancelled".
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    input_tokens: int
+    finish_reason: FinishReason
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the answer."""
+        return len(self.ids)
+
+
+def _expect(holds: bool, name: str, value: object, expected: str) -> None:
+    if not holds:
+        raise GenerationError(f"{name}={value!r}; expected {expected}.")

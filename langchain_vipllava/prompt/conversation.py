@@ -1,0 +1,68 @@
+"""A conversation about a picture: what was asked, what was answered, which pictures came when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from langchain_vipllava.errors import PromptError
+from langchain_vipllava.pictures.load import ImageSource
+
+MultiImage = Literal["keep", "restart", "error"]
+"""What to do with several pictures in one conversation; the model was trained on one."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One question with its pictures, and its answer if there is one yet.
+
+    Attributes:
+        question: the user's words, kept as they are.
+        pictures: anything that `load_image` takes; loaded only when the model answers.
+        answer: None for the question that is open, else the model's words.
+    """
+
+    question: str
+    pictures: tuple[ImageSource, ...] = ()
+    answer: str | None = None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """Turns in order; only the last may be open.
+
+    Attributes:
+        turns: at least one.
+        system: goes in front of the first turn; None for the prompt format's own.
+    """
+
+    turns: tuple[Turn, ...]
+    system: str | None = None
+
+    @property
+    def pictures(self) -> tuple[ImageSource, ...]:
+        """All pictures, oldest first."""
+        return tuple(picture for turn in self.turns for picture in turn.pictures)
+
+    def settle_pictures(self, policy: MultiImage) -> Conversation:
+        """Apply a policy to a conversation with several pictures.
+
+        Args:
+            policy: "keep" leaves all where they are, "restart" begins at the turn with the newest
+                picture, "error" refuses.
+
+        Raises:
+            PromptError: several pictures under "error", or an unknown policy.
+        """
+        if policy not in ("keep", "restart", "error"):
+            raise PromptError(f"multi_image={policy!r}; expected 'keep', 'restart' or 'error'.")
+        if policy == "keep" or len(self.pictures) < 2:
+            return self
+        if policy == "error":
+            raise PromptError(
+                f"{len(self.pictures)} pictures in one conversation; ViP-LLaVA was trained on one. Start a new "
+                "conversation, or pass multi_image='restart' (begin at the newest) or 'keep'."
+            )
+        newest = max(index for index, turn in enumerate(self.turns) if turn.pictures)
+        first = replace(self.turns[newest], pictures=self.turns[newest].pictures[-1:])
+        return replace(self, turns=(first, *self.turns[newest + 1 :]))

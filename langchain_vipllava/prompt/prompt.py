@@ -1,0 +1,140 @@
+"""Prompt formats, and the prompt that a conversation becomes in one of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from langchain_vipllava.errors import PromptError
+from langchain_vipllava.prompt.conversation import Conversation
+
+Role = Literal["text", "image", "end"]
+IMAGE = "<image>"
+END = "</s>"
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A piece of a prompt: text that stays text, or the token for a picture or the end of an answer."""
+
+    text: str
+    role: Role = "text"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model will read.
+
+    Segments tell apart the `<image>` that stands for a picture and one that a user typed.
+    """
+
+    segments: tuple[Segment, ...]
+
+    @property
+    def text(self) -> str:
+        """The prompt as one string, `<image>` where a picture stands."""
+        return "".join(segment.text for segment in self.segments)
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How turns are written down, byte for byte.
+
+    Attributes:
+        name: what `ChatVipLlava(prompt_format=...)` takes.
+        system: in front of the first turn unless the conversation brings its own; may be empty.
+        system_end: between a system text and the first turn.
+        user: in front of every question.
+        assistant: after every question.
+        answer: in front of every answer.
+        closes_answers: whether `</s>` follows each answer.
+        stop: texts that end an answer, for models that run on into the next turn.
+    """
+
+    name: str
+    system: str
+    system_end: str
+    user: str
+    assistant: str
+    answer: str = " "
+    closes_answers: bool = False
+    stop: tuple[str, ...] = ()
+
+    def render(self, conversation: Conversation) -> Prompt:
+        """Write a conversation down.
+
+        Raises:
+            PromptError: no turn, an empty question, or the last turn is answered already.
+
+        Example:
+            >>> from langchain_vipllava.prompt.conversation import Conversation, Turn
+            >>> FORMATS["user_assistant"].render(Conversation((Turn("What is it?"),))).text
+            'USER: What is it?ASSISTANT:'
+        """
+        _check(conversation)
+        system = self.system if conversation.system is None else conversation.system
+        segments = [Segment(system + self.system_end)] if system else []
+        for turn in conversation.turns:
+            segments.append(Segment(self.user))
+            for _ in turn.pictures:
+                segments += [Segment(IMAGE, "image"), Segment("\n")]
+            segments.append(Segment(turn.question + self.assistant))
+            if turn.answer is not None:
+                segments.append(Segment(self.answer + turn.answer))
+                if self.closes_answers:
+                    segments.append(Segment(END, "end"))
+        return Prompt(tuple(segments))
+
+
+FORMATS = MappingProxyType(
+    {
+        form.name: form
+        for form in (
+            PromptFormat("user_assistant", system="", system_end=" ", user="USER: ", assistant="ASSISTANT:"),
+            # what the weights were trained with (Vicuna v1 in the LLaVA repository)
+            PromptFormat(
+                "llava_v1",
+                system=(
+                    "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
+                    "helpful, detailed, and polite answers to the human's questions."
+                ),
+                system_end=" ",
+                user="USER: ",
+                assistant=" ASSISTANT:",
+                closes_answers=True,
+            ),
+            # the chat template in the llava-hf checkpoints
+            PromptFormat(
+                "human_assistant",
+                system="",
+                system_end="",
+                user="###Human: ",
+                assistant="###Assistant:",
+                stop=("###",),
+            ),
+        )
+    }
+)
+
+
+def parse_format(name: object) -> PromptFormat:
+    """Look a format up by name.
+
+    Raises:
+        PromptError: no such format.
+    """
+    if isinstance(name, str) and name in FORMATS:
+        return FORMATS[name]
+    raise PromptError(f"prompt_format={name!r}; expected one of {', '.join(FORMATS)}.")
+
+
+def _check(conversation: Conversation) -> None:
+    if not conversation.turns:
+        raise PromptError("a conversation without a question; expected at least one human message.")
+    for turn in conversation.turns:
+        if not turn.question.strip():
+            with_picture = "a picture without a question" if turn.pictures else "an empty question"
+            raise PromptError(f"{with_picture}; expected words, such as 'Describe the image.'.")
+    if conversation.turns[-1].answer is not None:
+        raise PromptError("the conversation ends with an answer; expected a question for the model to answer.")

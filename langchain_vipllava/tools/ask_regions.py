@@ -1,0 +1,80 @@
+"""`ask_regions`: the tool that asks ViP-LLaVA about a marked picture."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import CallbackManagerForToolRun
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.runnables import RunnableConfig
+from pydantic import BaseModel, Field
+
+from langchain_vipllava.errors import PromptError, VipLlavaError
+from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error
+from langchain_vipllava.tools.session import OpenImage
+
+
+class AskRegionsInput(BaseModel):
+    """Arguments of `ask_regions`."""
+
+    image_id: str = Field(description="Id of a marked picture, as mark_regions gave it (or of an open picture).")
+    question: str = Field(
+        description=(
+            'One question. Name a region by the words of its marker ("the object within the red rectangle"), or by '
+            "{r1}, which is replaced by these words."
+        )
+    )
+
+
+class AskRegionsTool(RegionTool):
+    """Asks about a picture; every picture has its own conversation, so that "it" can mean what was asked before.
+
+    Attributes:
+        chat_model: the model that sees pictures.
+    """
+
+    name: str = "ask_regions"
+    description: str = (
+        "Ask a vision model one question about a marked picture. It remembers the earlier questions about the same "
+        "marked picture, so follow-ups such as 'What color is it?' work."
+    )
+    args_schema: type[BaseModel] = AskRegionsInput
+    chat_model: BaseChatModel = Field(repr=False)
+
+    def _run(
+        self,
+        image_id: str,
+        question: str,
+        config: RunnableConfig,
+        run_manager: CallbackManagerForToolRun | None = None,
+    ) -> Reply:
+        try:
+            opened = self._image(config, image_id)
+            if not question.strip():
+                raise PromptError("the question is empty; expected words, such as 'What is {r1}?'.")
+            with opened.lock:
+                asked = _next_message(opened, question)
+                answer = self.chat_model.invoke([*opened.messages, asked], _inner_config(run_manager))
+                opened.messages += [asked, answer]
+        except VipLlavaError as error:
+            raise as_tool_error(error) from error
+        artifact: dict[str, Any] = {"image_id": opened.id, "question": asked.text, "answer": answer.text}
+        return answer.text, artifact
+
+
+def _next_message(opened: OpenImage, question: str) -> BaseMessage:
+    """The question as the next turn; the picture comes along only in the first."""
+    marked = opened.marked or MarkedImage(opened.image, opened.image, ())
+    if opened.messages:
+        return HumanMessage(marked.question(question))
+    return marked.message(question)
+
+
+def _inner_config(run_manager: CallbackManagerForToolRun | None) -> RunnableConfig:
+    # "nostream": the agent's own token stream must not carry the vision model's tokens
+    config: RunnableConfig = {"tags": ["nostream"]}
+    if run_manager is not None:
+        config["callbacks"] = run_manager.get_child()
+    return config

@@ -1,0 +1,58 @@
+"""What the four tools share: the thread's session, and errors as messages to the LLM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from langchain_core.tools import BaseTool, ToolException
+from pydantic import ConfigDict, Field
+
+from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.regions.region import Region
+from langchain_vipllava.tools.session import OpenImage, Session, SessionStore
+
+Reply = tuple[str, dict[str, Any]]
+"""What a tool gives: words for the LLM, and an artifact of ids and boxes for the program."""
+
+
+class RegionTool(BaseTool):
+    """A tool on the pictures of an agent's thread. Made by `VipLlavaToolkit`."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    sessions: SessionStore = Field(exclude=True, repr=False)
+    response_format: str = "content_and_artifact"  # type: ignore[assignment]
+    handle_tool_error: Any = True
+    handle_validation_error: Any = True
+
+    def _session(self, config: RunnableConfig | None) -> Session:
+        configurable = (config or {}).get("configurable") or {}
+        return self.sessions.of(configurable.get("thread_id"))
+
+    def _image(self, config: RunnableConfig | None, image_id: str) -> OpenImage:
+        return self._session(config).find(image_id.strip(), self.sessions.shared)
+
+
+def as_tool_error(error: VipLlavaError) -> ToolException:
+    """What the LLM is told: our errors say already what to do."""
+    return ToolException(f"{type(error).__name__}: {error}")
+
+
+def describe_region(region: Region) -> dict[str, Any]:
+    """A region for an artifact: JSON, without its mask."""
+    described = {
+        "id": region.id,
+        "label": region.label,
+        "score": None if region.score is None else round(region.score, 3),
+        "box": [round(n, 1) for n in region.box],
+    }
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def region_line(region: Region) -> str:
+    """A region for the LLM: one line."""
+    label = region.label or "region"
+    score = f" ({region.score:.2f})" if region.score is not None else ""
+    x0, y0, x1, y1 = (round(n) for n in region.box)
+    return f"{region.id}: {label}{score} at box [{x0}, {y0}, {x1}, {y1}]"

@@ -1,0 +1,67 @@
+"""`detect_regions`: the tool that runs the user's detector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.runnables import RunnableConfig
+from pydantic import BaseModel, Field
+
+from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, region_line
+
+
+class DetectRegionsInput(BaseModel):
+    """Arguments of `detect_regions`."""
+
+    image_id: str = Field(description="Id of an open picture, as open_image gave it.")
+    labels: list[str] | None = Field(None, description="Only regions with these labels; leave out for all.")
+    min_score: float = Field(0.0, ge=0, le=1, description="Only regions with at least this confidence.")
+    max_regions: int = Field(20, ge=1, le=200, description="At most so many regions, the surest ones.")
+
+
+class DetectRegionsTool(RegionTool):
+    """Finds regions in an open picture.
+
+    Attributes:
+        detector: called with the RGB PIL picture.
+        reading: arguments for `regions_from`, such as `box_format` and `class_names`.
+    """
+
+    name: str = "detect_regions"
+    description: str = (
+        "Find the things in an open picture with a detector. Gives region ids (r1, r2, ...) with labels and boxes, "
+        "for mark_regions."
+    )
+    args_schema: type[BaseModel] = DetectRegionsInput
+    detector: Detector
+    reading: dict[str, Any] = Field(default_factory=dict)
+
+    def _run(
+        self,
+        image_id: str,
+        config: RunnableConfig,
+        labels: list[str] | None = None,
+        min_score: float = 0.0,
+        max_regions: int = 20,
+    ) -> Reply:
+        try:
+            opened = self._image(config, image_id)
+            found = run_detector(
+                self.detector,
+                opened.image,
+                labels=labels,
+                **{**self.reading, "min_score": min_score, "max_regions": max_regions},
+            )
+            with opened.lock:
+                regions = opened.add_regions(found)
+        except VipLlavaError as error:
+            raise as_tool_error(error) from error
+        artifact = {"image_id": opened.id, "regions": [describe_region(region) for region in regions]}
+        if not regions:
+            return (
+                f"No regions found in {opened.id}. Try without labels or min_score, or mark boxes yourself.",
+                artifact,
+            )
+        return f"{len(regions)} regions in {opened.id}:\n" + "\n".join(map(region_line, regions)), artifact

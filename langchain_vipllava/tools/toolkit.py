@@ -1,0 +1,122 @@
+"""`VipLlavaToolkit`: the tools with which an LLM agent looks at pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.tools import BaseTool, BaseToolkit
+from pydantic import ConfigDict, Field, PrivateAttr
+
+from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.pictures.fetch import FetchPolicy
+from langchain_vipllava.pictures.load import ImageSource, load_image
+from langchain_vipllava.regions.detections import regions_from
+from langchain_vipllava.regions.detector import Detector
+from langchain_vipllava.regions.region import Region
+from langchain_vipllava.tools.ask_regions import AskRegionsTool
+from langchain_vipllava.tools.detect_regions import DetectRegionsTool
+from langchain_vipllava.tools.mark_regions import MarkRegionsTool
+from langchain_vipllava.tools.open_image import OpenImageTool
+from langchain_vipllava.tools.session import SessionStore
+
+
+class VipLlavaToolkit(BaseToolkit):
+    """Tools to open a picture, detect and mark regions in it, and ask a vision model about them.
+
+    Pictures never go through the agent's LLM, only short ids do. What the tools know is kept
+    apart for every LangGraph thread (`configurable.thread_id`), in memory, bounded. Errors come
+    back to the LLM as messages that say what to do.
+
+    Attributes:
+        chat_model: the model that sees pictures, usually a `ChatVipLlava`.
+        detector: called with an RGB PIL picture, gives any format that `regions_from` reads; without
+            one there is no `detect_regions`.
+        reading: arguments for `regions_from`, such as `{"box_format": "xywh"}` or `{"class_names": [...]}`.
+        fetch_policy: how `open_image` fetches URLs. The LLM chooses them, so private addresses are
+            refused by default.
+        image_root: when set, `open_image` opens only files below this folder.
+        max_threads: threads that are remembered.
+        max_images: pictures that are remembered per thread, marked ones included.
+
+    Example:
+        >>> from langchain_vipllava import ChatVipLlava, VipLlavaToolkit
+        >>> toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"))
+        >>> [tool.name for tool in toolkit.get_tools()]
+        ['open_image', 'mark_regions', 'ask_regions']
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    chat_model: BaseChatModel = Field(repr=False)
+    detector: Detector | None = None
+    reading: dict[str, Any] = Field(default_factory=dict)
+    fetch_policy: FetchPolicy = FetchPolicy(private_hosts=False)
+    image_root: Path | None = None
+    max_threads: int = Field(64, ge=1)
+    max_images: int = Field(32, ge=1)
+
+    _sessions: SessionStore = PrivateAttr()
+
+    def model_post_init(self, context: Any) -> None:
+        """Make the memory that all tools of this toolkit share."""
+        super().model_post_init(context)
+        self._sessions = SessionStore(self.max_threads, self.max_images)
+
+    def get_tools(self) -> list[BaseTool]:
+        """The tools, for `create_agent`, `ToolNode` or `bind_tools`; all share this toolkit's memory."""
+        sessions = self._sessions
+        tools: list[BaseTool] = [
+            OpenImageTool(sessions=sessions, fetch_policy=self.fetch_policy, image_root=self.image_root)
+        ]
+        if self.detector is not None:
+            tools.append(DetectRegionsTool(sessions=sessions, detector=self.detector, reading=self.reading))
+        return [
+            *tools,
+            MarkRegionsTool(sessions=sessions),
+            AskRegionsTool(sessions=sessions, chat_model=self.chat_model),
+        ]
+
+    def add_image(self, image: ImageSource, *, detections: Any = None, thread_id: str | None = None) -> str:
+        """Bring in a picture that the program has already.
+
+        Args:
+            image: anything that `load_image` takes.
+            detections: its regions, in any format that `regions_from` reads.
+            thread_id: the one thread that sees it; None shows it to all threads.
+
+        Returns:
+            The image id to tell the LLM.
+
+        Raises:
+            PictureError: the picture cannot be read.
+            DetectionError: the detections cannot be read.
+        """
+        picture = load_image(image)
+        regions: list[Region] = []
+        if detections is not None:
+            reading = {("labels" if key == "class_names" else key): value for key, value in self.reading.items()}
+            regions = regions_from(detections, image_size=picture.size, **reading)
+        session = self._sessions.shared if thread_id is None else self._sessions.of(thread_id)
+        opened = session.add("photo" if thread_id is None else "img", picture)
+        opened.add_regions(regions)
+        return opened.id
+
+    def marked_image(self, image_id: str, *, thread_id: str | None = None) -> MarkedImage:
+        """A marked picture of a thread, to show or to save.
+
+        Raises:
+            SessionError: no such picture.
+        """
+        opened = self._sessions.of(thread_id).find(image_id, self._sessions.shared)
+        return opened.marked or MarkedImage(opened.image, opened.image, ())
+
+    def messages(self, image_id: str, *, thread_id: str | None = None) -> list[BaseMessage]:
+        """The conversation about a picture so far, as the vision model was given it.
+
+        Raises:
+            SessionError: no such picture.
+        """
+        return list(self._sessions.of(thread_id).find(image_id, self._sessions.shared).messages)
