@@ -43,10 +43,10 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         counts = np.asarray(counts, dtype=np.int64)
     except (KeyError, TypeError, ValueError) as error:
         raise RegionError(f"mask {_short(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
-    if height < 1 or width < 1 or (counts < 0).any() or counts.sum() != height * width:
-        raise RegionError(
-            f"mask counts add up to {int(counts.sum())} pixels; expected {height} x {width} = {height * width}."
-        )
+    # Summed as Python integers: an int64 sum wraps around, and np.repeat then crashes the process.
+    total = sum(counts.ravel().tolist())
+    if height < 1 or width < 1 or (counts < 0).any() or total != height * width:
+        raise RegionError(f"mask counts add up to {total} pixels; expected {height} x {width} = {height * width}.")
     values = np.arange(counts.size) % 2 == 1
     return np.repeat(values, counts).reshape((height, width), order="F")
 
@@ -59,6 +59,8 @@ def _decompress(text: str | bytes) -> list[int]:
         bits = byte - 48
         if not 0 <= bits < 64:
             raise ValueError(f"character {byte} in compressed counts")
+        if shift > 60:
+            raise ValueError("a compressed count of more than 64 bits")
         value |= (bits & 31) << shift
         shift += 5
         if not bits & 32:

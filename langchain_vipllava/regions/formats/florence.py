@@ -1,0 +1,56 @@
+"""Florence-2's answers, with their task token or without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.formats.columns import column, columns
+from langchain_vipllava.regions.formats.context import Context, Format, Row
+from langchain_vipllava.regions.formats.values import describe, field, keys_of, numbers
+
+_SHAPES = {"bboxes", "quad_boxes", "polygons"}
+
+
+def _is_task_answer(found: Any) -> bool:
+    return isinstance(found, Mapping) and len(found) == 1 and all(k[0] == "<" and k[-1] == ">" for k in found)
+
+
+def _read_task_answer(found: Any, _context: Context) -> Iterator[Row]:
+    ((task, answer),) = found.items()
+    if not keys_of(answer) & _SHAPES:
+        raise DetectionError(f"the answer to {task} is {describe(answer)}; expected bboxes, quad_boxes or polygons.")
+    yield from _answer(answer, "xyxy")
+
+
+def _is_bare_answer(found: Any) -> bool:
+    return bool(keys_of(found) & _SHAPES) and bool(keys_of(found) & {"labels", "bboxes_labels", "polygons_labels"})
+
+
+def _read_bare_answer(found: Any, context: Context) -> Iterator[Row]:
+    yield from _answer(found, context.layout("xyxy"))
+
+
+def _answer(answer: Mapping[str, Any], box_format: str) -> Iterator[Row]:
+    labels = answer.get("labels")
+    boxes = field(answer, "bboxes")
+    if boxes is not None:
+        names = answer.get("bboxes_labels", labels)
+        yield from columns(boxes, box_format=box_format, scores=answer.get("scores"), classes=names)
+    quads = field(answer, "quad_boxes")
+    if quads is not None:
+        quads = numbers(quads, "quad_boxes").reshape(-1, 8)
+        for quad, name in zip(quads, column(labels, len(quads), "labels"), strict=True):
+            yield Row(rings=[quad], label=name)
+    polygons = field(answer, "polygons")
+    if polygons is not None:
+        names = column(answer.get("polygons_labels", labels), len(polygons), "labels")
+        for rings, name in zip(polygons, names, strict=True):
+            yield Row(rings=rings, label=name)
+
+
+FORMATS = (
+    Format("Florence-2 answer", _is_task_answer, _read_task_answer),
+    Format("Florence-2 answer without its task", _is_bare_answer, _read_bare_answer),
+)
