@@ -12,6 +12,9 @@ import numpy as np
 
 from langchain_vipllava.errors import RegionError
 
+MOST_PIXELS = 2**28
+"""Largest mask that is decoded (16384 x 16384): a few bytes of run lengths can claim any size."""
+
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
     """Encode a (H, W) bool mask as uncompressed COCO RLE.
@@ -33,7 +36,8 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
     """Decode COCO RLE, compressed (`counts` a string) or not, to a (H, W) bool mask.
 
     Raises:
-        RegionError: not `{"size": [H, W], "counts": ...}`, or counts that do not fill it.
+        RegionError: not `{"size": [H, W], "counts": ...}`, counts that do not fill it, or more
+            than `MOST_PIXELS`.
     """
     try:
         height, width = (int(side) for side in rle["size"])
@@ -41,8 +45,10 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         if isinstance(counts, (str, bytes)):
             counts = _decompress(counts)
         counts = np.asarray(counts, dtype=np.int64)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RegionError(f"mask {_short(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
+    if height * width > MOST_PIXELS:
+        raise RegionError(f"mask of {width} x {height} pixels; expected at most {MOST_PIXELS}.")
     # Summed as Python integers: an int64 sum wraps around, and np.repeat then crashes the process.
     total = sum(counts.ravel().tolist())
     if height < 1 or width < 1 or (counts < 0).any() or total != height * width:

@@ -10,15 +10,12 @@ import numpy as np
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.formats.values import describe, numbers, plain
-from langchain_vipllava.regions.rle import decode_rle
+from langchain_vipllava.regions.rle import MOST_PIXELS, decode_rle
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn")
 
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
-
-# A few bytes of run lengths can claim any size. 2**28 pixels is a 16384 x 16384 picture.
-_MOST_MASK_PIXELS = 2**28
 
 # Boxes of detectors stick out of the picture a little; pixel coordinates exceed 2 nearly always.
 _FARTHEST_NORMALISED = 2.0
@@ -115,8 +112,8 @@ def _check_mask_size(width: int, height: int, image_size: Size | None) -> None:
             "Have the detector resize its masks to the picture (post-processing calls it target_sizes), or pass "
             "the image_size that it saw."
         )
-    if width * height > _MOST_MASK_PIXELS:
-        raise DetectionError(f"mask claims {width} x {height} pixels; expected at most {_MOST_MASK_PIXELS} in all.")
+    if width * height > MOST_PIXELS:
+        raise DetectionError(f"mask claims {width} x {height} pixels; expected at most {MOST_PIXELS} in all.")
 
 
 def ring_points(ring: Any) -> list[tuple[float, float]]:

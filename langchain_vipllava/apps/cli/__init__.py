@@ -1,0 +1,29 @@
+"""The command line: `langchain-vipllava demo | mark | ask | chat | doctor`."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from langchain_vipllava.apps.cli import ask, chat, demo, doctor, mark
+from langchain_vipllava.apps.cli.console import show_error
+from langchain_vipllava.errors import VipLlavaError
+
+app = typer.Typer(
+    help="Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; errors of ours become one line and exit status 1."""
+    try:
+        app()
+    except VipLlavaError as error:
+        show_error(error)
+        sys.exit(1)

@@ -1,0 +1,146 @@
+"""`langchain-vipllava demo`: an agent detects, marks and asks, on real pictures, step by step on screen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMessage
+from rich.markup import escape
+from rich.panel import Panel
+
+from langchain_vipllava.apps.cli.console import console, show_markers
+from langchain_vipllava.apps.cli.options import ModelOptions, takes
+from langchain_vipllava.apps.detectors import find_detector
+from langchain_vipllava.apps.scripted import ScriptedAgentModel
+from langchain_vipllava.chat.model import ChatVipLlava
+from langchain_vipllava.errors import PictureError, VipLlavaError
+from langchain_vipllava.tools.toolkit import VipLlavaToolkit
+
+SCENE = Path(__file__).parent.parent / "assets" / "scene.png"
+_THREAD = "demo"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the agent is to do: a picture, a detector for it, and questions about the first regions found."""
+
+    picture: str
+    detector: str
+    questions: tuple[str, ...]
+    kind: str = "rectangle"
+
+    @property
+    def words(self) -> str:
+        """The task as a user would put it to an agent."""
+        asked = " Then: ".join(f"{question!r}" for question in self.questions)
+        return (
+            f"Open the picture {self.picture}, detect what is in it, mark the first two regions with a {self.kind} "
+            f"each, and ask: {asked} (r1 and r2 are region ids; keep the braces)."
+        )
+
+
+@takes(ModelOptions)
+def demo(
+    model_options: ModelOptions,
+    image: Annotated[str | None, typer.Option(help="Your own picture: a path or URL.")] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="'shapes', 'faces', or package.module:callable for your own.")
+    ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option("--question", "-q", help="Asked in turn; {r1} and {r2} are the marked regions."),
+    ] = None,
+    llm: Annotated[
+        str | None, typer.Option("--llm", help="The agent's LLM as provider:model; scripted when left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the marked pictures.")] = Path("demo-output"),
+) -> None:
+    """Let an agent detect, mark and ask, on a bundled scene and on a photograph."""
+    chat = model_options.load()
+    for number, task in enumerate(_tasks(image, detector, tuple(question or ())), start=1):
+        _run(task, chat, llm, out / f"{number}-{Path(task.picture).stem}.png")
+    console.print(f"[dim]{model_options.describe()}.[/]", highlight=False)
+
+
+def _tasks(image: str | None, detector: str | None, questions: tuple[str, ...]) -> list[Task]:
+    about_shapes = questions or ("What is the object {r1}?", "What color is it?")
+    about_photo = questions or ("What is the object {r1}?", "Describe it.")
+    if image is not None:
+        return [Task(image, detector or "shapes", about_photo)]
+    return [
+        Task(str(SCENE), detector or "shapes", about_shapes),
+        Task(str(_photograph()), detector or "faces", about_photo, kind="ellipse"),
+    ]
+
+
+def _photograph() -> Path:
+    """The portrait of an astronaut that scikit-image carries (NASA, public domain)."""
+    try:
+        import skimage.data  # noqa: PLC0415  # optional
+    except ImportError as error:
+        raise PictureError(
+            "the demo's photograph comes with scikit-image, which is not installed: "
+            "pip install 'langchain-vipllava[demo]', or give --image."
+        ) from error
+    return Path(skimage.data.__file__).parent / "astronaut.png"
+
+
+def _run(task: Task, chat: ChatVipLlava, llm: str | None, target: Path) -> None:
+    console.rule(f"[bold]{escape(Path(task.picture).name)}[/]")
+    toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector))
+    agent = _agent(task, toolkit, llm)
+    config = {"configurable": {"thread_id": _THREAD}}
+    console.print(Panel(escape(task.words), title="user", title_align="left", border_style="cyan"))
+    last_marked: str | None = None
+    for update in agent.stream({"messages": [HumanMessage(task.words)]}, config, stream_mode="updates"):
+        for message in (message for node in update.values() for message in (node or {}).get("messages", ())):
+            _show(message)
+            if isinstance(message, ToolMessage) and message.name == "mark_regions" and message.artifact:
+                last_marked = message.artifact["image_id"]
+    if last_marked is None:
+        raise VipLlavaError("the agent marked nothing; the steps above say why.")
+    marked = toolkit.marked_image(last_marked, thread_id=_THREAD)
+    show_markers(marked)
+    turns = toolkit.messages(last_marked, thread_id=_THREAD)
+    if turns:
+        prompt = chat.render_prompt(turns[:-1])
+        console.print(Panel(escape(prompt), title="the last prompt, as the model read it", title_align="left"))
+    console.print(f"The marked picture: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
+
+
+def _agent(task: Task, toolkit: VipLlavaToolkit, llm: str | None) -> Any:
+    try:
+        from langchain.agents import create_agent  # noqa: PLC0415  # optional
+        from langchain.chat_models import init_chat_model  # noqa: PLC0415
+        from langgraph.checkpoint.memory import InMemorySaver  # noqa: PLC0415
+    except ImportError as error:
+        raise VipLlavaError(
+            "the demo's agent needs langchain and langgraph, which are not installed: "
+            "pip install 'langchain-vipllava[demo]'."
+        ) from error
+    if llm is None:
+        console.print(
+            "[yellow]The agent's LLM is scripted:[/] it calls the tools in a fixed order. "
+            "--llm provider:model takes a real one.",
+            highlight=False,
+        )
+        model: Any = ScriptedAgentModel(source=task.picture, questions=task.questions, kind=task.kind)
+    else:
+        model = init_chat_model(llm)
+    return create_agent(model, toolkit.get_tools(), checkpointer=InMemorySaver())
+
+
+def _show(message: AnyMessage) -> None:
+    if isinstance(message, AIMessage):
+        for call in message.tool_calls:
+            arguments = ", ".join(f"{name}={value!r}" for name, value in call["args"].items())
+            console.print(f"[bold magenta]agent[/] calls [bold]{call['name']}[/]({escape(arguments)})", highlight=False)
+        if message.text:
+            console.print(Panel(escape(message.text), title="agent", title_align="left", border_style="magenta"))
+    elif isinstance(message, ToolMessage):
+        style = "red" if message.status == "error" else "green"
+        text = "\n".join("    " + line for line in message.text.splitlines())
+        console.print(f"[{style}]{escape(text)}[/]", highlight=False)

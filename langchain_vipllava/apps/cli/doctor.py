@@ -1,0 +1,98 @@
+"""`langchain-vipllava doctor`: what would run here, how, and what is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from langchain_vipllava.apps.cli.console import console
+from langchain_vipllava.apps.cli.options import ModelOptions, takes
+from langchain_vipllava.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from langchain_vipllava.host.options import LoadOptions
+    from langchain_vipllava.host.plan import Footprint
+
+_OPTIONAL = (
+    ("accelerate", "device_map and quantization"),
+    ("bitsandbytes", "quantization='4bit' and '8bit'"),
+    ("flash_attn", "attn_implementation='flash_attention_2'"),
+    ("langgraph", "agents, and `langchain-vipllava demo`"),
+    ("skimage", "the face detector of the demo"),
+)
+_OK, _MISSING = "[green]yes[/]", "[yellow]no[/]"
+
+
+@takes(ModelOptions)
+def doctor(model_options: ModelOptions) -> None:
+    """Say which device, dtype, attention and checkpoint would be used, and whether it fits."""
+    from langchain_vipllava.host.options import LoadOptions  # noqa: PLC0415  # torch is slow to load
+    from langchain_vipllava.host.plan import available_devices  # noqa: PLC0415
+
+    _show_machine(available_devices())
+    settings = model_options.settings()
+    settings.pop("max_tokens")
+    try:
+        fits = _show_plan(LoadOptions(**settings))
+    except CheckpointError as error:
+        console.print(f"[bold red]Cannot run:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        fits = False
+    if not fits:
+        raise typer.Exit(1)
+
+
+def _show_machine(devices: list[str]) -> None:
+    table = Table(title="This machine", show_header=False, title_justify="left")
+    table.add_row("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+    for package in ("langchain-vipllava", "torch", "transformers", "langchain-core", "opencv-python"):
+        table.add_row(package, version(package))
+    table.add_row("devices", ", ".join(devices))
+    console.print(table)
+    optional = Table(title="Optional packages", title_justify="left", header_style="bold")
+    for column in ("package", "installed", "needed for"):
+        optional.add_column(column)
+    for package, purpose in _OPTIONAL:
+        found = importlib.util.find_spec(package) is not None
+        optional.add_row(package, _OK if found else _MISSING, purpose)
+    console.print(optional)
+
+
+def _show_plan(options: LoadOptions) -> bool:
+    """Show what the options come to; whether it fits into the memory there is."""
+    from langchain_vipllava.host.loading import load_config  # noqa: PLC0415
+    from langchain_vipllava.host.plan import footprint, free_bytes, make_plan  # noqa: PLC0415
+
+    plan = make_plan(options)
+    needs = footprint(load_config(options), options)
+    free = free_bytes(plan.device)
+    fits = needs.total <= free
+    table = Table(title=f"The checkpoint {options.model}", show_header=False, title_justify="left")
+    table.add_row("device", plan.device if options.device_map is None else f"device_map={options.device_map}")
+    table.add_row("dtype", needs.dtype + (f", weights in {options.quantization}" if options.quantization else ""))
+    table.add_row("attention", options.attn_implementation or "sdpa (transformers' choice)")
+    table.add_row("weights", f"{_mib(needs.weights)} ({needs.parameters / 1e6:,.1f} million parameters)")
+    table.add_row("KV cache", f"{_mib(needs.cache)} for a full context of {needs.context:,} tokens")
+    table.add_row("picture", f"{needs.image_side} px square, {needs.image_tokens} tokens")
+    table.add_row("free memory", _mib(free))
+    table.add_row("fits", _OK if fits else "[red]no[/]")
+    console.print(table)
+    if not fits:
+        console.print(_advice(options, needs, free), highlight=False, soft_wrap=True)
+    return fits
+
+
+def _advice(options: LoadOptions, needs: Footprint, free: int) -> str:
+    missing = _mib(needs.total - free)
+    if options.quantization == "4bit":
+        return f"{missing} are missing even in 4 bit; use a smaller checkpoint, or device_map='auto' over several GPUs."
+    return f"{missing} are missing; quantization='4bit' (CUDA) takes about {_mib(needs.parameters // 2)} for the weights."
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.0f} MiB" if size < 10 * 2**30 else f"{size / 2**30:,.1f} GiB"
