@@ -1,4 +1,4 @@
-"""Content blocks, as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them, to text and pictures."""
+"""Content blocks to text and pictures, as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -21,7 +21,7 @@ from langchain_vipllava.prompt.conversation import Conversation, MultiImage
 from langchain_vipllava.prompt.prompt import parse_format
 
 if TYPE_CHECKING:
-    from langchain_vipllava.host.host import ModelHost
+    from langchain_vipllava.host.host import ModelHost, Ticket
     from langchain_vipllava.host.options import LoadOptions
     from langchain_vipllava.host.request import GenerationRequest, GenerationResult
 
@@ -214,8 +214,7 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        request = self._request(messages, stop, kwargs)
-        ticket = await asyncio.to_thread(lambda: self.host.submit(request))
+        ticket = await self._submit(self._request(messages, stop, kwargs))
         try:
             return self._chat_result(await asyncio.wrap_future(ticket.future))
         finally:
@@ -252,7 +251,7 @@ class ChatVipLlava(BaseChatModel):
         def give(piece: str | None) -> None:
             loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        ticket = await asyncio.to_thread(lambda: self.host.submit(request, give))
+        ticket = await self._submit(request, give)
         ticket.future.add_done_callback(lambda _: give(None))
         try:
             while (piece := await pieces.get()) is not None:
@@ -263,6 +262,15 @@ class ChatVipLlava(BaseChatModel):
             yield self._chunk(ticket.future.result())
         finally:
             ticket.cancel()
+
+    async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
+        """Load, encode and queue in a thread; a caller that is cancelled meanwhile leaves nothing running."""
+        submitting = asyncio.ensure_future(asyncio.to_thread(lambda: self.host.submit(request, on_piece)))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            submitting.add_done_callback(_cancel_ticket)
+            raise
 
     def _chat_result(self, result: GenerationResult) -> ChatResult:
         message = AIMessage(
@@ -293,7 +301,7 @@ class ChatVipLlava(BaseChatModel):
         """Token ids of a text, by the checkpoint's own tokenizer."""
         return list(self.host.encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:  # type: ignore[override]
+    def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Exact number of tokens that the model reads for these messages, pictures included."""
         del tools
         request = self._request(messages, None, {})
@@ -307,6 +315,11 @@ class ChatVipLlava(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *_PER_CALL)
         return {name: getattr(self, name) for name in names}
+
+
+def _cancel_ticket(submitted: asyncio.Future[Ticket]) -> None:
+    if not submitted.cancelled() and submitted.exception() is None:
+        submitted.result().cancel()
 
 
 def _usage(result: GenerationResult) -> UsageMetadata:

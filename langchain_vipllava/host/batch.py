@@ -14,7 +14,7 @@ from langchain_vipllava.host.encoding import EncodedPrompt
 from langchain_vipllava.host.request import Sampling
 
 
-class _Bookkeeper(StoppingCriteria):
+class _Bookkeeper(StoppingCriteria):  # type: ignore[misc]  # transformers is untyped here
     """Hands every row's newest token to its writer, and stops a row when its answer is finished."""
 
     def __init__(self, writers: Sequence[AnswerWriter], cancelled: Sequence[Any]) -> None:

@@ -107,7 +107,7 @@ def check_model(model: Any, processor: Any) -> Any:
     Raises:
         CheckpointError: it is not.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "vipllava":
         raise CheckpointError(f"{type(model).__name__} is no ViP-LLaVA; expected a VipLlavaForConditionalGeneration.")
     for part in ("tokenizer", "image_processor"):

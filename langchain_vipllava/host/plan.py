@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -28,7 +29,7 @@ class Plan:
     @property
     def torch_dtype(self) -> torch.dtype | str:
         """What `from_pretrained(dtype=...)` takes."""
-        return "auto" if self.dtype == "auto" else getattr(torch, self.dtype)  # type: ignore[no-any-return]
+        return "auto" if self.dtype == "auto" else getattr(torch, self.dtype)
 
 
 def make_plan(options: LoadOptions) -> Plan:
@@ -53,9 +54,60 @@ def make_plan(options: LoadOptions) -> Plan:
     return Plan(device, dtype)
 
 
-def weight_bytes(parameters: int, dtype: str, quantization: str | None) -> int:
-    """Memory of the weights in bytes, for a number of parameters."""
-    return int(parameters * _BYTES[quantization or dtype])
+@dataclass(frozen=True)
+class Footprint:
+    """Memory that a checkpoint needs, reckoned from its configuration.
+
+    Attributes:
+        parameters: number of parameters.
+        weights: bytes of the weights.
+        cache: bytes of the KV cache of one conversation that fills the context.
+        context: tokens of prompt and answer together.
+        dtype: name of the dtype it would have.
+        image_side: side of the square that the vision tower reads, in pixels.
+        image_tokens: tokens of a picture.
+    """
+
+    parameters: int
+    weights: int
+    cache: int
+    context: int
+    dtype: str
+    image_side: int
+    image_tokens: int
+
+    @property
+    def total(self) -> int:
+        """Bytes for weights and one full conversation."""
+        return self.weights + self.cache
+
+
+def footprint(config: Any, options: LoadOptions) -> Footprint:
+    """Reckon what a checkpoint needs; builds its shape without any memory for it."""
+    from transformers import VipLlavaForConditionalGeneration  # noqa: PLC0415  # slow to load
+
+    with torch.device("meta"):
+        model = VipLlavaForConditionalGeneration(config)
+    dtype = make_plan(options).dtype
+    if dtype == "auto":
+        dtype = str(getattr(config, "dtype", None) or "float16").removeprefix("torch.")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    # embeddings, vision tower and projector stay in the dtype when bitsandbytes packs the rest
+    packed = model.get_submodule("model.language_model.layers") if options.quantization else None
+    in_layers = sum(parameter.numel() for parameter in packed.parameters()) if packed is not None else 0
+    weights = (parameters - in_layers) * _BYTES[dtype] + in_layers * _BYTES[options.quantization or dtype]
+    text, vision = config.text_config, config.vision_config
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    token = 2 * text.num_hidden_layers * text.num_key_value_heads * head * _BYTES[dtype]
+    return Footprint(
+        parameters=parameters,
+        weights=int(weights),
+        cache=int(token * text.max_position_embeddings),
+        context=text.max_position_embeddings,
+        dtype=dtype,
+        image_side=vision.image_size,
+        image_tokens=(vision.image_size // vision.patch_size) ** 2,
+    )
 
 
 def available_devices() -> list[str]:

@@ -10,7 +10,7 @@ from transformers import LogitsProcessor, TopKLogitsWarper, TopPLogitsWarper
 from langchain_vipllava.host.request import Sampling
 
 
-class SeededSampling(LogitsProcessor):
+class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # transformers is untyped here
     """Samples each row with settings and a random generator of its own.
 
     `generate` takes no generator, so the row's logits get Gumbel noise and greedy decoding

@@ -91,7 +91,8 @@ def _advice(options: LoadOptions, needs: Footprint, free: int) -> str:
     missing = _mib(needs.total - free)
     if options.quantization == "4bit":
         return f"{missing} are missing even in 4 bit; use a smaller checkpoint, or device_map='auto' over several GPUs."
-    return f"{missing} are missing; quantization='4bit' (CUDA) takes about {_mib(needs.parameters // 2)} for the weights."
+    packed = _mib(needs.parameters // 2)
+    return f"{missing} are missing; quantization='4bit' (CUDA) takes about {packed} for the weights."
 
 
 def _mib(size: int) -> str:

@@ -147,9 +147,7 @@ def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]
             for field in fields(group)
             for hint in [get_type_hints(group, include_extras=True)[field.name]]
         ]
-        parameters += [
-            p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own
-        ]
+        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own]
 
         @functools.wraps(command)
         def run(**values: Any) -> None:
@@ -158,7 +156,7 @@ def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del run.__wrapped__  # type: ignore[attr-defined]  # typer would look at the command itself
+        del run.__wrapped__  # typer would look at the command itself
         return run
 
     return decorate

@@ -1,0 +1,35 @@
+"""Fixtures: a small real ViP-LLaVA with random weights, and a real photograph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from langchain_vipllava import ChatVipLlava, MarkedImage, Region, mark
+from tests.support.checkpoints import save_checkpoint
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A saved ViP-LLaVA with random weights: it answers nonsense, deterministically."""
+    return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def llm(tiny_checkpoint: Path) -> ChatVipLlava:
+    return ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12)
+
+
+@pytest.fixture(scope="session")
+def photo() -> Image.Image:
+    """The astronaut of scikit-image, 512 x 512."""
+    from skimage import data
+
+    return Image.fromarray(data.astronaut())
+
+
+@pytest.fixture
+def marked(photo: Image.Image) -> MarkedImage:
+    return mark(photo, [Region(box=(174, 65, 273, 164), id="face"), Region(box=(330, 20, 480, 250), id="rocket")])
