@@ -51,6 +51,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
         padding_side="left",
         clean_up_tokenization_spaces=False,
         model_max_length=2048,
+        model_input_names=["input_ids", "attention_mask"],
     )
 
 

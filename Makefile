@@ -1,0 +1,68 @@
+# Every target sets itself up: a virtual environment in .venv, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+OLDEST := .venv-oldest
+
+.PHONY: help demo test test-slow test-gpu test-oldest lint format bench train eval clean
+
+help:
+	@echo "make demo         run the main job: an agent detects, marks and asks"
+	@echo "make test         run the tests"
+	@echo "make lint         ruff and mypy"
+	@echo "make format       let ruff format the code"
+	@echo "make bench        benchmarks, on this machine's CPU"
+	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
+	@echo "make eval         measure the bundled checkpoint"
+	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
+	@echo "make test-slow    tests that take minutes"
+	@echo "make test-gpu     tests that need a CUDA device"
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group lint
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/langchain-vipllava demo
+
+test: $(READY)
+	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+train: $(READY)
+	$(BIN)/python -m training.train --out runs/bundled
+
+eval: $(READY)
+	$(BIN)/python -m training.evaluate
+
+$(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(OLDEST)/bin/python -m pip install --quiet --constraint constraints-oldest.txt --editable ".[demo]" --group test
+	@touch $@
+
+test-oldest: $(OLDEST)/.ready
+	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu"
+
+clean:
+	rm -rf $(VENV) $(OLDEST) dist build demo-output .pytest_cache .mypy_cache .ruff_cache
