@@ -1,0 +1,111 @@
+"""Several conversations about one picture in one row, none of which sees another.
+
+A picture costs 100 tokens and a question 20, so a row carries the picture once and then as many
+conversations as fit. Each has the positions that it would have alone and attends to the picture
+and to itself only: exactly the numbers of a row of its own, at a fraction of the cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from training.model import IMAGE_TOKENS
+from training.questions import Turn
+from training.tokenizer import IMAGE
+
+NOTHING = -100
+ROW = 224  # tokens per row, picture included
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture's conversations, each field (ROW,) unless said otherwise.
+
+    Attributes:
+        ids: token ids.
+        targets: the token to say next, NOTHING where the user is speaking.
+        positions: as if each conversation were alone.
+        segments: 0 for the picture, then 1, 2, ... per conversation, -1 behind them.
+        answers: number of the answer that a target belongs to, 0 for none.
+        kinds: what each answer's question was, in order; any length.
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    positions: np.ndarray
+    segments: np.ndarray
+    answers: np.ndarray
+    kinds: list[str]
+
+
+class Packer:
+    """Turns conversations into rows."""
+
+    fields = ("ids", "targets", "positions", "segments", "answers")
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self.eos = tokenizer.eos_token_id
+        start = tokenizer(f"USER: {IMAGE}\n").input_ids
+        at = start.index(tokenizer.convert_tokens_to_ids(IMAGE))
+        self.image_start = at
+        self.prefix = [*start[:at], *[start[at]] * IMAGE_TOKENS, *start[at + 1 :]]
+        self.encode = lru_cache(50_000)(self._encode)
+
+    def talk(self, turns: Sequence[Turn]) -> tuple[list[int], list[int], list[int]]:
+        """Ids, targets and answer numbers (from 1) of one conversation, from the first question on."""
+        ids: list[int] = []
+        targets: list[int] = []
+        answers: list[int] = []
+        for number, turn in enumerate(turns, 1):
+            question = turn.question if number == 1 else f"USER: {turn.question}"
+            asked, said = self.encode(f"{question}ASSISTANT:"), self.encode(f" {turn.answer}")
+            ids += [*asked, *said]
+            # The last word of an answer is followed by the end when it is spoken, and by the next
+            # question when it is remembered: so the target there is the end, whatever comes next.
+            targets += [NOTHING] * (len(asked) - 1) + [*said, self.eos]
+            answers += [0] * (len(asked) - 1) + [number] * (len(said) + 1)
+        return ids, targets, answers
+
+    def pack(self, talks: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
+        """Fill a row.
+
+        Returns:
+            The row, and how many of the conversations went in.
+        """
+        ids, kinds, packed = list(self.prefix), [], 0
+        targets, answers = [NOTHING] * len(ids), [0] * len(ids)
+        positions, segments = list(range(len(ids))), [0] * len(ids)
+        for turns in talks:
+            more, wanted, numbers = self.talk(turns)
+            if len(ids) + len(more) > ROW:
+                break
+            packed += 1
+            ids += more
+            targets += wanted
+            answers += [number + len(kinds) if number else 0 for number in numbers]
+            positions += range(len(self.prefix), len(self.prefix) + len(more))
+            segments += [packed] * len(more)
+            kinds += [turn.kind for turn in turns]
+        rest = ROW - len(ids)
+        padded = (ids + [0] * rest, targets + [NOTHING] * rest, positions + [0] * rest)
+        marks = (segments + [-1] * rest, answers + [0] * rest)
+        return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), kinds), packed
+
+    def _encode(self, text: str) -> tuple[int, ...]:
+        # behind a line break, as in a prompt: at the start of a text there would be a `▁` in front
+        return tuple(self.tokenizer(f"\n{text}", add_special_tokens=False).input_ids[2:])
+
+
+def attention_mask(segments: torch.Tensor) -> torch.Tensor:
+    """(B, T) segments to the (B, 1, T, T) mask that is added to attention scores."""
+    length = segments.shape[1]
+    own = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
+    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    return torch.zeros(own.shape, device=own.device).masked_fill(~(own & causal), -1e9)[:, None]

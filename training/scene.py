@@ -1,0 +1,239 @@
+"""The world of the bundled checkpoint: pictures of a few simple objects, some of them marked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from langchain_vipllava import MarkedImage, Region, mark
+from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS
+
+SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross")
+PAINTS: dict[str, tuple[int, int, int]] = {
+    "red": (220, 40, 40),
+    "green": (40, 160, 60),
+    "blue": (50, 80, 220),
+    "yellow": (230, 210, 50),
+    "purple": (140, 60, 160),
+    "orange": (240, 140, 40),
+    "black": (25, 25, 25),
+    "white": (245, 245, 245),
+}
+PAINT_NAMES: tuple[str, ...] = tuple(PAINTS)
+PictureShape = Literal["any", "square", "wide", "tall"]
+
+_SIDES = (160, 1000)
+_RADIUS = (0.08, 0.20)  # of the long side
+_GAP = 0.02  # between the circles around two objects, of the long side
+_ALIKE = 0.15  # how often an object takes another's colour on purpose
+_CONTRAST = 110.0  # RGB distance between an object and the background, or nobody could see it
+_SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
+_NOISE = np.random.default_rng(0).normal(size=(1200, 1200, 1)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One object.
+
+    Attributes:
+        shape: one of SHAPES.
+        color: one of PAINT_NAMES.
+        center: (x, y) in pixels.
+        outline: (N, 2) corners in pixels.
+    """
+
+    shape: str
+    color: str
+    center: tuple[float, float]
+    outline: np.ndarray
+
+    @property
+    def name(self) -> str:
+        """Colour and shape with an article: "a blue circle", "an orange star"."""
+        return f"{'an' if self.color == 'orange' else 'a'} {self.color} {self.shape}"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one object is marked: which one, and with what."""
+
+    thing: int
+    kind: str
+    color: str
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A picture without markers, and what is in it.
+
+    Attributes:
+        picture: (H, W, 3) RGB uint8.
+        things: from left to right.
+    """
+
+    picture: np.ndarray
+    things: tuple[Thing, ...]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.picture.shape[1], self.picture.shape[0]
+
+
+def draw_scene(
+    rng: np.random.Generator,
+    count: int | None = None,
+    shape: PictureShape = "any",
+    sides: tuple[int, int] = _SIDES,
+) -> Scene:
+    """Draw a picture.
+
+    Args:
+        rng: source of everything that varies.
+        count: how many objects; None for 1 to 5.
+        shape: "square", "wide" (3:1), "tall" (1:3) or anything between.
+        sides: least and most pixels of the long side. Small pictures are more frequent than large ones.
+    """
+    size = _draw_size(rng, shape, sides)
+    count = int(rng.integers(1, 6)) if count is None else count
+    places: list[tuple[float, float, float]] | None = None
+    while places is None:
+        places = _place(rng, size, count)
+    canvas, grounds = _draw_ground(rng, size)
+    paints = _visible_paints(grounds)
+    while len(paints) < 3:
+        canvas, grounds = _draw_ground(rng, size)
+        paints = _visible_paints(grounds)
+    things = []
+    for x, y, radius in sorted(places):
+        shape_name, color = str(rng.choice(SHAPES)), str(rng.choice(paints))
+        if things and rng.random() < _ALIKE:
+            color = things[int(rng.integers(len(things)))].color
+        outline = make_outline(shape_name, radius, float(rng.uniform(0, 2 * math.pi))) + np.array([x, y])
+        rgb = np.clip(np.array(PAINTS[color]) + rng.integers(-12, 13, 3), 0, 255)
+        fixed = ((outline - 0.5) * (1 << _SHIFT)).round().astype(np.int32)
+        cv2.fillPoly(canvas, [fixed], tuple(int(c) for c in rgb), cv2.LINE_AA, _SHIFT)
+        things.append(Thing(shape_name, color, (x, y), outline))
+    return Scene(canvas, tuple(things))
+
+
+def draw_looks(rng: np.random.Generator, scene: Scene, count: int | None = None) -> list[Look]:
+    """Choose 1 to 3 objects and give each a (colour, kind) of its own."""
+    most = min(len(scene.things), 3)
+    count = int(rng.integers(1, most + 1)) if count is None else min(count, most)
+    chosen = rng.permutation(len(scene.things))[:count]
+    colors = rng.permutation(COLOR_NAMES)[:count]
+    kinds = rng.choice(KINDS, count)
+    if rng.random() < 0.15:  # one colour for all: only the kind tells them apart
+        colors, kinds = np.repeat(colors[:1], count), rng.permutation(KINDS)[:count]
+    return [Look(int(i), str(k), str(c)) for i, k, c in zip(chosen, kinds, colors, strict=True)]
+
+
+def mark_scene(rng: np.random.Generator, scene: Scene, looks: list[Look], seed: int | None = None) -> MarkedImage:
+    """Draw the markers with the package's own `mark`.
+
+    Args:
+        rng: chooses what is known of each region: mask, polygon or box.
+        scene: the picture.
+        looks: what to mark.
+        seed: None for constant markers, a number for hand-drawn ones.
+    """
+    alone = len({look.color for look in looks}) == len(looks)
+    regions = [region_of(rng, scene, look, outline_only=not alone) for look in looks]
+    kinds, colors = [look.kind for look in looks], [look.color for look in looks]
+    return mark(Image.fromarray(scene.picture), regions, kind=kinds, color=colors, seed=seed)
+
+
+def region_of(rng: np.random.Generator, scene: Scene, look: Look, *, outline_only: bool) -> Region:
+    """What a detector might know of an object.
+
+    A mask contour around a mere box looks like a rectangle, so `outline_only` asks for more.
+    """
+    outline = scene.things[look.thing].outline
+    follows_outline = look.kind in ("mask", "mask contour")
+    known = rng.choice(["mask", "polygon", "box"], p=[0.5, 0.4, 0.1] if follows_outline else [0.2, 0.3, 0.5])
+    if known == "mask":
+        width, height = scene.size
+        pixels = np.zeros((height, width), np.uint8)
+        cv2.fillPoly(pixels, [(outline - 0.5).round().astype(np.int32)], (1,))
+        return Region(mask=pixels)
+    if known == "polygon" or (follows_outline and outline_only):
+        return Region(polygon=[tuple(p) for p in outline.tolist()])
+    (x0, y0), (x1, y1) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
+    return Region(box=(x0, y0, x1, y1))
+
+
+def make_outline(shape: str, radius: float, angle: float) -> np.ndarray:
+    """Corners (N, 2) of a shape around (0, 0) that touches the circle of this radius."""
+    if shape == "star":
+        radii, turns = np.tile([1.0, 0.42], 5), np.arange(10) / 10
+    elif shape == "cross":
+        arm = 0.33
+        corner = np.array([(1, arm), (arm, arm), (arm, 1)])
+        quarter = np.array([[0, -1], [1, 0]])
+        turns_of = [np.linalg.matrix_power(quarter, k).T for k in range(4)]
+        points = np.concatenate([corner @ turn for turn in turns_of]) / math.hypot(1, arm)
+        radii, turns = np.hypot(*points.T), np.arctan2(points[:, 1], points[:, 0]) / (2 * math.pi)
+    else:
+        sides = {"circle": 40, "square": 4, "triangle": 3}[shape]
+        radii, turns = np.ones(sides), np.arange(sides) / sides
+    angles = 2 * math.pi * turns + angle
+    return radius * radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _draw_size(rng: np.random.Generator, shape: PictureShape, sides: tuple[int, int]) -> tuple[int, int]:
+    least, most = sides
+    # squared: a large picture costs more to draw and looks the same to the model
+    side = round(least + (most - least) * float(rng.random()) ** 3)
+    ratios = {"square": 1.0, "wide": 3.0, "tall": 1 / 3}
+    ratio = ratios.get(shape) or (1.0 if rng.random() < 0.25 else math.exp(rng.uniform(-1, 1) * math.log(3)))
+    return (side, max(round(side / ratio), 1)) if ratio >= 1 else (max(round(side * ratio), 1), side)
+
+
+def _place(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[tuple[float, float, float]] | None:
+    width, height = size
+    side, short = max(size), min(size)
+    most = min(_RADIUS[1] * side, 0.48 * short)
+    places: list[tuple[float, float, float]] = []
+    for index in range(count):
+        for attempt in range(40):
+            largest = most if attempt < 10 and index < 3 else 0.12 * side
+            radius = float(rng.uniform(_RADIUS[0] * side, largest))
+            x, y = float(rng.uniform(radius, width - radius)), float(rng.uniform(radius, height - radius))
+            if all(math.hypot(x - a, y - b) > radius + r + _GAP * side for a, b, r in places):
+                places.append((x, y, radius))
+                break
+        else:
+            return None
+    return places
+
+
+def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Background (H, W, 3), and the colours in it, (N, 3)."""
+    width, height = size
+    first = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
+    style = rng.random()
+    if style < 0.4:
+        return np.full((height, width, 3), first.astype(np.uint8), np.uint8), first[None]
+    if style < 0.7:
+        second = np.clip(first + rng.uniform(-90, 90, 3), 0, 255)
+        ramp = np.linspace(0, 1, width)[None, :] if rng.random() < 0.5 else np.linspace(0, 1, height)[:, None]
+        ramp = np.broadcast_to(ramp, (height, width)).astype(np.float32)[:, :, None]
+        canvas = first.astype(np.float32) + ramp * (second - first).astype(np.float32)
+        return canvas.astype(np.uint8, order="C"), np.stack([first, (first + second) / 2, second])
+    top, left = (int(rng.integers(0, 1200 - n + 1)) for n in (height, width))
+    noise = _NOISE[top : top + height, left : left + width] * np.float32(rng.uniform(4, 22))
+    return np.clip(first.astype(np.float32) + noise, 0, 255).astype(np.uint8, order="C"), first[None]
+
+
+def _visible_paints(grounds: np.ndarray) -> list[str]:
+    return [
+        name
+        for name, rgb in PAINTS.items()
+        if np.linalg.norm(grounds - np.array(rgb, dtype=float), axis=1).min() >= _CONTRAST
+    ]

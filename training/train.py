@@ -1,0 +1,231 @@
+"""Train the bundled checkpoint: `python -m training.train --seed 0 --out runs/bundled`.
+
+Stage 1 teaches the vision tower alone (`training.vision`). Stage 2 teaches the whole model to
+answer: first one question about one marker, then, as soon as that works, everything else too.
+The tower's dense labels stay on as a second loss. Every stage resumes where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+from transformers import VipLlavaForConditionalGeneration
+
+from training.export import export
+from training.labels import DenseHeads, dense_labels
+from training.model import FEATURE_LAYERS, IMAGE_TOKENS, build_model, normalize
+from training.optim import Optimizers, rate
+from training.packing import NOTHING, Packer, attention_mask
+from training.plots import plot_losses, plot_samples
+from training.questions import BINDING, EVERYTHING, Asker
+from training.tokenizer import IMAGE, build_tokenizer
+from training.vision import draw_sample, train_vision
+
+BATCH = 96
+RATE = 1.5e-3
+VISION_RATE = 0.35  # of the text model's
+DENSE_WEIGHT = 0.15
+BOUND = 0.75  # "What is ...?" right this often: binding works, go on to everything
+METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
+
+
+class TalkBatches(IterableDataset):
+    """Endless batches of pictures with conversations about them.
+
+    Args:
+        seed: of pictures and questions.
+        everything: a shared 0 or 1: one question about one marker, or all kinds of conversations.
+    """
+
+    def __init__(self, seed: int, everything: Any) -> None:
+        self.seed, self.everything = seed, everything
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[list[str]]]]:
+        """Draw batches for ever: pixels, dense labels, rows (5, B, T), kinds of the answers."""
+        cv2.setNumThreads(1)
+        info = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
+        packer = Packer(build_tokenizer())
+        while True:
+            mix = EVERYTHING if self.everything.value else BINDING
+            pixels, labels, rows = [], [], []
+            for _ in range(BATCH):
+                scene, looks, picture = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
+                asker = Asker(rng, scene, looks)
+                pixels.append(picture)
+                labels.append(dense_labels(scene, looks))
+                rows.append(packer.pack([asker.converse(mix) for _ in range(8)])[0])
+            fields = [np.stack([getattr(row, name) for row in rows]) for name in packer.fields]
+            kinds = [row.kinds for row in rows]
+            yield torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), np_rows(fields), kinds
+
+
+def np_rows(fields: list[np.ndarray]) -> torch.Tensor:
+    """Stack the fields of a batch of rows: (5, B, T)."""
+    return torch.from_numpy(np.stack(fields))
+
+
+class Learner(nn.Module):
+    """The model with its dense heads, run on packed rows."""
+
+    def __init__(self, model: VipLlavaForConditionalGeneration, image_start: int) -> None:
+        super().__init__()
+        self.model, self.start = model, image_start
+        self.heads = DenseHeads(model.config.vision_config.hidden_size)
+        self.run = torch.compile(self.read)
+
+    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Last states of the text model (B, T, width) and of the vision tower (B, patches, width)."""
+        inner = self.model.model
+        tower = inner.vision_tower
+        states = [tower.pre_layrnorm(tower.embeddings(normalize(pixels)))]
+        for layer in tower.encoder.layers:
+            states.append(layer(states[-1], None))
+        features = torch.cat([states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
+        picture = inner.multi_modal_projector(features)
+        ids, _, positions, segments, _ = rows
+        words = inner.language_model.embed_tokens(ids)
+        start, stop = self.start, self.start + IMAGE_TOKENS
+        words = torch.cat([words[:, :start], picture.to(words.dtype), words[:, stop:]], dim=1)
+        said = inner.language_model(
+            inputs_embeds=words, attention_mask=attention_mask(segments), position_ids=positions, use_cache=False
+        )
+        return said.last_hidden_state, states[-1][:, 1:]
+
+    def forward(
+        self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
+        """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
+        with torch.autocast("cpu", torch.bfloat16):
+            said, seen = self.run(pixels, rows)
+            wanted = rows[1]
+            asked = wanted != NOTHING
+            logits = self.model.lm_head(said[asked])
+        loss = functional.cross_entropy(logits.float(), wanted[asked])
+        dense, right = self.heads(seen.float(), labels)
+        hits = torch.zeros(asked.shape, dtype=torch.bool)
+        hits[asked] = logits.argmax(-1) == wanted[asked]
+        return loss, dense, right, hits
+
+
+@dataclass
+class Meter:
+    """How many answers are right word for word, per kind of question; a running mean."""
+
+    values: dict[str, float]
+    keep: float = 0.97
+
+    def add(self, hits: torch.Tensor, rows: torch.Tensor, kinds: list[list[str]]) -> None:
+        """Score one batch: given the words so far, is every next one right?"""
+        right: dict[str, list[bool]] = {}
+        wrong = (rows[4] > 0) & ~hits
+        for row, names in enumerate(kinds):
+            missed = set(rows[4][row][wrong[row]].tolist())
+            for number, name in enumerate(names, 1):
+                kind = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color"}.get(name, name)
+                right.setdefault(kind, []).append(number not in missed)
+        for kind, results in right.items():
+            now = sum(results) / len(results)
+            self.values[kind] = now + self.keep * (self.values.get(kind, now) - now)
+
+    def __str__(self) -> str:
+        return " ".join(f"{kind} {self.values[kind]:.3f}" for kind in METERS if kind in self.values)
+
+
+def train_talk(out: Path, seed: int, minutes: float, init: Path | None = None, lr: float = RATE) -> None:
+    """Stage 2: train the whole model for a time, resuming from `out/talk.pt` if it is there.
+
+    Args:
+        out: folder for checkpoints, logs and pictures.
+        seed: of weights, pictures and questions.
+        minutes: wall clock; the learning rate follows the clock too.
+        init: folder of an exported checkpoint to go on from, instead of stage 1's tower.
+        lr: the highest learning rate, of the text model.
+    """
+    torch.manual_seed(seed)
+    tokenizer = build_tokenizer()
+    packer = Packer(tokenizer)
+    learner = _build_learner(tokenizer, packer, out, init)
+    optimizers = Optimizers([(learner.model.model.vision_tower, VISION_RATE), (learner, 1.0)], lr)
+    everything = multiprocessing.Value("i", int(init is not None))
+    step, spent, meter, path = 0, 0.0, Meter({}), out / "talk.pt"
+    if path.exists():
+        state = torch.load(path)
+        learner.load_state_dict(state["learner"])
+        optimizers.load_state_dict(state["optimizer"])
+        step, spent, meter.values = state["step"], state["spent"], state["meter"]
+        everything.value = state["everything"]
+    loader = DataLoader(TalkBatches(seed + 1000 * step, everything), None, num_workers=1, prefetch_factor=4)
+    batches, log = iter(loader), (out / "talk.log").open("a")
+    budget, start = minutes * 60, time.monotonic() - spent
+    bar = tqdm(total=round(budget), initial=round(spent), unit="s", mininterval=5)
+    while spent < budget:
+        pixels, labels, rows, kinds = next(batches)
+        rows = rows.long()
+        loss, dense, right, hits = learner(pixels, labels, rows)
+        optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, spent, budget))
+        step, spent = step + 1, time.monotonic() - start
+        meter.add(hits, rows, kinds)
+        if meter.values.get("identify", 0) > BOUND or spent > 0.5 * budget:
+            everything.value = 1
+        if step % 20 == 0:
+            seen = " ".join(f"{name}:{value:.2f}" for name, value in right.items())
+            print(f"step {step} {spent:.0f}s loss {loss.item():.4f} {meter} | {seen}", file=log, flush=True)
+            bar.set_postfix_str(f"loss {loss.item():.3f} {meter}")
+        bar.update(round(spent) - bar.n)
+        if step % 200 == 0 or spent >= budget:
+            state = {"learner": learner.state_dict(), "optimizer": optimizers.state_dict(), "meter": meter.values}
+            state |= {"step": step, "spent": spent, "everything": everything.value}
+            torch.save(state, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").replace(path)
+
+
+def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None) -> Learner:
+    if init is not None:
+        model = VipLlavaForConditionalGeneration.from_pretrained(init, attn_implementation="eager")
+        return Learner(model.float().train(), packer.image_start)
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special)
+    learner = Learner(model.train(), packer.image_start)
+    state = torch.load(out / "vision.pt")
+    model.model.vision_tower.load_state_dict(state["tower"])
+    learner.heads.load_state_dict(state["heads"])
+    return learner
+
+
+def main() -> None:
+    """Run both stages, then export."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("runs/bundled"))
+    parser.add_argument("--init", type=Path, help="an exported checkpoint to go on from; skips stage 1")
+    parser.add_argument("--vision-minutes", type=float, default=36)
+    parser.add_argument("--talk-minutes", type=float, default=60)
+    parser.add_argument("--lr", type=float, default=RATE, help="highest learning rate of stage 2")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    options.out.mkdir(parents=True, exist_ok=True)
+    plot_samples(options.out / "samples.png", options.seed)
+    if options.init is None:
+        train_vision(options.out, options.seed, options.vision_minutes)
+    train_talk(options.out, options.seed, options.talk_minutes, options.init, options.lr)
+    export(options.out / "talk.pt", options.out / "checkpoint")
+    plot_losses(options.out)
+
+
+if __name__ == "__main__":
+    main()

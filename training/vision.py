@@ -1,0 +1,115 @@
+"""Stage 1: the vision tower alone, on dense labels.
+
+Trained end to end from scratch, questions and markers do not find each other for a long time;
+a tower that already tells objects and markers apart binds them within minutes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from langchain_vipllava import pad_to_square
+from training.labels import DenseHeads, dense_labels, turn_sample
+from training.model import IMAGE_SIZE, build_vision, normalize
+from training.optim import Optimizers, rate
+from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
+
+SMALL_SIDES = (160, 360)  # most pictures: they cost little to draw, and the model sees 160 px of any
+
+
+def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene, list[Look], np.ndarray]:
+    """Draw a marked scene as the model sees it: (3, IMAGE_SIZE, IMAGE_SIZE) uint8.
+
+    Args:
+        rng: source of everything that varies.
+        unmarked: how often there are no markers at all.
+    """
+    small = rng.random() < 0.95
+    scene = draw_scene(rng, sides=SMALL_SIDES) if small else draw_scene(rng)
+    if rng.random() < unmarked:
+        return scene, [], to_pixels(Image.fromarray(scene.picture))
+    looks = draw_looks(rng, scene)
+    seed = int(rng.integers(2**31)) if rng.random() < 0.6 else None
+    return scene, looks, to_pixels(mark_scene(rng, scene, looks, seed).image)
+
+
+def to_pixels(picture: Image.Image) -> np.ndarray:
+    """Pad and resize as the checkpoint's processor does: (3, IMAGE_SIZE, IMAGE_SIZE) uint8."""
+    square = pad_to_square(picture).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+    return np.asarray(square).transpose(2, 0, 1)
+
+
+class DenseBatches(IterableDataset):
+    """Endless batches of (pixels, dense labels), other ones in every worker."""
+
+    def __init__(self, seed: int, batch: int) -> None:
+        self.seed, self.batch = seed, batch
+
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Draw batches for ever."""
+        info = torch.utils.data.get_worker_info()
+        rng = np.random.default_rng([self.seed, info.id if info else 0])
+        cv2.setNumThreads(1)
+        before: list[tuple[np.ndarray, np.ndarray]] = []
+        while True:
+            drawn = [draw_sample(rng) for _ in range(self.batch - len(before))]
+            fresh = [(pixels, dense_labels(scene, looks)) for scene, looks, pixels in drawn]
+            # drawing costs as much as learning, so half of a batch is the last one's, turned
+            turned = [turn_sample(*sample, int(rng.integers(1, 8))) for sample in before]
+            pixels, labels = (np.stack(part) for part in zip(*fresh, *turned, strict=True))
+            before = fresh[: self.batch // 2]
+            yield torch.from_numpy(pixels), torch.from_numpy(labels)
+
+
+def train_vision(out: Path, seed: int, minutes: float, batch: int = 128, lr: float = 1.5e-3) -> Path:
+    """Train the tower for a time, resuming from `out/vision.pt` if it is there.
+
+    Args:
+        out: folder for the checkpoint and the log.
+        seed: of weights and pictures.
+        minutes: wall clock; the learning rate follows the clock too.
+        batch: pictures per step.
+        lr: the highest learning rate.
+    """
+    torch.manual_seed(seed)
+    tower = build_vision()
+    heads = DenseHeads(tower.config.hidden_size)
+    optimizers = Optimizers([(tower, 1.0), (nn.ModuleDict({"heads": heads}), 1.0)], lr)
+    path, step, spent = out / "vision.pt", 0, 0.0
+    if path.exists():
+        state = torch.load(path)
+        tower.load_state_dict(state["tower"])
+        heads.load_state_dict(state["heads"])
+        if isinstance(state["optimizer"], list):
+            optimizers.load_state_dict(state["optimizer"])
+        step, spent = state["step"], state["spent"]
+    run = torch.compile(tower)
+    batches = iter(DataLoader(DenseBatches(seed + step, batch), None, num_workers=1, prefetch_factor=6))
+    log = (out / "vision.log").open("a")
+    budget, start, averages = minutes * 60, time.monotonic() - spent, {}
+    while spent < budget:
+        pixels, labels = next(batches)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = run(normalize(pixels)).last_hidden_state[:, 1:]
+        loss, right = heads(hidden.float(), labels)
+        optimizers.step(loss, rate(step, spent, budget, least=0.3))  # stage 2 goes on from here
+        step, spent = step + 1, time.monotonic() - start
+        for name, value in {"loss": loss.item(), **right}.items():
+            averages[name] = value + 0.95 * (averages.get(name, value) - value)
+        if step % 20 == 0:
+            shown = " ".join(f"{name} {value:.3f}" for name, value in averages.items())
+            print(f"step {step} {spent:.0f}s {shown}", file=log, flush=True)
+        if step % 200 == 0 or spent >= budget:
+            state = {"tower": tower.state_dict(), "heads": heads.state_dict(), "optimizer": optimizers.state_dict()}
+            torch.save({**state, "step": step, "spent": spent}, path.with_suffix(".tmp"))
+            path.with_suffix(".tmp").replace(path)
+    return path
