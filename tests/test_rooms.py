@@ -1,0 +1,133 @@
+"""The structure: rooms in the order in which data flows, light imports, a pinned public surface."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import langchain_vipllava
+
+PACKAGE = Path(langchain_vipllava.__file__).parent
+ROOMS = ["errors", "pictures", "regions", "markers", "prompt", "host", "chat", "tools", "apps"]
+
+
+def _room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def _imports(path: Path) -> list[str]:
+    """Every module of the package that a file imports, wherever in the file."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        else:
+            continue
+        found += [name for name in names if name.startswith("langchain_vipllava.")]
+    return found
+
+
+def test_an_inner_room_never_imports_an_outer_one():
+    wrong = []
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        if parts == ("__init__",):
+            continue
+        for module in _imports(path):
+            if ROOMS.index(_room_of(module)) > ROOMS.index(parts[0]):
+                wrong.append(f"{'/'.join(parts)} imports {module}")
+    assert not wrong
+
+
+def test_every_folder_is_a_known_room():
+    folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders - {"bundled"} == set(ROOMS) - {"errors"}
+
+
+def _loaded_after(code: str) -> set[str]:
+    heavy = ("torch", "transformers", "cv2", "langchain", "langgraph", "supervision", "skimage", "httpx", "numpy")
+    script = f"import sys\n{code}\nprint(*[name for name in {heavy!r} if name in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(run.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert _loaded_after("import langchain_vipllava") == set()
+
+
+def test_marking_and_reading_detections_need_no_torch():
+    loaded = _loaded_after(
+        "from PIL import Image\n"
+        "from langchain_vipllava import mark, regions_from\n"
+        "found = [{'score': 0.9, 'label': 'cat', 'box': {'xmin': 10, 'ymin': 10, 'xmax': 90, 'ymax': 90}}]\n"
+        "marked = mark(Image.new('RGB', (336, 336)), regions_from(found))\n"
+        "assert marked.phrases == ['within the red rectangle']"
+    )
+    assert loaded == {"cv2", "numpy"}
+
+
+def test_a_chat_model_renders_prompts_without_torch():
+    loaded = _loaded_after(
+        "from langchain_vipllava import ChatVipLlava\nassert ChatVipLlava(model='bundled').render_prompt('Hello.')"
+    )
+    assert not loaded & {"torch", "transformers"}
+
+
+@pytest.mark.parametrize("name", langchain_vipllava.__all__)
+def test_every_public_name_exists_and_is_documented(name):
+    assert (getattr(langchain_vipllava, name).__doc__ or "").strip()
+
+
+def test_the_public_surface_is_this():
+    assert langchain_vipllava.__all__ == [
+        "ChatVipLlava",
+        "CheckpointError",
+        "DetectRegions",
+        "DetectionError",
+        "FetchPolicy",
+        "GenerationError",
+        "MarkRegions",
+        "MarkedImage",
+        "Marker",
+        "MarkerError",
+        "PictureError",
+        "PromptError",
+        "Region",
+        "RegionError",
+        "RegionPrompt",
+        "SessionError",
+        "TinyRegionWarning",
+        "VipLlavaError",
+        "VipLlavaToolkit",
+        "load_image",
+        "mark",
+        "pad_to_square",
+        "regions_from",
+        "register_format",
+    ]
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        langchain_vipllava.no_such_name  # noqa: B018
+
+
+def test_files_and_functions_stay_readable():
+    too_long = []
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        if text.count("\n") > 400:
+            too_long.append(str(path))
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                body = node.body[1:] if ast.get_docstring(node) else node.body
+                if body and node.end_lineno - body[0].lineno >= 60:
+                    too_long.append(f"{path}:{node.lineno} {node.name}")
+    assert not too_long
