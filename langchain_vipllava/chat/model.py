@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -16,9 +17,10 @@ from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.pictures.load import ImageSource
 from langchain_vipllava.pictures.view import ImageFit
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage
-from langchain_vipllava.prompt.prompt import parse_format
+from langchain_vipllava.prompt.prompt import Prompt, parse_format
 
 if TYPE_CHECKING:
     from langchain_vipllava.host.host import ModelHost, Ticket
@@ -59,13 +61,14 @@ class ChatVipLlava(BaseChatModel):
         multi_image: with several pictures in one conversation "keep" them (and warn once),
             "restart" at the newest, or "error". The model was trained on one.
         image_fit: "pad" shows the whole picture, as in training; "center_crop" cuts the sides off.
+        given_host: the owner of a model that is loaded already; see `from_model`.
 
     Raises:
         CheckpointError: at construction for impossible options, at the first call for a checkpoint
             that cannot be loaded.
-        PromptError: messages that make no prompt.
+        PromptError: at construction for an unknown `prompt_format`; messages that make no prompt.
         PictureError: a picture that cannot be loaded.
-        GenerationError: settings out of range, a prompt that is too long.
+        GenerationError: at construction or in a call for settings out of range; a prompt that is too long.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -97,7 +100,9 @@ class ChatVipLlava(BaseChatModel):
     multi_image: MultiImage = "keep"
     image_fit: ImageFit = "pad"
 
-    _host: ModelHost | None = PrivateAttr(default=None)
+    # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
+    given_host: Any = Field(default=None, exclude=True, repr=False)
+
     _warned: bool = PrivateAttr(default=False)
 
     @classmethod
@@ -115,18 +120,15 @@ class ChatVipLlava(BaseChatModel):
         from langchain_vipllava.host.host import ModelHost  # noqa: PLC0415  # torch is loaded when needed
 
         host = ModelHost(model, processor)
-        chat = cls(model=host.name, **settings)
-        chat._host = host
-        return chat
+        return cls(model=host.name, given_host=host, **settings)
 
     @property
     def host(self) -> ModelHost:
         """The owner of the loaded model; loads it at the first call."""
-        if self._host is None:
-            from langchain_vipllava.host.host import get_host  # noqa: PLC0415  # torch is loaded when needed
+        from langchain_vipllava.host.host import ModelHost, get_host  # noqa: PLC0415  # torch is loaded when needed
 
-            self._host = get_host(self._load_options())
-        return self._host
+        # Asked for anew each time: a copy with another `model` must not answer with this one's.
+        return self.given_host if isinstance(self.given_host, ModelHost) else get_host(self._load_options())
 
     def render_prompt(self, messages: LanguageModelInput) -> str:
         """Show exactly what the model will read, `<image>` where a picture stands; loads no weights.
@@ -140,6 +142,9 @@ class ChatVipLlava(BaseChatModel):
     @model_validator(mode="after")
     def _check_settings(self) -> ChatVipLlava:
         parse_format(self.prompt_format)
+        self._load_options()
+        settings = {name: getattr(self, name) for name in _PER_CALL}
+        _make_request(Prompt(()), (), _stop_texts(self.stop), settings)
         return self
 
     def _load_options(self) -> LoadOptions:
@@ -171,29 +176,14 @@ class ChatVipLlava(BaseChatModel):
     def _request(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, settings: Mapping[str, Any]
     ) -> GenerationRequest:
-        from langchain_vipllava.host.request import GenerationRequest, Sampling  # noqa: PLC0415
-
         unknown = sorted(settings.keys() - {*_PER_CALL, *_NOT_OURS})
         if unknown:
             raise GenerationError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(_PER_CALL)}.")
         chosen = {name: settings.get(name, getattr(self, name)) for name in _PER_CALL}
         form = parse_format(chosen["prompt_format"])
         conversation = self._read(messages, chosen["multi_image"])
-        stop = self.stop if stop is None else stop
-        stops = (stop,) if isinstance(stop, str) else tuple(stop or ())
-        return GenerationRequest(
-            prompt=form.render(conversation),
-            pictures=conversation.pictures,
-            max_tokens=256 if chosen["max_tokens"] is None else chosen["max_tokens"],
-            stop=(*stops, *form.stop),
-            sampling=Sampling(
-                temperature=chosen["temperature"] or 0.0,
-                top_p=1.0 if chosen["top_p"] is None else chosen["top_p"],
-                top_k=chosen["top_k"],
-                seed=chosen["seed"],
-            ),
-            image_fit=chosen["image_fit"],
-        )
+        stops = _stop_texts(self.stop if stop is None else stop)
+        return _make_request(form.render(conversation), conversation.pictures, (*stops, *form.stop), chosen)
 
     def _generate(
         self,
@@ -249,7 +239,8 @@ class ChatVipLlava(BaseChatModel):
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
         def give(piece: str | None) -> None:
-            loop.call_soon_threadsafe(pieces.put_nowait, piece)
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         ticket = await self._submit(request, give)
         ticket.future.add_done_callback(lambda _: give(None))
@@ -299,7 +290,7 @@ class ChatVipLlava(BaseChatModel):
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of a text, by the checkpoint's own tokenizer."""
-        return list(self.host.encoder.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self.host.encoder.token_ids(text)
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Exact number of tokens that the model reads for these messages, pictures included."""
@@ -315,6 +306,32 @@ class ChatVipLlava(BaseChatModel):
     def _identifying_params(self) -> dict[str, Any]:
         names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *_PER_CALL)
         return {name: getattr(self, name) for name in names}
+
+
+def _make_request(
+    prompt: Prompt, pictures: tuple[ImageSource, ...], stop: tuple[str, ...], settings: Mapping[str, Any]
+) -> GenerationRequest:
+    from langchain_vipllava.host.request import GenerationRequest, Sampling  # noqa: PLC0415
+
+    return GenerationRequest(
+        prompt=prompt,
+        pictures=pictures,
+        max_tokens=256 if settings["max_tokens"] is None else settings["max_tokens"],
+        stop=stop,
+        sampling=Sampling(
+            temperature=0.0 if settings["temperature"] is None else settings["temperature"],
+            top_p=1.0 if settings["top_p"] is None else settings["top_p"],
+            top_k=settings["top_k"],
+            seed=settings["seed"],
+        ),
+        image_fit=settings["image_fit"],
+    )
+
+
+def _stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
+    if stop is None or isinstance(stop, (str, list, tuple)):
+        return (stop,) if isinstance(stop, str) else tuple(stop or ())
+    raise GenerationError(f"stop={stop!r}; expected a text or a list of texts.")
 
 
 def _cancel_ticket(submitted: asyncio.Future[Ticket]) -> None:

@@ -55,7 +55,7 @@ class DetectRegions(_Step):
         image = load_image(_need(input, "image"))
         regions = run_detector(
             self.detector,
-            image,
+            image.copy(),  # some detectors draw on what they are given
             labels=self.labels,
             class_names=self.class_names,
             box_format=self.box_format,
@@ -121,6 +121,8 @@ class RegionPrompt(_Step):
         marked, question = _need(input, "marked"), _need(input, "question")
         if not isinstance(marked, MarkedImage):
             raise PromptError(f"'marked' is a {type(marked).__name__}; expected a MarkedImage, as MarkRegions makes.")
+        if not isinstance(question, str):
+            raise PromptError(f"'question' is a {type(question).__name__}; expected words.")
         history = list(input.get("history") or ())
         if history:
             return [*history, HumanMessage(marked.question(question))]

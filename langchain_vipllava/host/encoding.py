@@ -80,6 +80,11 @@ class PromptEncoder:
             expanded += [token] * (self.image_tokens if token == self._image_id else 1)
         return tuple(expanded)
 
+    def token_ids(self, text: str) -> list[int]:
+        """Token ids of a text by itself, without the token that begins a prompt."""
+        with self._lock:
+            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
     def _tokenize(self, prompt: Prompt) -> list[int]:
         """Tokenize as the checkpoint's own processor does, but keep special tokens that a user typed as text."""
         typed: list[str] = []

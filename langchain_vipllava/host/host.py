@@ -41,6 +41,11 @@ class Ticket:
     future: Future[GenerationResult] = field(default_factory=Future, repr=False)
     _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
 
+    def __post_init__(self) -> None:
+        # An awaiting task that is cancelled cancels the future it waits for; a running one refuses, and so stays ours
+        # to finish.
+        self.future.set_running_or_notify_cancel()
+
     def cancel(self) -> None:
         """Stop the answer within a token; its result says "cancelled"."""
         self._cancelled.set()
@@ -176,6 +181,10 @@ class ModelHost:
             on_piece=ticket.give,
         )
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModelHost:
+        """A copy of whatever holds a host shares it: there is one owner of the device."""
+        return self
+
     def __repr__(self) -> str:
         return f"<ModelHost {self.name!r} on {self.model.device}, {self.model.dtype}>"
 
@@ -201,7 +210,7 @@ def get_host(options: LoadOptions) -> ModelHost:
 
 
 def unload_hosts() -> None:
-    """Forget every loaded checkpoint; their memory is freed once no chat model holds them."""
+    """Forget every loaded checkpoint; their memory is freed once nothing uses them."""
     with _hosts_lock:
         _hosts.clear()
     if torch.cuda.is_available():

@@ -39,7 +39,10 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
     elif options.quantization is not None:
         arguments["device_map"] = {"": plan.device}
     try:
-        model = VipLlavaForConditionalGeneration.from_pretrained(options.source, **arguments)
+        model, report = VipLlavaForConditionalGeneration.from_pretrained(
+            options.source, output_loading_info=True, **arguments
+        )
+        _check_complete(report, options)
         processor = load_processor(options)
         if "device_map" not in arguments:
             model = model.to(plan.device)
@@ -66,11 +69,15 @@ def load_config(options: LoadOptions) -> Any:
         raise CheckpointError(f"the folder {options.source!r} has no config.json; expected a saved checkpoint.")
     try:
         raw, _ = transformers.PretrainedConfig.get_config_dict(options.source, **_hub(options))
-    except (OSError, ValueError) as error:
+    except Exception as error:
+        if folder.is_dir():
+            raise CheckpointError(f"the config.json in {options.source!r} cannot be read: {error}") from error
         raise CheckpointError(
             f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Give a folder, or a hub id such as "
             "'llava-hf/vip-llava-7b-hf'; without network, download it first, or use model='bundled'."
         ) from error
+    if not isinstance(raw, dict):
+        raise CheckpointError(f"the config.json of {options.model!r} holds a {type(raw).__name__}; expected a mapping.")
     if raw.get("model_type") != "vipllava":
         raise CheckpointError(
             f"{options.model!r} is a {raw.get('model_type', 'nameless')!r} model; expected 'vipllava', such as "
@@ -124,6 +131,16 @@ def check_model(model: Any, processor: Any) -> Any:
             f"(vision_feature_layer={layers}); mend vision_feature_layer in config.json."
         )
     return model
+
+
+def _check_complete(report: dict[str, Any], options: LoadOptions) -> None:
+    """Transformers only logs what it did not find, and answers with random weights there."""
+    missing = sorted(report.get("missing_keys") or ())
+    if missing:
+        raise CheckpointError(
+            f"{options.model!r} lacks {len(missing)} of its weights, such as {missing[0]!r}; expected a whole "
+            "checkpoint. Download or save it again."
+        )
 
 
 def _hub(options: LoadOptions) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Literal
 
 from langchain_vipllava.errors import GenerationError
@@ -33,9 +34,13 @@ class Sampling:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        _expect(0 <= self.temperature <= 100, "temperature", self.temperature, "0 (greedy) to 100")
-        _expect(0 < self.top_p <= 1, "top_p", self.top_p, "more than 0 and at most 1")
-        _expect(self.top_k is None or self.top_k >= 1, "top_k", self.top_k, "at least 1, or None")
+        warm = _is_a(self.temperature, Real) and 0 <= self.temperature <= 100
+        _expect(warm, "temperature", self.temperature, "0 (greedy) to 100")
+        _expect(_is_a(self.top_p, Real) and 0 < self.top_p <= 1, "top_p", self.top_p, "more than 0 and at most 1")
+        some = self.top_k is None or (_is_a(self.top_k, Integral) and self.top_k >= 1)
+        _expect(some, "top_k", self.top_k, "a whole number of at least 1, or None")
+        seeded = self.seed is None or (_is_a(self.seed, Integral) and -(2**63) <= self.seed < 2**63)
+        _expect(seeded, "seed", self.seed, "a whole number of at most 63 bits, or None")
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,10 @@ class GenerationRequest:
     image_fit: ImageFit = "pad"
 
     def __post_init__(self) -> None:
-        _expect(self.max_tokens >= 1, "max_tokens", self.max_tokens, "at least 1")
-        _expect(all(self.stop), "stop", self.stop, "texts that are not empty")
+        some = _is_a(self.max_tokens, Integral) and self.max_tokens >= 1
+        _expect(some, "max_tokens", self.max_tokens, "a whole number of at least 1")
+        texts = all(isinstance(text, str) and text for text in self.stop)
+        _expect(texts, "stop", self.stop, "texts that are not empty")
         _expect(self.image_fit in ("pad", "center_crop"), "image_fit", self.image_fit, "'pad' or 'center_crop'")
 
 
@@ -88,6 +95,11 @@ class GenerationResult:
     def output_tokens(self) -> int:
         """Tokens of the answer."""
         return len(self.ids)
+
+
+def _is_a(value: object, kind: type) -> bool:
+    """Whether a value is a number of a kind; True and False are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _expect(holds: bool, name: str, value: object, expected: str) -> None:

@@ -45,7 +45,8 @@ def _generator(row: Sampling) -> torch.Generator | None:
 
 
 def _draw(row: Sampling, ids: torch.Tensor, scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    warped = scores.float() / row.temperature
+    # Against the largest score: next to no temperature must not make two of them infinite.
+    warped = (scores.float() - scores.max()) / row.temperature
     if row.top_k is not None:
         warped = TopKLogitsWarper(row.top_k)(ids, warped)
     if row.top_p < 1:

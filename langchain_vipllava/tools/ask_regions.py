@@ -10,7 +10,7 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
-from langchain_vipllava.errors import PromptError, VipLlavaError
+from langchain_vipllava.errors import GenerationError, PromptError, VipLlavaError
 from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error
 from langchain_vipllava.tools.session import OpenImage
@@ -56,12 +56,20 @@ class AskRegionsTool(RegionTool):
                 raise PromptError("the question is empty; expected words, such as 'What is {r1}?'.")
             with opened.lock:
                 asked = _next_message(opened, question)
-                answer = self.chat_model.invoke([*opened.messages, asked], _inner_config(run_manager))
+                answer = self._ask([*opened.messages, asked], run_manager)
                 opened.messages += [asked, answer]
         except VipLlavaError as error:
             raise as_tool_error(error) from error
         artifact: dict[str, Any] = {"image_id": opened.id, "question": asked.text, "answer": answer.text}
         return answer.text, artifact
+
+    def _ask(self, messages: list[BaseMessage], run_manager: CallbackManagerForToolRun | None) -> BaseMessage:
+        try:
+            return self.chat_model.invoke(messages, _inner_config(run_manager))
+        except GenerationError as error:
+            if len(messages) == 1:
+                raise
+            raise GenerationError(f"{error} A new call of mark_regions begins a new conversation.") from error
 
 
 def _next_message(opened: OpenImage, question: str) -> BaseMessage:

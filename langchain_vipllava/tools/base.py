@@ -24,7 +24,7 @@ class RegionTool(BaseTool):
     sessions: SessionStore = Field(exclude=True, repr=False)
     response_format: str = "content_and_artifact"  # type: ignore[assignment]
     handle_tool_error: Any = True
-    handle_validation_error: Any = True
+    handle_validation_error: Any = Field(default_factory=lambda: describe_bad_arguments)
 
     def _session(self, config: RunnableConfig | None) -> Session:
         configurable = (config or {}).get("configurable") or {}
@@ -37,6 +37,12 @@ class RegionTool(BaseTool):
 def as_tool_error(error: VipLlavaError) -> ToolException:
     """What the LLM is told: our errors say already what to do."""
     return ToolException(f"{type(error).__name__}: {error}")
+
+
+def describe_bad_arguments(error: Any) -> str:
+    """What the LLM is told when its arguments do not fit the tool's schema."""
+    wrong = [f"{'.'.join(map(str, detail['loc'])) or 'arguments'}: {detail['msg']}" for detail in error.errors()]
+    return f"These arguments do not fit: {'; '.join(wrong)}. Call the tool again with arguments that fit its schema."
 
 
 def describe_region(region: Region) -> dict[str, Any]:

@@ -50,9 +50,9 @@ class DetectRegionsTool(RegionTool):
             opened = self._image(config, image_id)
             found = run_detector(
                 self.detector,
-                opened.image,
+                opened.image.copy(),  # some detectors draw on what they are given
                 labels=labels,
-                **{**self.reading, "min_score": min_score, "max_regions": max_regions},
+                **self._limit(min_score, max_regions),
             )
             with opened.lock:
                 regions = opened.add_regions(found)
@@ -65,3 +65,12 @@ class DetectRegionsTool(RegionTool):
                 artifact,
             )
         return f"{len(regions)} regions in {opened.id}:\n" + "\n".join(map(region_line, regions)), artifact
+
+    def _limit(self, min_score: float, max_regions: int) -> dict[str, Any]:
+        """The program's `reading`, which the LLM can narrow but not widen."""
+        most = self.reading.get("max_regions")
+        return {
+            **self.reading,
+            "min_score": max(min_score, self.reading.get("min_score", 0.0)),
+            "max_regions": max_regions if most is None else min(max_regions, most),
+        }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
-from langchain_vipllava.errors import RegionError, SessionError, VipLlavaError
+from langchain_vipllava.errors import DetectionError, RegionError, SessionError, VipLlavaError
 from langchain_vipllava.markers.kinds import COLORS, KINDS
-from langchain_vipllava.markers.mark import mark
-from langchain_vipllava.markers.marked import MarkedImage, TinyRegionWarning
+from langchain_vipllava.markers.mark import TINY, mark
+from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region
@@ -24,12 +23,11 @@ class MarkRegionsInput(BaseModel):
     """Arguments of `mark_regions`."""
 
     image_id: str = Field(description="Id of an open picture.")
-    regions: Any = Field(
+    regions: list[Any] = Field(
         description=(
             'What to mark, a list of: region ids ("r1"), boxes [x0, y0, x1, y1] in pixels, points [x, y] in pixels, or '
             'objects {"box": [...]}, {"point": [...]} or {"polygon": [[x, y], ...]} with an optional "label".'
-        ),
-        json_schema_extra={"type": "array", "items": {}},
+        )
     )
     kind: str | list[str] = Field(
         "rectangle", description=f"Kind of marker: {', '.join(KINDS)}; one for all, or one per region."
@@ -40,6 +38,11 @@ class MarkRegionsInput(BaseModel):
     zoom: Literal["auto"] | None = Field(
         None, description='"auto" crops around the regions when they are small in the picture.'
     )
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _list_them(cls, wanted: Any) -> list[Any]:
+        return _as_list(wanted)
 
 
 class MarkRegionsTool(RegionTool):
@@ -55,7 +58,7 @@ class MarkRegionsTool(RegionTool):
     def _run(
         self,
         image_id: str,
-        regions: Any,
+        regions: list[Any],
         config: RunnableConfig,
         kind: str | list[str] = "rectangle",
         color: str | list[str] | None = None,
@@ -65,19 +68,19 @@ class MarkRegionsTool(RegionTool):
             source = self._image(config, image_id)
             with source.lock:
                 chosen = choose_regions(source, regions)
-            marked, notes = _mark(source, chosen, kind=kind, color=color, zoom=zoom)
+            marked = mark(source.image, chosen, kind=kind, color=color, zoom=zoom)
         except VipLlavaError as error:
             raise as_tool_error(error) from error
         opened = self._session(config).add("marked", marked.original, marked)
         for region in chosen:
             opened.regions[region.id or ""] = region
         lines = [f'{m.region.id} ({m.region.label or "region"}): "{m.phrase}"' for m in marked.markers]
-        words = "\n".join([f"Marked {source.id} as {opened.id}:", *lines, *notes])
+        words = "\n".join([f"Marked {source.id} as {opened.id}:", *lines, *_notes(marked, zoomed=zoom is not None)])
         markers = [{**describe_region(m.region), "phrase": m.phrase} for m in marked.markers]
         return words, {"image_id": opened.id, "source_id": source.id, "markers": markers}
 
 
-def choose_regions(image: OpenImage, wanted: Any) -> list[Region]:
+def choose_regions(image: OpenImage, wanted: list[Any]) -> list[Region]:
     """Read what an LLM wrote as regions of a picture; new ones get ids.
 
     Raises:
@@ -85,10 +88,10 @@ def choose_regions(image: OpenImage, wanted: Any) -> list[Region]:
         RegionError: nothing chosen, or not a region.
     """
     chosen: list[Region] = []
-    for item in _as_list(wanted):
+    for item in wanted:
         if isinstance(item, str):
             chosen.append(_known(image, item))
-        elif isinstance(item, Mapping) and set(item) == {"id"}:
+        elif isinstance(item, Mapping) and "id" in item and set(item) <= {"id", "label", "score"}:
             chosen.append(_known(image, str(item["id"])))
         else:
             chosen += image.add_regions(_read(item, image))
@@ -99,18 +102,29 @@ def choose_regions(image: OpenImage, wanted: Any) -> list[Region]:
 
 
 def _as_list(wanted: Any) -> list[Any]:
+    """What an LLM wrote where a list belongs: JSON as text, ids or numbers with commas, one thing without its list."""
     if isinstance(wanted, str):
-        text = wanted.strip()
-        if text[:1] in ("[", "{"):
-            try:
-                return _as_list(json.loads(text))
-            except ValueError:
-                pass
-        return [part.strip() for part in text.split(",") if part.strip()]
-    if isinstance(wanted, (list, tuple)):
-        numbers = bool(wanted) and all(isinstance(n, (int, float)) for n in wanted)
-        return [list(wanted)] if numbers else list(wanted)
-    return [wanted]
+        parsed = _parse_json(wanted) or _parse_json(f"[{wanted}]")
+        return [part.strip() for part in wanted.split(",") if part.strip()] if parsed is None else _as_list(parsed)
+    if not isinstance(wanted, (list, tuple)):
+        return [wanted]
+    if wanted and all(map(_is_number, wanted)):
+        return [list(wanted)]
+    return [_parse_json(item) or item.strip() if isinstance(item, str) else item for item in wanted]
+
+
+def _parse_json(text: str) -> Any:
+    """A list or mapping that came as text, else None."""
+    if not text.lstrip().startswith(("[", "{")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _known(image: OpenImage, name: str) -> Region:
@@ -118,13 +132,13 @@ def _known(image: OpenImage, name: str) -> Region:
         return image.regions[name]
     known = ", ".join(image.regions) or "none yet"
     raise SessionError(
-        f"{image.id} has no region {name!r}; known regions: {known}. Call detect_regions, or give a box "
+        f"{image.id} has no region {name[:100]!r}; known regions: {known}. Call detect_regions, or give a box "
         "[x0, y0, x1, y1] in pixels."
     )
 
 
 def _read(item: Any, image: OpenImage) -> list[Region]:
-    if isinstance(item, (list, tuple)) and all(isinstance(n, (int, float)) for n in item):
+    if isinstance(item, (list, tuple)) and all(map(_is_number, item)):
         if len(item) == 4:
             return [Region(box=tuple(item))]
         if len(item) == 2:
@@ -134,13 +148,23 @@ def _read(item: Any, image: OpenImage) -> list[Region]:
         fields = {key: item[key] for key in ("box", "point", "polygon", "label", "score") if key in item}
         if not isinstance(fields.get("box"), Mapping):
             return [Region(**fields)]
-    detections = [item] if isinstance(item, Mapping) else item
-    return regions_from(detections, image_size=image.image.size)
+    try:
+        return regions_from([item] if isinstance(item, Mapping) else item, image_size=image.image.size)
+    except DetectionError as error:  # its advice is for programmers
+        width, height = image.image.size
+        raise RegionError(
+            f"{str(item)[:200]} is no region of this picture of {width} x {height} pixels; expected a region id such "
+            "as 'r1', a box [x0, y0, x1, y1], a point [x, y], or an object with 'box', 'point' or 'polygon', in pixels."
+        ) from error
 
 
-def _mark(source: OpenImage, regions: list[Region], **look: Any) -> tuple[MarkedImage, list[str]]:
-    """Mark, and turn warnings about tiny regions into notes for the LLM."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", TinyRegionWarning)
-        marked = mark(source.image, regions, **look)
-    return marked, [f"Note: {warning.message}" for warning in caught if warning.category is TinyRegionWarning]
+def _notes(marked: MarkedImage, *, zoomed: bool) -> list[str]:
+    """What the LLM should know of regions that are hard to see; `mark` warns the program of the same."""
+    # The warnings themselves cannot be caught: catch_warnings is not thread-safe, and tools run in threads.
+    advice = "Mark fewer regions that lie nearer together." if zoomed else 'Pass zoom="auto" to crop around it.'
+    return [
+        f"Note: {m.region.id} is {m.seen[0]:.1f} x {m.seen[1]:.1f} px where the vision model looks; below {TINY:.0f} "
+        f"px little of it is left. {advice}"
+        for m in marked.markers
+        if min(m.seen) < TINY and not m.region.is_point
+    ]

@@ -53,7 +53,10 @@ class OpenImageTool(RegionTool):
         if self.image_root is None or source.lower().startswith(("http://", "https://", "data:")):
             return source
         root = self.image_root.resolve()
-        path = (root / source.removeprefix("file://")).resolve()
+        try:
+            path = (root / source.removeprefix("file://")).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise PictureError(f"{source!r} is no path: {error}; expected a path below {str(root)!r}.") from error
         if not path.is_relative_to(root):
             raise PictureError(f"{source!r} lies outside the folder of pictures; expected a path below {str(root)!r}.")
         return str(path)

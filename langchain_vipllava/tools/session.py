@@ -39,9 +39,11 @@ class OpenImage:
         """Remember regions under short ids of their own: r1, r2, ... A region that is there keeps its id."""
         added: list[Region] = []
         known = {region.model_copy(update={"id": None}): name for name, region in self.regions.items()}
+        # not their count: a marked picture has some of its source's, with the ids from there
+        last = max((int(name[1:]) for name in self.regions), default=0)
         for region in regions:
             bare = region.model_copy(update={"id": None})
-            name = known.get(bare) or f"r{len(self.regions) + 1}"
+            name = known.get(bare) or f"r{(last := last + 1)}"
             known[bare] = name
             self.regions[name] = bare.model_copy(update={"id": name})
             added.append(self.regions[name])

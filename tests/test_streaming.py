@@ -1,0 +1,314 @@
+"""Streaming and stopping: pieces that join to the answer, stop texts that never leak, streams that are closed early."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+
+import pytest
+import torch
+from langchain_core.messages import AIMessageChunk, HumanMessage
+
+from langchain_vipllava import ChatVipLlava
+from langchain_vipllava.host.request import GenerationResult
+from tests.support.checkpoints import make_model, make_processor
+
+SPELLED = "Yes. 中🙂é, red circle: no"
+"""What the spelling model answers: one- to four-byte characters, no token twice."""
+
+
+def spelling_model(text, **settings):
+    """A real ViP-LLaVA whose weights make every token be followed by the next one of a text, then by the end.
+
+    Attention and MLPs add nothing, so a token's own embedding decides what follows it.
+    """
+    processor = make_processor()
+    model = make_model(processor)
+    tokenizer = processor.tokenizer
+    chain = tokenizer("USER: Spell.ASSISTANT:" + text)["input_ids"]
+    start = tokenizer("USER: Spell.ASSISTANT:")["input_ids"][-1]
+    chain = [*chain[chain.index(start) :], tokenizer.eos_token_id]
+    assert len(set(chain)) == len(chain), f"a token comes twice in {text!r}"
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if name.endswith(("self_attn.o_proj.weight", "mlp.down_proj.weight")) and "language_model" in name:
+                parameter.zero_()
+        embeddings = model.get_input_embeddings().weight
+        embeddings.copy_(torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0)))
+        model.lm_head.weight.zero_()
+        for token, following in zip(chain, chain[1:], strict=False):
+            model.lm_head.weight[following] = embeddings[token]
+    return ChatVipLlava.from_model(model, processor, **settings)
+
+
+@pytest.fixture(scope="module")
+def speller():
+    return spelling_model(SPELLED)
+
+
+def pieces_of(chunks):
+    return [chunk.text for chunk in chunks if chunk.text]
+
+
+class StepGate:
+    """Lets the model take so many steps, then holds it until `open` is called; counts all steps."""
+
+    def __init__(self, host, free):
+        self.steps, self._free = 0, free
+        self.held, self._opened = threading.Event(), threading.Event()
+        self._hook = host.model.get_input_embeddings().register_forward_hook(self._step)
+
+    def _step(self, module, inputs, output):
+        self.steps += 1
+        if self.steps > self._free:
+            self.held.set()
+            assert self._opened.wait(60)
+
+    def open(self):
+        self._opened.set()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self._opened.set()
+        self._hook.remove()
+
+
+def wait_for_idle():
+    for thread in threading.enumerate():
+        if thread.name == "vipllava-host":
+            thread.join(60)
+            assert not thread.is_alive()
+
+
+def test_the_model_spells(speller):
+    answer = speller.invoke("Spell.")
+    assert answer.text == SPELLED
+    assert answer.response_metadata["finish_reason"] == "stop"
+
+
+def test_pieces_join_to_the_answer_and_hold_whole_characters(speller):
+    pieces = pieces_of(speller.stream("Spell."))
+    assert "".join(pieces) == SPELLED
+    assert len(pieces) > 8
+    assert "🙂" in pieces
+    assert not any("\N{REPLACEMENT CHARACTER}" in piece for piece in pieces)
+
+
+def test_pieces_join_to_the_answer_of_a_random_model(llm, marked):
+    for question in ("What is {0}?", "Where?", "ünï 中文?"):
+        message = marked.message(question)
+        for tokens in (1, 2, 7, 40):
+            joined = "".join(pieces_of(llm.stream([message], max_tokens=tokens)))
+            assert joined == llm.invoke([message], max_tokens=tokens).text
+
+
+def test_every_length_of_an_answer_streams_as_it_is_answered(speller):
+    """Cut anywhere, in the middle of a character too."""
+    for tokens in range(1, 25):
+        answer = speller.invoke("Spell.", max_tokens=tokens).text
+        assert "".join(pieces_of(speller.stream("Spell.", max_tokens=tokens))) == answer
+        assert answer == answer.strip()
+
+
+async def test_astream_gives_the_same(speller):
+    chunks = [chunk async for chunk in speller.astream("Spell.")]
+    assert pieces_of(chunks) == pieces_of(speller.stream("Spell."))
+
+
+def test_usage_comes_once_in_the_last_chunk(speller):
+    chunks = list(speller.stream("Spell."))
+    assert [chunk.usage_metadata is not None for chunk in chunks] == [False] * (len(chunks) - 1) + [True]
+    total = sum(chunks[1:], chunks[0])
+    answer = speller.invoke("Spell.")
+    assert isinstance(total, AIMessageChunk)
+    assert total.text == answer.text
+    assert total.usage_metadata == answer.usage_metadata
+    assert total.response_metadata == answer.response_metadata
+    assert chunks[-1].chunk_position == "last"
+    assert chunks[-1].response_metadata["model_name"] == speller.model
+
+
+STOPS = [
+    (["red"], "Yes. 中🙂é,"),
+    (["circle: n"], "Yes. 中🙂é, red"),
+    (["s. 中🙂é, r"], "Ye"),
+    (["🙂"], "Yes. 中"),
+    (["Y"], ""),
+    (["red square", "é, redder", "🙂 e", "no!"], SPELLED),
+    (["circle", "é, red"], "Yes. 中🙂"),
+    (["red circle", "circle", "é, red square"], "Yes. 中🙂é,"),
+    ([" "], "Yes."),
+    (["o"], SPELLED[:-1]),
+]
+
+
+@pytest.mark.parametrize(("stop", "expected"), STOPS, ids=[str(stop) for stop, _ in STOPS])
+def test_no_part_of_a_stop_text_leaks(speller, stop, expected):
+    answer = speller.invoke("Spell.", stop=stop)
+    pieces = pieces_of(speller.stream("Spell.", stop=stop))
+    assert (answer.text, "".join(pieces)) == (expected, expected)
+    assert answer.response_metadata["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize("tokens", range(1, 25))
+def test_a_stop_text_that_max_tokens_cuts_is_text(speller, tokens):
+    whole = speller.invoke("Spell.", max_tokens=tokens).text
+    answer = speller.invoke("Spell.", max_tokens=tokens, stop=["é, red circle: no, never"]).text
+    assert answer == whole
+
+
+def test_stop_text_ends_the_model_and_not_only_the_text(speller):
+    stopped = speller.invoke("Spell.", stop=["中"])
+    assert stopped.usage_metadata["output_tokens"] < speller.invoke("Spell.").usage_metadata["output_tokens"]
+
+
+def test_stop_text_of_the_prompt_format_is_kept_beside_the_users(llm):
+    spoken = "One ### Two"
+    chat = spelling_model(spoken)
+    assert chat.invoke("Spell.").text == spoken
+    # the last prompt token of this format is another one: spell from there
+    human = spelling_model_after("###Assistant:", spoken)
+    assert human.invoke("Spell.", prompt_format="human_assistant").text == "One"
+    assert human.invoke("Spell.", prompt_format="human_assistant", stop=["n"]).text == "O"
+
+
+def spelling_model_after(label, text):
+    """As `spelling_model`, for a format that ends with another label."""
+    chat = spelling_model(text)
+    model, tokenizer = chat.host.model, chat.host.processor.tokenizer
+    old, new = (tokenizer(f"x{end}")["input_ids"][-1] for end in ("ASSISTANT:", label))
+    with torch.no_grad():
+        embeddings = model.get_input_embeddings().weight
+        embeddings[new] = embeddings[old]
+    return chat
+
+
+def test_closing_a_stream_stops_the_model(llm):
+    host = llm.host
+    with StepGate(host, free=6) as gate:
+        stream = llm.stream("Tell me a story.", max_tokens=300)
+        next(stream)
+        assert gate.held.wait(60)
+        stream.close()
+        gate.open()
+        wait_for_idle()
+        assert gate.steps <= 8
+    assert llm.invoke("Hi").text == llm.invoke("Hi").text
+
+
+async def test_closing_an_async_stream_stops_the_model(llm):
+    with StepGate(llm.host, free=6) as gate:
+        stream = llm.astream("Tell me a story.", max_tokens=300)
+        await anext(stream)
+        assert await asyncio.to_thread(gate.held.wait, 60)
+        await stream.aclose()
+        gate.open()
+        await asyncio.to_thread(wait_for_idle)
+        assert gate.steps <= 8
+    assert (await llm.ainvoke("Hi")).text == llm.invoke("Hi").text
+
+
+async def test_cancelling_ainvoke_stops_the_model_and_the_next_call_works(llm):
+    with StepGate(llm.host, free=3) as gate:
+        task = asyncio.ensure_future(llm.ainvoke("Tell me a story.", max_tokens=300))
+        assert await asyncio.to_thread(gate.held.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.open()
+        await asyncio.to_thread(wait_for_idle)
+        assert gate.steps <= 5
+    assert (await asyncio.wait_for(llm.ainvoke("Hi"), 60)).text == llm.invoke("Hi").text
+
+
+async def test_cancelling_astream_stops_the_model_and_the_next_call_works(llm):
+    async def consume():
+        return [chunk async for chunk in llm.astream("Tell me a story.", max_tokens=300)]
+
+    with StepGate(llm.host, free=3) as gate:
+        task = asyncio.ensure_future(consume())
+        assert await asyncio.to_thread(gate.held.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        gate.open()
+        await asyncio.to_thread(wait_for_idle)
+        assert gate.steps <= 5
+    assert await asyncio.wait_for(llm.ainvoke("Hi"), 60)
+
+
+async def test_cancelling_one_of_many_leaves_the_others_whole(llm):
+    questions = [f"Question {index}?" for index in range(5)]
+    alone = [llm.invoke(question).text for question in questions]
+    with StepGate(llm.host, free=0) as gate:
+        first = asyncio.ensure_future(llm.ainvoke("Hold the line."))
+        assert await asyncio.to_thread(gate.held.wait, 60)
+        tasks = [asyncio.ensure_future(llm.ainvoke(question)) for question in questions]
+        doomed = asyncio.ensure_future(llm.ainvoke("Cancel me before I start.", max_tokens=300))
+        await asyncio.sleep(0)
+        doomed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await doomed
+        gate.open()
+        assert [answer.text for answer in await asyncio.gather(*tasks)] == alone
+        await first
+
+
+def test_cancelled_before_it_starts_takes_no_step(llm):
+    request = llm._request([HumanMessage("Never mind.")], None, {"max_tokens": 300})
+    with StepGate(llm.host, free=0) as gate:
+        first = llm.host.submit(llm._request([HumanMessage("Hold.")], None, {"max_tokens": 1}))
+        assert gate.held.wait(60)
+        ticket = llm.host.submit(request)
+        ticket.cancel()
+        gate.open()
+        result = ticket.future.result(60)
+        first.future.result(60)
+        assert (result.ids, result.text, result.finish_reason) == ((), "", "cancelled")
+        assert gate.steps == 1
+
+
+def test_a_future_that_is_cancelled_from_outside_does_not_end_the_host(llm):
+    """What asyncio does to the future behind a task that is cancelled."""
+    request = llm._request([HumanMessage("Hi")], None, {"max_tokens": 3})
+    ticket = llm.host.submit(request)
+    assert ticket.future.cancel() is False
+    assert isinstance(ticket.future.result(60), GenerationResult)
+    assert llm.invoke("Hi").text
+
+
+def test_a_loop_that_closes_before_the_model_stops_is_no_error(llm, caplog):
+    async def first_piece():
+        stream = llm.astream("Tell me a story.", max_tokens=300)
+        await anext(stream)
+        await stream.aclose()
+
+    with StepGate(llm.host, free=6) as gate, caplog.at_level(logging.ERROR):
+        asyncio.run(first_piece())
+        gate.open()
+        wait_for_idle()
+    assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+    assert llm.invoke("Hi").text
+
+
+def test_a_stream_that_is_never_read_asks_nothing(llm):
+    with StepGate(llm.host, free=1000) as gate:
+        stream = llm.stream("Hi")
+        del stream
+        wait_for_idle()
+        assert gate.steps == 0
+
+
+def test_streaming_shows_an_error_at_the_first_piece(llm):
+    with pytest.raises(Exception, match="empty question"):
+        next(llm.stream(""))
+    assert "".join(pieces_of(llm.stream("Hi"))) == llm.invoke("Hi").text
+
+
+async def test_streamed_events_carry_every_piece(speller):
+    events = [event async for event in speller.astream_events("Spell.", version="v2")]
+    streamed = [event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"]
+    assert "".join(streamed) == SPELLED
