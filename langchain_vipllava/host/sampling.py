@@ -40,17 +40,17 @@ def _generator(row: Sampling) -> torch.Generator | None:
     if row.seed is None:
         generator.seed()
     else:
-        generator.manual_seed(row.seed)
+        generator.manual_seed(int(row.seed))
     return generator
 
 
 def _draw(row: Sampling, ids: torch.Tensor, scores: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     # Against the largest score: next to no temperature must not make two of them infinite.
-    warped = (scores.float() - scores.max()) / row.temperature
+    warped = (scores.float() - scores.max()) / float(row.temperature)
     if row.top_k is not None:
-        warped = TopKLogitsWarper(row.top_k)(ids, warped)
+        warped = TopKLogitsWarper(int(row.top_k))(ids, warped)
     if row.top_p < 1:
-        warped = TopPLogitsWarper(row.top_p)(ids, warped)
+        warped = TopPLogitsWarper(float(row.top_p))(ids, warped)
     # Drawn on the CPU: the same seed gives the same answer on every device.
     exponential = torch.empty(warped.shape[-1]).exponential_(generator=generator)
     return (warped[0] - exponential.log().to(warped.device)).to(scores.dtype)
