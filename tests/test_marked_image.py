@@ -76,6 +76,7 @@ def test_the_message_is_a_v1_image_block_and_the_question(marked):
     decoded = Image.open(io.BytesIO(base64.b64decode(image["base64"], validate=True)))
     assert (decoded.format, decoded.mode, decoded.size) == ("PNG", "RGB", marked.image.size)
     assert decoded.tobytes() == marked.image.tobytes()
+    assert base64.b64decode(image["base64"]) == marked._repr_png_()
     assert image == marked.content_block()
     assert message.content_blocks[0]["type"] == "image"
 
