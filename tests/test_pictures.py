@@ -389,3 +389,16 @@ def test_a_padded_picture_is_whole_in_the_middle_of_clips_mean_color(size, at):
 def test_a_square_picture_is_not_padded():
     assert pixels(pad_to_square(colors(4, 4))) == pixels(colors(4, 4))
     assert pad_to_square(Image.new("RGB", (2, 4)), color=(1, 2, 3)).getpixel((0, 0)) == (1, 2, 3)
+
+
+def test_a_file_object_is_read_from_its_beginning():
+    buffer = io.BytesIO()
+    Image.new("RGB", (7, 5), "red").save(buffer, format="PNG")
+    assert load_image(buffer).size == (7, 5)
+
+
+def test_postscript_is_never_handed_to_ghostscript():
+    buffer = io.BytesIO()
+    Image.new("RGB", (7, 5), "red").save(buffer, format="EPS")
+    with pytest.raises(PictureError, match="not a picture"):
+        load_image(buffer.getvalue())

@@ -129,12 +129,15 @@ class MarkedImage:
         return HumanMessage(content=[self.content_block(), {"type": "text", "text": text}])
 
     def content_block(self) -> dict[str, Any]:
-        """The picture as a standard LangChain v1 image block: PNG, base64, markers in `extras`."""
+        """The picture as a standard LangChain v1 image block: PNG, base64, markers (and crop) in `extras`."""
+        extras: dict[str, Any] = {"regions": [_describe(marker) for marker in self.markers]}
+        if self.crop is not None:
+            extras["crop"] = list(self.crop)
         return {
             "type": "image",
             "base64": base64.b64encode(self._png).decode("ascii"),
             "mime_type": "image/png",
-            "extras": {"regions": [_describe(marker) for marker in self.markers]},
+            "extras": extras,
         }
 
     def save(self, path: str | Path) -> Path:

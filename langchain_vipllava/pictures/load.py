@@ -124,8 +124,16 @@ def _load_file(path: Path) -> Image.Image:
         raise PictureError(f"cannot read {_short(path)}: {reason}.") from error
 
 
+def _safe_formats() -> list[str]:
+    """Formats that Pillow decodes by itself: for EPS it would run Ghostscript on whatever came."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
+
+
 def _read_all(file: Any) -> bytes:
     try:
+        if hasattr(file, "seekable") and file.seekable():
+            file.seek(0)
         data = file.read()
     except Exception as error:
         raise PictureError(f"cannot read the file object: {error}. Open it in binary mode ('rb').") from error
@@ -150,7 +158,7 @@ def _load_bytes(data: bytes, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_safe_formats())
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{_short(name)} is not a picture that Pillow can read (first bytes {data[:8]!r}); "
