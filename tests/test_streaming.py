@@ -141,6 +141,7 @@ STOPS = [
     (["red square", "é, redder", "🙂 e", "no!"], SPELLED),
     (["circle", "é, red"], "Yes. 中🙂"),
     (["red circle", "circle", "é, red square"], "Yes. 中🙂é,"),
+    (["ed", "re"], "Yes. 中🙂é,"),
     ([" "], "Yes."),
     (["o"], SPELLED[:-1]),
 ]
@@ -159,6 +160,13 @@ def test_a_stop_text_that_max_tokens_cuts_is_text(speller, tokens):
     whole = speller.invoke("Spell.", max_tokens=tokens).text
     answer = speller.invoke("Spell.", max_tokens=tokens, stop=["é, red circle: no, never"]).text
     assert answer == whole
+
+
+def test_half_a_character_at_the_end_can_be_a_stop_text(speller):
+    half = "\N{REPLACEMENT CHARACTER}"
+    assert speller.invoke("Spell.", max_tokens=4).text == f"Yes. {half}{half}"
+    stopped = speller.invoke("Spell.", max_tokens=4, stop=[half])
+    assert (stopped.text, stopped.response_metadata["finish_reason"]) == ("Yes.", "stop")
 
 
 def test_stop_text_ends_the_model_and_not_only_the_text(speller):

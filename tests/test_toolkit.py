@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +17,7 @@ from langchain_vipllava import (
     SessionError,
     VipLlavaToolkit,
 )
+from langchain_vipllava.tools.session import OpenImage
 from tests.support.hands import FOUND, Hands
 
 
@@ -156,3 +158,33 @@ def test_the_llm_cannot_widen_what_the_program_reads(llm, photo):
             found = hands.right("detect_regions", image_id="photo1", **arguments).artifact["regions"]
             assert [region["label"] for region in found] == ["face"]
         assert hands.right("detect_regions", image_id="photo1", min_score=0.95).artifact["regions"] == []
+
+
+def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, monkeypatch):
+    toolkit.add_image(photo)
+    hands = Hands(toolkit)
+    inside, met = [], threading.Event()
+    original = OpenImage.add_regions
+
+    def lingering(self, regions):
+        """Stays long enough for another call to come in, if one can."""
+        inside.append(self)
+        if len(inside) > 1:
+            met.set()
+        met.wait(0.05)
+        added = original(self, regions)
+        inside.pop()
+        return added
+
+    monkeypatch.setattr(OpenImage, "add_regions", lingering)
+
+    def work(index):
+        boxes = [[10 * index, 50 * i, 10 * index + 60, 50 * i + 40] for i in range(3)]
+        markers = hands.right("mark_regions", image_id="photo1", regions=boxes).artifact["markers"]
+        assert [marker["box"] for marker in markers] == boxes
+        return [marker["id"] for marker in markers]
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = [name for names in pool.map(work, range(4)) for name in names]
+    assert not met.is_set(), "two calls changed the same picture's regions at once"
+    assert sorted(ids, key=lambda name: int(name[1:])) == [f"r{i}" for i in range(1, 13)]
