@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def spelling_model(text, **settings):
         embeddings = model.get_input_embeddings().weight
         embeddings.copy_(torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(0)))
         model.lm_head.weight.zero_()
-        for token, following in zip(chain, chain[1:], strict=False):
+        for token, following in pairwise(chain):
             model.lm_head.weight[following] = embeddings[token]
     return ChatVipLlava.from_model(model, processor, **settings)
 

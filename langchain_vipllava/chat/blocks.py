@@ -54,7 +54,7 @@ def _read_block(block: Any) -> str | _Picture:
         return block
     if not isinstance(block, Mapping):
         raise PromptError(f"content block {_short(block)}; expected a text or a mapping with a 'type'.")
-    kind = block.get("type", _kind_without_type(block))
+    kind = str(block.get("type", _kind_without_type(block)))
     if kind in _READERS:
         return _READERS[kind](block)
     if kind in _SILENT:

@@ -68,7 +68,10 @@ def _first_free(index: int, kind: MarkerKind | None, color: MarkerColor | None, 
 def _one_each(count: int, value: str | Sequence[str | None] | None, name: str) -> list[str | None]:
     if value is None or isinstance(value, str):
         return [value] * count
-    values = list(value)
+    try:
+        values = list(value)
+    except TypeError as error:
+        raise MarkerError(f"{name}={value!r}; expected one name, or one per region.") from error
     if len(values) != count:
         raise MarkerError(f"{len(values)} values in {name}= for {count} regions; expected one name, or one per region.")
     return values

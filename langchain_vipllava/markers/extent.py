@@ -82,13 +82,22 @@ class Extent:
         left, top, right, bottom = self.window
         if self.region.mask is not None:
             inside = self.region.mask[top:bottom, left:right].astype(np.uint8)
-        elif self.region.polygon is not None:
+        elif len(self._polygon):
             inside = np.zeros((bottom - top, right - left), np.uint8)
-            corners = np.asarray(self.region.polygon, dtype=np.float64) - (left, top) - 0.5
+            corners = self._polygon - (left, top) - 0.5
             cv2.fillPoly(inside, [corners.round().astype(np.int32)], (1,))
         else:
             return None
         return inside if inside.any() else None
+
+    @cached_property
+    def _polygon(self) -> np.ndarray:
+        """The part of the region's polygon that lies in the picture, (N, 2); empty if there is none."""
+        corners = np.array(self.region.polygon or (), dtype=np.float64).reshape(-1, 2)
+        for axis, length in enumerate(self.size):
+            corners = _cut(corners, -corners[:, axis])
+            corners = _cut(corners, corners[:, axis] - length)
+        return corners
 
     @cached_property
     def outlines(self) -> list[np.ndarray]:
@@ -100,8 +109,8 @@ class Extent:
             contours, _ = cv2.findContours(padded, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
             shift = np.array([left - 0.5, top - 0.5])
             return [contour.reshape(-1, 2) + shift for contour in contours]
-        if self.region.polygon is not None:
-            return [np.asarray(self.region.polygon, dtype=np.float64)]
+        if len(self._polygon):
+            return [self._polygon]
         x0, y0, x1, y1 = self.box
         return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])]
 
@@ -130,3 +139,16 @@ class Extent:
         rows, columns = rows[::step], columns[::step]
         nearest = np.argmin((columns + left + 0.5 - point[0]) ** 2 + (rows + top + 0.5 - point[1]) ** 2)
         return float(columns[nearest] + left + 0.5), float(rows[nearest] + top + 0.5)
+
+
+def _cut(corners: np.ndarray, beyond: np.ndarray) -> np.ndarray:
+    """Cut a closed (N, 2) polygon at a line (Sutherland and Hodgman); `beyond`: how far each corner lies past it."""
+    kept: list[np.ndarray] = []
+    for here, after, out, out_after in zip(
+        corners, np.roll(corners, -1, axis=0), beyond, np.roll(beyond, -1), strict=True
+    ):
+        if out <= 0:
+            kept.append(here)
+        if (out <= 0) != (out_after <= 0):
+            kept.append(here + (after - here) * (out / (out - out_after)))
+    return np.array(kept).reshape(-1, 2)

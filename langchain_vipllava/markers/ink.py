@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+_HAIRLINE = 1.3
+_EXTRA = 1.6
+"""Pixels that cv2's antialiased line of thickness 1 covers, and those that an even thickness covers besides itself."""
+
 _SHIFT = 4  # cv2 takes fixed-point coordinates with this many fractional bits
+_MAX_THICKNESS = 32_767  # of cv2
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,13 @@ def paint(canvas: np.ndarray, inks: list[Ink], color: tuple[int, int, int], opac
     canvas[top:bottom, left:right] = cv2.addWeighted(over, opacity, under, 1 - opacity, 0)
 
 
+def line_width(wanted: float, least: float, most: float) -> float:
+    """The width nearest to the wanted one, in pixels, that cv2 draws; one of `least` to `most` if there is one."""
+    even = 2 * max(1, round((wanted - _EXTRA) / 2))
+    widths = [_HAIRLINE, *(thickness + _EXTRA for thickness in (even - 2, even, even + 2) if thickness > 0)]
+    return min(widths, key=lambda width: (not least <= width <= most, abs(width - wanted)))
+
+
 def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
     """Box (x0, y0, x1, y1) that holds all of an ink."""
     if isinstance(ink, Stencil):
@@ -100,8 +112,10 @@ def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tup
         cv2.circle(canvas, (int(center[0]), int(center[1])), radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     elif isinstance(ink, Fill):
         cv2.fillPoly(canvas, [_fixed_point(ink.points, origin)], color, cv2.LINE_AA, _SHIFT)
+    elif np.ptp(ink.points, axis=0).max() < 1:  # of a line without length, cv2 draws next to nothing
+        _draw(canvas, Disc((float(ink.points[0, 0]), float(ink.points[0, 1])), ink.width / 2), color, origin)
     else:
-        thickness = max(1, round(ink.width))
+        thickness = min(max(1, round(ink.width - _EXTRA)), _MAX_THICKNESS)
         points = _fixed_point(ink.points, origin)
         cv2.polylines(canvas, [points], ink.closed, color, thickness, cv2.LINE_AA, _SHIFT)
 

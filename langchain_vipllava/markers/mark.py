@@ -68,7 +68,8 @@ def mark(
     Raises:
         PictureError: the picture cannot be read.
         RegionError: a region outside the picture, or a mask of another size.
-        MarkerError: no regions, unknown names, or more regions than colours and kinds.
+        MarkerError: no regions, unknown names, more regions than colours and kinds, a size, opacity
+            or seed that is none.
 
     Warns:
         TinyRegionWarning: a region is less than 8 pixels wide or high where the model looks.
@@ -84,7 +85,7 @@ def mark(
     original = load_image(image)
     wanted = _check_regions(regions)
     looks = assign_looks(len(wanted), kind, color)
-    hand = None if seed is None else np.random.default_rng(seed)
+    hand = _hand(seed)
     styles = [choose_style(k, hand, width=width, radius=radius, opacity=opacity) for _, k in looks]
     for region in wanted:
         Extent.of(region, original.size, 1.0)  # raises for what lies outside, before a crop hides it
@@ -118,6 +119,13 @@ def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
                 "regions_from(detections, image_size=image.size); for a box: Region(box=(x0, y0, x1, y1))."
             )
     return wanted
+
+
+def _hand(seed: int | None) -> np.random.Generator | None:
+    try:
+        return None if seed is None else np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise MarkerError(f"seed={seed!r}; expected a whole number from 0, or None for constant markers.") from error
 
 
 def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> tuple[int, int, int, int] | None:

@@ -19,7 +19,8 @@ from langchain_vipllava.regions.region import Region
 if TYPE_CHECKING:
     from langchain_core.messages import HumanMessage
 
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([\w.:# -]+)\}")
+_BRACES = re.compile(r"\{\{([^{}]*)\}\}|\{([^{}]*)\}")
+_NAME = re.compile(r"(?=.*\w)[\w.:# -]+")
 
 
 class TinyRegionWarning(UserWarning):
@@ -89,7 +90,7 @@ class MarkedImage:
                 literal `{0}`; braces around anything else (JSON, say) stay as they are.
 
         Raises:
-            MarkerError: a placeholder that names no marker.
+            MarkerError: a placeholder that names no marker, or more than one.
 
         Example:
             >>> from PIL import Image
@@ -100,9 +101,13 @@ class MarkedImage:
         """
 
         def fill(match: re.Match[str]) -> str:
-            return match[0][0] if match[1] is None else self._find(match[1].strip()).phrase
+            escaped, name = match[1], match[2]
+            inner = (name if escaped is None else escaped).strip()
+            if not _NAME.fullmatch(inner) and inner not in self._ids:
+                return match[0]
+            return self._find(inner).phrase if escaped is None else f"{{{escaped}}}"
 
-        return _PLACEHOLDER.sub(fill, template)
+        return _BRACES.sub(fill, template)
 
     def message(self, question: str) -> HumanMessage:
         """Make the message that asks a question (placeholders filled) about this picture.
@@ -124,12 +129,15 @@ class MarkedImage:
         return HumanMessage(content=[self.content_block(), {"type": "text", "text": text}])
 
     def content_block(self) -> dict[str, Any]:
-        """The picture as a standard LangChain v1 image block: PNG, base64, markers in `extras`."""
+        """The picture as a standard LangChain v1 image block: PNG, base64, markers (and crop) in `extras`."""
+        extras: dict[str, Any] = {"regions": [_describe(marker) for marker in self.markers]}
+        if self.crop is not None:
+            extras["crop"] = list(self.crop)
         return {
             "type": "image",
             "base64": base64.b64encode(self._png).decode("ascii"),
             "mime_type": "image/png",
-            "extras": {"regions": [_describe(marker) for marker in self.markers]},
+            "extras": extras,
         }
 
     def save(self, path: str | Path) -> Path:
@@ -140,9 +148,10 @@ class MarkedImage:
         """
         target = Path(path)
         try:
+            target = target.expanduser()
             target.parent.mkdir(parents=True, exist_ok=True)
             self.image.save(target)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RuntimeError, KeyError) as error:  # KeyError: a format that Pillow only reads
             raise PictureError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
         return target
 
@@ -155,18 +164,24 @@ class MarkedImage:
         self.image.save(buffer, format="PNG", compress_level=3)
         return buffer.getvalue()
 
+    @cached_property
+    def _ids(self) -> list[str]:
+        return [marker.region.id for marker in self.markers if marker.region.id]
+
     def _find(self, name: str) -> Marker:
-        if name.isdecimal() and int(name) < len(self.markers):
+        if name.isdecimal() and len(name) < 9 and int(name) < len(self.markers):
             return self.markers[int(name)]
-        for marker in self.markers:
-            if marker.region.id == name:
-                return marker
+        named = [marker for marker in self.markers if marker.region.id == name]
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise MarkerError(f"the question's placeholder {{{name}}} names {len(named)} markers; use their indices.")
         if not self.markers:
             raise MarkerError(
                 f"the question's placeholder {{{name}}} names no marker; this picture has none. Mark first."
             )
-        ids = [marker.region.id for marker in self.markers if marker.region.id]
-        known = f"{{0}} to {{{len(self.markers) - 1}}}" + (f", or by id {', '.join(ids)}" if ids else "")
+        by_id = f", or by id {', '.join(self._ids)}" if self._ids else ""
+        known = f"{{0}} to {{{len(self.markers) - 1}}}" + by_id
         raise MarkerError(f"the question's placeholder {{{name}}} names no marker; expected {known}.")
 
     def __repr__(self) -> str:

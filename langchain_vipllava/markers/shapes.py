@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from langchain_vipllava.markers.extent import Extent
-from langchain_vipllava.markers.ink import Disc, Fill, Ink, Stencil, Stroke
+from langchain_vipllava.markers.ink import Disc, Fill, Ink, Stencil, Stroke, line_width
 from langchain_vipllava.markers.kinds import MarkerKind
 from langchain_vipllava.markers.style import Style
 from langchain_vipllava.regions.region import Point
@@ -20,6 +20,7 @@ from langchain_vipllava.regions.region import Point
 _SCRIBBLE = ((0.15, 0.6), (0.45, -0.1), (0.55, 1.1), (0.85, 0.4))
 _MAX_ANGLE = math.radians(150)
 _HEAD_HALF_ANGLE = math.radians(60)
+_LINE_WIDTHS = (2.0, 8.0)  # model pixels, in training
 _HEAD_LENGTH = 9.0  # model pixels; at least 6 in training
 _ARROW_LENGTHS = (30.0, 50.0)  # model pixels: readable; the most in training
 
@@ -48,10 +49,8 @@ def ellipse(extent: Extent, style: Style) -> list[Ink]:
 def triangle(extent: Extent, style: Style) -> list[Ink]:
     """Three points in the box, no angle over 150 degrees."""
     width = _line_width(style, extent)
-    corners = _drawn_triangle(extent, style.hand) if style.hand else None
-    if corners is None:
-        corners = _upright_triangle(extent)
-    return [Stroke(np.array([_inset(corner, extent, width) for corner in corners]), width)]
+    corners = _drawn_triangle(extent, style.hand, width) if style.hand else None
+    return [Stroke(np.array(corners or _upright_triangle(extent, width)), width)]
 
 
 def point(extent: Extent, style: Style) -> list[Ink]:
@@ -117,13 +116,15 @@ SHAPES: dict[MarkerKind, Callable[[Extent, Style], list[Ink]]] = {
 
 
 def _line_width(style: Style, extent: Extent) -> float:
-    return max(1.0, float(round(style.width * extent.scale)))
+    least, most = (min(_LINE_WIDTHS[0], style.width), max(_LINE_WIDTHS[1], style.width))
+    return line_width(style.width * extent.scale, least * extent.scale, most * extent.scale)
 
 
 def _inset(point: Point, extent: Extent, width: float) -> Point:
     """Move a point so that a line of this width through it stays inside the picture."""
-    (x, y), half = point, width / 2
-    return min(max(x, half), extent.size[0] - half), min(max(y, half), extent.size[1] - half)
+    half_x, half_y = (min(width, side) / 2 for side in extent.size)
+    x, y = point
+    return min(max(x, half_x), extent.size[0] - half_x), min(max(y, half_y), extent.size[1] - half_y)
 
 
 def _inset_box(extent: Extent, width: float) -> tuple[float, float, float, float]:
@@ -131,22 +132,34 @@ def _inset_box(extent: Extent, width: float) -> tuple[float, float, float, float
     return (*_inset((x0, y0), extent, width), *_inset((x1, y1), extent, width))
 
 
-def _upright_triangle(extent: Extent) -> list[Point]:
-    x0, y0, x1, y1 = extent.box
+def _upright_triangle(extent: Extent, width: float) -> list[Point]:
+    """A triangle that stands in the box, its corners in the mask if that leaves a visible one."""
+    x0, y0, x1, y1 = _inset_box(extent, width)
     # a flat box would give an apex of more than 150 degrees
     half = min((x1 - x0) / 2, (y1 - y0) * math.tan(_MAX_ANGLE / 2))
     middle = (x0 + x1) / 2
-    return [(middle, y0), (middle + half, y1), (middle - half, y1)]
+    in_box = [(middle, y0), (middle + half, y1), (middle - half, y1)]
+    if extent.inside is None:
+        return in_box
+    in_mask = [_inset(extent.pull_inside(corner), extent, width) for corner in in_box]
+    if _is_visible(in_mask, extent):
+        return in_mask
+    return _drawn_triangle(extent, np.random.default_rng(0), width) or in_box
 
 
-def _drawn_triangle(extent: Extent, hand: np.random.Generator) -> list[Point] | None:
+def _drawn_triangle(extent: Extent, hand: np.random.Generator, width: float) -> list[Point] | None:
     """Three points in the box or mask that span a visible triangle; None if none was found."""
-    x0, y0, x1, y1 = extent.box
     for _ in range(50):
-        corners = [extent.pull_inside(extent.at(*place)) for place in hand.uniform(0, 1, (3, 2))]
-        if _area(corners) >= 0.1 * (x1 - x0) * (y1 - y0) and _widest_angle(corners) <= _MAX_ANGLE:
+        places = hand.uniform(0, 1, (3, 2))
+        corners = [_inset(extent.pull_inside(extent.at(*place)), extent, width) for place in places]
+        if _is_visible(corners, extent):
             return corners
     return None
+
+
+def _is_visible(corners: list[Point], extent: Extent) -> bool:
+    x0, y0, x1, y1 = extent.box
+    return _area(corners) >= 0.1 * (x1 - x0) * (y1 - y0) and _widest_angle(corners) <= _MAX_ANGLE
 
 
 def _area(corners: list[Point]) -> float:

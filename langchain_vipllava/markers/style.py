@@ -8,6 +8,7 @@ import numpy as np
 
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.markers.kinds import MarkerKind
+from langchain_vipllava.pictures.view import VIEW_SIZE
 
 _WIDTHS: dict[str, tuple[float, float, float]] = {
     # kind: (constant, least, most) line width in model pixels; least and most as in training
@@ -56,12 +57,12 @@ def choose_style(
     to be that colour on any background.
 
     Raises:
-        MarkerError: a size that is not positive, an opacity outside 0..1.
+        MarkerError: a size that is not positive or larger than the model's square, an opacity outside 0..1.
     """
-    for name, value, most in (("width", width, np.inf), ("radius", radius, np.inf), ("opacity", opacity, 1.0)):
-        if value is not None and not 0 < value <= most:
-            expected = "more than 0 and at most 1" if most == 1 else "more than 0, in pixels of the model's square"
-            raise MarkerError(f"{name}={value}; expected {expected}.")
+    for name, value, most in (("width", width, VIEW_SIZE), ("radius", radius, VIEW_SIZE), ("opacity", opacity, 1)):
+        if value is not None and not (isinstance(value, (int, float, np.integer, np.floating)) and 0 < value <= most):
+            unit = "" if most == 1 else ", in pixels of the model's square"
+            raise MarkerError(f"{name}={value!r}; expected a number above 0 and at most {most}{unit}.")
     widths = _WIDTHS.get(kind, (3, 2, 8))
     return Style(
         width=_pick(width, widths, hand),

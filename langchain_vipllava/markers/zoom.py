@@ -10,6 +10,9 @@ import numpy as np
 from langchain_vipllava.pictures.view import VIEW_SIZE, View
 from langchain_vipllava.regions.region import Region
 
+LEAST_SIDE = 42
+"""Side of the smallest crop in pixels: below it, even a line of one pixel is over 8 model pixels wide."""
+
 READABLE = 32.0
 """Short side in model pixels that a zoom aims at: a bit over two of the vision tower's 14 px patches."""
 
@@ -22,6 +25,8 @@ Crop = tuple[int, int, int, int]
 def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None:
     """Choose the largest square that shows every region at least `READABLE` pixels wide.
 
+    It is never smaller than `LEAST_SIDE`, so that the marker leaves something of its region to see.
+
     Args:
         regions: what has to stay visible, in pixels of the picture.
         size: (width, height) of the picture.
@@ -31,16 +36,15 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None
         no crop would help. If the regions lie too far apart, the crop shows all of them and is
         as tight as its context allows.
     """
-    boxes = [region.box for region in regions if not region.is_point]
+    width, height = size
+    every = np.array([region.box for region in regions]).clip(0, (width, height, width, height))
+    boxes = [box for box, region in zip(every, regions, strict=True) if not region.is_point]
     if not boxes or min(min(View(size).size_of(box)) for box in boxes) >= READABLE:
         return None
-    width, height = size
-    every = np.array([region.box for region in regions])
-    x0, y0 = np.maximum(every[:, :2].min(axis=0), 0)
-    x1, y1 = np.minimum(every[:, 2:].max(axis=0), size)
-    smallest = min(min(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes)
-    side = max(smallest * VIEW_SIZE / READABLE, max(x1 - x0, y1 - y0) * (1 + 2 * _CONTEXT), 1)
-    side = math.ceil(side)
+    (x0, y0), (x1, y1) = every[:, :2].min(axis=0), every[:, 2:].max(axis=0)
+    smallest = min((box[2:] - box[:2]).min() for box in boxes)
+    readable = math.floor(smallest * VIEW_SIZE / READABLE)
+    side = max(readable, math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * _CONTEXT)), LEAST_SIDE)
     if side >= max(size):
         return None
     left = _place(side, (x0 + x1) / 2, width)

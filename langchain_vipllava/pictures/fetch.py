@@ -11,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 from langchain_vipllava.errors import PictureError
 
 _REDIRECTS = 5
+_HEADERS = {"User-Agent": "langchain-vipllava"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
         with httpx.Client(timeout=policy.timeout, follow_redirects=False, trust_env=policy.private_hosts) as client:
             for _ in range(_REDIRECTS + 1):
                 _check_host(url, policy)
-                with client.stream("GET", url, headers={"User-Agent": "langchain-vipllava"}) as response:
+                left = _time_left(url, policy, deadline)
+                with client.stream("GET", url, headers=_HEADERS, timeout=left) as response:
                     if response.has_redirect_location:
                         url = urljoin(url, response.headers["location"])
                         continue
@@ -64,9 +66,15 @@ def _read_body(response: object, url: str, policy: FetchPolicy, deadline: float)
         body += chunk
         if len(body) > policy.max_bytes:
             raise PictureError(f"{url!r} is larger than {policy.max_bytes} bytes; shrink it or raise max_bytes.")
-        if time.monotonic() > deadline:
-            raise PictureError(f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first.")
+        _time_left(url, policy, deadline)
     return bytes(body)
+
+
+def _time_left(url: str, policy: FetchPolicy, deadline: float) -> float:
+    left = deadline - time.monotonic()
+    if left <= 0:
+        raise PictureError(f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first.")
+    return left
 
 
 def _check_host(url: str, policy: FetchPolicy) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from langchain_vipllava.errors import PictureError
 from langchain_vipllava.pictures.fetch import FetchPolicy, fetch
@@ -28,6 +28,17 @@ MAX_PIXELS = 178_956_970
 
 _DATA_URI = re.compile(r"data:[^,]*,", re.IGNORECASE)
 _URL = re.compile(r"https?://", re.IGNORECASE)
+
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation."""
 
 
 def load_image(
@@ -69,7 +80,7 @@ def load_image(
     if isinstance(source, str):
         return _load_text(source, fetch_policy or FetchPolicy())
     if isinstance(source, os.PathLike):
-        return _load_file(Path(source))
+        return _load_file(Path(os.fsdecode(source)))
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _load_bytes(bytes(source), "the bytes")
     if hasattr(source, "read"):
@@ -86,8 +97,18 @@ def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
     if _URL.match(source):
         return _load_bytes(fetch(source, policy), source)
     if source.lower().startswith("file://"):
-        return _load_file(Path(url2pathname(urlsplit(source).path)))
+        return _load_file(_file_of(source))
     return _load_file(Path(source))
+
+
+def _file_of(uri: str) -> Path:
+    try:
+        parts = urlsplit(uri)
+    except ValueError as error:
+        raise PictureError(f"{_short(uri)} is not a file:// URI: {error}.") from error
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise PictureError(f"{_short(uri)} is a file of another host; expected file:///path, with three slashes.")
+    return Path(url2pathname(parts.path))
 
 
 def _load_file(path: Path) -> Image.Image:
@@ -99,17 +120,26 @@ def _load_file(path: Path) -> Image.Image:
             raise PictureError(f"no file {_short(path)}; expected a path, an http(s):// URL or a data: URI.")
         return _load_bytes(path.read_bytes(), str(path))
     except (OSError, ValueError, RuntimeError) as error:
-        raise PictureError(f"cannot read {_short(path)}: {error}.") from error
+        reason = getattr(error, "strerror", None) or error  # an OSError's own text repeats a path of any length
+        raise PictureError(f"cannot read {_short(path)}: {reason}.") from error
+
+
+def _safe_formats() -> list[str]:
+    """Formats that Pillow decodes by itself: for EPS it would run Ghostscript on whatever came."""
+    Image.init()
+    return [name for name in Image.OPEN if name != "EPS"]
 
 
 def _read_all(file: Any) -> bytes:
     try:
+        if hasattr(file, "seekable") and file.seekable():
+            file.seek(0)
         data = file.read()
     except Exception as error:
         raise PictureError(f"cannot read the file object: {error}. Open it in binary mode ('rb').") from error
-    if not isinstance(data, bytes):
-        raise PictureError("the file object gave text; open it in binary mode ('rb').")
-    return data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise PictureError(f"the file object gave {type(data).__name__}; open it in binary mode ('rb').")
+    return bytes(data)
 
 
 def _read_data_uri(uri: str) -> bytes:
@@ -117,7 +147,7 @@ def _read_data_uri(uri: str) -> bytes:
     if not head.lower().endswith(";base64"):
         return unquote_to_bytes(payload)
     try:
-        return base64.b64decode(re.sub(r"\s|%0[aAdD]", "", payload), validate=True)
+        return base64.b64decode(b"".join(unquote_to_bytes(payload).split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PictureError(f"the data: URI {head},... is not valid base64 ({error}); encode the file again.") from error
 
@@ -128,7 +158,7 @@ def _load_bytes(data: bytes, name: str) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data))
+            image = Image.open(io.BytesIO(data), formats=_safe_formats())
     except UnidentifiedImageError as error:
         raise PictureError(
             f"{_short(name)} is not a picture that Pillow can read (first bytes {data[:8]!r}); "
@@ -147,11 +177,23 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         raise PictureError(f"{_short(name)} is {width} x {height} pixels; expected at most {MAX_PIXELS}. Shrink it.")
     try:
         image.load()
-        upright = ImageOps.exif_transpose(image_to_rgb(image))
+        orientation = _orientation(image)
+        upright = image_to_rgb(image)
+    except PictureError:
+        raise
     except Exception as error:
         raise PictureError(f"{_short(name)} is damaged or truncated: {error}. Get the file again.") from error
+    if orientation in _UPRIGHT:
+        upright = upright.transpose(_UPRIGHT[orientation])
     upright.info.clear()
     return upright
+
+
+def _orientation(image: Image.Image) -> object:
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # a damaged EXIF block does not damage the pixels; what it raises has no common type
+        return None
 
 
 def _short(name: object) -> str:

@@ -9,21 +9,21 @@ from langchain_vipllava.errors import PictureError
 
 
 def image_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a decoded PIL picture of any mode to RGB; transparency goes over white.
+    """Convert a decoded PIL picture of any mode to a new RGB one; transparency goes over white.
 
-    The EXIF block, if any, comes along.
+    Raises:
+        PictureError: NaN or infinity among the pixels.
     """
-    exif = image.getexif()
+    if image.mode == "La":
+        image = image.convert("LA")  # the only mode that Pillow converts it to
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         rgb = _deep_grey_to_rgb(image)
-    elif image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    elif image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         rgb = Image.new("RGB", image.size, "white")
         rgb.paste(rgba, mask=rgba.getchannel("A"))
     else:
         rgb = image.convert("RGB") if image.mode != "RGB" else image.copy()
-    if exif:
-        rgb.info["exif"] = exif.tobytes()
     return rgb
 
 
@@ -53,7 +53,7 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
         return array
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * 255
-    if array.dtype == np.uint16:
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         return (array // 257).astype(np.uint8)
     if array.dtype.kind == "f":
         if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
@@ -69,6 +69,8 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
 def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey to 8 bits; Pillow's own conversion clips it to white."""
     values = np.asarray(image, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise PictureError("grey picture with NaN or infinity among its pixels; fill the gaps before.")
     top = 255.0 if values.max() <= 255 and not image.mode.startswith("I;16") else 65535.0
     if image.mode == "F" and values.max() <= 1:
         top = 1.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import numpy as np
 from pydantic import (
@@ -30,7 +30,7 @@ def _as_mask(value: Any) -> np.ndarray | None:
         return None
     array = decode_rle(value) if isinstance(value, Mapping) else np.asarray(value)
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
-        array = array.reshape([side for side in array.shape if side != 1] or [1, 1])
+        array = array[0] if array.shape[0] == 1 else array[:, :, 0]
     if array.ndim != 2 or array.dtype.kind not in "buif":
         raise RegionError(
             f"mask has shape {array.shape} and dtype {array.dtype}; expected (H, W) of the upright "
@@ -114,14 +114,21 @@ class Region(BaseModel):
         try:
             region: Region = handler(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise RegionError(
-                f"Region({where}={first['input']!r}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
-                "polygon=((x, y), ...) or point=(x, y) in pixels of the upright picture."
-            ) from error
+            raise _as_region_error(error) from error
         region._check()
         return region
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **kwargs: Any) -> Self:
+        """Read a region from JSON, as `model_dump_json` writes it.
+
+        Raises:
+            RegionError: not JSON, or not a region.
+        """
+        try:
+            return super().model_validate_json(json_data, **kwargs)
+        except ValidationError as error:  # of the JSON itself: no validator of the model runs then
+            raise _as_region_error(error) from error
 
     def _check(self) -> None:
         x0, y0, x1, y1 = self.box
@@ -174,6 +181,20 @@ class Region(BaseModel):
                 yield name, value
 
 
+def _as_region_error(error: ValidationError) -> RegionError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    try:
+        given = repr(first["input"])
+    except ValueError:  # an integer of more than 4300 digits
+        given = type(first["input"]).__name__
+    given = given if len(given) <= 120 else given[:117] + "..."
+    return RegionError(
+        f"Region({where}={given}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
+        "polygon=((x, y), ...) or point=(x, y) in pixels of the upright picture."
+    )
+
+
 def _same_mask(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     if a is None or b is None:
         return a is b
@@ -205,9 +226,9 @@ def _box_from(data: Mapping[str, Any]) -> Any:
     if polygon:
         try:
             xs, ys = [p[0] for p in polygon], [p[1] for p in polygon]
+            return (min(xs), min(ys), max(xs), max(ys))
         except (TypeError, IndexError) as error:
             raise RegionError(f"polygon {polygon!r} is not ((x, y), ...); expected pairs of pixels.") from error
-        return (min(xs), min(ys), max(xs), max(ys))
     if point is not None:
         if not isinstance(point, list) or len(point) != 2:
             raise RegionError(f"point {point!r} is not (x, y); expected two numbers in pixels.")

@@ -104,8 +104,11 @@ def choose_regions(image: OpenImage, wanted: list[Any]) -> list[Region]:
 def _as_list(wanted: Any) -> list[Any]:
     """What an LLM wrote where a list belongs: JSON as text, ids or numbers with commas, one thing without its list."""
     if isinstance(wanted, str):
-        parsed = _parse_json(wanted) or _parse_json(f"[{wanted}]")
-        return [part.strip() for part in wanted.split(",") if part.strip()] if parsed is None else _as_list(parsed)
+        for text in (wanted, f"[{wanted}]"):
+            parsed = _parse_json(text)
+            if parsed is not None:
+                return _as_list(parsed)
+        return [part.strip() for part in wanted.split(",") if part.strip()]
     if not isinstance(wanted, (list, tuple)):
         return [wanted]
     if wanted and all(map(_is_number, wanted)):

@@ -1,0 +1,290 @@
+"""LangGraph agents with a checkpointer around the tools. The agents' LLMs follow scripts; the eyes are real."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from langchain.agents import create_agent
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.checkpoint.sqlite import SqliteSaver
+from pydantic import Field
+
+from langchain_vipllava import VipLlavaToolkit
+from langchain_vipllava.apps.scripted import ScriptedAgentModel
+from tests.support.hands import FOUND
+
+
+class Script(BaseChatModel):
+    """A fake LLM: says its lines in order, whatever comes back, and remembers what it read."""
+
+    lines: list[Any]
+    read: list[Any] = Field(default_factory=list)
+
+    def bind_tools(self, tools, **kwargs):
+        return self
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        self.read.append(list(messages))
+        line = self.lines[sum(isinstance(message, AIMessage) for message in messages)]
+        return ChatResult(generations=[ChatGeneration(message=line.model_copy())])
+
+    @property
+    def _llm_type(self):
+        return "script"
+
+
+def calls(*wanted):
+    """One step of the LLM: tool calls, several of which run at once."""
+    return AIMessage(
+        "", tool_calls=[{"name": name, "args": args, "id": f"{name}-{i}"} for i, (name, args) in enumerate(wanted)]
+    )
+
+
+def thread(name):
+    return {"configurable": {"thread_id": name}}
+
+
+def results(state, name=None):
+    found = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+    return [message for message in found if name in (None, message.name)]
+
+
+@pytest.fixture
+def picture(photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    return str(tmp_path / "photo.png")
+
+
+@pytest.fixture
+def toolkit(llm):
+    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
+
+
+QUESTIONS = ["What is the object {r1} doing to the object {r2}?", "Why?"]
+
+
+def scripted(toolkit, picture, checkpointer=None, questions=QUESTIONS):
+    llm = ScriptedAgentModel(source=picture, questions=questions)
+    return create_agent(llm, toolkit.get_tools(), checkpointer=checkpointer or InMemorySaver())
+
+
+def two_turns(first_answer):
+    return (
+        "USER: <image>\nWhat is the object within the red rectangle doing to the object within the lime rectangle?"
+        f"ASSISTANT: {first_answer}USER: Why?ASSISTANT:"
+    )
+
+
+def test_the_second_question_is_a_true_second_turn(toolkit, picture, llm):
+    state = scripted(toolkit, picture).invoke({"messages": [("human", "Look.")]}, thread("a"))
+    names = [message.name for message in results(state)]
+    assert names == ["open_image", "detect_regions", "mark_regions", "ask_regions", "ask_regions"]
+    assert {message.status for message in results(state)} == {"success"}
+    first, second = (message.content for message in results(state, "ask_regions"))
+    messages = toolkit.messages("marked1", thread_id="a")
+    assert llm.render_prompt(messages[:-1]) == two_turns(first)
+    assert second == messages[-1].text == llm.invoke(messages[:-1]).text
+    assert state["messages"][-1].text.endswith(second)
+
+
+async def test_the_same_awaited(toolkit, picture, llm):
+    state = await scripted(toolkit, picture).ainvoke({"messages": [("human", "Look.")]}, thread("a"))
+    first, second = (message.content for message in results(state, "ask_regions"))
+    messages = toolkit.messages("marked1", thread_id="a")
+    assert llm.render_prompt(messages[:-1]) == two_turns(first)
+    assert second == messages[-1].text
+
+
+def test_a_later_run_of_the_thread_goes_on_with_the_conversation(toolkit, llm, photo):
+    toolkit.add_image(photo, detections=FOUND)
+    script = Script(
+        lines=[
+            calls(("mark_regions", {"image_id": "photo1", "regions": ["r1"]})),
+            calls(("ask_regions", {"image_id": "marked1", "question": "What is {r1}?"})),
+            AIMessage("Done."),
+            calls(("ask_regions", {"image_id": "marked1", "question": "What color is it?"})),
+            AIMessage("Done again."),
+        ]
+    )
+    agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver())
+    agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
+    state = agent.invoke({"messages": [("human", "Color?")]}, thread("a"))
+    first, _ = (message.content for message in results(state, "ask_regions"))
+    assert llm.render_prompt(toolkit.messages("marked1", thread_id="a")[:-1]) == (
+        f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: What color is it?ASSISTANT:"
+    )
+
+
+def test_two_threads_do_not_see_each_others_pictures(toolkit, picture):
+    checkpointer = InMemorySaver()
+    scripted(toolkit, picture, checkpointer).invoke({"messages": [("human", "Look.")]}, thread("a"))
+    spy = Script(
+        lines=[
+            calls(
+                ("ask_regions", {"image_id": "marked1", "question": "What?"}),
+                ("mark_regions", {"image_id": "img1", "regions": ["r1"]}),
+                ("detect_regions", {"image_id": "img1"}),
+            ),
+            AIMessage("Nothing."),
+        ]
+    )
+    agent = create_agent(spy, toolkit.get_tools(), checkpointer=checkpointer)
+    state = agent.invoke({"messages": [("human", "Look.")]}, thread("b"))
+    assert [message.status for message in results(state)] == ["error"] * 3
+    assert all("no picture is open. Call open_image" in message.content for message in results(state))
+    assert len(toolkit.messages("marked1", thread_id="a")) == 4
+
+
+def test_parallel_calls_of_one_step(toolkit, llm, photo):
+    toolkit.add_image(photo, detections=FOUND)
+    script = Script(
+        lines=[
+            calls(*[("mark_regions", {"image_id": "photo1", "regions": [[i, i, i + 50, i + 50]]}) for i in range(6)]),
+            calls(*[("ask_regions", {"image_id": f"marked{i}", "question": f"Q{i}"}) for i in range(1, 7)]),
+            calls(
+                ("ask_regions", {"image_id": "marked1", "question": "Q7"}),
+                ("ask_regions", {"image_id": "nope", "question": "Q8"}),
+                ("ask_regions", {"image_id": "marked1", "question": "Q9"}),
+            ),
+            AIMessage("Done."),
+        ]
+    )
+    agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver())
+    state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
+    marked = results(state, "mark_regions")
+    assert {message.artifact["image_id"] for message in marked} == {f"marked{i}" for i in range(1, 7)}
+    ids = [message.artifact["markers"][0]["id"] for message in marked]
+    assert sorted(ids) == [f"r{i}" for i in range(3, 9)]
+    for message in marked:  # every id names the picture with that call's own box
+        box = toolkit.marked_image(message.artifact["image_id"], thread_id="a").regions[0].box
+        assert list(box) == message.artifact["markers"][0]["box"]
+    asked = results(state, "ask_regions")
+    for i, message in enumerate(asked[:6], start=1):
+        assert message.content == llm.invoke(toolkit.messages(f"marked{i}", thread_id="a")[:1]).text
+    assert [message.status for message in asked[6:]] == ["success", "error", "success"]
+    assert len(toolkit.messages("marked1", thread_id="a")) == 6
+
+
+def test_many_threads_of_one_agent_at_once(toolkit, picture):
+    agent = scripted(toolkit, picture)
+
+    def run(name):
+        state = agent.invoke({"messages": [("human", "Look.")]}, thread(name))
+        return [message.content for message in results(state)]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(run, "abcd"))
+    assert all(one == found[0] for one in found)
+    assert len(found[0]) == 5
+
+
+async def test_many_tasks_of_one_agent_at_once(toolkit, picture):
+    agent = scripted(toolkit, picture)
+    states = await asyncio.gather(*(agent.ainvoke({"messages": [("human", "Look.")]}, thread(name)) for name in "abcd"))
+    found = [[message.content for message in results(state)] for state in states]
+    assert all(one == found[0] for one in found)
+    assert len(found[0]) == 5
+
+
+def test_no_picture_reaches_the_llm_or_the_checkpoints(toolkit, picture, tmp_path):
+    script = Script(
+        lines=[
+            calls(("open_image", {"source": picture})),
+            calls(("detect_regions", {"image_id": "img1"})),
+            calls(("mark_regions", {"image_id": "img1", "regions": ["r1", "r2"]})),
+            calls(("ask_regions", {"image_id": "marked1", "question": "What is {r1}?"})),
+            calls(("ask_regions", {"image_id": "marked1", "question": "Why?"})),
+            AIMessage("Done."),
+        ]
+    )
+    with SqliteSaver.from_conn_string(str(tmp_path / "c.sqlite")) as checkpointer:
+        agent = create_agent(script, toolkit.get_tools(), checkpointer=checkpointer)
+        state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
+        restored = agent.get_state(thread("a")).values
+    read = json.dumps([[message.model_dump() for message in messages] for messages in script.read], default=repr)
+    assert "base64" not in read
+    assert "<PIL" not in read
+    assert len(read) < 60_000
+    assert [message.artifact for message in results(restored)] == [message.artifact for message in results(state)]
+    assert all(type(message.artifact.get("answer", "")) is str for message in results(restored))
+    stored = (tmp_path / "c.sqlite").read_bytes()
+    assert b"base64" not in stored
+    assert b"\x89PNG" not in stored
+    for message in results(state):
+        json.dumps(message.artifact)
+
+
+@pytest.mark.parametrize("awaited", [False, True])
+async def test_inner_tokens_do_not_leak_into_the_agents_stream(toolkit, picture, awaited):
+    agent = scripted(toolkit, picture)
+    given = {"messages": [HumanMessage("Look.")]}
+    if awaited:
+        streamed = [part async for part in agent.astream(given, thread("a"), stream_mode="messages")]
+    else:
+        streamed = list(agent.stream(given, thread("a"), stream_mode="messages"))
+    kinds = [(type(message).__name__, meta["langgraph_node"]) for message, meta in streamed]
+    assert [kind for kind in kinds if kind[1] == "tools"] == [("ToolMessage", "tools")] * 5
+    assert all(message.response_metadata.get("model_provider") != "vipllava" for message, _ in streamed)
+    answers = toolkit.messages("marked1", thread_id="a")
+    assert len(answers) == 4
+
+
+def test_inner_calls_are_children_of_the_tools_run(toolkit, picture):
+    """Tracing still sees them."""
+    from langchain_core.callbacks import BaseCallbackHandler
+
+    class Listener(BaseCallbackHandler):
+        def __init__(self):
+            self.tools, self.parents = {}, []
+
+        def on_tool_start(self, serialized, input_str, *, run_id, **kwargs):
+            self.tools[run_id] = serialized["name"]
+
+        def on_chat_model_start(self, serialized, messages, *, parent_run_id=None, **kwargs):
+            if kwargs["invocation_params"]["_type"] == "vipllava":
+                self.parents.append(self.tools.get(parent_run_id))
+
+    listener = Listener()
+    scripted(toolkit, picture).invoke({"messages": [HumanMessage("Look.")]}, {**thread("a"), "callbacks": [listener]})
+    assert listener.parents == ["ask_regions", "ask_regions"]
+
+
+def test_bad_calls_come_back_as_messages_and_the_agent_goes_on(toolkit, picture):
+    script = Script(
+        lines=[
+            calls(
+                ("open_image", {"source": "/no/such.png"}),
+                ("open_image", {"path": picture}),
+                ("mark_regions", {"image_id": "img1", "regions": ["r1"]}),
+                ("ask_regions", {"image_id": "marked1", "question": ""}),
+                ("detect_regions", {"image_id": "img1", "labels": "face"}),
+                ("zoom_image", {"image_id": "img1"}),
+            ),
+            calls(("open_image", {"source": picture})),
+            calls(("mark_regions", {"image_id": "img1", "regions": [[10, 10, 5, 5]]})),
+            calls(("mark_regions", {"image_id": "img1", "regions": "[" * 50_000})),
+            calls(("mark_regions", {"image_id": "img1", "regions": [[5, 5, 90, 90]]})),
+            calls(("ask_regions", {"image_id": "marked1", "question": "What is {r1}?"})),
+            AIMessage("Done."),
+        ]
+    )
+    agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver())
+    state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
+    statuses = [message.status for message in results(state)]
+    assert statuses == ["error"] * 6 + ["success", "error", "error", "success", "success"]
+    assert state["messages"][-1].text == "Done."
+    assert all(message.content.strip() for message in results(state))
+
+
+def test_an_agent_without_a_thread_works(toolkit, picture):
+    llm = ScriptedAgentModel(source=picture, questions=QUESTIONS)
+    state = create_agent(llm, toolkit.get_tools()).invoke({"messages": [("human", "Look.")]})
+    assert [message.status for message in results(state)] == ["success"] * 5
+    assert len(toolkit.messages("marked1")) == 4

@@ -1,0 +1,171 @@
+"""Content blocks as LangChain and the providers write them: one picture, many dialects."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from langchain_core.messages import HumanMessage
+from PIL import Image
+
+from langchain_vipllava import PictureError, PromptError, load_image
+from langchain_vipllava.chat.messages import read_messages
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
+
+
+def png():
+    buffer = io.BytesIO()
+    PICTURE.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+RAW = png()
+B64 = base64.b64encode(RAW).decode()
+URI = f"data:image/png;base64,{B64}"
+LINES = "\n".join(B64[start : start + 76] for start in range(0, len(B64), 76))
+
+DIALECTS = {
+    "v1 base64": {"type": "image", "base64": B64, "mime_type": "image/png"},
+    "v1 base64 with id and extras": {
+        "type": "image",
+        "id": "lc_1",
+        "base64": B64,
+        "mime_type": "image/png",
+        "extras": {"regions": []},
+    },
+    "v1 url": {"type": "image", "url": URI},
+    "v1 base64 in lines": {"type": "image", "base64": LINES, "mime_type": "image/png"},
+    "v1 base64 that is a data URI": {"type": "image", "base64": URI, "mime_type": "image/png"},
+    "v0 base64": {"type": "image", "source_type": "base64", "data": B64, "mime_type": "image/png"},
+    "v0 url": {"type": "image", "source_type": "url", "url": URI},
+    "OpenAI": {"type": "image_url", "image_url": {"url": URI}},
+    "OpenAI with detail": {"type": "image_url", "image_url": {"url": URI, "detail": "high"}},
+    "OpenAI, plain": {"type": "image_url", "image_url": URI},
+    "OpenAI Responses": {"type": "input_image", "image_url": URI, "detail": "auto"},
+    "Anthropic base64": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
+    "Anthropic url": {"type": "image", "source": {"type": "url", "url": URI}},
+    "Bedrock": {"image": {"format": "png", "source": {"bytes": RAW}}},
+    "Bedrock with type": {"type": "image", "image": {"format": "png", "source": {"bytes": RAW}}},
+    "Bedrock, base64 bytes": {"image": {"format": "png", "source": {"bytes": B64}}},
+    "Google media": {"type": "media", "mime_type": "image/png", "data": B64},
+    "Google media bytes": {"type": "media", "mime_type": "image/png", "data": RAW},
+    "Google media URI": {"type": "media", "mime_type": "image/png", "file_uri": URI},
+    "Google inline data": {"inline_data": {"mime_type": "image/png", "data": B64}},
+    "Hugging Face PIL": {"type": "image", "image": PICTURE},
+    "Hugging Face array": {"type": "image", "image": np.asarray(PICTURE)},
+    "Hugging Face bytes": {"type": "image", "image": RAW},
+    "Hugging Face url": {"type": "image", "url": URI},
+    "Hugging Face base64": {"type": "image", "base64": B64},
+    "a file": {"type": "file", "base64": B64, "mime_type": "image/png"},
+    "OpenAI file": {"type": "file", "file": {"filename": "a.png", "file_data": URI}},
+    "non-standard": {"type": "non_standard", "value": {"type": "image_url", "image_url": URI}},
+}
+
+
+def pictures_of(block):
+    message = HumanMessage("")
+    message.content = [block, {"type": "text", "text": "What?"}]  # past LangChain's own checks
+    return read_messages([message])
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_gives_the_picture(name):
+    conversation = pictures_of(DIALECTS[name])
+    assert conversation.turns[0].question == "What?"
+    (source,) = conversation.pictures
+    assert np.array_equal(np.asarray(load_image(source)), np.asarray(PICTURE))
+
+
+def test_paths_are_read(tmp_path):
+    path = tmp_path / "picture.png"
+    path.write_bytes(RAW)
+    for block in (
+        {"type": "image", "path": str(path)},
+        {"type": "image", "image": str(path)},
+        {"type": "image", "url": path.as_uri()},
+        {"type": "image", "image": path},
+    ):
+        (source,) = pictures_of(block).pictures
+        assert load_image(source).size == PICTURE.size
+
+
+def test_all_dialects_get_the_same_answer(llm):
+    named = ("v1 base64", "OpenAI", "OpenAI, plain", "Anthropic base64", "Google media", "Hugging Face PIL")
+    messages = [[HumanMessage([DIALECTS[name], {"type": "text", "text": "What?"}])] for name in named]
+    assert len({llm.invoke(message).text for message in messages}) == 1
+    assert llm.invoke(messages[0]).text != llm.invoke("What?").text
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        "What?",
+        {"type": "text", "text": "What?"},
+        {"type": "input_text", "text": "What?"},
+        {"type": "output_text", "text": "What?"},
+        {"type": "text-plain", "text": "What?", "mime_type": "text/plain"},
+        {"text": "What?"},
+    ],
+    ids=str,
+)
+def test_every_dialect_gives_the_text(block):
+    conversation = read_messages([HumanMessage([block, {"type": "text", "text": "Why?"}])])
+    assert conversation.turns[0].question == "What?\nWhy?"
+
+
+def test_thoughts_and_tool_calls_are_not_said():
+    blocks = [
+        {"type": "reasoning", "reasoning": "hmm"},
+        {"type": "thinking", "thinking": "hmm"},
+        {"type": "tool_use", "id": "1", "name": "f", "input": {}},
+        {"type": "text", "text": "What?"},
+    ]
+    assert read_messages([HumanMessage(blocks)]).turns[0].question == "What?"
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "text and pictures only"),
+        ({"type": "video", "url": "https://example.com/a.mp4"}, "text and pictures only"),
+        ({"type": "input_audio", "input_audio": {"data": B64}}, "text and pictures only"),
+        ({"type": "file", "base64": B64, "mime_type": "application/pdf"}, "expected a picture"),
+        ({"type": "media", "data": B64, "mime_type": "video/mp4"}, "expected a picture"),
+        ({"type": "image", "file_id": "file-1"}, "runs locally"),
+        ({"type": "image"}, "has no picture"),
+        ({"type": "image", "source": {}}, "has no picture"),
+        ({"type": "image_url"}, "has no URL"),
+        ({"type": "image_url", "image_url": {}}, "has no URL"),
+        ({"type": "image_url", "image_url": ""}, "has no URL"),
+        ({"type": "image", "base64": "not base64!", "mime_type": "image/png"}, "cannot be decoded"),
+        ({"type": "image", "base64": "é", "mime_type": "image/png"}, "cannot be decoded"),
+        ({"type": "hologram", "data": "x"}, "neither text nor picture"),
+        ({}, "neither text nor picture"),
+        ({"type": ["text"]}, "neither text nor picture"),
+        (5, "expected a text or a mapping"),
+        (None, "expected a text or a mapping"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_what_is_neither_text_nor_picture(block, words):
+    with pytest.raises(PromptError, match=words) as caught:
+        pictures_of(block)
+    assert len(str(caught.value)) < 400
+
+
+def test_a_block_that_holds_no_picture_is_found_when_it_is_loaded():
+    for block in ({"type": "image", "base64": ""}, {"type": "image", "image": 5}, {"type": "image", "bytes": b""}):
+        (source,) = pictures_of(block).pictures
+        with pytest.raises(PictureError):
+            load_image(source)
+
+
+def test_pictures_stand_before_the_question_in_their_order():
+    other = PICTURE.rotate(180)
+    message = HumanMessage(["One", {"type": "image", "image": PICTURE}, "two", {"type": "image", "image": other}])
+    (turn,) = read_messages([message]).turns
+    assert turn.question == "One\ntwo"
+    assert list(turn.pictures) == [PICTURE, other]

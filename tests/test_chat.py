@@ -1,0 +1,225 @@
+"""`ChatVipLlava` as LangChain uses it: metadata, copies, pickles, configurable fields, token counts, many pictures."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.runnables import ConfigurableField
+
+from langchain_vipllava import ChatVipLlava, CheckpointError, PictureError, VipLlavaError
+from tests.support.checkpoints import make_model, make_processor, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(tmp_path_factory):
+    """Another random model, which answers otherwise."""
+    folder = save_checkpoint(tmp_path_factory.mktemp("other"))
+    make_model(make_processor(), seed=1).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def given(llm):
+    """A chat model around a model that was loaded already."""
+    return ChatVipLlava.from_model(make_model(make_processor(), seed=2), llm.host.processor, max_tokens=12)
+
+
+def test_answer_carries_usage_and_metadata(llm, marked):
+    message = marked.message("What is {0}?")
+    answer = llm.invoke([message])
+    assert isinstance(answer, AIMessage)
+    usage = answer.usage_metadata
+    assert usage["input_tokens"] == llm.get_num_tokens_from_messages([message])
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    assert answer.response_metadata == {
+        "model_name": llm.model,
+        "model_provider": "vipllava",
+        "finish_reason": "length",
+    }
+
+
+def test_tokens_are_counted_with_the_pictures(llm, marked):
+    message = marked.message("What is {0}?")
+    without = llm.get_num_tokens_from_messages([HumanMessage(message.text)])
+    theirs = llm.host.processor(text=[llm.render_prompt([message])], images=[marked.image])["input_ids"][0]
+    assert llm.get_num_tokens_from_messages([message]) == len(theirs) >= without + 16
+    assert llm.get_num_tokens("What is it?") == len(llm.get_token_ids("What is it?")) < without
+
+
+def test_token_counts_and_requests_do_not_disturb_each_other(llm):
+    """Counting switches the tokenizer's special tokens; a typed one must stay text beside it."""
+    alone = llm.get_num_tokens_from_messages([HumanMessage("a <image> b")])
+    image = llm.host.encoder.tokenizer.convert_tokens_to_ids("<image>")
+    assert image in llm.get_token_ids("<image>")
+    start = threading.Barrier(4)
+
+    def count(index):
+        start.wait()
+        if index % 2:
+            return {image in llm.get_token_ids("<image>") for _ in range(300)}
+        return {llm.get_num_tokens_from_messages([HumanMessage("a <image> b")]) for _ in range(300)}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, range(4))) == [{alone}, {True}, {alone}, {True}]
+
+
+def test_repr_shows_settings_and_no_weights(llm, given):
+    llm.invoke("Hi")
+    for chat in (llm, given):
+        assert "max_tokens=12" in repr(chat)
+        assert "Linear" not in repr(chat)
+        assert "ModelHost" not in repr(chat)
+        assert "Linear" not in str(chat.model_dump())
+
+
+def test_pickled_before_and_after_the_first_question(tiny_checkpoint):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=7)
+    fresh = pickle.dumps(chat)
+    answer = chat.invoke("Hi").text
+    used = pickle.dumps(chat)
+    assert len(used) < 10_000
+    assert [pickle.loads(data).invoke("Hi").text for data in (fresh, used)] == [answer, answer]
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "given"])
+def test_copies_answer_alike_and_share_the_weights(llm, given, kind):
+    chat = llm if kind == "checkpoint" else given
+    answer = chat.invoke("Hi").text
+    for other in (copy.copy(chat), copy.deepcopy(chat), chat.model_copy(), chat.model_copy(deep=True)):
+        assert other.host is chat.host
+        assert other.invoke("Hi").text == answer
+    warm = chat.model_copy(update={"temperature": 1.0, "seed": 3})
+    assert warm.invoke("Hi").text == chat.invoke("Hi", temperature=1.0, seed=3).text != answer
+
+
+def test_a_copy_with_another_model_answers_with_it(llm, other_checkpoint):
+    llm.invoke("Hi")
+    moved = llm.model_copy(update={"model": str(other_checkpoint)})
+    assert moved.invoke("Hi").text == ChatVipLlava(model=str(other_checkpoint), max_tokens=12).invoke("Hi").text
+    assert moved.invoke("Hi").text != llm.invoke("Hi").text
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "given"])
+def test_configurable_fields(llm, given, kind):
+    chat = llm if kind == "checkpoint" else given
+    answer = chat.invoke("Hi").text
+    configurable = chat.configurable_fields(
+        temperature=ConfigurableField("temperature"), seed=ConfigurableField("seed"), stop=ConfigurableField("stop")
+    )
+    assert configurable.invoke("Hi").text == answer
+    config = {"configurable": {"temperature": 1.0, "seed": 3}}
+    assert configurable.invoke("Hi", config).text == chat.invoke("Hi", temperature=1.0, seed=3).text
+    assert configurable.with_config(**config).invoke("Hi").text == chat.invoke("Hi", temperature=1.0, seed=3).text
+    with pytest.raises(VipLlavaError, match="temperature"):
+        configurable.invoke("Hi", {"configurable": {"temperature": -1.0}})
+
+
+def test_configurable_alternatives_and_models(llm, other_checkpoint):
+    configurable = llm.configurable_fields(model=ConfigurableField("model"))
+    moved = configurable.invoke("Hi", {"configurable": {"model": str(other_checkpoint)}})
+    assert moved.response_metadata["model_name"] == str(other_checkpoint)
+    assert moved.text != configurable.invoke("Hi").text
+    choice = llm.configurable_alternatives(ConfigurableField("eyes"), other=ChatVipLlava(model=str(other_checkpoint)))
+    assert choice.invoke("Hi", {"configurable": {"eyes": "other"}}).text.startswith(moved.text[:3])
+
+
+def test_with_config_retry_and_fallbacks(llm):
+    answer = llm.invoke("Hi").text
+    assert llm.with_config(tags=["t"], run_name="n").invoke("Hi").text == answer
+    broken = ChatVipLlava(model="/nowhere", local_files_only=True)
+    assert broken.with_fallbacks([llm]).invoke("Hi").text == answer
+    with pytest.raises(CheckpointError):
+        broken.with_retry(stop_after_attempt=2, wait_exponential_jitter=False).invoke("Hi")
+
+
+def test_a_cache_tells_settings_and_models_apart(tiny_checkpoint, other_checkpoint):
+    cache = InMemoryCache()
+
+    def chat(model=tiny_checkpoint, **settings):
+        return ChatVipLlava(model=str(model), max_tokens=12, cache=cache, **settings)
+
+    first = chat().invoke("Hi")
+    assert chat().invoke("Hi").text == first.text
+    assert len(cache._cache) == 1
+    answers = [
+        chat(temperature=1.0, seed=1).invoke("Hi").text,
+        chat(temperature=1.0, seed=2).invoke("Hi").text,
+        chat(other_checkpoint).invoke("Hi").text,
+        chat(prompt_format="llava_v1").invoke("Hi").text,
+        chat().invoke("Hi", max_tokens=2).text,
+    ]
+    assert len({first.text, *answers}) == 6
+
+
+def test_callbacks_hear_of_the_call_and_every_token(llm):
+    class Listener(BaseCallbackHandler):
+        def __init__(self):
+            self.tokens, self.ends = [], []
+
+        def on_llm_new_token(self, token, **kwargs):
+            self.tokens.append(token)
+
+        def on_llm_end(self, response, **kwargs):
+            self.ends.append(response.generations[0][0].message.usage_metadata)
+
+    listener = Listener()
+    answer = llm.invoke("Hi", {"callbacks": [listener]})
+    assert listener.ends == [answer.usage_metadata]
+    list(llm.stream("Hi", {"callbacks": [listener]}))
+    assert "".join(listener.tokens) == answer.text
+    assert listener.ends[1] == answer.usage_metadata
+
+
+def test_the_whole_conversation_is_read_every_time(llm, marked):
+    first = marked.message("What is {0}?")
+    reply = llm.invoke([first])
+    second = HumanMessage("Why?")
+    messages = [SystemMessage("Be brief."), first, reply, second]
+    once, again = llm.invoke(messages), llm.invoke(messages)
+    assert once.text == again.text
+    assert llm.invoke([HumanMessage("Why?")]).text != once.text
+    assert llm.render_prompt(messages) == (
+        f"Be brief. USER: <image>\n{first.text}ASSISTANT: {reply.text}USER: Why?ASSISTANT:"
+    )
+
+
+def test_messages_are_not_changed(llm, marked):
+    messages = [marked.message("What is {0}?"), AIMessage("A face."), HumanMessage("Why?")]
+    before = copy.deepcopy(messages)
+    llm.invoke(messages)
+    assert messages == before
+
+
+def test_many_pictures_warn_once_for_all_calls(llm, marked):
+    messages = [marked.message("What is {0}?"), AIMessage("A face."), marked.message("And {1}?")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answers = [llm.invoke(messages).text, "".join(chunk.text for chunk in llm.stream(messages))]
+        answers += [answer.text for answer in llm.batch([messages] * 2)]
+    assert len(set(answers)) == 1
+    assert len([one for one in caught if "trained on one" in str(one.message)]) == 1
+    assert "test_chat.py" in caught[0].filename or caught[0].filename.endswith("chat_models.py")
+
+
+def test_a_picture_that_does_not_load_is_an_error_and_the_next_call_works(llm, tmp_path):
+    nothing = tmp_path / "nothing.png"
+    nothing.write_bytes(b"")
+    for source in (str(nothing), str(tmp_path / "missing.png"), "data:image/png;base64,AAAA", b"no picture"):
+        with pytest.raises(PictureError):
+            llm.invoke([HumanMessage([{"type": "image", "image": source}, "What?"])])
+    assert llm.invoke("Hi").text
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(ValueError, match="modle"):
+        ChatVipLlava(modle="x", model="y")
+    with pytest.raises(ValueError, match="model"):
+        ChatVipLlava()

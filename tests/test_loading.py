@@ -1,0 +1,311 @@
+"""Loading a checkpoint: what is refused and in which words, the 7B's stale config, one load for all."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import LlamaConfig, LlamaForCausalLM, VipLlavaForConditionalGeneration
+
+from langchain_vipllava import ChatVipLlava, CheckpointError
+from langchain_vipllava.host.host import unload_hosts
+from langchain_vipllava.host.loading import FEATURE_LAYERS
+from tests.support.checkpoints import feature_key, make_processor, make_tokenizer
+
+
+@pytest.fixture
+def copy(tiny_checkpoint, tmp_path):
+    """A checkpoint of one's own to damage."""
+    return shutil.copytree(tiny_checkpoint, tmp_path / "copy")
+
+
+def change_config(folder, **changes):
+    path = folder / "config.json"
+    config = {**json.loads(path.read_text()), **changes}
+    path.write_text(json.dumps({key: value for key, value in config.items() if value is not ...}))
+
+
+def drop_files(folder, *names):
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
+
+
+def truncate(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100_000])
+
+
+def drop_a_layer(folder):
+    weights = load_file(folder / "model.safetensors")
+    kept = {key: value for key, value in weights.items() if ".layers.1.mlp." not in key or "language" not in key}
+    assert len(kept) == len(weights) - 3
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def save_llama(folder):
+    for path in folder.iterdir():
+        path.unlink()
+    config = LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2)
+    LlamaForCausalLM(config).save_pretrained(folder)
+    make_tokenizer().save_pretrained(folder)
+
+
+PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
+DAMAGE = {
+    "a Llama": (save_llama, "'llama' model; expected 'vipllava'"),
+    "a LLaVA": (lambda folder: change_config(folder, model_type="llava"), "'llava' model; expected 'vipllava'"),
+    "no model type": (lambda folder: change_config(folder, model_type=...), "expected 'vipllava'"),
+    "empty": (lambda folder: [path.unlink() for path in folder.iterdir()], "has no config.json"),
+    "no config": (lambda folder: drop_files(folder, "config.json"), "has no config.json"),
+    "cut config": (lambda folder: (folder / "config.json").write_text('{"model_type": "vipl'), "config.json"),
+    "empty config": (lambda folder: (folder / "config.json").write_text(""), "config.json"),
+    "list as config": (lambda folder: (folder / "config.json").write_text("[]"), "expected a mapping"),
+    "binary config": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json"),
+    "no processor": (lambda folder: drop_files(folder, *PROCESSOR_FILES, *TOKENIZER_FILES), "processor"),
+    "no image processor": (lambda folder: drop_files(folder, *PROCESSOR_FILES), "processor"),
+    "no tokenizer": (lambda folder: drop_files(folder, *TOKENIZER_FILES), "processor"),
+    "truncated weights": (truncate, "Safetensor"),
+    "no weights": (lambda folder: drop_files(folder, "model.safetensors"), "model.safetensors"),
+    "missing weights": (drop_a_layer, r"lacks 3 of its weights.*layers\.1\.mlp"),
+    "layers that do not fit": (lambda folder: change_config(folder, **{feature_key(): [-2, -3]}), "cannot load"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damaged_checkpoint_is_refused_and_says_which(copy, name):
+    damage, words = DAMAGE[name]
+    damage(copy)
+    chat = ChatVipLlava(model=str(copy))
+    with pytest.raises(CheckpointError, match=words) as caught:
+        chat.invoke("Hi")
+    assert str(copy) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"model": "llava-hf/vip-llava-7b-hf", "local_files_only": True}, "cannot find the checkpoint.*bundled"),
+        ({"model": "nobody/nothing-at-all-here", "local_files_only": True}, "cannot find the checkpoint"),
+        ({"model": "/no/such/folder"}, "cannot find the checkpoint"),
+        ({"model": "spaces and ? marks"}, "cannot find the checkpoint"),
+        ({"device": "cuda:99"}, "device='cuda:99'.*device='auto'"),
+        ({"device": "warp"}, "device='warp'; expected"),
+        ({"attn_implementation": "telepathy"}, "telepathy"),
+    ],
+)
+def test_what_cannot_be_loaded_here(tiny_checkpoint, settings, words):
+    chat = ChatVipLlava(**{"model": str(tiny_checkpoint), **settings})
+    with pytest.raises(CheckpointError, match=words):
+        chat.invoke("Hi")
+    assert ChatVipLlava(model=str(tiny_checkpoint)).invoke("Hi", max_tokens=1)
+
+
+@pytest.mark.parametrize("quantization", ["4bit", "8bit"])
+def test_quantization_needs_cuda(tiny_checkpoint, quantization):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), quantization=quantization, device="cpu")
+    with pytest.raises(CheckpointError, match=f"{quantization}.*needs a CUDA GPU"):
+        chat.invoke("Hi")
+
+
+@pytest.mark.parametrize("dtype", ["int8", "float64", "fp16", ""])
+def test_bad_dtype_is_refused_at_construction(dtype):
+    with pytest.raises(CheckpointError, match="expected one of auto, float16, bfloat16, float32"):
+        ChatVipLlava(model="/nowhere", dtype=dtype)
+
+
+@pytest.fixture(scope="module")
+def published_style(tmp_path_factory):
+    """A miniature with the published feature layers (-2, -5, -8, -11, 6), clean."""
+    from transformers import CLIPVisionConfig, VipLlavaConfig
+
+    processor = make_processor()
+    vision = CLIPVisionConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=12,
+        num_attention_heads=2,
+        image_size=56,
+        patch_size=14,
+    )
+    text = LlamaConfig(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        vocab_size=len(processor.tokenizer),
+        max_position_embeddings=256,
+    )
+    config = VipLlavaConfig(
+        vision_config=vision.to_dict(),
+        text_config=text.to_dict(),
+        image_token_index=processor.tokenizer.convert_tokens_to_ids("<image>"),
+        **{feature_key(): list(FEATURE_LAYERS)},
+    )
+    folder = tmp_path_factory.mktemp("published")
+    torch.manual_seed(0)
+    VipLlavaForConditionalGeneration(config).save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def logits_of(chat, picture):
+    from langchain_core.messages import HumanMessage
+
+    messages = [HumanMessage([{"type": "image", "image": picture}, "What is it?"])]
+    encoded = chat.host.encoder.encode(chat._request(messages, None, {}))
+    with torch.inference_mode():
+        return chat.host.model(input_ids=torch.tensor([encoded.ids]), pixel_values=encoded.pixel_values).logits
+
+
+STALE = {
+    "beside the right ones": {"vision_feature_layer": -2, "vision_feature_layers": list(FEATURE_LAYERS)},
+    "alone": {"vision_feature_layer": -2, "vision_feature_layers": ...},
+    "neither": {"vision_feature_layer": ..., "vision_feature_layers": ...},
+    "the older name": {"vision_feature_layer": ..., "vision_feature_layers": list(FEATURE_LAYERS)},
+    "the newer name": {"vision_feature_layer": list(FEATURE_LAYERS), "vision_feature_layers": ...},
+}
+
+
+@pytest.mark.parametrize("name", STALE)
+def test_the_7bs_stale_config_loads_and_sees_the_same(published_style, tmp_path, photo, name):
+    stale = shutil.copytree(published_style, tmp_path / "stale")
+    change_config(stale, **STALE[name])
+    clean, mended = ChatVipLlava(model=str(published_style)), ChatVipLlava(model=str(stale))
+    assert torch.equal(logits_of(clean, photo), logits_of(mended, photo))
+    assert not torch.equal(logits_of(mended, photo), logits_of(mended, photo.rotate(90)))
+
+
+def test_five_layers_of_its_own_are_kept(tiny_checkpoint, copy, photo):
+    """What is right stays: this miniature reads other layers than the published ones."""
+    layers = json.loads((copy / "config.json").read_text())[feature_key()]
+    change_config(copy, vision_feature_layer=-2, vision_feature_layers=layers)
+    clean, mended = ChatVipLlava(model=str(tiny_checkpoint)), ChatVipLlava(model=str(copy))
+    assert torch.equal(logits_of(clean, photo), logits_of(mended, photo))
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Counts the loads of weights; set `fail` to let them fail."""
+
+    class Loads:
+        count = 0
+        fail = False
+
+    original = VipLlavaForConditionalGeneration.from_pretrained.__func__
+
+    def counting(cls, *args, **kwargs):
+        Loads.count += 1
+        if Loads.fail:
+            raise OSError("the disk is gone")
+        return original(cls, *args, **kwargs)
+
+    monkeypatch.setattr(VipLlavaForConditionalGeneration, "from_pretrained", classmethod(counting))
+    return Loads
+
+
+def test_one_load_for_many_objects_and_threads(copy, loads):
+    chats = [ChatVipLlava(model=str(copy), max_tokens=2, seed=index) for index in range(12)]
+    assert loads.count == 0
+    start = threading.Barrier(12)
+
+    def ask(chat):
+        start.wait()
+        return chat.invoke("Hi").text
+
+    with ThreadPoolExecutor(12) as pool:
+        assert len(set(pool.map(ask, chats))) == 1
+    assert loads.count == 1
+    assert len({id(chat.host) for chat in chats}) == 1
+    ChatVipLlava(model=str(copy), dtype="bfloat16").invoke("Hi", max_tokens=1)
+    assert loads.count == 2
+
+
+def test_nothing_is_loaded_before_the_first_question(copy, loads):
+    chat = ChatVipLlava(model=str(copy))
+    repr(chat)
+    chat.render_prompt("Hi")
+    chat.bind(stop=["x"]).with_config(tags=["a"])
+    chat.model_copy()
+    assert loads.count == 0
+    assert chat.get_token_ids("Hi")
+    assert loads.count == 1
+
+
+def test_a_load_that_failed_is_tried_again(copy, loads):
+    chat = ChatVipLlava(model=str(copy), max_tokens=2)
+    loads.fail = True
+    for _ in range(2):
+        with pytest.raises(CheckpointError, match="the disk is gone"):
+            chat.invoke("Hi")
+    loads.fail = False
+    assert chat.invoke("Hi").text == chat.invoke("Hi").text
+    assert loads.count == 3
+
+
+def test_unloaded_hosts_are_loaded_again(copy, loads):
+    chat = ChatVipLlava(model=str(copy), max_tokens=2)
+    before = chat.invoke("Hi").text
+    unload_hosts()
+    assert chat.invoke("Hi").text == before
+    assert loads.count == 2
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_dtype_is_honoured(tiny_checkpoint, dtype, photo):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), dtype=dtype, max_tokens=3)
+    assert {parameter.dtype for parameter in chat.host.model.parameters()} == {getattr(torch, dtype)}
+    assert chat.invoke([("human", [{"type": "image", "image": photo}, {"type": "text", "text": "What?"}])]).id
+
+
+def test_dtype_auto_is_float32_on_a_cpu(tiny_checkpoint):
+    assert ChatVipLlava(model=str(tiny_checkpoint), device="cpu").host.model.dtype == torch.float32
+
+
+def test_attention_kernel_is_honoured(tiny_checkpoint, marked):
+    eager = ChatVipLlava(model=str(tiny_checkpoint), attn_implementation="eager", max_tokens=8)
+    sdpa = ChatVipLlava(model=str(tiny_checkpoint), attn_implementation="sdpa", max_tokens=8)
+    assert eager.host.model.config.text_config._attn_implementation == "eager"
+    assert sdpa.host.model.config.text_config._attn_implementation == "sdpa"
+    message = marked.message("What is {0}?")
+    assert eager.invoke([message]).text == sdpa.invoke([message]).text
+
+
+@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}])
+def test_device_map_is_honoured(tiny_checkpoint, device_map, llm):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), device_map=device_map, max_tokens=12, dtype="float32")
+    assert chat.host.model.device.type == "cpu"
+    assert chat.invoke("Hi").text == llm.invoke("Hi").text
+
+
+def test_from_model_takes_what_is_loaded(llm, tiny_checkpoint, loads):
+    expected = llm.invoke("Hi").text
+    model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint).eval()
+    before = loads.count
+    chat = ChatVipLlava.from_model(model, llm.host.processor, max_tokens=12)
+    assert chat.host.model is model
+    assert chat.invoke("Hi").text == expected
+    assert chat.invoke("Hi").response_metadata["model_name"] == str(tiny_checkpoint)
+    assert loads.count == before
+
+
+def test_from_model_refuses_what_does_not_fit(llm):
+    model, processor = llm.host.model, llm.host.processor
+    wrong = LlamaForCausalLM(
+        LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=32)
+    )
+    for given, words in [
+        ((wrong, processor), "LlamaForCausalLM is no ViP-LLaVA"),
+        ((None, processor), "is no ViP-LLaVA"),
+        (("llava-hf/vip-llava-7b-hf", processor), "is no ViP-LLaVA"),
+        ((model, None), "has no tokenizer"),
+        ((model, processor.tokenizer), "expected the checkpoint's LlavaProcessor"),
+        ((model, processor.image_processor), "has no tokenizer"),
+    ]:
+        with pytest.raises(CheckpointError, match=words):
+            ChatVipLlava.from_model(*given)

@@ -1,0 +1,208 @@
+"""Sampling settings, stop and max_tokens: from the constructor, a call or `bind`, and what is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from langchain_core.messages import HumanMessage
+from PIL import Image
+
+from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, VipLlavaError
+
+WARM = {"temperature": 1.0, "seed": 7}
+
+
+def test_same_seed_same_answer(llm):
+    assert llm.invoke("Hi", **WARM).text == llm.invoke("Hi", **WARM).text
+    assert len({llm.invoke("Hi", temperature=1.0, seed=seed).text for seed in range(6)}) == 6
+
+
+def test_without_a_seed_answers_vary(llm):
+    assert len({llm.invoke("Hi", temperature=1.0).text for _ in range(5)}) > 1
+
+
+def test_greedy_does_not_look_at_the_seed(llm):
+    assert llm.invoke("Hi", seed=1).text == llm.invoke("Hi", seed=2, temperature=0, top_p=0.5, top_k=3).text
+
+
+def test_seeded_answers_are_the_same_alone_and_in_company(llm):
+    picture = {"type": "image", "image": Image.new("RGB", (50, 90), "teal")}
+    questions = ["Hi", "What do you see in the picture, and why?", [HumanMessage([picture, "Look."])]] * 2
+    seeded = [llm.bind(temperature=1.0, seed=index) for index in range(len(questions))]
+    seeded[1] = llm  # a greedy row among them
+    alone = [chat.invoke(question).text for chat, question in zip(seeded, questions, strict=True)]
+    entered, opened, rows = threading.Event(), threading.Event(), []
+
+    def hold(module, inputs, output):
+        rows.append(inputs[0].shape[0])
+        entered.set()
+        assert opened.wait(60)
+
+    async def together():
+        first = asyncio.ensure_future(llm.ainvoke("Hold the line."))
+        assert await asyncio.to_thread(entered.wait, 60)
+        waiting = llm.host._waiting
+        tasks = [asyncio.ensure_future(c.ainvoke(q)) for c, q in zip(seeded, questions, strict=True)]
+        while len(waiting) < len(tasks):
+            await asyncio.sleep(0)
+        opened.set()
+        answers = await asyncio.gather(*tasks)
+        await first
+        return [answer.text for answer in answers]
+
+    hook = llm.host.model.get_input_embeddings().register_forward_hook(hold)
+    try:
+        assert asyncio.run(together()) == alone
+    finally:
+        opened.set()
+        hook.remove()
+    assert max(rows) == len(questions)
+
+
+def test_draws_follow_the_models_own_distribution(llm):
+    """First tokens of many seeds against the softmax of the logits, for plain, narrowed and warmed sampling."""
+    host, messages = llm.host, [HumanMessage("Hi")]
+    encoded = host.encoder.encode(llm._request(messages, None, {}))
+    with torch.inference_mode():
+        logits = host.model(input_ids=torch.tensor([encoded.ids])).logits[0, -1].double()
+
+    def drawn(count=150, **settings):
+        requests = [
+            llm._request(messages, None, {"max_tokens": 1, "temperature": 1.0, **settings, "seed": seed})
+            for seed in range(count)
+        ]
+        return Counter(ticket.future.result(60).ids for ticket in map(host.submit, requests))
+
+    def tokens(counter):
+        return {ids[0] if ids else host.encoder.tokenizer.eos_token_id for ids in counter}
+
+    best = logits.topk(3).indices.tolist()
+    assert tokens(drawn(top_k=1)) == {best[0]}
+    assert tokens(drawn(top_k=3)) == set(best)
+    assert tokens(drawn(count=20, top_p=1e-6)) == {best[0]}
+    assert tokens(drawn(count=20, temperature=0.001)) == {best[0]}
+    three = logits[best].softmax(-1).numpy()
+    counts = drawn(count=600, top_k=3)
+    found = np.array([counts[(token,)] for token in best]) / 600
+    assert np.abs(found - three).max() < 0.08
+    nucleus = logits.softmax(-1).sort(descending=True)
+    kept = int((nucleus.values.cumsum(-1) < 0.2).sum()) + 1
+    assert tokens(drawn(top_p=0.2)) <= set(nucleus.indices[:kept].tolist())
+
+
+def test_next_to_no_temperature_is_greedy(llm):
+    for temperature in (1e-5, 1e-30, 5e-324):
+        assert llm.invoke("Hi", temperature=temperature, seed=1).text == llm.invoke("Hi").text
+
+
+def test_a_seed_from_numpy_is_a_seed(llm):
+    assert (
+        llm.invoke("Hi", temperature=np.float32(1), seed=np.int64(7), top_p=np.float64(1)).text
+        == llm.invoke("Hi", **WARM).text
+    )
+
+
+SETTINGS = [
+    {"temperature": 1.0, "seed": 3},
+    {"temperature": 1.0, "seed": 3, "top_k": 2},
+    {"temperature": 1.0, "seed": 3, "top_p": 0.3},
+    {"max_tokens": 3},
+    {"stop": ["e"]},
+    {"prompt_format": "llava_v1"},
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=[" ".join(one) for one in SETTINGS])
+def test_constructor_call_and_bind_mean_the_same(tiny_checkpoint, settings):
+    plain = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12)
+    made = ChatVipLlava(model=str(tiny_checkpoint), **{"max_tokens": 12, **settings})
+    answers = {made.invoke("Hi").text, plain.invoke("Hi", **settings).text, plain.bind(**settings).invoke("Hi").text}
+    assert len(answers) == 1
+    assert answers != {plain.invoke("Hi").text}
+    assert "".join(chunk.text for chunk in plain.stream("Hi", **settings)) in answers
+
+
+def test_a_call_wins_over_the_constructor(tiny_checkpoint):
+    made = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=2, temperature=1.0, seed=1, stop=["e"])
+    plain = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12)
+    assert made.invoke("Hi", temperature=0, max_tokens=12, stop=[]).text == plain.invoke("Hi").text
+    assert made.invoke("Hi", max_tokens=5).usage_metadata["output_tokens"] <= 5
+
+
+def test_stop_takes_one_text_or_a_list(tiny_checkpoint):
+    def with_stop(stop):
+        return ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, stop=stop).invoke("Hi").text
+
+    assert with_stop("e") == with_stop(["e"]) == with_stop(["zebra", "e"])
+
+
+def test_max_tokens_none_is_the_default(tiny_checkpoint):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=None)
+    assert chat.invoke("Hi").usage_metadata["output_tokens"] <= 256
+
+
+IMPOSSIBLE = [
+    ("temperature", -0.1),
+    ("temperature", float("nan")),
+    ("temperature", float("inf")),
+    ("top_p", 0),
+    ("top_p", 1.01),
+    ("top_p", float("nan")),
+    ("top_k", 0),
+    ("top_k", -3),
+    ("seed", 2**64),
+    ("max_tokens", 0),
+    ("max_tokens", -1),
+    ("stop", [""]),
+    ("stop", ["a", ""]),
+]
+OF_A_WRONG_TYPE = [
+    ("temperature", "hot"),
+    ("temperature", True),
+    ("top_p", "0.9"),
+    ("top_k", 1.5),
+    ("seed", "x"),
+    ("seed", 1.5),
+    ("max_tokens", "3"),
+    ("max_tokens", 2.5),
+    ("stop", [1]),
+    ("stop", 5),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE + OF_A_WRONG_TYPE)
+def test_impossible_settings_of_a_call_say_what_is_expected(llm, name, value):
+    for call in (llm.invoke, llm.bind(**{name: value}).invoke, lambda text, **kw: list(llm.stream(text, **kw))):
+        with pytest.raises(GenerationError, match=rf"{name}=.*expected"):
+            call("Hi", **{name: value})
+    with pytest.raises(GenerationError, match=name):
+        asyncio.run(llm.ainvoke("Hi", **{name: value}))
+    assert llm.invoke("Hi").text
+
+
+@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
+def test_impossible_settings_are_refused_at_construction(name, value):
+    with pytest.raises(GenerationError, match=rf"{name}=.*expected"):
+        ChatVipLlava(model="/nowhere", **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [
+        ({"temprature": 0.5}, GenerationError),
+        ({"repetition_penalty": 1.2}, GenerationError),
+        ({"image_fit": "stretch"}, GenerationError),
+        ({"multi_image": "all"}, PromptError),
+        ({"prompt_format": "chatml"}, PromptError),
+    ],
+)
+def test_unknown_names_are_refused(llm, settings, error):
+    with pytest.raises(error, match="expected"):
+        llm.invoke("Hi", **settings)
+    with pytest.raises((VipLlavaError, ValueError)):
+        ChatVipLlava(model="/nowhere", **settings)
