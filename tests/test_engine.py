@@ -18,26 +18,7 @@ from langchain_vipllava.host.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.prompt import FORMATS
 
-WORDS = [
-    "what",
-    "is",
-    "the",
-    "object",
-    "within",
-    "red",
-    "rectangle",
-    "lime",
-    "arrow",
-    "doing",
-    "color",
-    "left",
-    "of",
-    "yellow",
-    "triangle",
-    "describe",
-    "image",
-    "why",
-]
+WORDS = ["what", "is", "the", "red", "lime", "object", "left of", "describe", "why", "color"]
 
 
 @dataclass
