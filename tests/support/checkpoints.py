@@ -19,7 +19,7 @@ from transformers import (
 FEATURE_LAYERS = [-2, -3, -4, -5, 1]
 CORPUS = [
     "USER: What is the object within the red rectangle doing to the object pointed to by the lime arrow?ASSISTANT:",
-    "A chat between a curious human and an artificial intelligence assistant.",
+    "A chat between a curious human and an artificial intelligence assistant. "
     "###Human: Describe the image. ###Assistant:",
     "A blue circle, a red star and a black cross. Is it left of the yellow triangle? Yes. No. What color is it?",
 ]
