@@ -39,11 +39,14 @@ def test_answer_carries_usage_and_metadata(llm, marked):
     usage = answer.usage_metadata
     assert usage["input_tokens"] == llm.get_num_tokens_from_messages([message])
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    timings = answer.response_metadata.pop("timings")
     assert answer.response_metadata == {
         "model_name": llm.model,
         "model_provider": "vipllava",
         "finish_reason": "length",
     }
+    assert set(timings) == {"queued", "prefill", "first_token", "decode", "reused_tokens"}
+    assert all(value >= 0 for value in timings.values())
 
 
 def test_tokens_are_counted_with_the_pictures(llm, marked):

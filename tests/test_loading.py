@@ -159,8 +159,9 @@ def logits_of(chat, picture):
 
     messages = [HumanMessage([{"type": "image", "image": picture}, "What is it?"])]
     encoded = chat.host.encoder.encode(chat._request(messages, None, {}))
+    pixel_values = torch.stack([picture.pixels() for picture in encoded.pictures])
     with torch.inference_mode():
-        return chat.host.model(input_ids=torch.tensor([encoded.ids]), pixel_values=encoded.pixel_values).logits
+        return chat.host.model(input_ids=torch.tensor([encoded.ids]), pixel_values=pixel_values).logits
 
 
 STALE = {

@@ -39,16 +39,15 @@ def test_seeded_answers_are_the_same_alone_and_in_company(llm):
     entered, opened, rows = threading.Event(), threading.Event(), []
 
     def hold(module, inputs, output):
-        rows.append(inputs[0].shape[0])
+        rows.append(inputs[0].shape[0] if inputs[0].ndim == 2 else 0)  # a token for each row
         entered.set()
         assert opened.wait(60)
 
     async def together():
         first = asyncio.ensure_future(llm.ainvoke("Hold the line."))
         assert await asyncio.to_thread(entered.wait, 60)
-        waiting = llm.host._waiting
         tasks = [asyncio.ensure_future(c.ainvoke(q)) for c, q in zip(seeded, questions, strict=True)]
-        while len(waiting) < len(tasks):
+        while llm.host.stats().waiting < len(tasks):
             await asyncio.sleep(0)
         opened.set()
         answers = await asyncio.gather(*tasks)
@@ -61,7 +60,7 @@ def test_seeded_answers_are_the_same_alone_and_in_company(llm):
     finally:
         opened.set()
         hook.remove()
-    assert max(rows) == len(questions)
+    assert max(rows) >= len(questions)
 
 
 def test_draws_follow_the_models_own_distribution(llm):

@@ -127,6 +127,7 @@ def test_usage_comes_once_in_the_last_chunk(speller):
     assert isinstance(total, AIMessageChunk)
     assert total.text == answer.text
     assert total.usage_metadata == answer.usage_metadata
+    assert total.response_metadata.pop("timings").keys() == answer.response_metadata.pop("timings").keys()
     assert total.response_metadata == answer.response_metadata
     assert chunks[-1].chunk_position == "last"
     assert chunks[-1].response_metadata["model_name"] == speller.model

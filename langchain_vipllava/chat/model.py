@@ -6,6 +6,7 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -23,9 +24,10 @@ from langchain_vipllava.prompt.conversation import Conversation, MultiImage
 from langchain_vipllava.prompt.prompt import Prompt, parse_format
 
 if TYPE_CHECKING:
-    from langchain_vipllava.host.host import ModelHost, Ticket
+    from langchain_vipllava.host.host import ModelHost
     from langchain_vipllava.host.options import LoadOptions
     from langchain_vipllava.host.request import GenerationRequest, GenerationResult
+    from langchain_vipllava.host.ticket import Ticket
 
 _PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
 """Settings that `invoke`, `bind` and friends may override."""
@@ -286,6 +288,7 @@ class ChatVipLlava(BaseChatModel):
             "model_name": self.model,
             "model_provider": self._llm_type,
             "finish_reason": result.finish_reason,
+            "timings": asdict(result.timings),
         }
 
     def get_token_ids(self, text: str) -> list[int]:

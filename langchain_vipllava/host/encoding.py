@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
 from typing import Any
 
 import torch
@@ -19,17 +22,46 @@ from langchain_vipllava.prompt.prompt import IMAGE, Prompt
 _PRIVATE_USE = range(0xE000, 0xF8FF)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """A picture of a prompt.
+
+    Attributes:
+        key: tells it from every other picture, by its content; negative, so that it is no token id.
+        start: index of its first token in the prompt.
+        tokens: number of its tokens.
+        pixels: gives its pixel values, (3, side, side) float, made at the first call.
+    """
+
+    key: int
+    start: int
+    tokens: int
+    pixels: Callable[[], torch.Tensor] = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class EncodedPrompt:
     """A request as the model takes it.
 
     Attributes:
         ids: token ids; each picture stands there as `image_tokens` copies of the image token.
-        pixel_values: (pictures, 3, side, side) float, None without pictures.
+        pictures: in the order in which they stand there.
     """
 
     ids: tuple[int, ...]
-    pixel_values: torch.Tensor | None = field(repr=False)
+    pictures: tuple[EncodedPicture, ...] = ()
+
+    @cached_property
+    def key(self) -> tuple[int, ...]:
+        """The ids, with the picture's own key for every token of a picture: equal keys, equal prompts."""
+        key = list(self.ids)
+        for picture in self.pictures:
+            key[picture.start : picture.start + picture.tokens] = [picture.key] * picture.tokens
+        return tuple(key)
+
+    def after(self, start: int) -> list[EncodedPicture]:
+        """Pictures that reach beyond a token."""
+        return [picture for picture in self.pictures if picture.start + picture.tokens > start]
 
 
 class PromptEncoder:
@@ -69,7 +101,7 @@ class PromptEncoder:
                 f"the prompt has {len(ids)} tokens ({self.image_tokens} per picture), the model's context only "
                 f"{self._context}: {len(ids) - self._context + 1} too many. Drop old turns, or ask a shorter question."
             )
-        return EncodedPrompt(ids, self._encode_pictures(request))
+        return EncodedPrompt(ids, self._encode_pictures(request, ids))
 
     def encode_text(self, prompt: Prompt) -> tuple[int, ...]:
         """Token ids of a prompt, each picture as `image_tokens` image tokens."""
@@ -114,16 +146,21 @@ class PromptEncoder:
         newline = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
         return list(line[len(newline) :])
 
-    def _encode_pictures(self, request: GenerationRequest) -> torch.Tensor | None:
+    def _encode_pictures(self, request: GenerationRequest, ids: tuple[int, ...]) -> tuple[EncodedPicture, ...]:
         wanted = sum(segment.role == "image" for segment in request.prompt.segments)
         if wanted != len(request.pictures):
             raise GenerationError(
                 f"the prompt has {wanted} {IMAGE} but {len(request.pictures)} pictures came; expected as many."
             )
-        if not request.pictures:
-            return None
         squares = [_square(load_image(picture), request.image_fit) for picture in request.pictures]
-        pixels: torch.Tensor = self._image_processor(images=squares, return_tensors="pt")["pixel_values"]
+        places = [index for index, token in enumerate(ids) if token == self._image_id][:: self.image_tokens]
+        return tuple(
+            EncodedPicture(_content_key(square), start, self.image_tokens, cache(partial(self._pixels, square)))
+            for square, start in zip(squares, places, strict=True)
+        )
+
+    def _pixels(self, square: Image.Image) -> torch.Tensor:
+        pixels: torch.Tensor = self._image_processor(images=[square], return_tensors="pt")["pixel_values"][0]
         if tuple(pixels.shape[-2:]) != (self.side, self.side):
             raise GenerationError(
                 f"the checkpoint's image processor gives {tuple(pixels.shape[-2:])} pixels, its vision tower reads "
@@ -134,6 +171,11 @@ class PromptEncoder:
 
 def _square(image: Image.Image, fit: ImageFit) -> Image.Image:
     return pad_to_square(image) if fit == "pad" else crop_to_square(image)
+
+
+def _content_key(image: Image.Image) -> int:
+    content = hashlib.sha256(repr(image.size).encode() + image.tobytes()).digest()
+    return -1 - int.from_bytes(content[:15], "big")
 
 
 def _unused_character(text: str) -> str:

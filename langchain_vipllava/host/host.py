@@ -2,92 +2,86 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from langchain_vipllava.errors import GenerationError, VipLlavaError
 from langchain_vipllava.host.answer import AnswerWriter
-from langchain_vipllava.host.batch import end_ids, run_batch
 from langchain_vipllava.host.encoding import EncodedPrompt, PromptEncoder
+from langchain_vipllava.host.engine import Engine
+from langchain_vipllava.host.generation_config import end_ids
 from langchain_vipllava.host.loading import check_model, load_checkpoint
 from langchain_vipllava.host.options import LoadOptions
+from langchain_vipllava.host.plan import free_bytes
 from langchain_vipllava.host.request import GenerationRequest, GenerationResult
+from langchain_vipllava.host.sampling import TokenSampler
+from langchain_vipllava.host.sequence import Sequence
+from langchain_vipllava.host.ticket import Ticket
 
-logger = logging.getLogger(__name__)
-
-MAX_BATCH = 8
-"""Most requests that are answered together."""
+_MOST_CACHE_BYTES = 4 * 2**30
+_FEATURE_BYTES = 256 * 2**20
 
 
-@dataclass(eq=False)
-class Ticket:
-    """A request on its way: wait for `future`, or `cancel`.
+@dataclass(frozen=True)
+class HostStats:
+    """What a host holds and has done.
 
     Attributes:
-        future: gives the `GenerationResult`, or raises what went wrong.
+        waiting: requests that have not begun.
+        running: answers that are being written.
+        requests: requests so far.
+        prompt_tokens: tokens of their prompts.
+        reused_tokens: how many of these were known already.
+        cache_bytes: keys and values that are kept for later prompts.
+        cache_evictions: how often some of them were dropped for room.
+        feature_bytes: picture features that are kept.
     """
 
-    request: GenerationRequest
-    prompt: EncodedPrompt = field(repr=False)
-    on_piece: Callable[[str], None] | None = field(default=None, repr=False)
-    future: Future[GenerationResult] = field(default_factory=Future, repr=False)
-    _cancelled: threading.Event = field(default_factory=threading.Event, repr=False)
-
-    def __post_init__(self) -> None:
-        # An awaiting task that is cancelled cancels the future it waits for; a running one refuses, and so stays ours
-        # to finish.
-        self.future.set_running_or_notify_cancel()
-
-    def cancel(self) -> None:
-        """Stop the answer within a token; its result says "cancelled"."""
-        self._cancelled.set()
-
-    def give(self, piece: str) -> None:
-        """Pass a piece on; a listener that fails has stopped listening, and loses nobody else's answer."""
-        if self.on_piece is not None:
-            try:
-                self.on_piece(piece)
-            except Exception:
-                logger.debug("a listener of a streamed answer failed; its answer is cancelled", exc_info=True)
-                self.cancel()
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether somebody asked to stop."""
-        return self._cancelled.is_set()
+    waiting: int
+    running: int
+    requests: int
+    prompt_tokens: int
+    reused_tokens: int
+    cache_bytes: int
+    cache_evictions: int
+    feature_bytes: int
 
 
 class ModelHost:
     """Owns a model: callers from any thread or task hand in requests, one thread runs them.
 
-    Requests that wait together are answered together, in one left-padded batch. The thread
-    lives only while there is work.
+    Requests share every step: a token for each answer, prompts joining as they come. What was
+    computed of a picture or a prompt is not computed again. The thread lives only while there
+    is work.
 
     Args:
         model: a loaded `VipLlavaForConditionalGeneration`.
         processor: its `LlavaProcessor`.
         name: how messages and metadata call it.
+        cache_bytes: bound of the keys and values that are kept for later prompts; by default a
+            quarter of the free memory, and at most 4 GiB. 0 keeps nothing.
 
     Raises:
         CheckpointError: the model is no ViP-LLaVA, or the processor does not fit.
     """
 
-    def __init__(self, model: Any, processor: Any, *, name: str | None = None) -> None:
+    def __init__(self, model: Any, processor: Any, *, name: str | None = None, cache_bytes: int | None = None) -> None:
         self.model = check_model(model, processor)
         self.processor = processor
         self.name = name or str(getattr(model.config, "_name_or_path", "") or "vipllava")
         self.encoder = PromptEncoder(processor, model.config)
-        self._waiting: deque[Ticket] = deque()
+        if cache_bytes is None:
+            cache_bytes = min(_MOST_CACHE_BYTES, free_bytes(str(model.device)) // 4)
+        self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES)
+        self._end_ids = end_ids(self.model)
+        self._arrived: list[Sequence] = []
         self._lock = threading.Lock()
         self._working = False
+        self._requests = self._prompt_tokens = 0
 
     def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
         """Hand a request in and go on; `on_piece` gets the text while it is made, in the host's thread.
@@ -96,9 +90,16 @@ class ModelHost:
             PictureError: a picture cannot be loaded.
             GenerationError: the prompt is too long.
         """
-        ticket = Ticket(request, self.encoder.encode(request), on_piece)
+        prompt = self.encoder.encode(request)
+        for picture in prompt.pictures:
+            if picture not in self._engine.features:
+                picture.pixels()  # here, in the caller's thread, rather than in the device's
+        ticket = Ticket(request, on_piece)
+        sequence = Sequence(ticket, prompt, self._writer(ticket, prompt), TokenSampler(request.sampling))
         with self._lock:
-            self._waiting.append(ticket)
+            self._requests += 1
+            self._prompt_tokens += len(prompt.ids)
+            self._arrived.append(sequence)
             if not self._working:
                 self._working = True
                 threading.Thread(target=self._work, name="vipllava-host", daemon=True).start()
@@ -128,55 +129,37 @@ class ModelHost:
         finally:
             ticket.cancel()
 
+    def stats(self) -> HostStats:
+        """What the host holds and has done so far."""
+        engine = self._engine
+        with self._lock:
+            return HostStats(
+                waiting=len(self._arrived) + len(engine.waiting),
+                running=len(engine.rows),
+                requests=self._requests,
+                prompt_tokens=self._prompt_tokens,
+                reused_tokens=engine.reused_tokens,
+                cache_bytes=engine.prefixes.bytes,
+                cache_evictions=engine.prefixes.evictions,
+                feature_bytes=engine.features.bytes,
+            )
+
     def _work(self) -> None:
         while True:
             with self._lock:
-                batch = [self._waiting.popleft() for _ in range(min(MAX_BATCH, len(self._waiting)))]
-                if not batch:
+                self._engine.waiting.extend(self._arrived)
+                self._arrived.clear()
+                if not self._engine.busy:
                     self._working = False
                     return
-            self._answer(batch)
+            self._engine.step()
 
-    def _answer(self, batch: list[Ticket]) -> None:
-        writers = [self._writer(ticket) for ticket in batch]
-        try:
-            self._run(batch, writers)
-        except Exception as error:
-            if len(batch) > 1 and not any(writer.ids for writer in writers):
-                for ticket in batch:  # one of them may be at fault, or all together need too much memory
-                    self._answer([ticket])
-                return
-            for ticket in batch:
-                ticket.future.set_exception(_explain(error, ticket))
-            return
-        for ticket, writer in zip(batch, writers, strict=True):
-            reason = writer.finish_reason or "cancelled"
-            ticket.future.set_result(GenerationResult(tuple(writer.ids), writer.text, len(ticket.prompt.ids), reason))
-
-    def _run(self, batch: list[Ticket], writers: list[AnswerWriter]) -> None:
-        for ticket, writer in zip(batch, writers, strict=True):
-            if ticket.cancelled:
-                writer.finish("cancelled")
-        rows = [(t, w) for t, w in zip(batch, writers, strict=True) if w.finish_reason is None]
-        if rows:
-            run_batch(
-                self.model,
-                [ticket.prompt for ticket, _ in rows],
-                [writer for _, writer in rows],
-                [ticket.request.sampling for ticket, _ in rows],
-                [ticket._cancelled.is_set for ticket, _ in rows],
-                max(self._room(ticket) for ticket, _ in rows),
-            )
-
-    def _room(self, ticket: Ticket) -> int:
-        """Tokens that the answer may have: what was asked for, within the model's context."""
-        return min(ticket.request.max_tokens, self.encoder.context - len(ticket.prompt.ids))
-
-    def _writer(self, ticket: Ticket) -> AnswerWriter:
+    def _writer(self, ticket: Ticket, prompt: EncodedPrompt) -> AnswerWriter:
         return AnswerWriter(
             self.encoder.tokenizer,
-            end_ids=end_ids(self.model),
-            max_tokens=self._room(ticket),
+            end_ids=self._end_ids,
+            # what was asked for, within the model's context
+            max_tokens=min(ticket.request.max_tokens, self.encoder.context - len(prompt.ids)),
             stop=ticket.request.stop,
             on_piece=ticket.give,
         )
@@ -215,17 +198,3 @@ def unload_hosts() -> None:
         _hosts.clear()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _explain(error: Exception, ticket: Ticket) -> Exception:
-    if isinstance(error, VipLlavaError):
-        return error
-    if isinstance(error, torch.OutOfMemoryError):
-        message = (
-            f"out of memory with a prompt of {len(ticket.prompt.ids)} tokens; use quantization='4bit', or ask less."
-        )
-    else:
-        message = f"the model failed: {type(error).__name__}: {error}"
-    explained = GenerationError(message)
-    explained.__cause__ = error
-    return explained

@@ -75,6 +75,25 @@ class GenerationRequest:
 
 
 @dataclass(frozen=True)
+class Timings:
+    """Where the time of an answer went, in seconds.
+
+    Attributes:
+        queued: until the model began with it.
+        prefill: from there to its first token.
+        first_token: from the call to its first token.
+        decode: from its first token to its last.
+        reused_tokens: tokens of the prompt that were known from before.
+    """
+
+    queued: float = 0.0
+    prefill: float = 0.0
+    first_token: float = 0.0
+    decode: float = 0.0
+    reused_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class GenerationResult:
     """The model's answer.
 
@@ -84,12 +103,14 @@ class GenerationResult:
         input_tokens: tokens of the prompt, those of its pictures included.
         finish_reason: "stop" (the model or a stop text ended it), "length" (`max_tokens` or the
             context was reached) or "cancelled".
+        timings: where the time went.
     """
 
     ids: tuple[int, ...]
     text: str
     input_tokens: int
     finish_reason: FinishReason
+    timings: Timings = field(default_factory=Timings, compare=False)
 
     @property
     def output_tokens(self) -> int:

@@ -19,7 +19,8 @@ from transformers import (
 FEATURE_LAYERS = [-2, -3, -4, -5, 1]
 CORPUS = [
     "USER: What is the object within the red rectangle doing to the object pointed to by the lime arrow?ASSISTANT:",
-    "A chat between a curious human and an artificial intelligence assistant. ###Human: Describe the image. ###Assistant:",
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "###Human: Describe the image. ###Assistant:",
     "A blue circle, a red star and a black cross. Is it left of the yellow triangle? Yes. No. What color is it?",
 ]
 
@@ -76,7 +77,12 @@ def make_model(
     tokenizer = processor.tokenizer
     config = VipLlavaConfig(
         vision_config=CLIPVisionConfig(
-            hidden_size=32, intermediate_size=64, num_hidden_layers=5, num_attention_heads=4, image_size=side, patch_size=patch
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=5,
+            num_attention_heads=4,
+            image_size=side,
+            patch_size=patch,
         ).to_dict(),
         text_config=LlamaConfig(
             hidden_size=64,

@@ -1,0 +1,242 @@
+"""`Engine`: many answers at once, a token each per step, nothing computed twice.
+
+A step is: schedule (who may begin), prefill (what is new of their prompts), decode (one token
+for every row), and hand over what is finished. Rows join and leave between any two tokens.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from langchain_vipllava.errors import GenerationError, VipLlavaError
+from langchain_vipllava.host.features import FeatureCache
+from langchain_vipllava.host.prefix_cache import PrefixCache, common_length
+from langchain_vipllava.host.row_cache import RowCache
+from langchain_vipllava.host.sequence import Sequence
+
+logger = logging.getLogger(__name__)
+
+MAX_ROWS = 16
+"""Most answers that are written at once."""
+
+TURN = 64
+"""Tokens after which an answer makes room when others wait and every row is taken."""
+
+MAX_PREFILL = 4096
+"""New prompt tokens after which no further prompt joins a step, so that the answers under way do not stall."""
+
+_WORTH_WAITING = 16
+"""Tokens that two prompts must share for the second to wait until the first is computed."""
+
+
+class Engine:
+    """Runs a model; for one thread at a time.
+
+    Args:
+        model: a `VipLlavaForConditionalGeneration`.
+        cache_bytes: bound of the keys and values that are kept for later prompts.
+        feature_bytes: bound of the picture features that are kept.
+    """
+
+    def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int) -> None:
+        self.prefixes = PrefixCache(cache_bytes)
+        self.features = FeatureCache(model, feature_bytes)
+        self.waiting: deque[Sequence] = deque()
+        self.rows: list[Sequence] = []
+        self.max_rows = MAX_ROWS
+        self.reused_tokens = 0
+        self._model = model
+        self._language_model = model.model.language_model
+        self._embed = model.get_input_embeddings()
+        self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
+        self._cache = RowCache(self._devices)
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is work."""
+        return bool(self.waiting or self.rows)
+
+    @torch.inference_mode()
+    def step(self) -> None:
+        """Bring every answer forward by one token; a failure ends only the answer at fault."""
+        self._release()
+        group = self._schedule()
+        if group:
+            self._guarded(self._prefill, group)
+            self._release()
+        if self.rows:
+            self._guarded(self._decode, list(self.rows))
+        if not self.busy:
+            self.max_rows = MAX_ROWS
+
+    def _schedule(self) -> list[Sequence]:
+        """Take the next answers that can begin together: first come, first served."""
+        if self.waiting and len(self.rows) >= self.max_rows:
+            self._make_room()
+        group: list[Sequence] = []
+        later: list[Sequence] = []
+        budget = MAX_PREFILL
+        while self.waiting and len(self.rows) + len(group) < self.max_rows and budget > 0:
+            sequence = self.waiting.popleft()
+            if sequence.finished:
+                sequence.deliver()
+                continue
+            known = self.prefixes.known(sequence.key)
+            shares = any(common_length(sequence.key, other.key) >= known + _WORTH_WAITING for other in group)
+            if shares and self.prefixes.max_bytes:
+                later.append(sequence)
+                continue
+            budget -= sequence.length - known
+            group.append(sequence)
+        self.waiting.extendleft(reversed(later))
+        return group
+
+    def _make_room(self) -> None:
+        """Send the answer that has had the longest turn to the end of the queue."""
+        sequence = max(self.rows, key=lambda row: row.tokens_since_admission)
+        if sequence.tokens_since_admission >= TURN:
+            self._give_up_row(sequence)
+            self.waiting.append(sequence)
+
+    def _prefill(self, group: list[Sequence]) -> None:
+        """Compute what is new of some prompts, in one padded batch, and give each a row."""
+        cache = RowCache(self._devices)
+        for sequence in group:
+            sequence.stamp("begun")
+            cache.add(self._known_prefix(sequence))
+        known = [cache.width - start for start in cache.starts]
+        width = cache.width
+        logits = self._forward_prompts(group, cache, known)
+        for row, sequence in enumerate(group):
+            new = cache.columns(row, cache.width - (sequence.length - known[row]), cache.width)
+            kv = torch.cat([cache.columns(row, cache.starts[row], width), new], dim=-2) if known[row] else new
+            self.prefixes.add(sequence.key, kv)
+            self._cache.add(kv)
+            self.rows.append(sequence)
+            sequence.tokens_since_admission = 0
+        self._write(group, logits)
+
+    def _forward_prompts(self, group: list[Sequence], cache: RowCache, known: list[int]) -> torch.Tensor:
+        """Run the new ends of some prompts behind their known beginnings; logits of their last tokens."""
+        features = self.features.of([p for s, start in zip(group, known, strict=True) for p in s.prompt.after(start)])
+        new = [sequence.length - start for sequence, start in zip(group, known, strict=True)]
+        most = max(new)
+        embedded = [self._embed_from(s, start, features) for s, start in zip(group, known, strict=True)]
+        embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, most - len(e), 0)) for e in embedded])
+        positions = torch.stack([torch.arange(s.length - most, s.length) for s in group]).clamp(min=0)
+        padded = torch.tensor([[0] * (most - count) + [1] * count for count in new])
+        beginnings = cache.mask()
+        if beginnings is None:
+            beginnings = torch.ones(len(group), cache.width, dtype=torch.long)
+        return self._forward(embeddings, positions, torch.cat([beginnings, padded], dim=1), cache)
+
+    def _decode(self, rows: list[Sequence]) -> None:
+        """One token for every row."""
+        ids = torch.tensor([[sequence.writer.ids[-1]] for sequence in rows], device=self._embed.weight.device)
+        positions = torch.tensor([[sequence.length - 1] for sequence in rows])
+        self._write(rows, self._forward(self._embed(ids), positions, self._cache.mask(new=1), self._cache))
+
+    def _forward(
+        self, embeddings: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache: RowCache
+    ) -> torch.Tensor:
+        if mask is not None and bool(mask.all()):
+            mask = None  # attention is faster without
+        output = self._language_model(
+            inputs_embeds=embeddings,
+            position_ids=positions.to(embeddings.device),
+            attention_mask=None if mask is None else mask.to(embeddings.device),
+            past_key_values=cache,
+            use_cache=True,
+        )
+        logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])
+        return logits.float()
+
+    def _write(self, rows: list[Sequence], logits: torch.Tensor) -> None:
+        """Choose a token for each row and hand it to its answer."""
+        likeliest = logits.argmax(dim=-1).tolist()
+        for sequence, token, scores in zip(rows, likeliest, logits, strict=True):
+            chosen = token if sequence.sampler.greedy else sequence.sampler.choose(scores)
+            sequence.stamp("first_token")
+            sequence.tokens_since_admission += 1
+            sequence.writer.add(chosen)
+
+    def _release(self) -> None:
+        """Hand finished answers over and give their rows free."""
+        for sequence in [row for row in self.rows if row.finished]:
+            self._give_up_row(sequence)
+            sequence.deliver()
+
+    def _give_up_row(self, sequence: Sequence, *, remember: bool = True) -> None:
+        """Free a row; what was computed in it is kept for later prompts."""
+        row = self.rows.index(sequence)
+        if remember:
+            kv = self._cache.row(row)
+            self.prefixes.add(sequence.key[: kv.shape[-2]], kv)
+        self._cache.drop(row)
+        self.rows[row] = self.rows[-1]
+        self.rows.pop()
+
+    def _known_prefix(self, sequence: Sequence) -> torch.Tensor:
+        """Keys and values that are known of a prompt; at least one token is left to compute."""
+        kv = self.prefixes.find(sequence.key)
+        known = 0 if kv is None else min(kv.shape[-2], sequence.length - 1)
+        if sequence.reused is None:
+            sequence.reused = known
+            self.reused_tokens += known
+        return self._nothing() if kv is None else kv[..., :known, :]
+
+    def _nothing(self) -> torch.Tensor:
+        """Keys and values of no token."""
+        text = self._model.config.text_config
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        shape = (text.num_hidden_layers, 2, text.num_key_value_heads, 0, size)
+        return torch.empty(shape, dtype=self._model.dtype, device=self._devices[0])
+
+    def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
+        """Embeddings (tokens, hidden size) of a prompt from a token on; a picture's are its features."""
+        embedded: torch.Tensor = self._embed(torch.tensor(sequence.ids[start:], device=self._embed.weight.device))
+        for picture in sequence.prompt.after(start):
+            begin = max(picture.start, start)
+            end = picture.start + picture.tokens
+            embedded[begin - start : end - start] = features[picture.key][begin - picture.start :].to(embedded)
+        return embedded
+
+    def _guarded(self, work: Callable[[list[Sequence]], None], group: list[Sequence]) -> None:
+        """Do work for a group. If it fails, free memory and try again with less at once; a last one gets the error."""
+        rows, width = list(self.rows), self._cache.width
+        try:
+            work(group)
+        except Exception as error:
+            logger.debug("a step with %d answers failed", len(group), exc_info=True)
+            self._cache.crop_to(width)
+            self.rows = rows
+            while len(self._cache.starts) > len(rows):
+                self._cache.drop(len(self._cache.starts) - 1)
+            self.prefixes.clear()
+            self.features.clear()
+            for sequence in group:
+                if sequence in self.rows:
+                    self._give_up_row(sequence, remember=False)
+                if len(group) == 1:
+                    sequence.fail(explain(error, sequence))
+                else:
+                    self.waiting.append(sequence)
+            self.max_rows = max(1, len(group) // 2)
+
+
+def explain(error: Exception, sequence: Sequence) -> Exception:
+    """What a caller is told of a failure."""
+    if isinstance(error, VipLlavaError):
+        return error
+    if isinstance(error, torch.OutOfMemoryError):
+        message = f"out of memory with a prompt of {sequence.length} tokens; use quantization='4bit', or ask less."
+    else:
+        message = f"the model failed: {type(error).__name__}: {error}"
+    explained = GenerationError(message)
+    explained.__cause__ = error
+    return explained

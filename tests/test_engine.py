@@ -1,0 +1,240 @@
+"""The engine gives the tokens that plain `generate` gives, whatever else it is doing."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from langchain_vipllava import pad_to_square
+from langchain_vipllava.host import engine as engine_module
+from langchain_vipllava.host.host import ModelHost
+from langchain_vipllava.host.request import GenerationRequest, Sampling
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.prompt.prompt import FORMATS
+
+WORDS = ["what", "is", "the", "red", "lime", "object", "left of", "describe", "why", "color"]
+
+
+@dataclass
+class Plain:
+    """transformers' own `generate`, a prompt at a time, remembering what it said."""
+
+    model: object
+    processor: object
+
+    def __post_init__(self):
+        self.said: dict[tuple[str, int], list[int]] = {}
+
+    def ids(self, conversation: Conversation, max_tokens: int) -> list[int]:
+        text = FORMATS["user_assistant"].render(conversation).text
+        pictures = [pad_to_square(picture) for picture in conversation.pictures]
+        known = (text + "".join(str(hash(picture.tobytes())) for picture in pictures), max_tokens)
+        if known not in self.said:
+            inputs = self.processor(text=text, images=pictures or None, return_tensors="pt")
+            with torch.inference_mode():
+                out = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
+            self.said[known] = [token for token in out[0, inputs["input_ids"].shape[1] :].tolist() if token != 2]
+        return self.said[known]
+
+
+@pytest.fixture(scope="module")
+def parts(tiny_checkpoint: Path):
+    from transformers import AutoProcessor, VipLlavaForConditionalGeneration
+
+    model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint, dtype=torch.float32).eval()
+    return model, AutoProcessor.from_pretrained(tiny_checkpoint)
+
+
+@pytest.fixture(scope="module")
+def plain(parts) -> Plain:
+    return Plain(*parts)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    rng = np.random.default_rng(0)
+    sizes = [(64, 64), (120, 40), (30, 90), (56, 56)]
+    return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+
+
+def request(conversation: Conversation, **settings) -> GenerationRequest:
+    return GenerationRequest(FORMATS["user_assistant"].render(conversation), conversation.pictures, **settings)
+
+
+def a_question(rng: np.random.Generator) -> str:
+    return " ".join(rng.choice(WORDS, rng.integers(2, 8)))
+
+
+def a_conversation(rng: np.random.Generator, pictures, plain: Plain) -> Conversation:
+    """One to three turns, with a picture most of the time; earlier answers are what the model said, or not."""
+    picture = (pictures[rng.integers(len(pictures))],) if rng.random() < 0.8 else ()
+    turns = (Turn(a_question(rng), picture),)
+    for _ in range(rng.integers(0, 3)):
+        said = plain.processor.tokenizer.decode(plain.ids(Conversation(turns), 6), skip_special_tokens=True)
+        answer = said if rng.random() < 0.7 else "A red star."
+        turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].pictures, answer), Turn(a_question(rng)))
+    return Conversation(turns)
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 40_000, 400_000, 2**30], ids=["none", "tiny", "small", "ample"])
+def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, pictures, cache_bytes, monkeypatch):
+    monkeypatch.setattr(engine_module, "MAX_ROWS", 5)
+    monkeypatch.setattr(engine_module, "TURN", 4)
+    host = ModelHost(*parts, cache_bytes=cache_bytes)
+    rng = np.random.default_rng(cache_bytes % 1000)
+    talks = [a_conversation(rng, pictures, plain) for _ in range(25)]
+    checked = 0
+    for _ in range(50):
+        waiting = []
+        for _ in range(rng.integers(1, 9)):
+            conversation = talks[rng.integers(len(talks))]
+            most = int(rng.choice([1, 3, 8, 13]))
+            fate = rng.choice(["wanted", "cancelled", "stopped"], p=[0.7, 0.15, 0.15])
+            stop = ("e",) if fate == "stopped" else ()
+            ticket = host.submit(request(conversation, max_tokens=most, stop=stop))
+            if fate == "cancelled":
+                ticket.cancel()
+            waiting.append((ticket, conversation, most, fate))
+        for ticket, conversation, most, fate in waiting:
+            result = ticket.future.result(timeout=60)
+            expected = plain.ids(conversation, most)
+            assert list(result.ids) == expected[: len(result.ids)]
+            if fate == "wanted":
+                assert list(result.ids) == expected
+                checked += 1
+            elif fate == "stopped":
+                assert "e" not in result.text
+    assert checked > 100
+    assert host.stats().cache_bytes <= cache_bytes
+    assert host.stats().running == host.stats().waiting == 0
+
+
+def test_a_follow_up_computes_only_its_own_tokens(parts, pictures):
+    host = ModelHost(*parts)
+    first = Conversation((Turn("what is the object", (pictures[0],)),))
+    answer = host.generate(request(first, max_tokens=6))
+    assert answer.timings.reused_tokens == 0
+    follow_up = Conversation((Turn("what is the object", (pictures[0],), answer.text), Turn("why")))
+    again = host.generate(request(follow_up, max_tokens=6))
+    assert again.timings.reused_tokens >= answer.input_tokens - 1  # all of the first prompt but what the answer joins
+    other = host.generate(request(Conversation((Turn("what is the object", (pictures[1],)),)), max_tokens=6))
+    assert other.timings.reused_tokens < 16  # another picture: nothing behind "USER: " is the same
+
+
+def test_questions_about_one_picture_share_its_tokens_and_its_features(parts, pictures, monkeypatch):
+    model, processor = parts
+    host = ModelHost(model, processor)
+    seen = []
+    compute = type(model).get_image_features
+
+    def watch(self, pixel_values, **kwargs):
+        seen.append(len(pixel_values))
+        return compute(self, pixel_values=pixel_values, **kwargs)
+
+    monkeypatch.setattr(type(model), "get_image_features", watch)
+    tickets = [
+        host.submit(request(Conversation((Turn(f"what is the object {word}", (pictures[0],)),)), max_tokens=4))
+        for word in WORDS
+    ]
+    results = [ticket.future.result(timeout=60) for ticket in tickets]
+    assert seen == [1]
+    assert sum(result.timings.reused_tokens >= host.encoder.image_tokens for result in results) == len(WORDS) - 1
+
+
+def test_different_pictures_together_are_one_vision_pass(parts, pictures, monkeypatch):
+    model, processor = parts
+    host = ModelHost(model, processor)
+    gate = threading.Event()
+    seen = []
+    compute = type(model).get_image_features
+
+    def watch(self, pixel_values, **kwargs):
+        gate.wait(60)
+        seen.append(len(pixel_values))
+        return compute(self, pixel_values=pixel_values, **kwargs)
+
+    monkeypatch.setattr(type(model), "get_image_features", watch)
+    first = host.submit(request(Conversation((Turn("why", (pictures[0],)),)), max_tokens=2))
+    rest = [host.submit(request(Conversation((Turn("why", (p,)),)), max_tokens=2)) for p in pictures[1:]]
+    gate.set()
+    for ticket in (first, *rest):
+        ticket.future.result(timeout=60)
+    assert sorted(seen) in ([1, 3], [4])  # the first may have begun alone
+
+
+def test_a_long_answer_makes_room_for_a_short_one(parts, plain, pictures, monkeypatch):
+    monkeypatch.setattr(engine_module, "MAX_ROWS", 1)
+    monkeypatch.setattr(engine_module, "TURN", 8)
+    host = ModelHost(*parts)
+    order = []
+    began = threading.Event()
+    long_talk, short_talk = (Conversation((Turn(text, (pictures[0],)),)) for text in ("describe the image", "why"))
+    long = host.submit(request(long_talk, max_tokens=120), lambda piece: began.set())
+    long.future.add_done_callback(lambda _: order.append("long"))
+    assert began.wait(60)
+    short = host.submit(request(short_talk, max_tokens=3))
+    short.future.add_done_callback(lambda _: order.append("short"))
+    assert list(long.future.result(60).ids) == plain.ids(long_talk, 120)
+    assert list(short.future.result(60).ids) == plain.ids(short_talk, 3)
+    assert order == ["short", "long"]
+
+
+def test_a_seeded_answer_is_the_same_alone_and_in_company(parts, pictures):
+    host = ModelHost(*parts)
+    wanted = request(
+        Conversation((Turn("describe", (pictures[2],)),)), max_tokens=12, sampling=Sampling(temperature=1.5, seed=7)
+    )
+    alone = host.generate(wanted)
+    company = [
+        host.submit(request(Conversation((Turn(word, (pictures[1],)),)), max_tokens=9, sampling=Sampling(1.0, seed=i)))
+        for i, word in enumerate(WORDS)
+    ]
+    assert host.submit(wanted).future.result(60).ids == alone.ids
+    assert len({ticket.future.result(60).ids for ticket in company}) > 3
+
+
+def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, pictures, monkeypatch):
+    """Running out of memory is faked: a real one needs a GPU. The model refuses more than one row at once."""
+    model, processor = parts
+    host = ModelHost(model, processor)
+    language_model = model.model.language_model
+    forward = language_model.forward
+
+    def small(*args, **kwargs):
+        if kwargs["inputs_embeds"].shape[0] > 1:
+            raise torch.OutOfMemoryError("no memory for more than one row")
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(language_model, "forward", small)
+    talks = [Conversation((Turn(word, (pictures[i % 4],)),)) for i, word in enumerate(WORDS)]
+    tickets = [host.submit(request(talk, max_tokens=3)) for talk in talks]
+    for ticket, talk in zip(tickets, talks, strict=True):
+        assert list(ticket.future.result(60).ids) == plain.ids(talk, 3)
+
+
+def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pictures):
+    host = ModelHost(*parts, cache_bytes=200_000)
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        tickets = [
+            host.submit(request(Conversation((Turn(a_question(rng), (pictures[i % 4],)),)), max_tokens=6))
+            for i in range(10)
+        ]
+        for ticket in tickets:
+            if rng.random() < 0.5:
+                ticket.cancel()
+        for ticket in tickets:
+            ticket.future.result(60)
+    for thread in threading.enumerate():
+        if thread.name == "vipllava-host":
+            thread.join(10)
+            assert not thread.is_alive()
+    stats = host.stats()
+    assert (stats.running, stats.waiting) == (0, 0)
+    assert stats.cache_bytes <= 200_000
