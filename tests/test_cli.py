@@ -142,6 +142,16 @@ def test_doctor_reckons_with_the_memory_there_is(tmp_path):
     assert "are missing" in done.stdout
 
 
+def test_doctor_reckons_the_7b_as_the_readme_says(tmp_path):
+    from transformers import VipLlavaConfig
+
+    text = {"model_type": "llama", "vocab_size": 32064, "max_position_embeddings": 4096}
+    (tmp_path / "config.json").write_text(json.dumps(VipLlavaConfig(text_config=text).to_dict()))
+    said = run("doctor", "-m", tmp_path, "--dtype", "float16").stdout
+    for figure in ("13.2 GiB", "2,048 MiB", "4,096 tokens", "336 px square, 576 tokens"):
+        assert figure in said
+
+
 def test_demo_runs_on_the_scene_and_on_a_photograph(tmp_path, tiny_checkpoint):
     done = run("demo", "-m", tiny_checkpoint, "--max-tokens", 6, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,1 @@
+"""Benchmarks: ours and the peers in the same run, interleaved, exactness checked beside the time."""

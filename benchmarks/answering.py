@@ -1,0 +1,224 @@
+"""Workloads of the model host: one question, follow-ups, many questions, many callers."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.checkpoint import make_parts, make_picture
+from benchmarks.peers import Generate, Pipeline
+from benchmarks.timing import Measured, measure
+from langchain_vipllava.host.host import ModelHost
+from langchain_vipllava.host.request import GenerationRequest, GenerationResult
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.prompt.prompt import FORMATS
+
+FORM = FORMATS["user_assistant"]
+QUESTIONS = [
+    f"What is the object within the {c} {k}?" for c in ("red", "lime", "blue") for k in ("rectangle", "arrow", "mask")
+]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        workload: what was done.
+        against: the peer.
+        ours, peer: seconds.
+        wanted: the least ratio peer / ours.
+        exact: whether both gave the same answers; None where that was not compared.
+        note: anything else that was seen.
+    """
+
+    workload: str
+    against: str
+    ours: Measured
+    peer: Measured
+    wanted: float
+    exact: bool | None = None
+    note: str = ""
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is."""
+        return self.peer.median / self.ours.median
+
+
+class Bench:
+    """The model, its host made anew for every cold run, and the peers on the same weights."""
+
+    def __init__(self, repeats: int) -> None:
+        self.repeats = repeats
+        self.model, self.processor = make_parts()
+        self.generate = Generate(self.model, self.processor)
+        self.pipeline = Pipeline(self.model, self.processor)
+        self.pictures = [make_picture(seed) for seed in range(8)]
+
+    def host(self) -> ModelHost:
+        """A host that knows nothing yet."""
+        return ModelHost(self.model, self.processor, cache_bytes=4 * 2**30)
+
+    def rows(self) -> list[Callable[[], Row]]:
+        """Every workload."""
+        return [
+            self.cold,
+            self.follow_ups,
+            self.one_picture,
+            self.many_pictures,
+            self.conversations,
+            self.mixed,
+            self.session,
+        ]
+
+    def cold(self) -> Row:
+        """One question, nothing known before."""
+        talk = Conversation((Turn(QUESTIONS[0], (self.pictures[0],)),))
+        said: dict[str, Any] = {}
+
+        def ours() -> None:
+            said["ours"] = list(self.host().generate(_request(talk, 16)).ids)
+
+        def plain() -> None:
+            said["plain"] = self.generate([FORM.render(talk).text], talk.pictures, 16)[0]
+
+        times = measure({"ours": ours, "plain": plain}, self.repeats)
+        return Row(
+            "one cold question, 16 tokens",
+            "plain generate",
+            times["ours"],
+            times["plain"],
+            0.95,
+            said["ours"] == said["plain"],
+        )
+
+    def follow_ups(self) -> Row:
+        """Time to the first token of turns 2 to 5."""
+        talks = self._turns(5)
+
+        def ours() -> float:
+            host = self.host()
+            results = [host.generate(_request(talk, 12)) for talk in talks]
+            return statistics.mean(result.timings.first_token for result in results[1:])
+
+        def theirs() -> float:
+            return statistics.mean(
+                self.pipeline.first_token(FORM.render(talk).text, self.pictures[0]) for talk in talks[1:]
+            )
+
+        times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
+        return Row("follow-up turns 2-5, first token", "pipeline", times["ours"], times["pipeline"], 12)
+
+    def one_picture(self) -> Row:
+        """Eight questions about one picture."""
+        talks = [Conversation((Turn(question, (self.pictures[0],)),)) for question in QUESTIONS[:8]]
+        return self._against_pipeline("8 questions on one picture, 16 tokens", talks, [16] * 8, batch=1, wanted=4)
+
+    def many_pictures(self) -> Row:
+        """One question about each of eight pictures."""
+        talks = [Conversation((Turn(QUESTIONS[0], (picture,)),)) for picture in self.pictures]
+        return self._against_pipeline("8 pictures, one question each, 16 tokens", talks, [16] * 8, batch=8, wanted=1)
+
+    def conversations(self) -> Row:
+        """Eight conversations of three turns at once."""
+        all_talks = [self._turns(3, picture) for picture in self.pictures]
+        spread: list[float] = []
+
+        def ours() -> None:
+            host = self.host()
+            for turn in range(3):
+                results = _together(host, [talks[turn] for talks in all_talks], [12] * 8)
+                firsts = [result.timings.first_token for result in results]
+                spread.append(max(firsts) / statistics.median(firsts))
+
+        def theirs() -> None:
+            for talks in all_talks:
+                for talk in talks:
+                    self.pipeline([FORM.render(talk).text], talk.pictures, 12)
+
+        times = measure({"ours": ours, "pipeline": theirs}, 1)
+        note = f"slowest first token {max(spread):.1f}x the median"
+        return Row(
+            "8 conversations of 3 turns at once", "pipeline in turn", times["ours"], times["pipeline"], 3, note=note
+        )
+
+    def mixed(self) -> Row:
+        """Answers of mixed lengths: a short one must not wait for a long one."""
+        lengths = [8, 16, 24, 32, 64, 128] * 4
+        talks = [
+            Conversation((Turn(QUESTIONS[index % 8], (self.pictures[index % 8],)),)) for index in range(len(lengths))
+        ]
+
+        def ours() -> None:
+            _together(self.host(), talks, lengths)
+
+        def theirs() -> None:
+            for start in range(0, len(talks), 8):
+                group = talks[start : start + 8]
+                prompts = [FORM.render(talk).text for talk in group]
+                self.generate(prompts, [talk.pictures[0] for talk in group], max(lengths[start : start + 8]))
+
+        times = measure({"ours": ours, "generate": theirs}, 1)
+        return Row("24 requests of 8-128 tokens", "generate in batches of 8", times["ours"], times["generate"], 1.6)
+
+    def session(self) -> Row:
+        """An agent's session: four regions of one picture, three questions each."""
+        talks = [self._turns(3, self.pictures[index]) for index in range(4)]
+
+        def ours() -> None:
+            host = self.host()
+            for turns in talks:
+                for talk in turns:
+                    host.generate(_request(talk, 12))
+
+        def theirs() -> None:
+            for turns in talks:
+                for talk in turns:
+                    self.pipeline([FORM.render(talk).text], talk.pictures, 12)
+
+        times = measure({"ours": ours, "pipeline": theirs}, 1)
+        return Row(
+            "an agent's session: 4 marked pictures, 3 questions each", "pipeline", times["ours"], times["pipeline"], 5
+        )
+
+    def _against_pipeline(
+        self, name: str, talks: Sequence[Conversation], tokens: list[int], *, batch: int, wanted: float
+    ) -> Row:
+        said: dict[str, list[str]] = {}
+
+        def ours() -> None:
+            said["ours"] = [result.text for result in _together(self.host(), talks, tokens)]
+
+        def theirs() -> None:
+            prompts = [FORM.render(talk).text for talk in talks]
+            said["pipeline"] = self.pipeline(prompts, [talk.pictures[0] for talk in talks], tokens[0], batch)
+
+        times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
+        exact = said["ours"] == [text.strip() for text in said["pipeline"]]
+        against = "pipeline, one at a time" if batch == 1 else f"pipeline, batch of {batch}"
+        return Row(name, against, times["ours"], times["pipeline"], wanted, exact)
+
+    def _turns(self, count: int, picture: Image.Image | None = None) -> list[Conversation]:
+        """A conversation as it grows, with the model's own answers."""
+        host = self.host()
+        turns = (Turn(QUESTIONS[0], (picture or self.pictures[0],)),)
+        talks = [Conversation(turns)]
+        while len(talks) < count:
+            answer = host.generate(_request(talks[-1], 12)).text
+            turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].pictures, answer), Turn(QUESTIONS[len(talks)]))
+            talks.append(Conversation(turns))
+        return talks
+
+
+def _request(talk: Conversation, tokens: int) -> GenerationRequest:
+    return GenerationRequest(FORM.render(talk), talk.pictures, max_tokens=tokens)
+
+
+def _together(host: ModelHost, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
+    tickets = [host.submit(_request(talk, most)) for talk, most in zip(talks, tokens, strict=True)]
+    return [ticket.future.result() for ticket in tickets]

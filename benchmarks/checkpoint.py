@@ -1,0 +1,66 @@
+"""A ViP-LLaVA of about 130 million parameters with random weights, and pictures to ask about."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoProcessor, CLIPVisionConfig, LlamaConfig, VipLlavaConfig, VipLlavaForConditionalGeneration
+
+from langchain_vipllava.host.options import BUNDLED_FOLDER
+
+SIDE, PATCH = 336, 14  # 576 picture tokens, as at 7B
+
+
+def make_parts(seed: int = 0) -> tuple[Any, Any]:
+    """Model (fp32, evaluation mode) and processor; the tokenizer is the bundled checkpoint's."""
+    torch.manual_seed(seed)
+    processor = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
+    processor.image_processor.size = {"shortest_edge": SIDE}
+    processor.image_processor.crop_size = {"height": SIDE, "width": SIDE}
+    processor.patch_size = PATCH
+    tokenizer = processor.tokenizer
+    config = VipLlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=512,
+            intermediate_size=2048,
+            num_hidden_layers=12,
+            num_attention_heads=8,
+            image_size=SIDE,
+            patch_size=PATCH,
+        ).to_dict(),
+        text_config=LlamaConfig(
+            hidden_size=768,
+            intermediate_size=2048,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            vocab_size=len(tokenizer),
+            max_position_embeddings=4096,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        ).to_dict(),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=(SIDE // PATCH) ** 2,
+        vision_feature_layers=[-2, -5, -8, -11, 6],
+    )
+    model = VipLlavaForConditionalGeneration(config).eval()
+    with torch.no_grad():  # sharper than the default initialisation, so that answers are no single token over and over
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(3)
+        # answers run to the length that is asked for, as every peer is asked for the same
+        model.lm_head.weight[tokenizer.eos_token_id] = 0
+    model.generation_config.eos_token_id = None
+    model.config.text_config.eos_token_id = None
+    return model, processor
+
+
+def make_picture(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
+    """A smooth random picture."""
+    rng = np.random.default_rng(seed)
+    small = rng.integers(0, 256, (math.ceil(size[1] / 40), math.ceil(size[0] / 40), 3), dtype=np.uint8)
+    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)

@@ -1,0 +1,65 @@
+"""Drawing ten boxes on a 1920 x 1080 picture: ours, plain cv2, supervision, and a full-size layer per region."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw
+
+from benchmarks.answering import Row
+from benchmarks.checkpoint import make_picture
+from benchmarks.timing import measure
+from langchain_vipllava import Region, mark
+from langchain_vipllava.markers.kinds import COLORS
+
+BOXES = [(40 + 180 * index, 120, 200 + 180 * index, 500 + 40 * index) for index in range(10)]
+KINDS: list[str | None] = ["rectangle"] * 9 + ["ellipse"]
+
+
+def rows(repeats: int) -> list[Row]:
+    """One row per peer. All begin with a PIL picture and end with one."""
+    picture = make_picture(0, (1920, 1080))
+    regions = [Region(box=box) for box in BOXES]
+    colors = [*COLORS.values(), COLORS["red"]]
+
+    def ours() -> None:
+        mark(picture, regions, kind=KINDS)
+
+    def plain_cv2() -> None:
+        canvas = np.array(picture)
+        for (x0, y0, x1, y1), color in zip(BOXES, colors, strict=True):
+            cv2.rectangle(canvas, (x0, y0), (x1, y1), color, 15)
+        Image.fromarray(canvas)
+
+    def layer_per_region() -> None:
+        """As ViP-LLaVA's own code does: a transparent layer of the picture's size for each region, composited."""
+        result = picture.convert("RGBA")
+        for box, color in zip(BOXES, colors, strict=True):
+            layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
+            ImageDraw.Draw(layer).rectangle(box, outline=(*color, 255), width=15)
+            result = Image.alpha_composite(result, layer)
+        result.convert("RGB")
+
+    ways: dict[str, Callable[[], None]] = {"ours": ours, "plain cv2": plain_cv2, "a layer per region": layer_per_region}
+    wanted = {"plain cv2": 0.5, "a layer per region": 100.0, "supervision": 1.0}
+    annotate = _supervision(picture)
+    if annotate is not None:
+        ways["supervision"] = annotate
+    times = measure(ways, 10 * repeats)
+    return [
+        Row("mark 10 boxes on 1920x1080", name, times["ours"], times[name], wanted[name])
+        for name in ways
+        if name != "ours"
+    ]
+
+
+def _supervision(picture: Image.Image) -> Callable[[], None] | None:
+    try:
+        import supervision  # noqa: PLC0415  # optional
+    except ImportError:
+        return None
+    detections = supervision.Detections(xyxy=np.array(BOXES, dtype=float), class_id=np.arange(10))
+    annotator = supervision.BoxAnnotator(thickness=15)
+    return lambda: annotator.annotate(picture.copy(), detections)

@@ -1,0 +1,82 @@
+"""How the job is done without this package: plain `generate`, and transformers' pipeline."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import StoppingCriteria, StoppingCriteriaList, pipeline
+
+from langchain_vipllava import pad_to_square
+
+
+class _FirstToken(StoppingCriteria):  # type: ignore[misc]
+    """Notes when the first token is there, and stops nothing."""
+
+    def __init__(self) -> None:
+        self.at: float | None = None
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        del scores, kwargs
+        self.at = self.at or time.perf_counter()
+        return torch.zeros(input_ids.shape[0], dtype=torch.bool)
+
+
+class Generate:
+    """`processor(...)` and `model.generate(...)`, a padded picture and the same prompt."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._model, self._processor = model, processor
+        processor.tokenizer.padding_side = "left"
+
+    def __call__(self, prompts: Sequence[str], pictures: Sequence[Image.Image], tokens: int) -> list[list[int]]:
+        """Token ids of the answers, all in one batch."""
+        squares = [pad_to_square(picture) for picture in pictures]
+        inputs = self._processor(text=list(prompts), images=squares, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            out = self._model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+        ids: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
+        return ids
+
+
+class Pipeline:
+    """`pipeline("image-text-to-text")`, a prompt at a time or a batch of them."""
+
+    def __init__(self, model: Any, processor: Any) -> None:
+        self._pipeline = pipeline("image-text-to-text", model=model, processor=processor)
+
+    def __call__(
+        self, prompts: Sequence[str], pictures: Sequence[Image.Image], tokens: int, batch: int = 1
+    ) -> list[str]:
+        """The answers."""
+        squares = [pad_to_square(picture) for picture in pictures]
+        answers = []
+        for start in range(0, len(prompts), batch):
+            out = self._pipeline(
+                images=squares[start : start + batch],
+                text=list(prompts[start : start + batch]),
+                batch_size=batch,
+                return_full_text=False,
+                generate_kwargs={"max_new_tokens": tokens, "do_sample": False},
+            )
+            answers += [(one[0] if isinstance(one, list) else one)["generated_text"] for one in out]
+        return answers
+
+    def first_token(self, prompt: str, picture: Image.Image) -> float:
+        """Seconds to the first token of an answer."""
+        watch = _FirstToken()
+        started = time.perf_counter()
+        self._pipeline(
+            images=[pad_to_square(picture)],
+            text=[prompt],
+            return_full_text=False,
+            generate_kwargs={
+                "max_new_tokens": 1,
+                "do_sample": False,
+                "stopping_criteria": StoppingCriteriaList([watch]),
+            },
+        )
+        return (watch.at or started) - started
