@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, MarkedImage, Region, mark
 from tests.support.checkpoints import save_checkpoint
+
+# the models are tiny: more threads than one only get into each other's way
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

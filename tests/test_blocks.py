@@ -7,7 +7,7 @@ import io
 
 import numpy as np
 import pytest
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage
 from PIL import Image
 
 from langchain_vipllava import PictureError, PromptError, load_image
@@ -54,6 +54,7 @@ DIALECTS = {
     "Google media bytes": {"type": "media", "mime_type": "image/png", "data": RAW},
     "Google media URI": {"type": "media", "mime_type": "image/png", "file_uri": URI},
     "Google inline data": {"inline_data": {"mime_type": "image/png", "data": B64}},
+    "Google inline data, as its JSON": {"inlineData": {"mimeType": "image/png", "data": B64}},
     "Hugging Face PIL": {"type": "image", "image": PICTURE},
     "Hugging Face array": {"type": "image", "image": np.asarray(PICTURE)},
     "Hugging Face bytes": {"type": "image", "image": RAW},
@@ -169,3 +170,9 @@ def test_pictures_stand_before_the_question_in_their_order():
     (turn,) = read_messages([message]).turns
     assert turn.question == "One\ntwo"
     assert list(turn.pictures) == [PICTURE, other]
+
+
+def test_a_picture_in_an_answer_is_refused(llm):
+    answer = AIMessage([{"type": "text", "text": "Here."}, {"type": "image", "base64": B64, "mime_type": "image/png"}])
+    with pytest.raises(PromptError, match="picture in an answer"):
+        llm.render_prompt([HumanMessage("Draw."), answer, HumanMessage("Why?")])

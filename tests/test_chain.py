@@ -125,7 +125,7 @@ def test_detector_arguments(photo):
         ]
 
     assert steps() == ["face", "rocket"]
-    assert steps(labels=["ROCKET"]) == ["rocket"]
+    assert steps(only=["ROCKET"]) == ["rocket"]
     assert steps(min_score=0.8) == ["face"]
     assert steps(max_regions=1) == ["face"]
     rows = DetectRegions(detector=lambda image: [[1, 2, 30, 40]], box_format="xyxy").invoke({"image": photo})

@@ -226,3 +226,19 @@ def test_unknown_arguments_are_refused():
         ChatVipLlava(modle="x", model="y")
     with pytest.raises(ValueError, match="model"):
         ChatVipLlava()
+
+
+@pytest.mark.parametrize(
+    "setting", [{"quantization": "3bit"}, {"multi_image": "x"}, {"image_fit": "stretch"}, {"dtype": "int3"}]
+)
+def test_impossible_settings_are_refused_at_once(setting):
+    with pytest.raises(VipLlavaError, match="expected"):
+        ChatVipLlava(model="bundled", **setting)
+
+
+def test_paths_dtypes_and_devices_may_be_objects(tiny_checkpoint):
+    import torch
+
+    chat = ChatVipLlava(model=tiny_checkpoint, dtype=torch.float32, device=torch.device("cpu"))
+    assert (chat.model, chat.dtype, chat.device) == (str(tiny_checkpoint), "float32", "cpu")
+    assert chat.host.model.dtype == torch.float32

@@ -139,7 +139,7 @@ def test_reading_arguments_reach_detector_and_added_pictures(llm, photo):
     toolkit = VipLlavaToolkit(
         chat_model=llm,
         detector=lambda image: [{"bbox": [10, 20, 100, 90], "category_id": 0, "score": 0.9}],
-        reading={"box_format": "xywh", "class_names": ["cat"]},
+        reading={"box_format": "xywh", "labels": ["cat"]},
     )
     toolkit.add_image(photo)
     hands = Hands(toolkit)

@@ -70,7 +70,8 @@ def _read_block(block: Any) -> str | _Picture:
 
 
 def _kind_without_type(block: Mapping[str, Any]) -> str | None:
-    return next((kind for kind in ("text", "image_url", "image", "inline_data", "source") if kind in block), None)
+    kinds = ("text", "image_url", "image", "inline_data", "inlineData", "source")
+    return next((kind for kind in kinds if kind in block), None)
 
 
 def _text(block: Mapping[str, Any]) -> str:
@@ -112,9 +113,9 @@ def _image(block: Mapping[str, Any]) -> _Picture:
 
 def _google(block: Mapping[str, Any]) -> _Picture:
     """Google's `media` and `inline_data`."""
-    inner = block.get("inline_data", block)
-    data = inner.get("data", inner.get("file_uri"))
-    _expect_picture(block, inner.get("mime_type"))
+    inner = block.get("inline_data", block.get("inlineData", block))
+    data = inner.get("data", inner.get("file_uri", inner.get("fileUri")))
+    _expect_picture(block, inner.get("mime_type", inner.get("mimeType")))
     if isinstance(data, (bytes, bytearray)):
         return _Picture(bytes(data))
     return _image(inner)
@@ -141,6 +142,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
     "source": _image,
     "media": _google,
     "inline_data": _google,
+    "inlineData": _google,
     "file": _file,
 }
 

@@ -34,6 +34,8 @@ def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
                 raise PromptError("a picture in a system message; expected it in a human message.")
             system.append(text)
         elif role == "assistant":
+            if pictures:
+                raise PromptError("a picture in an answer; expected it in a human message: ViP-LLaVA answers in words.")
             _add_answer(turns, text or _tool_calls(message))
         else:
             _add_question(turns, Turn(text, pictures))

@@ -7,20 +7,19 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
-from pydantic import ConfigDict, Field, PrivateAttr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.pictures.load import ImageSource
-from langchain_vipllava.pictures.view import ImageFit
-from langchain_vipllava.prompt.conversation import Conversation, MultiImage
+from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, parse_format
 
 if TYPE_CHECKING:
@@ -34,6 +33,11 @@ _PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_form
 
 _NOT_OURS = ("ls_structured_output_format", "stream", "stream_usage")
 """Arguments that LangChain passes along and that mean nothing here."""
+
+
+def _as_text(value: Any) -> Any:
+    """A path, a `torch.dtype` or a `torch.device` by its name."""
+    return value if value is None or isinstance(value, str) else str(value).removeprefix("torch.")
 
 
 class ChatVipLlava(BaseChatModel):
@@ -82,11 +86,11 @@ class ChatVipLlava(BaseChatModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: str
-    dtype: str = "auto"
-    device: str = "auto"
+    model: Annotated[str, BeforeValidator(_as_text)]
+    dtype: Annotated[str, BeforeValidator(_as_text)] = "auto"
+    device: Annotated[str, BeforeValidator(_as_text)] = "auto"
     device_map: str | dict[str, Any] | None = None
-    quantization: Literal["8bit", "4bit"] | None = None
+    quantization: str | None = None
     attn_implementation: str | None = None
     revision: str | None = None
     local_files_only: bool = False
@@ -99,8 +103,8 @@ class ChatVipLlava(BaseChatModel):
     stop: list[str] | str | None = Field(default=None)
 
     prompt_format: str = "user_assistant"
-    multi_image: MultiImage = "keep"
-    image_fit: ImageFit = "pad"
+    multi_image: str = "keep"
+    image_fit: str = "pad"
 
     # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
     given_host: Any = Field(default=None, exclude=True, repr=False)
@@ -144,6 +148,7 @@ class ChatVipLlava(BaseChatModel):
     @model_validator(mode="after")
     def _check_settings(self) -> ChatVipLlava:
         parse_format(self.prompt_format)
+        Conversation(()).settle_pictures(self.multi_image)
         self._load_options()
         settings = {name: getattr(self, name) for name in _PER_CALL}
         _make_request(Prompt(()), (), _stop_texts(self.stop), settings)
@@ -164,7 +169,7 @@ class ChatVipLlava(BaseChatModel):
             local_files_only=self.local_files_only,
         )
 
-    def _read(self, messages: Sequence[BaseMessage], multi_image: MultiImage) -> Conversation:
+    def _read(self, messages: Sequence[BaseMessage], multi_image: str) -> Conversation:
         conversation = read_messages(messages)
         if multi_image == "keep" and len(conversation.pictures) > 1 and not self._warned:
             self._warned = True

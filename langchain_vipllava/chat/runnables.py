@@ -34,8 +34,8 @@ class DetectRegions(_Step):
 
     Attributes:
         detector: called with the upright RGB PIL picture; gives any format that `regions_from` reads.
-        labels: keep only regions with these labels.
-        class_names: names of class ids, as a sequence or mapping.
+        only: keep only regions with these labels.
+        labels: names of class ids, as a sequence or mapping.
         box_format: layout of bare boxes.
         min_score: drop regions below this score.
         max_regions: keep the best so many.
@@ -45,8 +45,8 @@ class DetectRegions(_Step):
     """
 
     detector: Detector
-    labels: list[str] | None = None
-    class_names: Sequence[str] | Mapping[Any, str] | None = None
+    only: list[str] | None = None
+    labels: Sequence[str] | Mapping[Any, str] | None = None
     box_format: str | None = None
     min_score: float = 0.0
     max_regions: int | None = None
@@ -56,8 +56,8 @@ class DetectRegions(_Step):
         regions = run_detector(
             self.detector,
             image.copy(),  # some detectors draw on what they are given
+            only=self.only,
             labels=self.labels,
-            class_names=self.class_names,
             box_format=self.box_format,
             min_score=self.min_score,
             max_regions=self.max_regions,

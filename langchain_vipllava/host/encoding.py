@@ -16,7 +16,7 @@ from PIL import Image
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.host.request import GenerationRequest
 from langchain_vipllava.pictures.load import load_image
-from langchain_vipllava.pictures.view import ImageFit, crop_to_square, pad_to_square
+from langchain_vipllava.pictures.view import crop_to_square, pad_to_square
 from langchain_vipllava.prompt.prompt import IMAGE, Prompt
 
 _PRIVATE_USE = range(0xE000, 0xF8FF)
@@ -169,7 +169,7 @@ class PromptEncoder:
         return pixels
 
 
-def _square(image: Image.Image, fit: ImageFit) -> Image.Image:
+def _square(image: Image.Image, fit: str) -> Image.Image:
     return pad_to_square(image) if fit == "pad" else crop_to_square(image)
 
 

@@ -39,11 +39,11 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
     elif options.quantization is not None:
         arguments["device_map"] = {"": plan.device}
     try:
+        processor = load_processor(options)  # first: a missing one is noticed before gigabytes are read
         model, report = VipLlavaForConditionalGeneration.from_pretrained(
             options.source, output_loading_info=True, **arguments
         )
         _check_complete(report, options)
-        processor = load_processor(options)
         if "device_map" not in arguments:
             model = model.to(plan.device)
     except CheckpointError:

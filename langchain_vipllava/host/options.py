@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from langchain_vipllava.errors import CheckpointError
 
-Quantization = Literal["8bit", "4bit"]
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled"
 
@@ -39,7 +38,7 @@ class LoadOptions:
     dtype: str = "auto"
     device: str = "auto"
     device_map: str | tuple[tuple[str, Any], ...] | None = None
-    quantization: Quantization | None = None
+    quantization: str | None = None
     attn_implementation: str | None = None
     revision: str | None = None
     local_files_only: bool = False

@@ -8,7 +8,6 @@ from typing import Literal
 
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.pictures.load import ImageSource
-from langchain_vipllava.pictures.view import ImageFit
 from langchain_vipllava.prompt.prompt import Prompt
 
 FinishReason = Literal["stop", "length", "cancelled"]
@@ -64,7 +63,7 @@ class GenerationRequest:
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
-    image_fit: ImageFit = "pad"
+    image_fit: str = "pad"
 
     def __post_init__(self) -> None:
         some = _is_a(self.max_tokens, Integral) and self.max_tokens >= 1

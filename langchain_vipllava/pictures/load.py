@@ -7,7 +7,6 @@ import binascii
 import io
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -156,13 +155,10 @@ def _load_bytes(data: bytes, name: str) -> Image.Image:
     if not data:
         raise PictureError(f"{_short(name)} is empty; expected an encoded picture (PNG, JPEG, WebP, ...).")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(data), formats=_safe_formats())
+        image = Image.open(io.BytesIO(data), formats=_safe_formats())
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{_short(name)} is not a picture that Pillow can read (first bytes {data[:8]!r}); "
-            "expected PNG, JPEG, WebP, GIF, BMP or TIFF."
+            f"{_short(name)} is not a picture that Pillow can read; expected PNG, JPEG, WebP, GIF, BMP or TIFF."
         ) from error
     except Exception as error:
         raise PictureError(f"{_short(name)} cannot be opened as a picture: {error}.") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from PIL import Image
 
@@ -12,9 +11,6 @@ CLIP_MEAN_COLOR = (122, 116, 104)
 
 VIEW_SIZE = 336
 """Side of the square that ViP-LLaVA's vision tower (CLIP ViT-L/14-336) reads, in pixels."""
-
-ImageFit = Literal["pad", "center_crop"]
-"""How a picture becomes square: padded (as in training), or its middle cut out."""
 
 
 def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_COLOR) -> Image.Image:

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.pictures.load import ImageSource
-
-MultiImage = Literal["keep", "restart", "error"]
-"""What to do with several pictures in one conversation; the model was trained on one."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +40,7 @@ class Conversation:
         """All pictures, oldest first."""
         return tuple(picture for turn in self.turns for picture in turn.pictures)
 
-    def settle_pictures(self, policy: MultiImage) -> Conversation:
+    def settle_pictures(self, policy: str) -> Conversation:
         """Apply a policy to a conversation with several pictures.
 
         Args:

@@ -22,7 +22,7 @@ def run_detector(
     detector: Detector,
     image: Image.Image,
     *,
-    labels: Sequence[str] | None = None,
+    only: Sequence[str] | None = None,
     **reading: Any,
 ) -> list[Region]:
     """Detect the regions of a picture.
@@ -31,26 +31,24 @@ def run_detector(
         detector: called as `detector(image)`; one that has a parameter for the labels to look for
             (`candidate_labels`, `labels`, `text_labels`, `classes` or `prompts`) gets them there.
         image: RGB, upright.
-        labels: keep only regions with these labels, whatever their case.
-        reading: `box_format`, `labels`, `min_score`, ... for `regions_from`; class names go under
-            `class_names`.
+        only: keep only regions with these labels, whatever their case.
+        reading: `box_format`, `labels` (names of class ids), `min_score`, ... for `regions_from`.
 
     Raises:
         DetectionError: the detector failed, or its output cannot be read.
     """
-    class_names = reading.pop("class_names", None)
-    parameter = _labels_parameter(detector) if labels else None
+    parameter = _labels_parameter(detector) if only else None
     try:
-        detections = detector(image, **{parameter: list(labels or ())}) if parameter else detector(image)
+        detections = detector(image, **{parameter: list(only or ())}) if parameter else detector(image)
     except VipLlavaError:
         raise
     except Exception as error:
         raise DetectionError(f"the detector failed: {type(error).__name__}: {error}") from error
+    if not only:
+        return regions_from(detections, image_size=image.size, **reading)
+    wanted = {label.strip().lower() for label in only}
     limit = reading.pop("max_regions", None)
-    if not labels:
-        return regions_from(detections, image_size=image.size, labels=class_names, max_regions=limit, **reading)
-    wanted = {label.strip().lower() for label in labels}
-    found = regions_from(detections, image_size=image.size, labels=class_names, **reading)
+    found = regions_from(detections, image_size=image.size, **reading)
     named = [region for region in found if (region.label or "").strip().lower() in wanted]
     return regions_from(named, max_regions=limit)
 

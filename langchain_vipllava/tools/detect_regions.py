@@ -26,7 +26,7 @@ class DetectRegionsTool(RegionTool):
 
     Attributes:
         detector: called with the RGB PIL picture.
-        reading: arguments for `regions_from`, such as `box_format` and `class_names`.
+        reading: arguments for `regions_from`, such as `box_format` and `labels` (names of class ids).
     """
 
     name: str = "detect_regions"
@@ -51,7 +51,7 @@ class DetectRegionsTool(RegionTool):
             found = run_detector(
                 self.detector,
                 opened.image.copy(),  # some detectors draw on what they are given
-                labels=labels,
+                only=labels,
                 **self._limit(min_score, max_regions),
             )
             with opened.lock:

@@ -103,6 +103,11 @@ class SessionStore:
         self._max_threads, self._max_images = max_threads, max_images
         self._lock = threading.Lock()
 
+    def peek(self, thread_id: str | None) -> Session:
+        """The session of a thread if there is one, else an empty one that is not remembered."""
+        with self._lock:
+            return self._sessions.get("" if thread_id is None else str(thread_id)) or Session(self._max_images)
+
     def of(self, thread_id: str | None) -> Session:
         """The session of a thread, new if need be; without a thread id, one for all such calls."""
         key = "" if thread_id is None else str(thread_id)

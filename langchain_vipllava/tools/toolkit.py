@@ -34,7 +34,8 @@ class VipLlavaToolkit(BaseToolkit):
         chat_model: the model that sees pictures, usually a `ChatVipLlava`.
         detector: called with an RGB PIL picture, gives any format that `regions_from` reads; without
             one there is no `detect_regions`.
-        reading: arguments for `regions_from`, such as `{"box_format": "xywh"}` or `{"class_names": [...]}`.
+        reading: arguments for `regions_from`, such as `{"box_format": "xywh"}` or `{"labels": [...]}`
+            (names of class ids).
         fetch_policy: how `open_image` fetches URLs. The LLM chooses them, so private addresses are
             refused by default.
         image_root: when set, `open_image` opens only files below this folder.
@@ -97,8 +98,7 @@ class VipLlavaToolkit(BaseToolkit):
         picture = load_image(image)
         regions: list[Region] = []
         if detections is not None:
-            reading = {("labels" if key == "class_names" else key): value for key, value in self.reading.items()}
-            regions = regions_from(detections, image_size=picture.size, **reading)
+            regions = regions_from(detections, image_size=picture.size, **self.reading)
         session = self._sessions.shared if thread_id is None else self._sessions.of(thread_id)
         opened = session.add("photo" if thread_id is None else "img", picture)
         opened.add_regions(regions)
@@ -110,7 +110,7 @@ class VipLlavaToolkit(BaseToolkit):
         Raises:
             SessionError: no such picture.
         """
-        opened = self._sessions.of(thread_id).find(image_id, self._sessions.shared)
+        opened = self._sessions.peek(thread_id).find(image_id, self._sessions.shared)
         return opened.marked or MarkedImage(opened.image, opened.image, ())
 
     def messages(self, image_id: str, *, thread_id: str | None = None) -> list[BaseMessage]:
@@ -119,4 +119,4 @@ class VipLlavaToolkit(BaseToolkit):
         Raises:
             SessionError: no such picture.
         """
-        return list(self._sessions.of(thread_id).find(image_id, self._sessions.shared).messages)
+        return list(self._sessions.peek(thread_id).find(image_id, self._sessions.shared).messages)
