@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SessionError,
         VipLlavaError,
     )
+    from langchain_vipllava.host.host import unload_models
     from langchain_vipllava.markers.mark import mark
     from langchain_vipllava.markers.marked import MarkedImage, Marker, TinyRegionWarning
     from langchain_vipllava.pictures.fetch import FetchPolicy
@@ -56,6 +57,7 @@ _HOMES = {
     "pad_to_square": "pictures.view",
     "regions_from": "regions.detections",
     "register_format": "regions.detections",
+    "unload_models": "host.host",
 }
 
 __all__ = [
@@ -83,6 +85,7 @@ __all__ = [
     "pad_to_square",
     "regions_from",
     "register_format",
+    "unload_models",
 ]
 
 

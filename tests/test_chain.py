@@ -239,3 +239,22 @@ def test_unknown_arguments_of_a_step_are_refused():
         MarkRegions(colour="red")
     with pytest.raises(ValueError, match="detector"):
         DetectRegions()
+
+
+def test_a_history_without_the_picture_gets_it(marked):
+    history = [HumanMessage("Hi"), AIMessage("Hello")]
+    given = {"marked": marked, "question": "What is the object {0}?", "history": history}
+    messages = RegionPrompt().invoke(given)
+    assert [block["type"] for block in messages[-1].content] == ["image", "text"]
+    again = RegionPrompt().invoke({**given, "history": [*messages, AIMessage("A face.")], "question": "Why?"})
+    assert again[-1].content == "Why?"
+    with pytest.raises(PromptError, match="list of messages"):
+        RegionPrompt().invoke({**given, "history": "abc"})
+
+
+def test_marking_takes_all_that_mark_takes(photo):
+    step = MarkRegions(width=8, opacity=0.5, labels=["cat"], channels="bgr", box_format="xyxy")
+    bgr = np.asarray(photo)[:, :, ::-1]
+    out = step.invoke({"image": bgr, "detections": {"boxes": [[10, 10, 90, 90]], "labels": [0], "scores": [0.9]}})
+    assert out["marked"].regions[0].label == "cat"
+    assert out["marked"].original.tobytes() == photo.tobytes()

@@ -242,3 +242,36 @@ def test_paths_dtypes_and_devices_may_be_objects(tiny_checkpoint):
     chat = ChatVipLlava(model=tiny_checkpoint, dtype=torch.float32, device=torch.device("cpu"))
     assert (chat.model, chat.dtype, chat.device) == (str(tiny_checkpoint), "float32", "cpu")
     assert chat.host.model.dtype == torch.float32
+
+
+def test_a_loaded_model_in_the_wrong_place_is_told_the_right_one():
+    with pytest.raises(CheckpointError, match="from_model"):
+        ChatVipLlava(model=object())
+
+
+def test_a_number_is_a_cuda_device_and_a_truth_value_is_none():
+    assert ChatVipLlava(model="bundled", device=0).device == "cuda:0"
+    with pytest.raises(CheckpointError, match="expected 'auto'"):
+        ChatVipLlava(model="bundled", device=True)
+
+
+def test_a_name_too_long_for_a_path_is_no_checkpoint():
+    with pytest.raises(CheckpointError):
+        _ = ChatVipLlava(model="x" * 5000, local_files_only=True).host
+
+
+def test_tools_are_refused_with_advice(llm):
+    with pytest.raises(NotImplementedError, match="VipLlavaToolkit"):
+        llm.bind_tools([])
+
+
+def test_a_handed_in_model_says_why_it_cannot_be_pickled():
+    processor = make_processor()
+    with pytest.raises(CheckpointError, match="cannot be pickled"):
+        pickle.dumps(ChatVipLlava.from_model(make_model(processor), processor))
+
+
+def test_cache_bytes_reach_the_host(tiny_checkpoint):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache_bytes=0)
+    chat.invoke("Hi")
+    assert chat.host.stats().cache_bytes == 0

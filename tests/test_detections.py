@@ -1153,3 +1153,15 @@ def test_formats_register_from_many_threads():
         for remove in removers:
             remove()
     refused((1, 1), "no known format")
+
+
+def test_contours_of_opencv():
+    import cv2
+
+    canvas = np.zeros((60, 80), np.uint8)
+    cv2.rectangle(canvas, (10, 20), (29, 39), 255, cv2.FILLED)
+    cv2.circle(canvas, (60, 30), 8, 255, cv2.FILLED)
+    contours, _ = cv2.findContours(canvas, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    found = sorted(region.box for region in regions_from(contours, image_size=(80, 60)))
+    assert found == [(10, 20, 30, 40), (52, 22, 69, 39)]
+    assert all(region.polygon for region in regions_from(contours))

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from langchain_vipllava import pad_to_square
+from langchain_vipllava import GenerationError, pad_to_square
 from langchain_vipllava.host import engine as engine_module
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.request import GenerationRequest, Sampling
@@ -165,7 +165,8 @@ def test_different_pictures_together_are_one_vision_pass(parts, pictures, monkey
     gate.set()
     for ticket in (first, *rest):
         ticket.future.result(timeout=60)
-    assert sorted(seen) in ([1, 3], [4])  # the first may have begun alone
+    assert sum(seen) == len(pictures)
+    assert len(seen) <= 2  # the first may have begun before the others came
 
 
 def test_a_long_answer_makes_room_for_a_short_one(parts, plain, pictures, monkeypatch):
@@ -238,3 +239,26 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pic
     stats = host.stats()
     assert (stats.running, stats.waiting) == (0, 0)
     assert stats.cache_bytes <= 200_000
+
+
+def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, pictures, monkeypatch):
+    host = ModelHost(*parts)
+    talk = Conversation((Turn("why", (pictures[0],)),))
+    monkeypatch.setattr(host._engine, "_schedule", lambda: 1 / 0)
+    tickets = [host.submit(request(talk, max_tokens=3)) for _ in range(2)]
+    for ticket in tickets:
+        with pytest.raises(GenerationError, match="division by zero"):
+            ticket.future.result(60)
+    monkeypatch.undo()
+    assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
+
+
+def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(parts, plain, pictures, monkeypatch):
+    host = ModelHost(*parts)
+    talk = Conversation((Turn("why", (pictures[0],)),))
+
+    def full(row):
+        raise torch.OutOfMemoryError("no memory for a copy")
+
+    monkeypatch.setattr(host._engine._cache, "row", full)
+    assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, VipLlavaForConditionalGeneration
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
-from langchain_vipllava.host.host import unload_hosts
+from langchain_vipllava.host.host import unload_models
 from langchain_vipllava.host.loading import FEATURE_LAYERS
 from tests.support.checkpoints import feature_key, make_processor, make_tokenizer
 
@@ -252,7 +252,7 @@ def test_a_load_that_failed_is_tried_again(copy, loads):
 def test_unloaded_hosts_are_loaded_again(copy, loads):
     chat = ChatVipLlava(model=str(copy), max_tokens=2)
     before = chat.invoke("Hi").text
-    unload_hosts()
+    unload_models()
     assert chat.invoke("Hi").text == before
     assert loads.count == 2
 

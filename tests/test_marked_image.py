@@ -61,9 +61,19 @@ def test_ids_of_any_letters_work_and_ids_that_two_regions_share_do_not(photo):
         marked.question("{twin}")
 
 
-def test_the_index_wins_over_an_id_of_the_same_digits(photo):
+def test_digits_that_are_an_index_and_another_s_id_are_refused(photo):
     marked = mark(photo, [Region(box=(10, 10, 60, 60), id="1"), Region(box=(80, 10, 130, 60), id="7")])
-    assert marked.question("{1}, {7}") == f"{LIME}, {LIME}"
+    assert marked.question("{0}, {7}") == f"{RED}, {LIME}"
+    with pytest.raises(MarkerError, match="index of one marker and the id of another"):
+        marked.question("{1}")
+    same = mark(photo, [Region(box=(10, 10, 60, 60), id="0"), Region(box=(80, 10, 130, 60), id="1")])
+    assert same.question("{0}, {1}") == f"{RED}, {LIME}"
+
+
+@pytest.mark.parametrize("question", [None, 3, ["What?"]])
+def test_a_question_that_is_no_text_is_refused(marked, question):
+    with pytest.raises(MarkerError, match="expected words"):
+        marked.question(question)
 
 
 def test_the_message_is_a_v1_image_block_and_the_question(marked):

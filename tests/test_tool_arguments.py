@@ -101,7 +101,7 @@ BAD_ARGUMENTS = [
     ("open_image", {"source": "."}, "is a folder"),
     ("open_image", {"source": "data:image/png;base64,AAAA"}, "not a picture"),
     ("open_image", {"source": "data:image/png;base64,%"}, "base64"),
-    ("open_image", {"source": "ftp://example.com/a.png"}, "no file"),
+    ("open_image", {"source": "ftp://example.com/a.png"}, "unknown scheme"),
     ("open_image", {"source": "http://127.0.0.1:1/a.png"}, "private network"),
     ("open_image", {"source": "HTTP://localhost/a.png"}, "private network"),
     ("open_image", {"source": "http://[::1]/a.png"}, "private network"),

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from PIL import Image
 
 from langchain_vipllava import (
@@ -188,3 +190,36 @@ def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, mo
         ids = [name for names in pool.map(work, range(4)) for name in names]
     assert not met.is_set(), "two calls changed the same picture's regions at once"
     assert sorted(ids, key=lambda name: int(name[1:])) == [f"r{i}" for i in range(1, 13)]
+
+
+def test_fractions_are_told_to_be_pixels_and_leave_no_region(photo, llm):
+    toolkit = VipLlavaToolkit(chat_model=llm)
+    image_id = toolkit.add_image(photo)
+    call = Hands(toolkit)
+    assert "512 x 512 pixels" in call.wrong("mark_regions", image_id=image_id, regions=[[0.1, 0.2, 0.5, 0.5]])
+    assert "outside the picture" in call.wrong("mark_regions", image_id=image_id, regions=[[5000, 5000, 6000, 6000]])
+    assert "known regions: none yet" in call.wrong("mark_regions", image_id=image_id, regions=["r1"])
+    assert "r1" in call.right("mark_regions", image_id=image_id, regions=[[10, 20, 300, 400]]).text
+
+
+def test_an_opencv_array_is_told_to_be_bgr(llm):
+    toolkit = VipLlavaToolkit(chat_model=llm)
+    image_id = toolkit.add_image(np.full((40, 40, 3), (255, 0, 0), np.uint8), channels="bgr")
+    assert toolkit.marked_image(image_id).image.getpixel((5, 5)) == (0, 0, 255)
+
+
+def test_the_schema_tells_an_llm_what_a_region_is(llm):
+    tools = {tool.name: tool for tool in VipLlavaToolkit(chat_model=llm).get_tools()}
+    schema = convert_to_openai_tool(tools["mark_regions"])["function"]["parameters"]["properties"]["regions"]
+    assert schema["type"] == "array"
+    assert [one["type"] for one in schema["items"]["anyOf"]] == ["string", "array", "object", "object", "object"]
+
+
+def test_another_model_s_failure_is_a_message(photo):
+    class Limited(FakeListChatModel):
+        def _call(self, *args, **kwargs):
+            raise RuntimeError("rate limit")
+
+    toolkit = VipLlavaToolkit(chat_model=Limited(responses=["never"]))
+    image_id = toolkit.add_image(photo)
+    assert "rate limit" in Hands(toolkit).wrong("ask_regions", image_id=image_id, question="What is it?")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,10 +15,11 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.runnables import Runnable
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
 from langchain_vipllava.chat.messages import read_messages
-from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.errors import CheckpointError, GenerationError
 from langchain_vipllava.pictures.load import ImageSource
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, parse_format
@@ -35,9 +37,21 @@ _NOT_OURS = ("ls_structured_output_format", "stream", "stream_usage")
 """Arguments that LangChain passes along and that mean nothing here."""
 
 
-def _as_text(value: Any) -> Any:
-    """A path, a `torch.dtype` or a `torch.device` by its name."""
-    return value if value is None or isinstance(value, str) else str(value).removeprefix("torch.")
+def _model_name(value: Any) -> str:
+    """A hub id, or a folder as text or path."""
+    if isinstance(value, (str, os.PathLike)):
+        return os.fspath(value)
+    raise CheckpointError(
+        f"model is a {type(value).__name__}; expected a hub id or a folder. A loaded model goes in with "
+        "ChatVipLlava.from_model(model, processor)."
+    )
+
+
+def _torch_name(value: Any) -> str:
+    """The name of a `torch.dtype` or `torch.device`; the number of a CUDA device."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"cuda:{value}"
+    return str(value).removeprefix("torch.")
 
 
 class ChatVipLlava(BaseChatModel):
@@ -57,6 +71,8 @@ class ChatVipLlava(BaseChatModel):
         attn_implementation: "sdpa", "eager", "flash_attention_2"; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
+        cache_bytes: memory for keys and values of earlier prompts; by default a quarter of what is free,
+            at most 4 GiB. 0 keeps nothing.
         temperature: 0 is greedy.
         top_p: keep the likeliest tokens that together have this probability.
         top_k: keep this many of the likeliest tokens.
@@ -86,14 +102,15 @@ class ChatVipLlava(BaseChatModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: Annotated[str, BeforeValidator(_as_text)]
-    dtype: Annotated[str, BeforeValidator(_as_text)] = "auto"
-    device: Annotated[str, BeforeValidator(_as_text)] = "auto"
+    model: Annotated[str, BeforeValidator(_model_name)]
+    dtype: Annotated[str, BeforeValidator(_torch_name)] = "auto"
+    device: Annotated[str, BeforeValidator(_torch_name)] = "auto"
     device_map: str | dict[str, Any] | None = None
     quantization: str | None = None
     attn_implementation: str | None = None
     revision: str | None = None
     local_files_only: bool = False
+    cache_bytes: int | None = None
 
     temperature: float | None = None
     top_p: float | None = None
@@ -167,6 +184,7 @@ class ChatVipLlava(BaseChatModel):
             attn_implementation=self.attn_implementation,
             revision=self.revision,
             local_files_only=self.local_files_only,
+            cache_bytes=self.cache_bytes,
         )
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str) -> Conversation:
@@ -260,6 +278,18 @@ class ChatVipLlava(BaseChatModel):
             yield self._chunk(ticket.future.result())
         finally:
             ticket.cancel()
+
+    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
+        """Refuse: ViP-LLaVA was not trained to call tools.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        del tools, kwargs
+        raise NotImplementedError(
+            "ViP-LLaVA does not call tools: let another LLM be the agent and give this model to "
+            "VipLlavaToolkit(chat_model=...)."
+        )
 
     async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
         """Load, encode and queue in a thread; a caller that is cancelled meanwhile leaves nothing running."""

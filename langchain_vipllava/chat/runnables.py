@@ -34,6 +34,7 @@ class DetectRegions(_Step):
 
     Attributes:
         detector: called with the upright RGB PIL picture; gives any format that `regions_from` reads.
+        channels: "bgr" when `"image"` is an array from `cv2.imread`; the detector gets RGB.
         only: keep only regions with these labels.
         labels: names of class ids, as a sequence or mapping.
         box_format: layout of bare boxes.
@@ -45,6 +46,7 @@ class DetectRegions(_Step):
     """
 
     detector: Detector
+    channels: Literal["rgb", "bgr"] = "rgb"
     only: list[str] | None = None
     labels: Sequence[str] | Mapping[Any, str] | None = None
     box_format: str | None = None
@@ -52,7 +54,7 @@ class DetectRegions(_Step):
     max_regions: int | None = None
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
-        image = load_image(_need(input, "image"))
+        image = load_image(_need(input, "image"), channels=self.channels)
         regions = run_detector(
             self.detector,
             image.copy(),  # some detectors draw on what they are given
@@ -69,7 +71,9 @@ class MarkRegions(_Step):
     """Draw markers: `{"image", "regions" or "detections", ...}` -> the same with `"marked"`.
 
     Attributes:
-        kind, color, numbers, seed, zoom: as `mark` takes them.
+        kind, color, width, radius, opacity, numbers, seed, zoom: as `mark` takes them.
+        channels: "bgr" when `"image"` is an array from `cv2.imread`.
+        labels: names of class ids in `"detections"`.
         box_format: layout of bare boxes in `"detections"`.
         min_score: drop detections below this score.
         max_regions: mark the best so many.
@@ -81,36 +85,41 @@ class MarkRegions(_Step):
 
     kind: str | list[str | None] = "rectangle"
     color: str | list[str | None] | None = None
+    width: float | None = None
+    radius: float | None = None
+    opacity: float | None = None
     numbers: bool = False
     seed: int | None = None
     zoom: Literal["auto"] | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+    labels: Sequence[str] | Mapping[Any, str] | None = None
     box_format: str | None = None
     min_score: float = 0.0
     max_regions: int | None = None
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
-        image = load_image(_need(input, "image"))
+        image = load_image(_need(input, "image"), channels=self.channels)
         detections = input["regions"] if "regions" in input else _need(input, "detections")
         regions = regions_from(
             detections,
             image_size=image.size,
             box_format=self.box_format,
+            labels=self.labels,
             min_score=self.min_score,
             max_regions=self.max_regions,
         )
         if not regions:
             raise DetectionError("no detections to mark; lower min_score, or ask about the whole picture.")
-        marked = mark(
-            image, regions, kind=self.kind, color=self.color, numbers=self.numbers, seed=self.seed, zoom=self.zoom
-        )
+        looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")
+        marked = mark(image, regions, **{name: getattr(self, name) for name in looks})
         return {**input, "marked": marked}
 
 
 class RegionPrompt(_Step):
     """Make the messages for the model: `{"marked", "question"}` -> a list of messages.
 
-    With a `"history"` (messages that begin with the marked picture) the question follows as the
-    next turn, without the picture again.
+    With a `"history"` (a list of messages) the question follows as the next turn; the marked picture
+    comes along unless the history has it already.
 
     Raises:
         MarkerError: a placeholder of the question names no marker.
@@ -123,10 +132,16 @@ class RegionPrompt(_Step):
             raise PromptError(f"'marked' is a {type(marked).__name__}; expected a MarkedImage, as MarkRegions makes.")
         if not isinstance(question, str):
             raise PromptError(f"'question' is a {type(question).__name__}; expected words.")
-        history = list(input.get("history") or ())
-        if history:
-            return [*history, HumanMessage(marked.question(question))]
-        return [marked.message(question)]
+        history = input.get("history") or []
+        if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
+            raise PromptError(f"'history' is {str(history)[:80]!r}; expected a list of messages.")
+        picture = marked.content_block()["base64"]
+        shown = any(
+            isinstance(block, Mapping) and block.get("base64") == picture
+            for message in history
+            for block in message.content
+        )
+        return [*history, HumanMessage(marked.question(question)) if shown else marked.message(question)]
 
 
 def _need(input_: Any, key: str) -> Any:

@@ -74,6 +74,16 @@ class Engine:
         if not self.busy:
             self.max_rows = MAX_ROWS
 
+    def abort(self, error: Exception) -> None:
+        """End every answer with an error and begin afresh: for a failure that no step expects."""
+        touched = [*self.rows, *self.waiting]
+        self.rows, self._cache = [], RowCache(self._devices)
+        self.waiting.clear()
+        self.prefixes.clear()
+        self.features.clear()
+        for sequence in touched:
+            sequence.fail(explain(error, sequence))
+
     def _schedule(self) -> list[Sequence]:
         """Take the next answers that can begin together: first come, first served."""
         if self.waiting and len(self.rows) >= self.max_rows:
@@ -174,9 +184,13 @@ class Engine:
     def _give_up_row(self, sequence: Sequence, *, remember: bool = True) -> None:
         """Free a row; what was computed in it is kept for later prompts."""
         row = self.rows.index(sequence)
-        if remember:
-            kv = self._cache.row(row)
-            self.prefixes.add(sequence.key[: kv.shape[-2]], kv)
+        if remember and self.prefixes.max_bytes:
+            try:
+                kv = self._cache.row(row)
+                self.prefixes.add(sequence.key[: kv.shape[-2]], kv)
+            except Exception:  # no memory to spare: the answer matters, not what it leaves behind
+                logger.debug("an answer's keys and values are not kept", exc_info=True)
+                self.prefixes.clear()
         self._cache.drop(row)
         self.rows[row] = self.rows[-1]
         self.rows.pop()

@@ -6,10 +6,11 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
+from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.host.answer import AnswerWriter
 from langchain_vipllava.host.encoding import EncodedPrompt, PromptEncoder
 from langchain_vipllava.host.engine import Engine
@@ -152,7 +153,10 @@ class ModelHost:
                 if not self._engine.busy:
                     self._working = False
                     return
-            self._engine.step()
+            try:
+                self._engine.step()
+            except Exception as error:  # or everybody would wait for ever
+                self._engine.abort(error)
 
     def _writer(self, ticket: Ticket, prompt: EncodedPrompt) -> AnswerWriter:
         return AnswerWriter(
@@ -167,6 +171,11 @@ class ModelHost:
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelHost:
         """A copy of whatever holds a host shares it: there is one owner of the device."""
         return self
+
+    def __reduce__(self) -> NoReturn:
+        raise CheckpointError(
+            "a loaded model cannot be pickled; use ChatVipLlava(model=folder), which loads it where it is unpickled."
+        )
 
     def __repr__(self) -> str:
         return f"<ModelHost {self.name!r} on {self.model.device}, {self.model.dtype}>"
@@ -188,11 +197,11 @@ def get_host(options: LoadOptions) -> ModelHost:
     with lock:
         if options not in _hosts:
             model, processor = load_checkpoint(options)
-            _hosts[options] = ModelHost(model, processor, name=options.model)
+            _hosts[options] = ModelHost(model, processor, name=options.model, cache_bytes=options.cache_bytes)
         return _hosts[options]
 
 
-def unload_hosts() -> None:
+def unload_models() -> None:
     """Forget every loaded checkpoint; their memory is freed once nothing uses them."""
     with _hosts_lock:
         _hosts.clear()

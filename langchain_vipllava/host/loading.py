@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGenera
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.host.options import LoadOptions
 from langchain_vipllava.host.plan import make_plan
+
+_SHAPE_13B = {
+    "hidden_size": 5120,
+    "intermediate_size": 13824,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 40,
+    "num_key_value_heads": 40,
+}  # of Vicuna 13B
 
 FEATURE_LAYERS = (-2, -5, -8, -11, 6)
 """Vision layers that the projector of every published ViP-LLaVA reads (transformers' default)."""
@@ -65,12 +74,13 @@ def load_config(options: LoadOptions) -> Any:
         CheckpointError: not found, not reachable, or another kind of model.
     """
     folder = Path(options.source)
-    if folder.is_dir() and not (folder / "config.json").is_file():
+    is_folder = os.path.isdir(options.source)
+    if is_folder and not (folder / "config.json").is_file():
         raise CheckpointError(f"the folder {options.source!r} has no config.json; expected a saved checkpoint.")
     try:
         raw, _ = transformers.PretrainedConfig.get_config_dict(options.source, **_hub(options))
     except Exception as error:
-        if folder.is_dir():
+        if is_folder:
             raise CheckpointError(f"the config.json in {options.source!r} cannot be read: {error}") from error
         raise CheckpointError(
             f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Give a folder, or a hub id such as "
@@ -94,6 +104,15 @@ def load_config(options: LoadOptions) -> Any:
     name = "vision_feature_layer" if hasattr(config, "vision_feature_layer") else "vision_feature_layers"
     setattr(config, name, list(found))
     return config
+
+
+def published_config(model: str) -> Any | None:
+    """The shape of a published checkpoint, for when it cannot be reached; None for an unknown one."""
+    shapes = {"llava-hf/vip-llava-7b-hf": {}, "llava-hf/vip-llava-13b-hf": _SHAPE_13B}
+    if model not in shapes:
+        return None
+    text = {"model_type": "llama", "vocab_size": 32064, "max_position_embeddings": 4096, **shapes[model]}
+    return transformers.VipLlavaConfig(text_config=text, dtype="float16")
 
 
 def load_processor(options: LoadOptions) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class LoadOptions:
         attn_implementation: "sdpa", "eager", "flash_attention_2", ...; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
+        cache_bytes: bound of the keys and values that the host keeps; None for its own choice.
 
     Raises:
         CheckpointError: an unknown dtype or quantization.
@@ -42,10 +44,15 @@ class LoadOptions:
     attn_implementation: str | None = None
     revision: str | None = None
     local_files_only: bool = False
+    cache_bytes: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:
             raise CheckpointError(f"dtype={self.dtype!r}; expected one of {', '.join(_DTYPES)}.")
+        if not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
+            raise CheckpointError(f"device={self.device!r}; expected 'auto', 'cuda', 'cuda:1', 'mps' or 'cpu'.")
+        if self.cache_bytes is not None and self.cache_bytes < 0:
+            raise CheckpointError(f"cache_bytes={self.cache_bytes}; expected 0 or more bytes.")
         if self.quantization not in (None, "8bit", "4bit"):
             raise CheckpointError(f"quantization={self.quantization!r}; expected '8bit', '4bit' or None.")
 

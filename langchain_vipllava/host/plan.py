@@ -11,6 +11,7 @@ import torch
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.host.options import LoadOptions
 
+_ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _BYTES = {"float16": 2.0, "bfloat16": 2.0, "float32": 4.0, "8bit": 1.0, "4bit": 0.5}
 
 
@@ -46,6 +47,8 @@ def make_plan(options: LoadOptions) -> Plan:
                 "Leave quantization out, or use a smaller checkpoint."
             )
         _need("bitsandbytes", f"quantization={options.quantization!r}")
+    if options.attn_implementation is not None:
+        _check_attention(options.attn_implementation, device)
     if options.device_map is not None or options.quantization is not None:
         _need("accelerate", "device_map and quantization")
     dtype = options.dtype
@@ -64,6 +67,7 @@ class Footprint:
         cache: bytes of the KV cache of one conversation that fills the context.
         context: tokens of prompt and answer together.
         dtype: name of the dtype it would have.
+        attention: the kernel that transformers would take.
         image_side: side of the square that the vision tower reads, in pixels.
         image_tokens: tokens of a picture.
     """
@@ -73,6 +77,7 @@ class Footprint:
     cache: int
     context: int
     dtype: str
+    attention: str
     image_side: int
     image_tokens: int
 
@@ -105,6 +110,7 @@ def footprint(config: Any, options: LoadOptions) -> Footprint:
         cache=int(token * text.max_position_embeddings),
         context=text.max_position_embeddings,
         dtype=dtype,
+        attention=options.attn_implementation or model.config._attn_implementation,
         image_side=vision.image_size,
         image_tokens=(vision.image_size // vision.patch_size) ** 2,
     )
@@ -145,8 +151,17 @@ def _choose_device(wanted: str) -> str:
     return wanted
 
 
+def _check_attention(name: str, device: str) -> None:
+    if name not in _ATTENTION and "/" not in name:  # with a slash it is a kernel on the hub
+        raise CheckpointError(f"attn_implementation={name!r}; expected one of {', '.join(_ATTENTION)}.")
+    if name.startswith("flash_attention"):
+        if not device.startswith("cuda"):
+            raise CheckpointError(
+                f"attn_implementation={name!r} on device {device!r}; it needs a CUDA GPU. Use 'sdpa'."
+            )
+        _need("flash_attn" if name == "flash_attention_2" else "flash_attn_interface", f"attn_implementation={name!r}")
+
+
 def _need(package: str, what_for: str) -> None:
     if importlib.util.find_spec(package) is None:
-        raise CheckpointError(
-            f"{what_for} needs the package {package}, which is not installed: pip install 'langchain-vipllava[gpu]'."
-        )
+        raise CheckpointError(f"{what_for} needs the package {package}, which is not installed: pip install {package}.")

@@ -72,8 +72,9 @@ class Sequence:
         )
 
     def fail(self, error: Exception) -> None:
-        """Tell whoever waits what went wrong."""
-        self.ticket.future.set_exception(error)
+        """Tell whoever waits what went wrong, unless the answer was handed over already."""
+        if not self.ticket.future.done():
+            self.ticket.future.set_exception(error)
 
     def _timings(self) -> Timings:
         now = time.perf_counter()

@@ -72,6 +72,8 @@ def _one_each(count: int, value: str | Sequence[str | None] | None, name: str) -
         values = list(value)
     except TypeError as error:
         raise MarkerError(f"{name}={value!r}; expected one name, or one per region.") from error
+    if any(isinstance(value, (int, float)) for value in values):
+        raise MarkerError(f"{name}={values}; expected names, not numbers: the model was trained on names.")
     if len(values) != count:
         raise MarkerError(f"{len(values)} values in {name}= for {count} regions; expected one name, or one per region.")
     return values

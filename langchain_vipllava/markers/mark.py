@@ -39,6 +39,7 @@ def mark(
     numbers: bool = False,
     seed: int | None = None,
     zoom: Literal["auto"] | None = None,
+    channels: Literal["rgb", "bgr"] = "rgb",
 ) -> MarkedImage:
     """Draw a marker on each region of a picture, the way ViP-LLaVA was trained to see them.
 
@@ -61,6 +62,7 @@ def mark(
             None draws constant markers.
         zoom: "auto" crops around the regions, with context, when one of them would be hard to
             see. Regions stay in the coordinates of the original.
+        channels: "bgr" when the picture is an array from `cv2.imread`.
 
     Returns:
         The marked picture, with a phrase for every marker.
@@ -82,7 +84,7 @@ def mark(
         >>> marked.phrases
         ['within the red rectangle', 'within the lime rectangle']
     """
-    original = load_image(image)
+    original = load_image(image, channels=channels)
     wanted = _check_regions(regions)
     looks = assign_looks(len(wanted), kind, color)
     hand = _hand(seed)

@@ -86,7 +86,7 @@ class MarkedImage:
         """Fill a question's placeholders with the phrases of the markers.
 
         Args:
-            template: `{0}`, `{1}` stand for markers by index, `{name}` by region id. `{{0}}` is a
+            template: `{0}`, `{1}` stand for markers by index, from 0, `{name}` by region id. `{{0}}` is a
                 literal `{0}`; braces around anything else (JSON, say) stay as they are.
 
         Raises:
@@ -99,6 +99,8 @@ class MarkedImage:
             >>> marked.question("What is the animal {dog} doing?")
             'What is the animal within the red rectangle doing?'
         """
+        if not isinstance(template, str):
+            raise MarkerError(f"the question is a {type(template).__name__}; expected words.")
 
         def fill(match: re.Match[str]) -> str:
             escaped, name = match[1], match[2]
@@ -125,7 +127,7 @@ class MarkedImage:
 
         text = self.question(question)
         if not text.strip():
-            raise MarkerError("the question is empty; expected words, such as 'What is {0}?'.")
+            raise MarkerError("the question is empty; expected words, such as 'What is the object {0}?'.")
         return HumanMessage(content=[self.content_block(), {"type": "text", "text": text}])
 
     def content_block(self) -> dict[str, Any]:
@@ -169,9 +171,16 @@ class MarkedImage:
         return [marker.region.id for marker in self.markers if marker.region.id]
 
     def _find(self, name: str) -> Marker:
-        if name.isdecimal() and len(name) < 9 and int(name) < len(self.markers):
-            return self.markers[int(name)]
+        index = int(name) if name.isdecimal() and len(name) < 9 else len(self.markers)
+        by_index = self.markers[index] if index < len(self.markers) else None
         named = [marker for marker in self.markers if marker.region.id == name]
+        if by_index is not None and any(marker is not by_index for marker in named):
+            raise MarkerError(
+                f"the question's placeholder {{{name}}} is the index of one marker and the id of another; give the "
+                "regions ids with a letter in them."
+            )
+        if by_index is not None:
+            return by_index
         if len(named) == 1:
             return named[0]
         if named:

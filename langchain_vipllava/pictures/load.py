@@ -27,6 +27,7 @@ MAX_PIXELS = 178_956_970
 
 _DATA_URI = re.compile(r"data:[^,]*,", re.IGNORECASE)
 _URL = re.compile(r"https?://", re.IGNORECASE)
+_SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -97,6 +98,10 @@ def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
         return _load_bytes(fetch(source, policy), source)
     if source.lower().startswith("file://"):
         return _load_file(_file_of(source))
+    if not source.strip():
+        raise PictureError("the path is empty; expected a path, an http(s):// URL or a data: URI.")
+    if _SCHEME.match(source):
+        raise PictureError(f"{_short(source)} has an unknown scheme; expected http(s)://, file:// or data:.")
     return _load_file(Path(source))
 
 

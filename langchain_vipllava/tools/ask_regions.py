@@ -53,7 +53,7 @@ class AskRegionsTool(RegionTool):
         try:
             opened = self._image(config, image_id)
             if not question.strip():
-                raise PromptError("the question is empty; expected words, such as 'What is {r1}?'.")
+                raise PromptError("the question is empty; expected words, such as 'What is the object {r1}?'.")
             with opened.lock:
                 asked = _next_message(opened, question)
                 answer = self._ask([*opened.messages, asked], run_manager)
@@ -70,6 +70,10 @@ class AskRegionsTool(RegionTool):
             if len(messages) == 1:
                 raise
             raise GenerationError(f"{error} A new call of mark_regions begins a new conversation.") from error
+        except VipLlavaError:
+            raise
+        except Exception as error:  # of a model that is not ours; an agent's run would end with it
+            raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
 
 
 def _next_message(opened: OpenImage, question: str) -> BaseMessage:

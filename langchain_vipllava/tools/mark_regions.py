@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, WithJsonSchema, field_validator
 
 from langchain_vipllava.errors import DetectionError, RegionError, SessionError, VipLlavaError
 from langchain_vipllava.markers.kinds import COLORS, KINDS
@@ -18,12 +18,35 @@ from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region
 from langchain_vipllava.tools.session import OpenImage
 
+_NUMBERS = {"type": "array", "items": {"type": "number"}}
+_LABEL = {"type": "string"}
+
+RegionItem = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "description": "a region id"},
+                {**_NUMBERS, "description": "[x0, y0, x1, y1] or [x, y] in pixels"},
+                {"type": "object", "properties": {"box": _NUMBERS, "label": _LABEL}, "required": ["box"]},
+                {"type": "object", "properties": {"point": _NUMBERS, "label": _LABEL}, "required": ["point"]},
+                {
+                    "type": "object",
+                    "properties": {"polygon": {"type": "array", "items": _NUMBERS}, "label": _LABEL},
+                    "required": ["polygon"],
+                },
+            ]
+        }
+    ),
+]
+"""What an LLM is told that it may write; what is read is more lenient."""
+
 
 class MarkRegionsInput(BaseModel):
     """Arguments of `mark_regions`."""
 
     image_id: str = Field(description="Id of an open picture.")
-    regions: list[Any] = Field(
+    regions: list[RegionItem] = Field(
         description=(
             'What to mark, a list of: region ids ("r1"), boxes [x0, y0, x1, y1] in pixels, points [x, y] in pixels, or '
             'objects {"box": [...]}, {"point": [...]} or {"polygon": [[x, y], ...]} with an optional "label".'
@@ -67,13 +90,16 @@ class MarkRegionsTool(RegionTool):
         try:
             source = self._image(config, image_id)
             with source.lock:
-                chosen = choose_regions(source, regions)
-            marked = mark(source.image, chosen, kind=kind, color=color, zoom=zoom)
+                before = source.regions.copy()
+                try:
+                    chosen = choose_regions(source, regions)
+                    marked = mark(source.image, chosen, kind=kind, color=color, zoom=zoom)
+                except VipLlavaError:
+                    source.regions = before  # a region that cannot be marked gets no id
+                    raise
         except VipLlavaError as error:
             raise as_tool_error(error) from error
-        opened = self._session(config).add("marked", marked.original, marked)
-        for region in chosen:
-            opened.regions[region.id or ""] = region
+        opened = self._session(config).add("marked", marked.original, regions=chosen, marked=marked)
         lines = [f'{m.region.id} ({m.region.label or "region"}): "{m.phrase}"' for m in marked.markers]
         words = "\n".join([f"Marked {source.id} as {opened.id}:", *lines, *_notes(marked, zoomed=zoom is not None)])
         markers = [{**describe_region(m.region), "phrase": m.phrase} for m in marked.markers]
@@ -142,6 +168,7 @@ def _known(image: OpenImage, name: str) -> Region:
 
 def _read(item: Any, image: OpenImage) -> list[Region]:
     if isinstance(item, (list, tuple)) and all(map(_is_number, item)):
+        _check_pixels(item, image)
         if len(item) == 4:
             return [Region(box=tuple(item))]
         if len(item) == 2:
@@ -150,7 +177,9 @@ def _read(item: Any, image: OpenImage) -> list[Region]:
     if isinstance(item, Mapping) and {"box", "point", "polygon"} & set(item):
         fields = {key: item[key] for key in ("box", "point", "polygon", "label", "score") if key in item}
         if not isinstance(fields.get("box"), Mapping):
-            return [Region(**fields)]
+            region = Region(**fields)
+            _check_pixels(region.box, image)
+            return [region]
     try:
         return regions_from([item] if isinstance(item, Mapping) else item, image_size=image.image.size)
     except DetectionError as error:  # its advice is for programmers
@@ -159,6 +188,13 @@ def _read(item: Any, image: OpenImage) -> list[Region]:
             f"{str(item)[:200]} is no region of this picture of {width} x {height} pixels; expected a region id such "
             "as 'r1', a box [x0, y0, x1, y1], a point [x, y], or an object with 'box', 'point' or 'polygon', in pixels."
         ) from error
+
+
+def _check_pixels(numbers: Sequence[float], image: OpenImage) -> None:
+    """LLMs like to write fractions of the picture."""
+    if any(0 < abs(number) < 1 for number in numbers) and all(abs(number) <= 1 for number in numbers):
+        width, height = image.image.size
+        raise RegionError(f"{list(numbers)} are fractions; this picture is {width} x {height} pixels, give pixels.")
 
 
 def _notes(marked: MarkedImage, *, zoomed: bool) -> list[str]:

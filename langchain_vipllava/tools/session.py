@@ -59,11 +59,23 @@ class Session:
         self._counts: dict[str, int] = {}
         self._lock = threading.Lock()
 
-    def add(self, prefix: str, image: Image.Image, marked: MarkedImage | None = None) -> OpenImage:
-        """Remember a picture under the next id with this prefix."""
+    def add(
+        self,
+        prefix: str,
+        image: Image.Image,
+        *,
+        regions: Iterable[Region] = (),
+        marked: MarkedImage | None = None,
+    ) -> OpenImage:
+        """Remember a picture, with what is known of its regions, under the next id with this prefix."""
         with self._lock:
             self._counts[prefix] = self._counts.get(prefix, 0) + 1
-            return self._keep(OpenImage(f"{prefix}{self._counts[prefix]}", image, marked=marked))
+            opened = OpenImage(f"{prefix}{self._counts[prefix]}", image, marked=marked)
+            if marked is None:
+                opened.add_regions(regions)
+            else:  # they have their ids from the picture that was marked
+                opened.regions.update((region.id or "", region) for region in regions)
+            return self._keep(opened)
 
     def find(self, image_id: str, shared: Session | None = None) -> OpenImage:
         """Look a picture up; one that the program shares with all threads is copied in.
@@ -72,15 +84,26 @@ class Session:
             SessionError: no such picture.
         """
         with self._lock:
-            if image_id in self._images:
-                self._images.move_to_end(image_id)
-                return self._images[image_id]
-            common = shared._images.get(image_id) if shared else None
+            own = self._get(image_id)
+            if own is not None:
+                return own
+            ids = list(self._images)
+        if shared is not None:
+            with shared._lock:
+                common = shared._get(image_id)
+                ids = [*shared._images, *ids]
             if common is not None:
-                return self._keep(OpenImage(common.id, common.image, OrderedDict(common.regions)))
-            ids = [*(shared._images if shared else ()), *self._images]
+                with self._lock:
+                    return self._get(image_id) or self._keep(
+                        OpenImage(common.id, common.image, OrderedDict(common.regions))
+                    )
         known = f"open pictures: {', '.join(dict.fromkeys(ids))}" if ids else "no picture is open"
         raise SessionError(f"no picture {image_id!r}; {known}. Call open_image(source) first.")
+
+    def _get(self, image_id: str) -> OpenImage | None:
+        if image_id in self._images:
+            self._images.move_to_end(image_id)
+        return self._images.get(image_id)
 
     def _keep(self, image: OpenImage) -> OpenImage:
         self._images[image.id] = image

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -80,13 +80,21 @@ class VipLlavaToolkit(BaseToolkit):
             AskRegionsTool(sessions=sessions, chat_model=self.chat_model),
         ]
 
-    def add_image(self, image: ImageSource, *, detections: Any = None, thread_id: str | None = None) -> str:
+    def add_image(
+        self,
+        image: ImageSource,
+        *,
+        detections: Any = None,
+        thread_id: str | None = None,
+        channels: Literal["rgb", "bgr"] = "rgb",
+    ) -> str:
         """Bring in a picture that the program has already.
 
         Args:
             image: anything that `load_image` takes.
             detections: its regions, in any format that `regions_from` reads.
             thread_id: the one thread that sees it; None shows it to all threads.
+            channels: "bgr" when the picture is an array from `cv2.imread`.
 
         Returns:
             The image id to tell the LLM.
@@ -95,14 +103,12 @@ class VipLlavaToolkit(BaseToolkit):
             PictureError: the picture cannot be read.
             DetectionError: the detections cannot be read.
         """
-        picture = load_image(image)
+        picture = load_image(image, channels=channels)
         regions: list[Region] = []
         if detections is not None:
             regions = regions_from(detections, image_size=picture.size, **self.reading)
         session = self._sessions.shared if thread_id is None else self._sessions.of(thread_id)
-        opened = session.add("photo" if thread_id is None else "img", picture)
-        opened.add_regions(regions)
-        return opened.id
+        return session.add("photo" if thread_id is None else "img", picture, regions=regions).id
 
     def marked_image(self, image_id: str, *, thread_id: str | None = None) -> MarkedImage:
         """A marked picture of a thread, to show or to save.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
+from typing import Annotated
 
 import typer
 
@@ -11,11 +13,22 @@ from langchain_vipllava.apps.cli.console import show_error
 from langchain_vipllava.errors import VipLlavaError
 
 app = typer.Typer(
-    help="Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback()
+def _begin(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them."""
+    if version:
+        typer.echo(metadata.version("langchain-vipllava"))
+        raise typer.Exit
+
+
 for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
     app.command()(command)
 

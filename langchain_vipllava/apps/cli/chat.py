@@ -23,7 +23,8 @@ def chat(mark_options: MarkOptions, model_options: ModelOptions) -> None:
     marked = mark_options.mark()
     show_markers(marked)
     llm = model_options.load()
-    console.print("[dim]Ask about {0}, {1}, ...; /again starts over, /exit leaves.[/]", highlight=False)
+    names = ", ".join(f"{{{index}}}" for index in range(len(marked.markers)))
+    console.print(f"[dim]Ask about {names}; /again starts over, /exit leaves.[/]", highlight=False)
     messages: list[BaseMessage] = []
     while (line := _read_line()) is not None:
         if line == "/again":

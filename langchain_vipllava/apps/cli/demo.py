@@ -59,9 +59,13 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the marked pictures.")] = Path("demo-output"),
 ) -> None:
     """Let an agent detect, mark and ask, on a bundled scene and on a photograph."""
+    tasks = _tasks(image, detector, tuple(question or ()))
+    for task in tasks:
+        find_detector(task.detector)  # a mistake is told before anything is loaded
+    agent_llm = None if llm is None else _open_llm(llm)
     chat = model_options.load()
-    for number, task in enumerate(_tasks(image, detector, tuple(question or ())), start=1):
-        _run(task, chat, llm, out / f"{number}-{Path(task.picture).stem}.png")
+    for number, task in enumerate(tasks, start=1):
+        _run(task, chat, agent_llm, out / f"{number}-{Path(task.picture).stem}.png")
     console.print(f"[dim]{model_options.describe()}.[/]", highlight=False)
 
 
@@ -88,7 +92,16 @@ def _photograph() -> Path:
     return Path(skimage.data.__file__).parent / "astronaut.png"
 
 
-def _run(task: Task, chat: ChatVipLlava, llm: str | None, target: Path) -> None:
+def _open_llm(name: str) -> Any:
+    try:
+        from langchain.chat_models import init_chat_model  # noqa: PLC0415  # optional
+
+        return init_chat_model(name)
+    except Exception as error:  # a missing package or key, an unknown provider: each has its own kind
+        raise VipLlavaError(f"--llm {name}: {type(error).__name__}: {error}") from error
+
+
+def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     console.rule(f"[bold]{escape(Path(task.picture).name)}[/]")
     toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector))
     agent = _agent(task, toolkit, llm)
@@ -101,7 +114,10 @@ def _run(task: Task, chat: ChatVipLlava, llm: str | None, target: Path) -> None:
             if isinstance(message, ToolMessage) and message.name == "mark_regions" and message.artifact:
                 last_marked = message.artifact["image_id"]
     if last_marked is None:
-        raise VipLlavaError("the agent marked nothing; the steps above say why.")
+        raise VipLlavaError(
+            f"the agent marked nothing; the steps above say why. If the detector {task.detector!r} does not fit the "
+            "picture, give another: --detector faces, or --detector package.module:callable."
+        )
     marked = toolkit.marked_image(last_marked, thread_id=_THREAD)
     show_markers(marked)
     turns = toolkit.messages(last_marked, thread_id=_THREAD)
@@ -111,10 +127,9 @@ def _run(task: Task, chat: ChatVipLlava, llm: str | None, target: Path) -> None:
     console.print(f"The marked picture: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
 
 
-def _agent(task: Task, toolkit: VipLlavaToolkit, llm: str | None) -> Any:
+def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
     try:
         from langchain.agents import create_agent  # noqa: PLC0415  # optional
-        from langchain.chat_models import init_chat_model  # noqa: PLC0415
         from langgraph.checkpoint.memory import InMemorySaver  # noqa: PLC0415
     except ImportError as error:
         raise VipLlavaError(
@@ -127,10 +142,8 @@ def _agent(task: Task, toolkit: VipLlavaToolkit, llm: str | None) -> Any:
             "--llm provider:model takes a real one.",
             highlight=False,
         )
-        model: Any = ScriptedAgentModel(source=task.picture, questions=task.questions, kind=task.kind)
-    else:
-        model = init_chat_model(llm)
-    return create_agent(model, toolkit.get_tools(), checkpointer=InMemorySaver())
+        llm = ScriptedAgentModel(source=task.picture, questions=task.questions, kind=task.kind)
+    return create_agent(llm, toolkit.get_tools(), checkpointer=InMemorySaver())
 
 
 def _show(message: AnyMessage) -> None:

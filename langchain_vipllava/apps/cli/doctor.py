@@ -65,17 +65,24 @@ def _show_machine(devices: list[str]) -> None:
 
 def _show_plan(options: LoadOptions) -> bool:
     """Show what the options come to; whether it fits into the memory there is."""
-    from langchain_vipllava.host.loading import load_config  # noqa: PLC0415
+    from langchain_vipllava.host.loading import load_config, published_config  # noqa: PLC0415
     from langchain_vipllava.host.plan import footprint, free_bytes, make_plan  # noqa: PLC0415
 
     plan = make_plan(options)
-    needs = footprint(load_config(options), options)
+    missing = None
+    try:
+        config = load_config(options)
+    except CheckpointError as error:
+        config, missing = published_config(options.model), error
+        if config is None:
+            raise
+    needs = footprint(config, options)
     free = free_bytes(plan.device)
     fits = needs.total <= free
     table = Table(title=f"The checkpoint {options.model}", show_header=False, title_justify="left")
     table.add_row("device", plan.device if options.device_map is None else f"device_map={options.device_map}")
     table.add_row("dtype", needs.dtype + (f", weights in {options.quantization}" if options.quantization else ""))
-    table.add_row("attention", options.attn_implementation or "sdpa (transformers' choice)")
+    table.add_row("attention", needs.attention + ("" if options.attn_implementation else " (transformers' choice)"))
     table.add_row("weights", f"{_mib(needs.weights)} ({needs.parameters / 1e6:,.1f} million parameters)")
     table.add_row("KV cache", f"{_mib(needs.cache)} for a full context of {needs.context:,} tokens")
     table.add_row("picture", f"{needs.image_side} px square, {needs.image_tokens} tokens")
@@ -84,7 +91,9 @@ def _show_plan(options: LoadOptions) -> bool:
     console.print(table)
     if not fits:
         console.print(_advice(options, needs, free), highlight=False, soft_wrap=True)
-    return fits
+    if missing is not None:
+        console.print(f"[bold red]The checkpoint itself is missing[/] (its shape is known): {escape(str(missing))}")
+    return fits and missing is None
 
 
 def _advice(options: LoadOptions, needs: Footprint, free: int) -> str:

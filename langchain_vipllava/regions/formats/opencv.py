@@ -66,6 +66,23 @@ def _fits(boxes: Any, values: Any) -> bool:
     return bool(table.ndim == 2 and table.shape[1] == 4 and column.shape in ((len(table),), (len(table), 1)))
 
 
+def _is_contours(found: Any) -> bool:
+    """`cv2.findContours`: a list or tuple of (N, 1, 2) whole-number arrays."""
+    if not isinstance(found, (list, tuple)):
+        return False
+    contours = [np.asarray(plain(contour)) for contour in found]
+    return bool(contours) and all(c.ndim == 3 and c.shape[1:] == (1, 2) and c.dtype.kind in "iu" for c in contours)
+
+
+def _read_contours(found: Any, _context: Context) -> Iterator[Row]:
+    for contour in found:
+        points = np.asarray(plain(contour)).reshape(-1, 2)
+        left, top = points.min(axis=0)
+        right, bottom = points.max(axis=0) + 1  # contours run through the middles of the outermost pixels
+        outline = [(x + 0.5, y + 0.5) for x, y in points.tolist()] if len(points) >= 3 else None
+        yield Row(box=[left, top, right, bottom], rings=[outline] if outline else ())
+
+
 def _is_skimage(found: Any) -> bool:
     return keys_of(first_row(found)) >= {"r", "c", "width", "height"}
 
@@ -79,5 +96,6 @@ FORMATS = (
     Format("scikit-image cascade result", _is_skimage, _read_skimage),
     Format("OpenCV (rects, weights) tuple", _is_rects_and_weights, _read_rects_and_weights),
     Format("OpenCV DetectionModel tuple", _is_dnn_model, _read_dnn_model),
+    Format("OpenCV contours", _is_contours, _read_contours),
     Format("OpenCV DNN SSD table", _is_ssd, _read_ssd),
 )
