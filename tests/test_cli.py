@@ -171,3 +171,23 @@ def test_demo_takes_the_user_s_own_picture_and_detector(tmp_path, picture, tiny_
     assert done.returncode == 0, done.stderr
     assert "thing" in done.stdout
     assert (tmp_path / "out" / "1-grey.png").exists()
+
+
+def test_version_is_the_package_s():
+    from importlib.metadata import version
+
+    assert run("--version").stdout.strip() == version("langchain-vipllava")
+
+
+def test_doctor_knows_the_published_shapes_without_the_hub():
+    done = run("doctor", "-m", "llava-hf/vip-llava-7b-hf", "--dtype", "float16")
+    assert done.returncode == 1
+    assert "13.2 GiB" in done.stdout
+    assert "checkpoint itself is missing" in done.stdout
+
+
+def test_doctor_refuses_attention_that_cannot_be():
+    for name, expected in (("nonsense", "expected one of"), ("flash_attention_2", "needs a CUDA GPU")):
+        done = run("doctor", "--attention", name)
+        assert done.returncode == 1
+        assert expected in done.stdout

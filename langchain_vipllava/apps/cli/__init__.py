@@ -19,14 +19,20 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _begin(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
-) -> None:
-    """Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them."""
-    if version:
+def _show_version(wanted: bool) -> None:
+    if wanted:
         typer.echo(metadata.version("langchain-vipllava"))
         raise typer.Exit
+
+
+@app.callback()
+def _begin(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them."""
+    del version
 
 
 for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
