@@ -40,3 +40,9 @@ class GenerationError(VipLlavaError):
 
 class SessionError(VipLlavaError):
     """A tool call names an image or a region that its thread does not have."""
+
+
+def shorten(value: object, most: int = 120) -> str:
+    """A value as it looks in a message: its `repr`, cut to `most` characters, whatever came."""
+    text = repr(value)
+    return text if len(text) <= most else text[: most - 3] + "..."

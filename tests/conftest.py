@@ -8,8 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from langchain_vipllava import ChatVipLlava, MarkedImage, Region, mark
+from langchain_vipllava import ChatVipLlava, MarkedImage, Region, VipLlavaToolkit, mark
 from tests.support.checkpoints import save_checkpoint
+from tests.support.hands import FOUND, Hands
 
 # the models are tiny: more threads than one only get into each other's way
 torch.set_num_threads(1)
@@ -37,3 +38,24 @@ def photo() -> Image.Image:
 @pytest.fixture
 def marked(photo: Image.Image) -> MarkedImage:
     return mark(photo, [Region(box=(174, 65, 273, 164), id="face"), Region(box=(330, 20, 480, 250), id="rocket")])
+
+
+@pytest.fixture
+def toolkit(llm: ChatVipLlava) -> VipLlavaToolkit:
+    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
+
+
+@pytest.fixture
+def hands(toolkit: VipLlavaToolkit, photo: Image.Image) -> Hands:
+    """The tools of a toolkit that has the photo, and its regions, as photo1."""
+    toolkit.add_image(photo, detections=FOUND)
+    return Hands(toolkit)
+
+
+@pytest.fixture(scope="session")
+def saved(photo: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The photo as a file, in a folder of its own."""
+    path = tmp_path_factory.mktemp("outer") / "pictures" / "photo.png"
+    path.parent.mkdir()
+    photo.save(path, compress_level=1)
+    return path

@@ -11,26 +11,6 @@ from langchain_vipllava import (
 )
 from tests.support.hands import FOUND, Hands
 
-
-@pytest.fixture
-def toolkit(llm):
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
-
-
-@pytest.fixture
-def hands(toolkit, photo):
-    toolkit.add_image(photo, detections=FOUND)
-    return Hands(toolkit)
-
-
-@pytest.fixture(scope="module")
-def saved(photo, tmp_path_factory):
-    path = tmp_path_factory.mktemp("outer") / "pictures" / "photo.png"
-    path.parent.mkdir()
-    photo.save(path, compress_level=1)
-    return path
-
-
 BOX, OTHER = [174.0, 65.0, 273.0, 164.0], [330.0, 20.0, 480.0, 250.0]
 AS_WRITTEN = [
     (["r1"], [BOX]),

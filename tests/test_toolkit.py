@@ -23,17 +23,6 @@ from langchain_vipllava.tools.session import OpenImage
 from tests.support.hands import FOUND, Hands
 
 
-@pytest.fixture
-def toolkit(llm):
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
-
-
-@pytest.fixture
-def hands(toolkit, photo):
-    toolkit.add_image(photo, detections=FOUND)
-    return Hands(toolkit)
-
-
 def test_added_pictures_are_seen_by_one_thread_or_by_all(toolkit, photo):
     shared = toolkit.add_image(photo, detections=FOUND)
     private = toolkit.add_image(photo, detections=FOUND[:1], thread_id="a")

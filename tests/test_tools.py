@@ -21,25 +21,6 @@ from langchain_vipllava.errors import VipLlavaError
 from tests.support.hands import FOUND, Hands
 
 
-@pytest.fixture
-def toolkit(llm):
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
-
-
-@pytest.fixture
-def hands(toolkit, photo):
-    toolkit.add_image(photo, detections=FOUND)
-    return Hands(toolkit)
-
-
-@pytest.fixture(scope="module")
-def saved(photo, tmp_path_factory):
-    path = tmp_path_factory.mktemp("outer") / "pictures" / "photo.png"
-    path.parent.mkdir()
-    photo.save(path, compress_level=1)
-    return path
-
-
 def test_the_four_tools(toolkit, llm):
     assert [tool.name for tool in toolkit.get_tools()] == [
         "open_image",

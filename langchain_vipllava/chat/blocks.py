@@ -7,7 +7,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from langchain_vipllava.errors import PromptError
+from langchain_vipllava.errors import PromptError, shorten
 from langchain_vipllava.pictures.load import ImageSource
 
 Content = tuple[str, tuple[ImageSource, ...]]
@@ -53,7 +53,7 @@ def _read_block(block: Any) -> str | _Picture:
     if isinstance(block, str):
         return block
     if not isinstance(block, Mapping):
-        raise PromptError(f"content block {_short(block)}; expected a text or a mapping with a 'type'.")
+        raise PromptError(f"content block {shorten(block)}; expected a text or a mapping with a 'type'.")
     kind = str(block.get("type", _kind_without_type(block)))
     if kind in _READERS:
         return _READERS[kind](block)
@@ -64,7 +64,7 @@ def _read_block(block: Any) -> str | _Picture:
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return _read_block(block["value"])
     raise PromptError(
-        f"content block {_short(block)} is neither text nor picture; expected {{'type': 'text', 'text': ...}} or "
+        f"content block {shorten(block)} is neither text nor picture; expected {{'type': 'text', 'text': ...}} or "
         "{'type': 'image', 'base64': ..., 'mime_type': 'image/png'}."
     )
 
@@ -84,7 +84,7 @@ def _image_url(block: Mapping[str, Any]) -> _Picture:
     url = value.get("url") if isinstance(value, Mapping) else value
     if isinstance(url, str) and url:
         return _Picture(url)
-    raise PromptError(f"content block {_short(block)} has no URL; expected {{'image_url': {{'url': ...}}}}.")
+    raise PromptError(f"content block {shorten(block)} has no URL; expected {{'image_url': {{'url': ...}}}}.")
 
 
 def _image(block: Mapping[str, Any]) -> _Picture:
@@ -105,10 +105,10 @@ def _image(block: Mapping[str, Any]) -> _Picture:
         return _Picture(nested)
     if block.get("file_id") or block.get("id"):
         raise PromptError(
-            f"content block {_short(block)} names a file of a provider's; this model runs locally and cannot fetch it. "
-            "Send the picture as base64 or url."
+            f"content block {shorten(block)} names a file of a provider's, which a local model cannot fetch. Send the "
+            "picture as base64 or url."
         )
-    raise PromptError(f"content block {_short(block)} has no picture; expected base64, url, source or image.")
+    raise PromptError(f"content block {shorten(block)} has no picture; expected base64, url, source or image.")
 
 
 def _google(block: Mapping[str, Any]) -> _Picture:
@@ -149,7 +149,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
 
 def _expect_picture(block: Mapping[str, Any], mime: object) -> None:
     if not str(mime or "").startswith("image/"):
-        raise PromptError(f"content block {_short(block)} is of type {mime!r}; expected a picture (image/...).")
+        raise PromptError(f"content block {shorten(block)} is of type {mime!r}; expected a picture (image/...).")
 
 
 def _decode(text: str) -> bytes | str:
@@ -159,10 +159,5 @@ def _decode(text: str) -> bytes | str:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PromptError(
-            f"a picture's base64 {_short(text)} cannot be decoded: {error}. Encode the file again."
+            f"a picture's base64 {shorten(text)} cannot be decoded: {error}. Encode the file again."
         ) from error
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 100 else text[:97] + "..."

@@ -15,7 +15,7 @@ from urllib.request import url2pathname
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from langchain_vipllava.errors import PictureError
+from langchain_vipllava.errors import PictureError, shorten
 from langchain_vipllava.pictures.fetch import FetchPolicy, fetch
 from langchain_vipllava.pictures.rgb import array_to_rgb, image_to_rgb
 
@@ -101,7 +101,7 @@ def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
     if not source.strip():
         raise PictureError("the path is empty; expected a path, an http(s):// URL or a data: URI.")
     if _SCHEME.match(source):
-        raise PictureError(f"{_short(source)} has an unknown scheme; expected http(s)://, file:// or data:.")
+        raise PictureError(f"{shorten(source)} has an unknown scheme; expected http(s)://, file:// or data:.")
     return _load_file(Path(source))
 
 
@@ -109,9 +109,9 @@ def _file_of(uri: str) -> Path:
     try:
         parts = urlsplit(uri)
     except ValueError as error:
-        raise PictureError(f"{_short(uri)} is not a file:// URI: {error}.") from error
+        raise PictureError(f"{shorten(uri)} is not a file:// URI: {error}.") from error
     if parts.netloc.lower() not in ("", "localhost"):
-        raise PictureError(f"{_short(uri)} is a file of another host; expected file:///path, with three slashes.")
+        raise PictureError(f"{shorten(uri)} is a file of another host; expected file:///path, with three slashes.")
     return Path(url2pathname(parts.path))
 
 
@@ -119,13 +119,13 @@ def _load_file(path: Path) -> Image.Image:
     try:
         path = path.expanduser()
         if path.is_dir():
-            raise PictureError(f"{_short(path)} is a folder; expected a picture file.")
+            raise PictureError(f"{shorten(str(path))} is a folder; expected a picture file.")
         if not path.is_file():
-            raise PictureError(f"no file {_short(path)}; expected a path, an http(s):// URL or a data: URI.")
+            raise PictureError(f"no file {shorten(str(path))}; expected a path, an http(s):// URL or a data: URI.")
         return _load_bytes(path.read_bytes(), str(path))
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error  # an OSError's own text repeats a path of any length
-        raise PictureError(f"cannot read {_short(path)}: {reason}.") from error
+        raise PictureError(f"cannot read {shorten(str(path))}: {reason}.") from error
 
 
 def _safe_formats() -> list[str]:
@@ -158,24 +158,24 @@ def _read_data_uri(uri: str) -> bytes:
 
 def _load_bytes(data: bytes, name: str) -> Image.Image:
     if not data:
-        raise PictureError(f"{_short(name)} is empty; expected an encoded picture (PNG, JPEG, WebP, ...).")
+        raise PictureError(f"{shorten(name)} is empty; expected an encoded picture (PNG, JPEG, WebP, ...).")
     try:
         image = Image.open(io.BytesIO(data), formats=_safe_formats())
     except UnidentifiedImageError as error:
         raise PictureError(
-            f"{_short(name)} is not a picture that Pillow can read; expected PNG, JPEG, WebP, GIF, BMP or TIFF."
+            f"{shorten(name)} is not a picture that Pillow can read; expected PNG, JPEG, WebP, GIF, BMP or TIFF."
         ) from error
     except Exception as error:
-        raise PictureError(f"{_short(name)} cannot be opened as a picture: {error}.") from error
+        raise PictureError(f"{shorten(name)} cannot be opened as a picture: {error}.") from error
     return _decode(image, name)
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
     width, height = image.size
     if width < 1 or height < 1:
-        raise PictureError(f"{_short(name)} is {width} x {height} pixels; expected at least 1 x 1.")
+        raise PictureError(f"{shorten(name)} is {width} x {height} pixels; expected at least 1 x 1.")
     if width * height > MAX_PIXELS:
-        raise PictureError(f"{_short(name)} is {width} x {height} pixels; expected at most {MAX_PIXELS}. Shrink it.")
+        raise PictureError(f"{shorten(name)} is {width} x {height} pixels; expected at most {MAX_PIXELS}. Shrink it.")
     try:
         image.load()
         orientation = _orientation(image)
@@ -183,7 +183,7 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     except PictureError:
         raise
     except Exception as error:
-        raise PictureError(f"{_short(name)} is damaged or truncated: {error}. Get the file again.") from error
+        raise PictureError(f"{shorten(name)} is damaged or truncated: {error}. Get the file again.") from error
     if orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[orientation])
     upright.info.clear()
@@ -195,8 +195,3 @@ def _orientation(image: Image.Image) -> object:
         return image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # a damaged EXIF block does not damage the pixels; what it raises has no common type
         return None
-
-
-def _short(name: object) -> str:
-    text = str(name)
-    return repr(text if len(text) <= 120 else text[:117] + "...")

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.errors import RegionError
+from langchain_vipllava.errors import RegionError, shorten
 
 MOST_PIXELS = 2**28
 """Largest mask that is decoded (16384 x 16384): a few bytes of run lengths can claim any size."""
@@ -46,7 +46,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
             counts = _decompress(counts)
         counts = np.asarray(counts, dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RegionError(f"mask {_short(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
+        raise RegionError(f"mask {shorten(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
     if height * width > MOST_PIXELS:
         raise RegionError(f"mask of {width} x {height} pixels; expected at most {MOST_PIXELS}.")
     # Summed as Python integers: an int64 sum wraps around, and np.repeat then crashes the process.
@@ -77,8 +77,3 @@ def _decompress(text: str | bytes) -> list[int]:
     if shift:
         raise ValueError("compressed counts end in the middle of a number")
     return counts
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
