@@ -135,7 +135,7 @@ def test_thoughts_and_tool_calls_are_not_said():
         ({"type": "input_audio", "input_audio": {"data": B64}}, "text and pictures only"),
         ({"type": "file", "base64": B64, "mime_type": "application/pdf"}, "expected a picture"),
         ({"type": "media", "data": B64, "mime_type": "video/mp4"}, "expected a picture"),
-        ({"type": "image", "file_id": "file-1"}, "runs locally"),
+        ({"type": "image", "file_id": "file-1"}, "local model cannot fetch"),
         ({"type": "image"}, "has no picture"),
         ({"type": "image", "source": {}}, "has no picture"),
         ({"type": "image_url"}, "has no URL"),
