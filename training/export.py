@@ -59,6 +59,7 @@ def export_model(model: VipLlavaForConditionalGeneration, folder: Path) -> None:
     model.half().save_pretrained(folder)
     weights = {_hub_name(name): value for name, value in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     config = json.loads((folder / "config.json").read_text())
     # transformers up to 5.22 reads the plural, 5.23 the singular
     config["vision_feature_layer"] = config["vision_feature_layers"] = FEATURE_LAYERS

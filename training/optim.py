@@ -62,7 +62,10 @@ class Optimizers:
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
         """Take the state of both."""
         for optimizer, state in zip(self.inner, states, strict=True):
+            shares = [group["share"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
+            for group, share in zip(optimizer.param_groups, shares, strict=True):
+                group["share"] = share
 
 
 def rate(step: int, spent: float, budget: float, least: float = 0.02) -> float:

@@ -33,6 +33,7 @@ class Row:
         positions: as if each conversation were alone.
         segments: 0 for the picture, then 1, 2, ... per conversation, -1 behind them.
         answers: number of the answer that a target belongs to, 0 for none.
+        things: the object, counted from 1 at the left, that the answer is about, 0 for none or several.
         kinds: what each answer's question was, in order; any length.
     """
 
@@ -41,13 +42,14 @@ class Row:
     positions: np.ndarray
     segments: np.ndarray
     answers: np.ndarray
+    things: np.ndarray
     kinds: list[str]
 
 
 class Packer:
     """Turns conversations into rows."""
 
-    fields = ("ids", "targets", "positions", "segments", "answers")
+    fields = ("ids", "targets", "positions", "segments", "answers", "things")
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -58,11 +60,12 @@ class Packer:
         self.prefix = [*start[:at], *[start[at]] * IMAGE_TOKENS, *start[at + 1 :]]
         self.encode = lru_cache(50_000)(self._encode)
 
-    def talk(self, turns: Sequence[Turn]) -> tuple[list[int], list[int], list[int]]:
-        """Ids, targets and answer numbers (from 1) of one conversation, from the first question on."""
+    def talk(self, turns: Sequence[Turn]) -> tuple[list[int], list[int], list[int], list[int]]:
+        """Ids, targets, answer numbers (from 1) and things of one conversation, from the first question on."""
         ids: list[int] = []
         targets: list[int] = []
         answers: list[int] = []
+        things: list[int] = []
         for number, turn in enumerate(turns, 1):
             question = turn.question if number == 1 else f"USER: {turn.question}"
             asked, said = self.encode(f"{question}ASSISTANT:"), self.encode(f" {turn.answer}")
@@ -71,7 +74,8 @@ class Packer:
             # question when it is remembered: so the target there is the end, whatever comes next.
             targets += [NOTHING] * (len(asked) - 1) + [*said, self.eos]
             answers += [0] * (len(asked) - 1) + [number] * (len(said) + 1)
-        return ids, targets, answers
+            things += [0] * (len(asked) - 1) + [turn.thing + 1] * (len(said) + 1)
+        return ids, targets, answers, things
 
     def pack(self, talks: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
         """Fill a row.
@@ -80,22 +84,23 @@ class Packer:
             The row, and how many of the conversations went in.
         """
         ids, kinds, packed = list(self.prefix), [], 0
-        targets, answers = [NOTHING] * len(ids), [0] * len(ids)
+        targets, answers, things = [NOTHING] * len(ids), [0] * len(ids), [0] * len(ids)
         positions, segments = list(range(len(ids))), [0] * len(ids)
         for turns in talks:
-            more, wanted, numbers = self.talk(turns)
+            more, wanted, numbers, about = self.talk(turns)
             if len(ids) + len(more) > ROW:
                 break
             packed += 1
             ids += more
             targets += wanted
+            things += about
             answers += [number + len(kinds) if number else 0 for number in numbers]
             positions += range(len(self.prefix), len(self.prefix) + len(more))
             segments += [packed] * len(more)
             kinds += [turn.kind for turn in turns]
         rest = ROW - len(ids)
         padded = (ids + [0] * rest, targets + [NOTHING] * rest, positions + [0] * rest)
-        marks = (segments + [-1] * rest, answers + [0] * rest)
+        marks = (segments + [-1] * rest, answers + [0] * rest, things + [0] * rest)
         return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), kinds), packed
 
     def _encode(self, text: str) -> tuple[int, ...]:

@@ -19,12 +19,12 @@ BINDING: Mix = {"identify": 0.5, "color": 0.25, "shape": 0.25}
 """One question about one marker: what has to be learnt first."""
 EVERYTHING: Mix = {
     "identify": 0.3,
-    "color": 0.08,
-    "shape": 0.1,
+    "color": 0.2,
+    "shape": 0.12,
     "follow": 0.22,
-    "two": 0.16,
-    "count": 0.06,
-    "describe": 0.08,
+    "two": 0.08,
+    "count": 0.03,
+    "describe": 0.05,
 }
 """All kinds of conversations."""
 
@@ -37,11 +37,13 @@ class Turn:
         kind: key of the wordings that it comes from.
         question: as the user writes it.
         answer: as the model should.
+        thing: which object it is about, from the left; -1 for none or several.
     """
 
     kind: str
     question: str
     answer: str
+    thing: int = -1
 
 
 class Asker:
@@ -78,7 +80,8 @@ class Asker:
     def one(self, index: int, kind: str) -> Turn:
         """One question that stands alone: about the marker `index`, or about the picture."""
         phrases = [] if kind in ("count", "describe") else [self.phrase(index)]
-        return Turn(kind, self.word(kind, *phrases), self.answer(index, kind))
+        thing = self.looks[index].thing if phrases else -1
+        return Turn(kind, self.word(kind, *phrases), self.answer(index, kind), thing)
 
     def follow(self, turns: int) -> list[Turn]:
         """Several turns, most of which only the conversation settles."""
@@ -104,11 +107,12 @@ class Asker:
     def about_it(self, index: int, aspect: str) -> Turn:
         """Ask "What color is it?", where "it" is what marker `index` marks."""
         kind = f"it_{aspect}"
-        return Turn(kind, self.word(kind), self.answer(index, aspect))
+        return Turn(kind, self.word(kind), self.answer(index, aspect), self.looks[index].thing)
 
     def and_the(self, index: int, aspect: str) -> Turn:
         """Ask "And the object ...?", which asks again what was asked last."""
-        return Turn("and", self.word("and", self.phrase(index)), self.answer(index, aspect))
+        thing = self.looks[index].thing
+        return Turn("and", self.word("and", self.phrase(index)), self.answer(index, aspect), thing)
 
     def another(self, index: int) -> int:
         """Another marker than `index`."""

@@ -125,7 +125,8 @@ def draw_scene(
 def draw_looks(rng: np.random.Generator, scene: Scene, count: int | None = None) -> list[Look]:
     """Choose 1 to 3 objects and give each a (colour, kind) of its own."""
     most = min(len(scene.things), 3)
-    count = int(rng.integers(1, most + 1)) if count is None else min(count, most)
+    # mostly several: with one marker there is nothing to tell apart, and the phrase need not be read
+    count = min(int(rng.choice([1, 2, 3], p=[0.15, 0.4, 0.45])) if count is None else count, most)
     chosen = rng.permutation(len(scene.things))[:count]
     colors = rng.permutation(COLOR_NAMES)[:count]
     kinds = rng.choice(KINDS, count)

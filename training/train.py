@@ -23,22 +23,25 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 from transformers import VipLlavaForConditionalGeneration
+from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from training.export import export
-from training.labels import DenseHeads, dense_labels
+from training.labels import HEADS, DenseHeads, dense_labels
 from training.model import FEATURE_LAYERS, IMAGE_TOKENS, build_model, normalize
 from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, EVERYTHING, Asker
 from training.tokenizer import IMAGE, build_tokenizer
-from training.vision import draw_sample, train_vision
+from training.vision import DenseBatches, draw_sample, train_vision
 
-BATCH = 96
+BATCH = 64
 RATE = 1.5e-3
-VISION_RATE = 0.35  # of the text model's
-DENSE_WEIGHT = 0.15
-BOUND = 0.75  # "What is ...?" right this often: binding works, go on to everything
+VISION_RATE = 0.4  # of the text model's
+DENSE_WEIGHT = 0.3
+DENSE_STEPS, DENSE_BATCH = 0, 128  # of the tower alone, before each step of the whole model
+POINT_LAYER, POINT_WEIGHT = 2, 0.5  # where two attention heads are taught to look at the marked object
+BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
 
 
@@ -54,7 +57,7 @@ class TalkBatches(IterableDataset):
         self.seed, self.everything = seed, everything
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[list[str]]]]:
-        """Draw batches for ever: pixels, dense labels, rows (5, B, T), kinds of the answers."""
+        """Draw batches for ever: pixels, dense labels, rows (6, B, T), kinds of the answers."""
         cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
@@ -74,7 +77,7 @@ class TalkBatches(IterableDataset):
 
 
 def np_rows(fields: list[np.ndarray]) -> torch.Tensor:
-    """Stack the fields of a batch of rows: (5, B, T)."""
+    """Stack the fields of a batch of rows: (6, B, T)."""
     return torch.from_numpy(np.stack(fields))
 
 
@@ -86,9 +89,10 @@ class Learner(nn.Module):
         self.model, self.start = model, image_start
         self.heads = DenseHeads(model.config.vision_config.hidden_size)
         self.run = torch.compile(self.read)
+        self.look = torch.compile(self.watch)
 
-    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Last states of the text model (B, T, width) and of the vision tower (B, patches, width)."""
+    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Last states of the text model (B, T, width) and the vision tower (B, patches, width); see `point`."""
         inner = self.model.model
         tower = inner.vision_tower
         states = [tower.pre_layrnorm(tower.embeddings(normalize(pixels)))]
@@ -96,29 +100,71 @@ class Learner(nn.Module):
             states.append(layer(states[-1], None))
         features = torch.cat([states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
         picture = inner.multi_modal_projector(features)
-        ids, _, positions, segments, _ = rows
+        ids, _, positions, segments, _, _ = rows
         words = inner.language_model.embed_tokens(ids)
         start, stop = self.start, self.start + IMAGE_TOKENS
         words = torch.cat([words[:, :start], picture.to(words.dtype), words[:, stop:]], dim=1)
-        said = inner.language_model(
-            inputs_embeds=words, attention_mask=attention_mask(segments), position_ids=positions, use_cache=False
+        text = inner.language_model
+        turns, mask = text.rotary_emb(words, position_ids=positions), attention_mask(segments)
+        for number, layer in enumerate(text.layers):
+            if number == POINT_LAYER:
+                scores = self.point(layer, words, turns)
+            words = layer(words, attention_mask=mask, position_embeddings=turns, position_ids=positions)
+        return text.norm(words), states[-1][:, 1:], scores
+
+    def point(self, layer: nn.Module, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """How much two heads of a layer look at each patch, before the softmax: (B, 2, T, patches)."""
+        look, (batch, length, _) = layer.self_attn, words.shape
+        inner = layer.input_layernorm(words)
+        asked, found = (
+            part(inner).view(batch, length, -1, look.head_dim).transpose(1, 2)[:, :2]
+            for part in (look.q_proj, look.k_proj)
         )
-        return said.last_hidden_state, states[-1][:, 1:]
+        asked, found = apply_rotary_pos_emb(asked, found, *turns)
+        patches = found[:, :, self.start : self.start + IMAGE_TOKENS]
+        return asked @ patches.transpose(2, 3) * look.scaling
+
+    def watch(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Last states of the vision tower alone (B, patches, width)."""
+        return self.model.model.vision_tower(normalize(pixels)).last_hidden_state[:, 1:]
+
+    def see(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Loss of the tower alone on dense labels."""
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden = self.look(pixels)
+        return self.heads(hidden.float(), labels)[0]
 
     def forward(
         self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
         """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
         with torch.autocast("cpu", torch.bfloat16):
-            said, seen = self.run(pixels, rows)
+            said, seen, scores = self.run(pixels, rows)
             wanted = rows[1]
             asked = wanted != NOTHING
             logits = self.model.lm_head(said[asked])
         loss = functional.cross_entropy(logits.float(), wanted[asked])
         dense, right = self.heads(seen.float(), labels)
+        pointing = point_loss(scores.float(), rows[5], labels[:, list(HEADS).index("from_left")])
+        right["point"] = (-pointing).exp().item()
         hits = torch.zeros(asked.shape, dtype=torch.bool)
         hits[asked] = logits.argmax(-1) == wanted[asked]
-        return loss, dense, right, hits
+        return loss + POINT_WEIGHT * pointing, dense, right, hits
+
+
+def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """How far two attention heads are from looking at the object that an answer is about.
+
+    Args:
+        scores: (B, 2, T, patches), see `Learner.point`.
+        things: (B, T), the object, counted from 1, 0 where there is none.
+        owners: (B, patches), the object that a patch shows.
+    """
+    about = things > 0
+    wanted = (owners[:, None] == things[:, :, None])[about]
+    scores = scores.transpose(1, 2)[about]
+    there = scores.masked_fill(~wanted[:, None], -1e4).logsumexp(-1)
+    return (scores.logsumexp(-1) - there).mean()
 
 
 @dataclass
@@ -169,14 +215,19 @@ def train_talk(out: Path, seed: int, minutes: float, init: Path | None = None, l
         step, spent, meter.values = state["step"], state["spent"], state["meter"]
         everything.value = state["everything"]
     loader = DataLoader(TalkBatches(seed + 1000 * step, everything), None, num_workers=1, prefetch_factor=4)
+    dense_loader = DataLoader(DenseBatches(seed + 1000 * step + 7, DENSE_BATCH), None, num_workers=1, prefetch_factor=4)
+    dense_batches = iter(dense_loader)
     batches, log = iter(loader), (out / "talk.log").open("a")
     budget, start = minutes * 60, time.monotonic() - spent
     bar = tqdm(total=round(budget), initial=round(spent), unit="s", mininterval=5)
     while spent < budget:
+        factor = rate(step, spent, budget)
+        for _ in range(DENSE_STEPS):
+            optimizers.step(DENSE_WEIGHT * learner.see(*next(dense_batches)), factor)
         pixels, labels, rows, kinds = next(batches)
         rows = rows.long()
         loss, dense, right, hits = learner(pixels, labels, rows)
-        optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, spent, budget))
+        optimizers.step(loss + DENSE_WEIGHT * dense, factor)
         step, spent = step + 1, time.monotonic() - start
         meter.add(hits, rows, kinds)
         if meter.values.get("identify", 0) > BOUND or spent > 0.5 * budget:

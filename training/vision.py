@@ -23,6 +23,7 @@ from training.model import IMAGE_SIZE, build_vision, normalize
 from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
+POOL = 512  # pictures that come again, mirrored
 SMALL_SIDES = (160, 360)  # most pictures: they cost little to draw, and the model sees 160 px of any
 
 
@@ -59,14 +60,15 @@ class DenseBatches(IterableDataset):
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0])
         cv2.setNumThreads(1)
-        before: list[tuple[np.ndarray, np.ndarray]] = []
+        pool: list[tuple[np.ndarray, np.ndarray]] = []
         while True:
-            drawn = [draw_sample(rng) for _ in range(self.batch - len(before))]
+            drawn = [draw_sample(rng) for _ in range(self.batch // 4 if pool else self.batch)]
             fresh = [(pixels, dense_labels(scene, looks)) for scene, looks, pixels in drawn]
-            # drawing costs as much as learning, so half of a batch is the last one's, turned
-            turned = [turn_sample(*sample, int(rng.integers(1, 8))) for sample in before]
+            # drawing costs more than learning, so most of a batch are earlier pictures, turned
+            again = rng.integers(len(pool), size=self.batch - len(fresh)) if pool else []
+            turned = [turn_sample(*pool[index], int(rng.integers(1, 8))) for index in again]
             pixels, labels = (np.stack(part) for part in zip(*fresh, *turned, strict=True))
-            before = fresh[: self.batch // 2]
+            pool = [*fresh, *pool][:POOL]
             yield torch.from_numpy(pixels), torch.from_numpy(labels)
 
 
