@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,3 +264,18 @@ def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(pa
 
     monkeypatch.setattr(host._engine._cache, "row", full)
     assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
+
+
+def test_a_program_that_ends_in_the_middle_of_an_answer_ends_well(tiny_checkpoint):
+    program = (
+        "import sys\n"
+        "from langchain_vipllava import ChatVipLlava\n"
+        "chat = ChatVipLlava(model=sys.argv[1], max_tokens=400)\n"
+        "streams = [chat.stream('Hi') for _ in range(3)]\n"
+        "print([next(stream).text for stream in streams])\n"
+        "sys.exit(7)"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", program, str(tiny_checkpoint)], capture_output=True, timeout=120, check=False
+    )
+    assert run.returncode == 7, run.stderr.decode()

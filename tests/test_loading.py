@@ -65,7 +65,7 @@ DAMAGE = {
     "no config": (lambda folder: drop_files(folder, "config.json"), "has no config.json"),
     "cut config": (lambda folder: (folder / "config.json").write_text('{"model_type": "vipl'), "config.json"),
     "empty config": (lambda folder: (folder / "config.json").write_text(""), "config.json"),
-    "list as config": (lambda folder: (folder / "config.json").write_text("[]"), "expected a mapping"),
+    "list as config": (lambda folder: (folder / "config.json").write_text("[]"), "config.json"),
     "binary config": (lambda folder: (folder / "config.json").write_bytes(b"\xff\xfe\x00"), "config.json"),
     "no processor": (lambda folder: drop_files(folder, *PROCESSOR_FILES, *TOKENIZER_FILES), "processor"),
     "no image processor": (lambda folder: drop_files(folder, *PROCESSOR_FILES), "processor"),

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -179,15 +177,6 @@ def test_error_refuses_several_pictures_and_takes_one():
     with pytest.raises(PromptError, match=r"3 pictures.*restart"):
         chat.render_prompt(two_pictures())
     assert chat.render_prompt(three_turns()).count("<image>") == 1
-
-
-def test_rendering_loads_neither_weights_nor_torch():
-    program = (
-        "import sys; from langchain_vipllava import ChatVipLlava; chat = ChatVipLlava(model='bundled', seed=1); "
-        "repr(chat); print(chat.render_prompt('Hi')); assert not {'torch', 'transformers', 'cv2'} & set(sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.returncode) == ("USER: HiASSISTANT:\n", 0), done.stderr
 
 
 HOSTILE = [

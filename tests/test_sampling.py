@@ -110,7 +110,7 @@ SETTINGS = [
     {"temperature": 1.0, "seed": 3, "top_k": 2},
     {"temperature": 1.0, "seed": 3, "top_p": 0.3},
     {"max_tokens": 3},
-    {"stop": ["e"]},
+    {"stop": ["e", "#"]},
     {"prompt_format": "llava_v1"},
 ]
 

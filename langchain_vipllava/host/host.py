@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -81,7 +83,8 @@ class ModelHost:
         self._end_ids = end_ids(self.model)
         self._arrived: list[Sequence] = []
         self._lock = threading.Lock()
-        self._working = False
+        self._worker: threading.Thread | None = None
+        self._stopping = False
         self._requests = self._prompt_tokens = 0
 
     def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
@@ -101,9 +104,10 @@ class ModelHost:
             self._requests += 1
             self._prompt_tokens += len(prompt.ids)
             self._arrived.append(sequence)
-            if not self._working:
-                self._working = True
-                threading.Thread(target=self._work, name="vipllava-host", daemon=True).start()
+            if self._worker is None:
+                self._worker = threading.Thread(target=self._work, name="vipllava-host", daemon=True)
+                self._worker.start()
+                _at_work.add(self)
         return ticket
 
     def generate(self, request: GenerationRequest) -> GenerationResult:
@@ -145,13 +149,24 @@ class ModelHost:
                 feature_bytes=engine.features.bytes,
             )
 
+    def stop(self) -> None:
+        """Cancel every request and wait until the model stands still."""
+        with self._lock:
+            worker = self._worker
+            self._stopping = worker is not None
+        if worker is not None:
+            worker.join()
+
     def _work(self) -> None:
         while True:
             with self._lock:
                 self._engine.waiting.extend(self._arrived)
                 self._arrived.clear()
+                if self._stopping:
+                    for sequence in (*self._engine.waiting, *self._engine.rows):
+                        sequence.ticket.cancel()
                 if not self._engine.busy:
-                    self._working = False
+                    self._worker, self._stopping = None, False
                     return
             try:
                 self._engine.step()
@@ -179,6 +194,16 @@ class ModelHost:
 
     def __repr__(self) -> str:
         return f"<ModelHost {self.name!r} on {self.model.device}, {self.model.dtype}>"
+
+
+_at_work: weakref.WeakSet[ModelHost] = weakref.WeakSet()
+
+
+@atexit.register
+def _stop_all() -> None:
+    # A thread that Python cuts off in the middle of torch's C++ takes the process down with it.
+    for host in list(_at_work):
+        host.stop()
 
 
 _hosts: dict[LoadOptions, ModelHost] = {}
