@@ -130,8 +130,11 @@ def draw_looks(rng: np.random.Generator, scene: Scene, count: int | None = None)
     chosen = rng.permutation(len(scene.things))[:count]
     colors = rng.permutation(COLOR_NAMES)[:count]
     kinds = rng.choice(KINDS, count)
-    if rng.random() < 0.15:  # one colour for all: only the kind tells them apart
+    alike = rng.random()
+    if alike < 0.12:  # one colour for all: only the kind tells them apart
         colors, kinds = np.repeat(colors[:1], count), rng.permutation(KINDS)[:count]
+    elif alike < 0.55:  # one kind for all, as `mark` does: only the colour tells them apart
+        kinds = np.repeat(kinds[:1], count)
     return [Look(int(i), str(k), str(c)) for i, k, c in zip(chosen, kinds, colors, strict=True)]
 
 
