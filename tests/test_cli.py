@@ -162,6 +162,15 @@ def test_demo_runs_on_the_scene_and_on_a_photograph(tmp_path, tiny_checkpoint):
         assert Image.open(tmp_path / "demo-output" / name).size[0] >= 500
 
 
+def test_demo_answers_right_about_the_scene_with_the_bundled_checkpoint(tmp_path):
+    scene = Path(__file__).parent.parent / "examples" / "scene.png"
+    done = run("demo", "--image", scene, "-q", "What is the object {r1}?", "-q", "What color is it?", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "small bundled checkpoint" in done.stdout
+    assert "What is the object {r1}? - A white square." in done.stdout
+    assert "What color is it? - White." in done.stdout
+
+
 def test_demo_takes_the_user_s_own_picture_and_detector(tmp_path, picture, tiny_checkpoint):
     (tmp_path / "mine.py").write_text(
         "def detect(image):\n    return {'scores': [0.9], 'labels': ['thing'], 'boxes': [[40, 40, 160, 200]]}\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import langchain_vipllava
+from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 from langchain_vipllava.apps.cli import app
 
 ROOT = Path(__file__).parent.parent
@@ -57,3 +58,28 @@ def test_the_readme_s_links_and_pictures_exist():
     assert links
     missing = [link for link in links if not (ROOT / link).exists()]
     assert not missing
+
+
+def test_the_readme_s_answers_are_the_bundled_checkpoint_s():
+    image = load_image(ROOT / "examples" / "scene.png")
+    regions = [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))]
+    marked = mark(image, regions, kind=["rectangle", "ellipse"])
+    rows = re.findall(r"^\| (.+\?) \| (.+) \|$", README, flags=re.MULTILINE)
+    assert len(rows) == 3
+    llm = ChatVipLlava(model="bundled", max_tokens=16)
+    for question, answer in rows:
+        assert llm.invoke([marked.message(question)]).text == answer
+
+
+def test_no_placeholder_is_left_in_the_documents():
+    for path in (*ROOT.glob("*.md"), *(ROOT / "training").glob("*.md")):
+        assert not re.search(r"^[A-Z]{3,}(-[A-Z]+)+$|TODO|TBD|XXX", path.read_text(), flags=re.MULTILINE), path
+
+
+def test_the_readme_s_picture_is_what_mark_draws():
+    marked = mark(
+        load_image(ROOT / "examples" / "scene.png"),
+        [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))],
+        kind=["rectangle", "ellipse"],
+    )
+    assert marked.image.tobytes() == load_image(ROOT / "docs" / "marked.png").tobytes()

@@ -37,8 +37,8 @@ class Task:
         """The task as a user would put it to an agent."""
         asked = " Then: ".join(f"{question!r}" for question in self.questions)
         return (
-            f"Open the picture {self.picture}, detect what is in it, mark the first two regions with a {self.kind} "
-            f"each, and ask: {asked} (r1 and r2 are region ids; keep the braces)."
+            f"Open the picture {self.picture}, detect what is in it, mark the first two regions (kind: {self.kind}), "
+            f"and ask: {asked} (r1 and r2 are region ids; keep the braces)."
         )
 
 
