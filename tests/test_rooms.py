@@ -74,7 +74,7 @@ def test_marking_and_reading_detections_need_no_torch():
 
 
 def test_a_chat_model_renders_prompts_without_torch():
-    if "transformers" in _loaded_after("import langchain_core.language_models"):
+    if "transformers" in _loaded_after("from langchain_core.language_models import BaseChatModel"):
         pytest.skip("this langchain-core loads transformers itself")
     loaded = _loaded_after(
         "from langchain_vipllava import ChatVipLlava\n"
