@@ -33,13 +33,12 @@ from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, EVERYTHING, Asker
 from training.tokenizer import IMAGE, build_tokenizer
-from training.vision import DenseBatches, draw_sample, train_vision
+from training.vision import draw_sample, train_vision
 
 BATCH = 64
 RATE = 1.5e-3
 VISION_RATE = 0.4  # of the text model's
 DENSE_WEIGHT = 0.3
-DENSE_STEPS, DENSE_BATCH = 0, 128  # of the tower alone, before each step of the whole model
 POINT_LAYER, POINT_WEIGHT = 2, 0.5  # where two attention heads are taught to look at the marked object
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
@@ -89,7 +88,6 @@ class Learner(nn.Module):
         self.model, self.start = model, image_start
         self.heads = DenseHeads(model.config.vision_config.hidden_size)
         self.run = torch.compile(self.read)
-        self.look = torch.compile(self.watch)
 
     def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Last states of the text model (B, T, width) and the vision tower (B, patches, width); see `point`."""
@@ -123,16 +121,6 @@ class Learner(nn.Module):
         asked, found = apply_rotary_pos_emb(asked, found, *turns)
         patches = found[:, :, self.start : self.start + IMAGE_TOKENS]
         return asked @ patches.transpose(2, 3) * look.scaling
-
-    def watch(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Last states of the vision tower alone (B, patches, width)."""
-        return self.model.model.vision_tower(normalize(pixels)).last_hidden_state[:, 1:]
-
-    def see(self, pixels: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Loss of the tower alone on dense labels."""
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden = self.look(pixels)
-        return self.heads(hidden.float(), labels)[0]
 
     def forward(
         self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
@@ -215,15 +203,11 @@ def train_talk(out: Path, seed: int, minutes: float, init: Path | None = None, l
         step, spent, meter.values = state["step"], state["spent"], state["meter"]
         everything.value = state["everything"]
     loader = DataLoader(TalkBatches(seed + 1000 * step, everything), None, num_workers=1, prefetch_factor=4)
-    dense_loader = DataLoader(DenseBatches(seed + 1000 * step + 7, DENSE_BATCH), None, num_workers=1, prefetch_factor=4)
-    dense_batches = iter(dense_loader)
     batches, log = iter(loader), (out / "talk.log").open("a")
     budget, start = minutes * 60, time.monotonic() - spent
     bar = tqdm(total=round(budget), initial=round(spent), unit="s", mininterval=5)
     while spent < budget:
         factor = rate(step, spent, budget)
-        for _ in range(DENSE_STEPS):
-            optimizers.step(DENSE_WEIGHT * learner.see(*next(dense_batches)), factor)
         pixels, labels, rows, kinds = next(batches)
         rows = rows.long()
         loss, dense, right, hits = learner(pixels, labels, rows)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from PIL import Image
 from pydantic import ConfigDict
 
 from langchain_vipllava.errors import DetectionError, PromptError
@@ -29,7 +30,25 @@ class _Step(RunnableSerializable[dict[str, Any], Any]):
         raise NotImplementedError
 
 
-class DetectRegions(_Step):
+class _ReadingStep(_Step):
+    """A step that reads a picture and a detector's output."""
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    labels: Sequence[str] | Mapping[Any, str] | None = None
+    box_format: str | None = None
+    min_score: float = 0.0
+    max_regions: int | None = None
+
+    def _image(self, given: dict[str, Any]) -> Image.Image:
+        return load_image(_need(given, "image"), channels=self.channels)
+
+    @property
+    def _reading(self) -> dict[str, Any]:
+        """The arguments of `regions_from` that are fields here."""
+        return {name: getattr(self, name) for name in ("labels", "box_format", "min_score", "max_regions")}
+
+
+class DetectRegions(_ReadingStep):
     """Run a detector: `{"image", ...}` -> the same with `"regions"`.
 
     Attributes:
@@ -46,28 +65,20 @@ class DetectRegions(_Step):
     """
 
     detector: Detector
-    channels: Literal["rgb", "bgr"] = "rgb"
     only: list[str] | None = None
-    labels: Sequence[str] | Mapping[Any, str] | None = None
-    box_format: str | None = None
-    min_score: float = 0.0
-    max_regions: int | None = None
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
-        image = load_image(_need(input, "image"), channels=self.channels)
+        image = self._image(input)
         regions = run_detector(
             self.detector,
             image.copy(),  # some detectors draw on what they are given
             only=self.only,
-            labels=self.labels,
-            box_format=self.box_format,
-            min_score=self.min_score,
-            max_regions=self.max_regions,
+            **self._reading,
         )
         return {**input, "image": image, "regions": regions}
 
 
-class MarkRegions(_Step):
+class MarkRegions(_ReadingStep):
     """Draw markers: `{"image", "regions" or "detections", ...}` -> the same with `"marked"`.
 
     Attributes:
@@ -91,23 +102,11 @@ class MarkRegions(_Step):
     numbers: bool = False
     seed: int | None = None
     zoom: Literal["auto"] | None = None
-    channels: Literal["rgb", "bgr"] = "rgb"
-    labels: Sequence[str] | Mapping[Any, str] | None = None
-    box_format: str | None = None
-    min_score: float = 0.0
-    max_regions: int | None = None
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
-        image = load_image(_need(input, "image"), channels=self.channels)
+        image = self._image(input)
         detections = input["regions"] if "regions" in input else _need(input, "detections")
-        regions = regions_from(
-            detections,
-            image_size=image.size,
-            box_format=self.box_format,
-            labels=self.labels,
-            min_score=self.min_score,
-            max_regions=self.max_regions,
-        )
+        regions = regions_from(detections, image_size=image.size, **self._reading)
         if not regions:
             raise DetectionError("no detections to mark; lower min_score, or ask about the whole picture.")
         looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")

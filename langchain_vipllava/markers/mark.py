@@ -14,7 +14,7 @@ from langchain_vipllava.markers.assignment import Look, assign_looks
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import paint
 from langchain_vipllava.markers.kinds import COLORS
-from langchain_vipllava.markers.marked import MarkedImage, Marker, TinyRegionWarning
+from langchain_vipllava.markers.marked import TINY, MarkedImage, Marker, TinyRegionWarning
 from langchain_vipllava.markers.numbers import draw_number, place_numbers
 from langchain_vipllava.markers.shapes import SHAPES
 from langchain_vipllava.markers.style import Style, choose_style
@@ -22,9 +22,6 @@ from langchain_vipllava.markers.zoom import choose_crop, move_region
 from langchain_vipllava.pictures.load import ImageSource, load_image
 from langchain_vipllava.pictures.view import VIEW_SIZE, View
 from langchain_vipllava.regions.region import Region
-
-TINY = 8.0
-"""Short side in model pixels below which `mark` warns: about half a 14 px patch of the vision tower."""
 
 
 def mark(
@@ -89,19 +86,20 @@ def mark(
     looks = assign_looks(len(wanted), kind, color)
     hand = _hand(seed)
     styles = [choose_style(k, hand, width=width, radius=radius, opacity=opacity) for _, k in looks]
-    for region in wanted:
-        Extent.of(region, original.size, 1.0)  # raises for what lies outside, before a crop hides it
+    if zoom is not None:
+        for region in wanted:
+            Extent.of(region, original.size, 1.0)  # raises for what lies outside, before a crop hides it
     crop = _crop(wanted, original.size, zoom)
     shown = original.crop(crop) if crop else original
     moved = [move_region(region, crop) for region in wanted] if crop else wanted
     extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
     canvas = _draw(shown, extents, looks, styles, numbers)
     seen = [View(shown.size).size_of(extent.box) for extent in extents]
-    _warn_about_tiny(wanted, seen, looks, zoomed=zoom is not None)
     markers = tuple(
         Marker(region, k, c, size, index + 1 if numbers else None)
         for index, (region, (c, k), size) in enumerate(zip(wanted, looks, seen, strict=True))
     )
+    _warn_about_tiny(markers, zoomed=zoom is not None)
     return MarkedImage(Image.fromarray(canvas), original, markers, crop)
 
 
@@ -151,15 +149,16 @@ def _draw(
     return canvas
 
 
-def _warn_about_tiny(
-    regions: list[Region], seen: list[tuple[float, float]], looks: list[Look], *, zoomed: bool
-) -> None:
+def _warn_about_tiny(markers: Iterable[Marker], *, zoomed: bool) -> None:
     advice = "Mark fewer regions that lie nearer together." if zoomed else "Pass zoom='auto' to crop around it."
-    for region, (width, height), (color, kind) in zip(regions, seen, looks, strict=True):
-        if min(width, height) < TINY and not region.is_point:
+    for marker in markers:
+        if marker.is_tiny:
+            width, height = marker.seen
+            label = marker.region.label or "no label"
             warnings.warn(
-                f"the region with the {color} {kind} ({region.label or 'no label'}) is {width:.1f} x {height:.1f} px "
-                f"in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px little of it is left. {advice}",
+                f"the region with the {marker.color} {marker.kind} ({label}) is {width:.1f} "
+                f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px little of it "
+                f"is left. {advice}",
                 TinyRegionWarning,
                 stacklevel=3,
             )

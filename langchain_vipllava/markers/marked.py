@@ -23,6 +23,10 @@ _BRACES = re.compile(r"\{\{([^{}]*)\}\}|\{([^{}]*)\}")
 _NAME = re.compile(r"(?=.*\w)[\w.:# -]+")
 
 
+TINY = 8.0
+"""Short side in model pixels below which little of a region is left: about half a 14 px patch of the vision tower."""
+
+
 class TinyRegionWarning(UserWarning):
     """A marked region is only a few pixels wide where the model looks."""
 
@@ -44,6 +48,11 @@ class Marker:
     color: MarkerColor
     seen: tuple[float, float]
     number: int | None = None
+
+    @property
+    def is_tiny(self) -> bool:
+        """Whether the model sees next to nothing of the region; of a bare point, there is nothing to see."""
+        return min(self.seen) < TINY and not self.region.is_point
 
     @property
     def phrase(self) -> str:

@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field, WithJsonSchema, field_validator
 
 from langchain_vipllava.errors import DetectionError, RegionError, SessionError, VipLlavaError
 from langchain_vipllava.markers.kinds import COLORS, KINDS
-from langchain_vipllava.markers.mark import TINY, mark
-from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.markers.mark import mark
+from langchain_vipllava.markers.marked import TINY, MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region
@@ -205,5 +205,5 @@ def _notes(marked: MarkedImage, *, zoomed: bool) -> list[str]:
         f"Note: {m.region.id} is {m.seen[0]:.1f} x {m.seen[1]:.1f} px where the vision model looks; below {TINY:.0f} "
         f"px little of it is left. {advice}"
         for m in marked.markers
-        if min(m.seen) < TINY and not m.region.is_point
+        if m.is_tiny
     ]
