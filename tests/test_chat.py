@@ -40,6 +40,7 @@ def test_answer_carries_usage_and_metadata(llm, marked):
     assert usage["input_tokens"] == llm.get_num_tokens_from_messages([message])
     assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
     timings = answer.response_metadata.pop("timings")
+    assert len(answer.response_metadata.pop("token_ids")) == usage["output_tokens"]
     assert answer.response_metadata == {
         "model_name": llm.model,
         "model_provider": "vipllava",

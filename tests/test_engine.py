@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
@@ -259,10 +260,10 @@ def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(pa
     host = ModelHost(*parts)
     talk = Conversation((Turn("why", (pictures[0],)),))
 
-    def full(row):
+    def full(self, row, start, end):
         raise torch.OutOfMemoryError("no memory for a copy")
 
-    monkeypatch.setattr(host._engine._cache, "row", full)
+    monkeypatch.setattr(engine_module.RowCache, "columns", full)
     assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
 
 
@@ -279,3 +280,64 @@ def test_a_program_that_ends_in_the_middle_of_an_answer_ends_well(tiny_checkpoin
         [sys.executable, "-c", program, str(tiny_checkpoint)], capture_output=True, timeout=120, check=False
     )
     assert run.returncode == 7, run.stderr.decode()
+
+
+def _plain_continuation(parts, ids: tuple[int, ...], picture: Image.Image, most: int) -> list[int]:
+    """What plain `generate` says behind these very token ids."""
+    model, processor = parts
+    pixels = processor.image_processor(images=[pad_to_square(picture)], return_tensors="pt")["pixel_values"]
+    with torch.inference_mode():
+        out = model.generate(input_ids=torch.tensor([ids]), pixel_values=pixels, max_new_tokens=most, do_sample=False)
+    return [token for token in out[0, len(ids) :].tolist() if token != 2]
+
+
+def test_an_answer_s_own_ids_are_continued(parts, pictures):
+    host = ModelHost(*parts)
+    retokenized = 0
+    for word in WORDS:
+        first = Conversation((Turn(word, (pictures[0],)),))
+        answer = host.generate(request(first, max_tokens=9))
+        turn = Turn(word, (pictures[0],), answer.text, answer.ids)
+        follow_up = request(Conversation((turn, Turn("why"))), max_tokens=5)
+        again = host.generate(follow_up)
+        known = answer.input_tokens + len(answer.ids)
+        assert again.timings.reused_tokens >= known - 1
+        ids = host.encoder.encode(follow_up).ids
+        assert ids[:known] == (*host.encoder.encode(request(first)).ids, *answer.ids)
+        assert list(again.ids) == _plain_continuation(parts, ids, pictures[0], 5)
+        by_text = host.encoder.encode(request(Conversation((Turn(word, (pictures[0],), answer.text), Turn("why")))))
+        retokenized += by_text.ids != ids
+        assert host.encoder.tokenizer.decode(by_text.ids[known:]).endswith("USER: whyASSISTANT:")
+    assert retokenized  # or this test says nothing
+
+
+@pytest.mark.parametrize(
+    "ids", [(5, 6, 7), (10**6,), (-1,), ()], ids=["another answer", "too large", "negative", "none"]
+)
+def test_ids_that_are_not_the_answer_s_are_not_used(parts, pictures, ids):
+    host = ModelHost(*parts)
+    said, made_up = (
+        Conversation((Turn("what", (pictures[0],), "A red star.", own), Turn("why"))) for own in (None, ids)
+    )
+    assert host.encoder.encode(request(made_up)).ids == host.encoder.encode(request(said)).ids
+
+
+def test_a_picture_that_came_as_bytes_before_is_not_decoded_again(parts, pictures, monkeypatch):
+    from langchain_vipllava.host import encoding
+
+    buffer = io.BytesIO()
+    pictures[1].save(buffer, format="PNG")
+    host = ModelHost(*parts)
+    decoded = []
+    load = encoding.load_image
+    monkeypatch.setattr(encoding, "load_image", lambda source: decoded.append(source) or load(source))
+    talk = Conversation((Turn("what", (buffer.getvalue(),)),))
+    answers = [host.generate(request(talk, max_tokens=4)).ids for _ in range(3)]
+    assert len(decoded) == 1
+    assert len(set(answers)) == 1
+    cropped = host.generate(request(talk, max_tokens=4, image_fit="center_crop"))
+    assert len(decoded) == 2
+    assert cropped.timings.reused_tokens < 16
+    host._engine.features.clear()
+    host._engine.prefixes.clear()
+    assert host.generate(request(talk, max_tokens=4)).ids == answers[0]

@@ -292,3 +292,20 @@ def test_values_print_without_pictures_or_weights(llm):
     assert len(repr(llm.host.submit(request))) < 1000
     assert len(repr(llm)) < 300
     assert len(repr(ChatVipLlava.from_model(llm.host.model, llm.host.processor))) < 300
+
+
+def test_a_conversation_goes_on_with_the_ids_of_its_answers(tiny_checkpoint, marked):
+    """In messages too, and after they were written down and read again; an answer that was edited is text."""
+    from langchain_core.messages import messages_from_dict, messages_to_dict
+
+    chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, seed=3)
+    asked = [marked.message("What is {0}?")]
+    reply = chat.invoke(asked)
+    messages = messages_from_dict(messages_to_dict([*asked, reply, HumanMessage("Why?")]))
+    again = chat.invoke(messages)
+    known = reply.usage_metadata["total_tokens"]
+    assert again.response_metadata["timings"]["reused_tokens"] >= known - 1
+    edited = [*asked, reply.model_copy(update={"content": "A dog."}), HumanMessage("Why?")]
+    as_text = [*asked, AIMessage("A dog."), HumanMessage("Why?")]
+    assert chat.invoke(edited).content == chat.invoke(as_text).content
+    assert chat.get_num_tokens_from_messages(edited) == chat.get_num_tokens_from_messages(as_text)

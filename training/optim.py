@@ -10,7 +10,57 @@ import torch
 from torch import nn
 
 _MUON_SHARE = 4.0  # Muon's learning rate, in units of AdamW's
+_MUON_RMS = 0.2  # an update as large as AdamW's (Moonlight, arXiv 2502.16982)
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz iteration (Keller Jordan's Muon)
+_DECAY = 0.01
 WARMUP = 100
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose every update is made orthogonal.
+
+    torch has one, which orthogonalises in bfloat16: on a CPU without bfloat16 arithmetic that alone
+    takes longer than the rest of a step.
+
+    Args:
+        groups: parameter groups of matrices.
+        lr: learning rate.
+        momentum: how much of the last direction is kept.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
+        super().__init__(groups, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        """Move every matrix; those of one shape are made orthogonal together."""
+        for group in self.param_groups:
+            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    alike.setdefault(weight.shape, []).append(weight)
+            for shape, weights in alike.items():
+                directions = torch.stack([self._direction(weight, group["momentum"]) for weight in weights])
+                size = group["lr"] * _MUON_RMS * math.sqrt(max(shape))
+                for weight, update in zip(weights, orthogonalize(directions), strict=True):
+                    weight.mul_(1 - group["lr"] * _DECAY).sub_(update, alpha=size)
+
+    def _direction(self, weight: nn.Parameter, momentum: float) -> torch.Tensor:
+        kept = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+        kept.lerp_(weight.grad, 1 - momentum)
+        return weight.grad.lerp(kept, momentum)
+
+
+def orthogonalize(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
+    """Bring the singular values of each of (N, rows, columns) matrices close to 1."""
+    tall = matrices.shape[1] > matrices.shape[2]
+    x = matrices.mT if tall else matrices
+    x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
+    a, b, c = _QUINTIC
+    for _ in range(rounds):
+        square = x @ x.mT
+        x = a * x + (b * square + c * square @ square) @ x
+    return x.mT if tall else x
 
 
 class Optimizers:
@@ -34,14 +84,8 @@ class Optimizers:
                     (square if hidden else flat).append(weight)
             matrices.append({"params": square, "share": share * _MUON_SHARE})
             others.append({"params": flat, "share": share})
-        muon = torch.optim.Muon(
-            [group for group in matrices if group["params"]],
-            lr,
-            weight_decay=0.01,
-            momentum=0.95,
-            adjust_lr_fn="match_rms_adamw",
-        )
-        self.inner = [muon, torch.optim.AdamW(others, lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)]
+        muon = Muon([group for group in matrices if group["params"]], lr)
+        self.inner = [muon, torch.optim.AdamW(others, lr, betas=(0.9, 0.98), weight_decay=_DECAY, fused=True)]
 
     def step(self, gradient: torch.Tensor, factor: float) -> None:
         """Go one step down a loss, at `factor` times the highest learning rate."""
@@ -68,7 +112,7 @@ class Optimizers:
                 group["share"] = share
 
 
-def rate(step: int, spent: float, budget: float, least: float = 0.02) -> float:
-    """Warm-up by steps, then a cosine by the clock, down to `least`."""
-    course = least + (1 - least) * 0.5 * (1 + math.cos(math.pi * min(1.0, spent / budget)))
+def rate(step: int, steps: int, least: float = 0.02) -> float:
+    """Warm-up, then a cosine down to `least` at the last step."""
+    course = least + (1 - least) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
     return min((step + 1) / WARMUP, course)

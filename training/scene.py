@@ -205,11 +205,12 @@ def _place(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[
     most = min(_RADIUS[1] * side, 0.48 * short)
     places: list[tuple[float, float, float]] = []
     for index in range(count):
-        for attempt in range(40):
+        for attempt, (a, b, c) in enumerate(rng.random((40, 3)).tolist()):
             largest = most if attempt < 10 and index < 3 else 0.12 * side
-            radius = float(rng.uniform(_RADIUS[0] * side, largest))
-            x, y = float(rng.uniform(radius, width - radius)), float(rng.uniform(radius, height - radius))
-            if all(math.hypot(x - a, y - b) > radius + r + _GAP * side for a, b, r in places):
+            radius = _RADIUS[0] * side + a * (largest - _RADIUS[0] * side)
+            x, y = radius + b * (width - 2 * radius), radius + c * (height - 2 * radius)
+            apart = radius + _GAP * side
+            if all(math.hypot(x - u, y - v) > apart + r for u, v, r in places):
                 places.append((x, y, radius))
                 break
         else:

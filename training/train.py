@@ -27,7 +27,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from training.export import export
 from training.labels import HEADS, DenseHeads, dense_labels
-from training.model import FEATURE_LAYERS, IMAGE_TOKENS, build_model, normalize
+from training.model import FEATURE_LAYERS, IMAGE_TOKENS, build_model, half_precision, load_model, normalize
 from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
@@ -126,7 +126,7 @@ class Learner(nn.Module):
         self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
         """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             said, seen, scores = self.run(pixels, rows)
             wanted = rows[1]
             asked = wanted != NOTHING
@@ -179,14 +179,14 @@ class Meter:
         return " ".join(f"{kind} {self.values[kind]:.3f}" for kind in METERS if kind in self.values)
 
 
-def train_talk(out: Path, seed: int, minutes: float, init: Path | None = None, lr: float = RATE) -> None:
-    """Stage 2: train the whole model for a time, resuming from `out/talk.pt` if it is there.
+def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: float = RATE) -> None:
+    """Stage 2: train the whole model, resuming from `out/talk.pt` if it is there.
 
     Args:
-        out: folder for checkpoints, logs and pictures.
+        out: folder for checkpoints, logs and pictures; stage 1's tower is there.
         seed: of weights, pictures and questions.
-        minutes: wall clock; the learning rate follows the clock too.
-        init: folder of an exported checkpoint to go on from, instead of stage 1's tower.
+        steps: steps in all.
+        init: folder of an exported checkpoint to go on from.
         lr: the highest learning rate, of the text model.
     """
     torch.manual_seed(seed)
@@ -195,46 +195,43 @@ def train_talk(out: Path, seed: int, minutes: float, init: Path | None = None, l
     learner = _build_learner(tokenizer, packer, out, init)
     optimizers = Optimizers([(learner.model.model.vision_tower, VISION_RATE), (learner, 1.0)], lr)
     everything = multiprocessing.Value("i", int(init is not None))
-    step, spent, meter, path = 0, 0.0, Meter({}), out / "talk.pt"
+    step, meter, path = 0, Meter({}), out / "talk.pt"
     if path.exists():
         state = torch.load(path)
         learner.load_state_dict(state["learner"])
         optimizers.load_state_dict(state["optimizer"])
-        step, spent, meter.values = state["step"], state["spent"], state["meter"]
+        step, meter.values = state["step"], state["meter"]
         everything.value = state["everything"]
     loader = DataLoader(TalkBatches(seed + 1000 * step, everything), None, num_workers=1, prefetch_factor=4)
     batches, log = iter(loader), (out / "talk.log").open("a")
-    budget, start = minutes * 60, time.monotonic() - spent
-    bar = tqdm(total=round(budget), initial=round(spent), unit="s", mininterval=5)
-    while spent < budget:
-        factor = rate(step, spent, budget)
+    bar = tqdm(range(step, steps), initial=step, total=steps, unit="step", mininterval=5)
+    for step in bar:
         pixels, labels, rows, kinds = next(batches)
         rows = rows.long()
         loss, dense, right, hits = learner(pixels, labels, rows)
-        optimizers.step(loss + DENSE_WEIGHT * dense, factor)
-        step, spent = step + 1, time.monotonic() - start
+        optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, steps))
         meter.add(hits, rows, kinds)
-        if meter.values.get("identify", 0) > BOUND or spent > 0.5 * budget:
+        if meter.values.get("identify", 0) > BOUND or step > 0.4 * steps:
             everything.value = 1
-        if step % 20 == 0:
+        if (step + 1) % 20 == 0:
             seen = " ".join(f"{name}:{value:.2f}" for name, value in right.items())
-            print(f"step {step} {spent:.0f}s loss {loss.item():.4f} {meter} | {seen}", file=log, flush=True)
+            now = time.strftime("%H:%M:%S")
+            print(f"step {step + 1} {now} loss {loss.item():.4f} {meter} | {seen}", file=log, flush=True)
             bar.set_postfix_str(f"loss {loss.item():.3f} {meter}")
-        bar.update(round(spent) - bar.n)
-        if step % 200 == 0 or spent >= budget:
+        if (step + 1) % 200 == 0 or step + 1 == steps:
             state = {"learner": learner.state_dict(), "optimizer": optimizers.state_dict(), "meter": meter.values}
-            state |= {"step": step, "spent": spent, "everything": everything.value}
+            state |= {"step": step + 1, "everything": everything.value}
             torch.save(state, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").replace(path)
 
 
 def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None) -> Learner:
     if init is not None:
-        model = VipLlavaForConditionalGeneration.from_pretrained(init, attn_implementation="eager")
-        return Learner(model.float().train(), packer.image_start)
-    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special)
-    learner = Learner(model.train(), packer.image_start)
+        model = load_model(init)
+    else:
+        special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+        model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).train()
+    learner = Learner(model, packer.image_start)
     state = torch.load(out / "vision.pt")
     model.model.vision_tower.load_state_dict(state["tower"])
     learner.heads.load_state_dict(state["heads"])
@@ -246,18 +243,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/bundled"))
-    parser.add_argument("--init", type=Path, help="an exported checkpoint to go on from; skips stage 1")
-    parser.add_argument("--vision-minutes", type=float, default=36)
-    parser.add_argument("--talk-minutes", type=float, default=60)
+    parser.add_argument("--init", type=Path, help="an exported checkpoint to go on from")
+    parser.add_argument("--vision-steps", type=int, default=2000)
+    parser.add_argument("--talk-steps", type=int, default=4000)
     parser.add_argument("--lr", type=float, default=RATE, help="highest learning rate of stage 2")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     plot_samples(options.out / "samples.png", options.seed)
-    if options.init is None:
-        train_vision(options.out, options.seed, options.vision_minutes)
-    train_talk(options.out, options.seed, options.talk_minutes, options.init, options.lr)
+    train_vision(options.out, options.seed, options.vision_steps, options.init)
+    train_talk(options.out, options.seed, options.talk_steps, options.init, options.lr)
     export(options.out / "talk.pt", options.out / "checkpoint")
     plot_losses(options.out)
 

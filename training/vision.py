@@ -16,10 +16,11 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
 
 from langchain_vipllava import pad_to_square
 from training.labels import DenseHeads, dense_labels, turn_sample
-from training.model import IMAGE_SIZE, build_vision, normalize
+from training.model import IMAGE_SIZE, build_vision, half_precision, load_model, normalize
 from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
@@ -62,9 +63,9 @@ class DenseBatches(IterableDataset):
         cv2.setNumThreads(1)
         pool: list[tuple[np.ndarray, np.ndarray]] = []
         while True:
-            drawn = [draw_sample(rng) for _ in range(self.batch // 4 if pool else self.batch)]
+            drawn = [draw_sample(rng) for _ in range(self.batch // 2 if pool else self.batch)]
             fresh = [(pixels, dense_labels(scene, looks)) for scene, looks, pixels in drawn]
-            # drawing costs more than learning, so most of a batch are earlier pictures, turned
+            # drawing costs nearly as much as learning, so half of a batch are earlier pictures, turned
             again = rng.integers(len(pool), size=self.batch - len(fresh)) if pool else []
             turned = [turn_sample(*pool[index], int(rng.integers(1, 8))) for index in again]
             pixels, labels = (np.stack(part) for part in zip(*fresh, *turned, strict=True))
@@ -72,46 +73,46 @@ class DenseBatches(IterableDataset):
             yield torch.from_numpy(pixels), torch.from_numpy(labels)
 
 
-def train_vision(out: Path, seed: int, minutes: float, batch: int = 128, lr: float = 1.5e-3) -> Path:
-    """Train the tower for a time, resuming from `out/vision.pt` if it is there.
+def train_vision(
+    out: Path, seed: int, steps: int, init: Path | None = None, batch: int = 128, lr: float = 1.5e-3
+) -> None:
+    """Train the tower, resuming from `out/vision.pt` if it is there.
 
     Args:
         out: folder for the checkpoint and the log.
         seed: of weights and pictures.
-        minutes: wall clock; the learning rate follows the clock too.
+        steps: steps in all.
+        init: folder of an exported checkpoint whose tower to go on from.
         batch: pictures per step.
         lr: the highest learning rate.
     """
     torch.manual_seed(seed)
-    tower = build_vision()
+    tower = build_vision() if init is None else load_model(init).model.vision_tower
     heads = DenseHeads(tower.config.hidden_size)
     optimizers = Optimizers([(tower, 1.0), (nn.ModuleDict({"heads": heads}), 1.0)], lr)
-    path, step, spent = out / "vision.pt", 0, 0.0
+    path, step = out / "vision.pt", 0
     if path.exists():
         state = torch.load(path)
         tower.load_state_dict(state["tower"])
         heads.load_state_dict(state["heads"])
-        if isinstance(state["optimizer"], list):
-            optimizers.load_state_dict(state["optimizer"])
-        step, spent = state["step"], state["spent"]
+        optimizers.load_state_dict(state["optimizer"])
+        step = state["step"]
     run = torch.compile(tower)
     batches = iter(DataLoader(DenseBatches(seed + step, batch), None, num_workers=1, prefetch_factor=6))
     log = (out / "vision.log").open("a")
-    budget, start, averages = minutes * 60, time.monotonic() - spent, {}
-    while spent < budget:
+    averages: dict[str, float] = {}
+    for step in tqdm(range(step, steps), initial=step, total=steps, unit="step", mininterval=5):  # noqa: B020
         pixels, labels = next(batches)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             hidden = run(normalize(pixels)).last_hidden_state[:, 1:]
         loss, right = heads(hidden.float(), labels)
-        optimizers.step(loss, rate(step, spent, budget, least=0.3))  # stage 2 goes on from here
-        step, spent = step + 1, time.monotonic() - start
+        optimizers.step(loss, rate(step, steps, least=0.1))
         for name, value in {"loss": loss.item(), **right}.items():
             averages[name] = value + 0.95 * (averages.get(name, value) - value)
-        if step % 20 == 0:
+        if (step + 1) % 20 == 0:
             shown = " ".join(f"{name} {value:.3f}" for name, value in averages.items())
-            print(f"step {step} {spent:.0f}s {shown}", file=log, flush=True)
-        if step % 200 == 0 or spent >= budget:
+            print(f"step {step + 1} {time.strftime('%H:%M:%S')} {shown}", file=log, flush=True)
+        if (step + 1) % 200 == 0 or step + 1 == steps:
             state = {"tower": tower.state_dict(), "heads": heads.state_dict(), "optimizer": optimizers.state_dict()}
-            torch.save({**state, "step": step, "spent": spent}, path.with_suffix(".tmp"))
+            torch.save({**state, "step": step + 1}, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").replace(path)
-    return path

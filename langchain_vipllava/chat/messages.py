@@ -12,6 +12,9 @@ from langchain_vipllava.chat.blocks import read_content
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
+TOKEN_IDS = "token_ids"  # noqa: S105  # no password
+"""Where an answer carries its token ids, in its `response_metadata`."""
+
 _CHAT_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "system": "system"}
 
 
@@ -36,7 +39,7 @@ def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
         elif role == "assistant":
             if pictures:
                 raise PromptError("a picture in an answer; expected it in a human message: ViP-LLaVA answers in words.")
-            _add_answer(turns, text or _tool_calls(message))
+            _add_answer(turns, text or _tool_calls(message), _token_ids(message))
         else:
             _add_question(turns, Turn(text, pictures))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
@@ -64,11 +67,21 @@ def _add_question(turns: list[Turn], turn: Turn) -> None:
     turns.append(turn)
 
 
-def _add_answer(turns: list[Turn], text: str) -> None:
+def _add_answer(turns: list[Turn], text: str, ids: tuple[int, ...] | None) -> None:
     if not turns:
         raise PromptError("the conversation begins with an answer; expected a human message first.")
     before = turns[-1].answer
-    turns[-1] = replace(turns[-1], answer=text if before is None else f"{before}\n{text}")
+    if before is None:
+        turns[-1] = replace(turns[-1], answer=text, answer_ids=ids)
+    else:
+        turns[-1] = replace(turns[-1], answer=f"{before}\n{text}", answer_ids=None)
+
+
+def _token_ids(message: BaseMessage) -> tuple[int, ...] | None:
+    """The ids that `ChatVipLlava` put beside its answer, if it is one of its answers."""
+    ids = message.response_metadata.get(TOKEN_IDS)
+    known = isinstance(ids, (list, tuple)) and all(isinstance(token, int) for token in ids)
+    return tuple(ids) if known and ids else None
 
 
 def _tool_calls(message: BaseMessage) -> str:

@@ -18,7 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_core.runnables import Runnable
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
 
-from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.chat.messages import TOKEN_IDS, read_messages
 from langchain_vipllava.errors import CheckpointError, GenerationError
 from langchain_vipllava.pictures.load import ImageSource
 from langchain_vipllava.prompt.conversation import Conversation
@@ -323,6 +323,7 @@ class ChatVipLlava(BaseChatModel):
             "model_name": self.model,
             "model_provider": self._llm_type,
             "finish_reason": result.finish_reason,
+            TOKEN_IDS: list(result.ids),
             "timings": asdict(result.timings),
         }
 

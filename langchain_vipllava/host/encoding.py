@@ -15,11 +15,12 @@ from PIL import Image
 
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.host.request import GenerationRequest
-from langchain_vipllava.pictures.load import load_image
+from langchain_vipllava.pictures.load import ImageSource, load_image
 from langchain_vipllava.pictures.view import crop_to_square, pad_to_square
-from langchain_vipllava.prompt.prompt import IMAGE, Prompt
+from langchain_vipllava.prompt.prompt import IMAGE, Prompt, Segment
 
 _PRIVATE_USE = range(0xE000, 0xF8FF)
+_MOST_KEYS = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +80,7 @@ class PromptEncoder:
         self.side = int(config.vision_config.image_size)
         self.image_tokens = (self.side // int(config.vision_config.patch_size)) ** 2
         self._context = int(config.text_config.max_position_embeddings)
+        self._keys: dict[bytes, int] = {}  # of pictures that came as bytes before
         self._lock = threading.Lock()  # the tokenizer switches its special tokens off and on
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
@@ -118,33 +120,54 @@ class PromptEncoder:
             return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
-        """Tokenize as the checkpoint's own processor does, but keep special tokens that a user typed as text."""
+        """Tokenize as the checkpoint's own processor does; the model's own answers keep the ids that it gave them."""
+        ids: list[int] = []
+        run: list[Segment] = []
+        for segment in prompt.segments:
+            if segment.ids is not None and self._says(segment.ids, segment.text):
+                ids += [*self._tokenize_run(run, first=not ids), *segment.ids]
+                run = []
+            else:
+                run.append(segment)
+        return ids + self._tokenize_run(run, first=not ids)
+
+    def _says(self, ids: tuple[int, ...], text: str) -> bool:
+        """Whether ids are what a text says: not those of another checkpoint, or of an answer that was edited."""
+        known = all(0 <= token < len(self.tokenizer) and token != self._image_id for token in ids)
+        return known and self.tokenizer.decode(list(ids), skip_special_tokens=True).strip() == text.strip()
+
+    def _tokenize_run(self, segments: list[Segment], *, first: bool) -> list[int]:
+        """Tokenize segments in a row, but keep special tokens that a user typed as text."""
         typed: list[str] = []
-        stand_in = _unused_character(prompt.text)
+        stand_in = _unused_character("".join(segment.text for segment in segments))
 
         def hide(match: re.Match[str]) -> str:
             typed.append(match[0])
             return stand_in
 
-        text = "".join(s.text if s.role != "text" else self._special.sub(hide, s.text) for s in prompt.segments)
-        if not typed:
-            return list(self.tokenizer(text)["input_ids"])
-        encoded = self.tokenizer(text, return_offsets_mapping=True)
+        text = "".join(s.text if s.role != "text" else self._special.sub(hide, s.text) for s in segments)
+        if not first:  # behind a line break, as in the middle of a prompt: a text's beginning is tokenized differently
+            text = "\n" + text
+        encoded = self.tokenizer(text, add_special_tokens=first, return_offsets_mapping=bool(typed))
         ids: list[int] = []
         last = -1
-        for token, (start, end) in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        offsets = encoded["offset_mapping"] if typed else [(0, 0)] * len(encoded["input_ids"])
+        for token, (start, end) in zip(encoded["input_ids"], offsets, strict=True):
             if stand_in not in text[start:end]:
                 ids.append(token)
             elif start != last:  # a character without a token of its own is several byte tokens
                 ids += self._literal_ids(typed.pop(0))
                 last = start
-        return ids
+        return ids if first else ids[len(self._newline) :]
 
     def _literal_ids(self, text: str) -> list[int]:
         """Token ids of a special token's name as plain text, as in the middle of a line."""
         line = self.tokenizer("\n" + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        newline = self.tokenizer("\n", add_special_tokens=False)["input_ids"]
-        return list(line[len(newline) :])
+        return list(line[len(self._newline) :])
+
+    @cached_property
+    def _newline(self) -> list[int]:
+        return list(self.tokenizer("\n", add_special_tokens=False)["input_ids"])
 
     def _encode_pictures(self, request: GenerationRequest, ids: tuple[int, ...]) -> tuple[EncodedPicture, ...]:
         wanted = sum(segment.role == "image" for segment in request.prompt.segments)
@@ -152,12 +175,30 @@ class PromptEncoder:
             raise GenerationError(
                 f"the prompt has {wanted} {IMAGE} but {len(request.pictures)} pictures came; expected as many."
             )
-        squares = [_square(load_image(picture), request.image_fit) for picture in request.pictures]
         places = [index for index, token in enumerate(ids) if token == self._image_id][:: self.image_tokens]
         return tuple(
-            EncodedPicture(_content_key(square), start, self.image_tokens, cache(partial(self._pixels, square)))
-            for square, start in zip(squares, places, strict=True)
+            self._encode_picture(picture, request.image_fit, start)
+            for picture, start in zip(request.pictures, places, strict=True)
         )
+
+    def _encode_picture(self, source: ImageSource, fit: str, start: int) -> EncodedPicture:
+        """Decode a picture, unless the same bytes came before: every turn of a conversation brings them along."""
+        digest = _digest(source, fit)
+        key = self._keys.get(digest) if digest is not None else None
+        if key is None:
+            square = _square(source, fit)
+            key = _content_key(square)
+            if digest is not None:
+                self._keys[digest] = key
+                while len(self._keys) > _MOST_KEYS:
+                    self._keys.pop(next(iter(self._keys)), None)
+            pixels = partial(self._pixels, square)
+        else:
+            pixels = partial(self._decode_pixels, source, fit)
+        return EncodedPicture(key, start, self.image_tokens, cache(pixels))
+
+    def _decode_pixels(self, source: ImageSource, fit: str) -> torch.Tensor:
+        return self._pixels(_square(source, fit))
 
     def _pixels(self, square: Image.Image) -> torch.Tensor:
         pixels: torch.Tensor = self._image_processor(images=[square], return_tensors="pt")["pixel_values"][0]
@@ -169,8 +210,16 @@ class PromptEncoder:
         return pixels
 
 
-def _square(image: Image.Image, fit: str) -> Image.Image:
+def _square(source: ImageSource, fit: str) -> Image.Image:
+    image = load_image(source)
     return pad_to_square(image) if fit == "pad" else crop_to_square(image)
+
+
+def _digest(source: ImageSource, fit: str) -> bytes | None:
+    """Tells encoded pictures apart without decoding them; None for a source whose content may change."""
+    if isinstance(source, str) and source[:5].lower() == "data:":
+        source = source.encode()
+    return hashlib.sha256(source).digest() + fit.encode() if isinstance(source, bytes) else None
 
 
 def _content_key(image: Image.Image) -> int:

@@ -15,8 +15,8 @@ import torch
 
 from langchain_vipllava.errors import GenerationError, VipLlavaError
 from langchain_vipllava.host.features import FeatureCache
-from langchain_vipllava.host.prefix_cache import PrefixCache, common_length
-from langchain_vipllava.host.row_cache import RowCache
+from langchain_vipllava.host.prefix_cache import PrefixCache, TokenKey, common_length
+from langchain_vipllava.host.row_cache import KVShape, RowCache
 from langchain_vipllava.host.sequence import Sequence
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,9 @@ class Engine:
         self._embed = model.get_input_embeddings()
         self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
         self._cache = RowCache(self._devices)
+        text = model.config.text_config
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        self._shape = KVShape(text.num_key_value_heads, size, model.dtype)
 
     @property
     def busy(self) -> bool:
@@ -115,18 +118,24 @@ class Engine:
 
     def _prefill(self, group: list[Sequence]) -> None:
         """Compute what is new of some prompts, in one padded batch, and give each a row."""
+        prefixes = [self._known_prefix(sequence) for sequence in group]
+        known = [sum(piece.shape[-2] for piece in pieces) for pieces in prefixes]
+        most = max(sequence.length - start for sequence, start in zip(group, known, strict=True))
         cache = RowCache(self._devices)
-        for sequence in group:
-            sequence.stamp("begun")
-            cache.add(self._known_prefix(sequence))
-        known = [cache.width - start for start in cache.starts]
-        width = cache.width
+        cache.add(prefixes, self._shape, more=most)
+        del prefixes
+        begin, padded = cache.starts, cache.width
         logits = self._forward_prompts(group, cache, known)
+        ranges: list[list[tuple[int, int]]] = []
         for row, sequence in enumerate(group):
-            new = cache.columns(row, cache.width - (sequence.length - known[row]), cache.width)
-            kv = torch.cat([cache.columns(row, cache.starts[row], width), new], dim=-2) if known[row] else new
-            self.prefixes.add(sequence.key, kv)
-            self._cache.add(kv)
+            new = cache.width - (sequence.length - known[row])
+            ranges.append([(begin[row], padded), (new, cache.width)])
+            self._remember(sequence.key, _column_copier(cache, row, ranges[row]))
+        if not self.rows and all(new == padded for _, (new, _) in ranges):
+            self._cache = cache  # nobody else is writing and no row has a gap: the rows are there already
+        else:
+            self._cache.take(cache, ranges, self._shape)
+        for sequence in group:
             self.rows.append(sequence)
             sequence.tokens_since_admission = 0
         self._write(group, logits)
@@ -184,32 +193,30 @@ class Engine:
     def _give_up_row(self, sequence: Sequence, *, remember: bool = True) -> None:
         """Free a row; what was computed in it is kept for later prompts."""
         row = self.rows.index(sequence)
-        if remember and self.prefixes.max_bytes:
-            try:
-                kv = self._cache.row(row)
-                self.prefixes.add(sequence.key[: kv.shape[-2]], kv)
-            except Exception:  # no memory to spare: the answer matters, not what it leaves behind
-                logger.debug("an answer's keys and values are not kept", exc_info=True)
-                self.prefixes.clear()
+        if remember:
+            columns = (self._cache.starts[row], self._cache.width)
+            computed = sequence.key[: columns[1] - columns[0]]
+            self._remember(computed, _column_copier(self._cache, row, [columns]))
         self._cache.drop(row)
         self.rows[row] = self.rows[-1]
         self.rows.pop()
 
-    def _known_prefix(self, sequence: Sequence) -> torch.Tensor:
-        """Keys and values that are known of a prompt; at least one token is left to compute."""
-        kv = self.prefixes.find(sequence.key)
-        known = 0 if kv is None else min(kv.shape[-2], sequence.length - 1)
-        if sequence.reused is None:
-            sequence.reused = known
-            self.reused_tokens += known
-        return self._nothing() if kv is None else kv[..., :known, :]
+    def _remember(self, ids: TokenKey, copy: Callable[[int], torch.Tensor]) -> None:
+        """Keep what was computed of a prompt or an answer, if there is memory for it."""
+        try:
+            self.prefixes.add(ids, copy)
+        except Exception:  # the answer matters, not what it leaves behind
+            logger.debug("keys and values of %d tokens are not kept", len(ids), exc_info=True)
+            self.prefixes.clear()
 
-    def _nothing(self) -> torch.Tensor:
-        """Keys and values of no token."""
-        text = self._model.config.text_config
-        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        shape = (text.num_hidden_layers, 2, text.num_key_value_heads, 0, size)
-        return torch.empty(shape, dtype=self._model.dtype, device=self._devices[0])
+    def _known_prefix(self, sequence: Sequence) -> list[torch.Tensor]:
+        """Keys and values that are known of a prompt; at least one token is left to compute."""
+        sequence.stamp("begun")
+        pieces = self.prefixes.find(sequence.key, sequence.length - 1)
+        if sequence.reused is None:
+            sequence.reused = sum(piece.shape[-2] for piece in pieces)
+            self.reused_tokens += sequence.reused
+        return pieces
 
     def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
         """Embeddings (tokens, hidden size) of a prompt from a token on; a picture's are its features."""
@@ -241,6 +248,20 @@ class Engine:
                 else:
                     self.waiting.append(sequence)
             self.max_rows = max(1, len(group) // 2)
+
+
+def _column_copier(cache: RowCache, row: int, ranges: list[tuple[int, int]]) -> Callable[[int], torch.Tensor]:
+    """Copies the columns of a row from its n-th token on, where its tokens stand in some ranges (start, end)."""
+
+    def copy(token: int) -> torch.Tensor:
+        pieces, skip = [], token
+        for start, end in ranges:
+            if skip < end - start:
+                pieces.append(cache.columns(row, start + skip, end))
+            skip = max(skip - (end - start), 0)
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+
+    return copy
 
 
 def explain(error: Exception, sequence: Sequence) -> Exception:

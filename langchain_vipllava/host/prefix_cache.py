@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -42,19 +42,25 @@ class PrefixCache:
         self._root = _Node((), None, None)
         self._clock = 0
 
-    def find(self, ids: TokenKey) -> torch.Tensor | None:
-        """Keys and values of the longest known prefix; None when nothing is known."""
-        parts = [node.kv[..., :count, :] for node, count in self._walk(ids) if node.kv is not None]
-        if not parts:
-            return None
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=-2)
+    def find(self, ids: TokenKey, most: int) -> list[torch.Tensor]:
+        """Keys and values of the longest known prefix of at most `most` tokens, in pieces that follow each other."""
+        parts: list[torch.Tensor] = []
+        for node, count in self._walk(ids[:most]):
+            assert node.kv is not None  # noqa: S101  # only the root has none
+            parts.append(node.kv[..., :count, :])
+        return parts
 
     def known(self, ids: TokenKey) -> int:
         """Length of the longest known prefix, in tokens."""
         return sum(count for _, count in self._walk(ids))
 
-    def add(self, ids: TokenKey, kv: torch.Tensor) -> None:
-        """Keep the keys and values of a prefix, and the tensor with them; what is known is not kept twice."""
+    def add(self, ids: TokenKey, copy: Callable[[int], torch.Tensor]) -> None:
+        """Keep the keys and values of a prefix; what is known is not kept twice.
+
+        Args:
+            ids: the prefix.
+            copy: gives the keys and values of `ids[start:]`, in memory of their own.
+        """
         if not self.max_bytes or not ids:
             return
         self._clock += 1
@@ -65,8 +71,7 @@ class PrefixCache:
                 self._split(step, count)
             node, done = step, done + count
         if done < len(ids):
-            own = kv if not done else kv[..., done:, :].clone()
-            leaf = _Node(ids[done:], own, node, used=self._clock)
+            leaf = _Node(ids[done:], copy(done), node, used=self._clock)
             node.children[ids[done]] = leaf
             self.bytes += leaf.bytes
         self._evict()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,6 +53,15 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
             setattr(self, name, new)
 
 
+@dataclass(frozen=True)
+class KVShape:
+    """The keys and values of one token in one layer: (heads, size) each."""
+
+    heads: int
+    size: int
+    dtype: torch.dtype
+
+
 class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     """Rows of different lengths side by side: all end in the same column, the short ones begin later.
 
@@ -69,20 +79,43 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """Filled columns."""
         return int(self.layers[0].filled) if self.layers else 0
 
-    def add(self, kv: torch.Tensor) -> None:
-        """Add a row.
+    def add(self, rows: Sequence[Sequence[torch.Tensor]], shape: KVShape, more: int = 0) -> None:
+        """Add rows.
 
         Args:
-            kv: keys and values, (layers, 2, heads, tokens, head size); copied.
+            rows: of each the keys and values in pieces that follow each other, (layers, 2, heads, tokens, head size);
+                copied. A row may be empty.
+            shape: of one token's keys and values.
+            more: columns that will be written next.
         """
-        tokens = kv.shape[-2]
-        self._make_room(kv)
-        for layer, (keys, values) in zip(self.layers, kv, strict=True):
-            row, start = layer.rows, layer.filled - tokens
-            layer.keys[row, :, start : layer.filled] = keys
-            layer.values[row, :, start : layer.filled] = values
-            layer.rows += 1
-        self.starts.append(self.width - tokens)
+        lengths = [sum(piece.shape[-2] for piece in pieces) for pieces in rows]
+        self._make_room(len(rows), max(lengths, default=0), shape, more)
+        for pieces, length in zip(rows, lengths, strict=True):
+            start = self.width - length
+            self.starts.append(start)
+            for piece in pieces:
+                end = start + piece.shape[-2]
+                for layer, (keys, values) in zip(self.layers, piece, strict=True):
+                    layer.keys[layer.rows, :, start:end] = keys
+                    layer.values[layer.rows, :, start:end] = values
+                start = end
+            for layer in self.layers:
+                layer.rows += 1
+
+    def take(self, other: RowCache, rows: Sequence[Sequence[tuple[int, int]]], shape: KVShape) -> None:
+        """Add the rows of another cache, of each only some ranges (start, end) of columns, one behind the other."""
+        lengths = [sum(end - start for start, end in ranges) for ranges in rows]
+        self._make_room(len(rows), max(lengths), shape)
+        for number, (ranges, length) in enumerate(zip(rows, lengths, strict=True)):
+            to = self.width - length
+            self.starts.append(to)
+            for start, end in ranges:
+                for layer, theirs in zip(self.layers, other.layers, strict=True):
+                    layer.keys[layer.rows, :, to : to + end - start] = theirs.keys[number, :, start:end]
+                    layer.values[layer.rows, :, to : to + end - start] = theirs.values[number, :, start:end]
+                to += end - start
+            for layer in self.layers:
+                layer.rows += 1
 
     def drop(self, row: int) -> None:
         """Take a row out; the last row takes its place."""
@@ -111,31 +144,28 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         columns = torch.arange(self.width + new)
         return (columns[None] >= torch.tensor(self.starts)[:, None]).long()
 
-    def row(self, row: int) -> torch.Tensor:
-        """Keys and values of a row, (layers, 2, heads, tokens, head size); a copy."""
-        return self.columns(row, self.starts[row], self.width)
-
     def columns(self, row: int, start: int, end: int) -> torch.Tensor:
-        """Keys and values of some columns of a row; a copy, on the first layer's device."""
+        """Keys and values of some columns of a row, (layers, 2, heads, end - start, head size).
+
+        A copy, on the first layer's device.
+        """
         both = [buffer[row, :, start:end] for layer in self.layers for buffer in (layer.keys, layer.values)]
         stacked = torch.stack([part.to(self._devices[0]) for part in both])
         return stacked.view(len(self.layers), 2, *stacked.shape[1:])
 
-    def _make_room(self, kv: torch.Tensor) -> None:
-        _, _, heads, tokens, size = kv.shape
+    def _make_room(self, rows: int, tokens: int, shape: KVShape, more: int = 0) -> None:
+        """Make the buffers large enough for further rows of at most `tokens` tokens, and `more` columns behind them."""
         if not self.layers:
-            shape = (1, heads, tokens + _SPARE_COLUMNS, size)
-            self.layers.extend(_RowLayer(shape, kv.dtype, device) for device in self._devices)
-        if tokens > self.width and not self.starts:
-            for layer in self.layers:
-                if tokens > layer.keys.shape[2]:
-                    layer.resize(layer.keys.shape[0], tokens + _SPARE_COLUMNS)
-                layer.filled = tokens
-        elif tokens > self.width:
-            self._shift(tokens - self.width)
+            first = (rows, shape.heads, tokens + more + _SPARE_COLUMNS, shape.size)
+            self.layers.extend(_RowLayer(first, shape.dtype, device) for device in self._devices)
+        shift = max(tokens - self.width, 0)
         for layer in self.layers:
-            if layer.rows == layer.keys.shape[0]:
-                layer.resize(2 * layer.rows, layer.keys.shape[2])
+            enough = max(layer.rows + rows, layer.keys.shape[0])
+            columns = layer.filled + shift + more
+            if enough > layer.keys.shape[0] or columns > layer.keys.shape[2] or (shift and layer.rows):
+                layer.resize(enough, max(columns + _SPARE_COLUMNS, layer.keys.shape[2]), shift)
+            layer.filled += shift
+        self.starts = [start + shift for start in self.starts]
 
     def _shift(self, by: int) -> None:
         """Move all rows to the right (or left), and the end with them."""

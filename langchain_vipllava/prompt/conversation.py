@@ -16,11 +16,14 @@ class Turn:
         question: the user's words, kept as they are.
         pictures: anything that `load_image` takes; loaded only when the model answers.
         answer: None for the question that is open, else the model's words.
+        answer_ids: the token ids with which the model said them, where they are known. The same words
+            tokenized again may be other ids, of which nothing is computed yet.
     """
 
     question: str
     pictures: tuple[ImageSource, ...] = ()
     answer: str | None = None
+    answer_ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,17 @@ END = "</s>"
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a prompt: text that stays text, or the token for a picture or the end of an answer."""
+    """A piece of a prompt: text that stays text, or the token for a picture or the end of an answer.
+
+    Attributes:
+        text: as the model reads it.
+        role: what it is.
+        ids: the token ids with which the model itself said it; None where it did not, or nobody knows.
+    """
 
     text: str
     role: Role = "text"
+    ids: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,7 @@ class PromptFormat:
                 segments += [Segment(IMAGE, "image"), Segment("\n")]
             segments.append(Segment(turn.question + self.assistant))
             if turn.answer is not None:
-                segments.append(Segment(self.answer + turn.answer))
+                segments.append(Segment(self.answer + turn.answer, ids=turn.answer_ids))
                 if self.closes_answers:
                     segments.append(Segment(END, "end"))
         return Prompt(tuple(segments))
