@@ -33,7 +33,8 @@ class Row:
         positions: as if each conversation were alone.
         segments: 0 for the picture, then 1, 2, ... per conversation, -1 behind them.
         answers: number of the answer that a target belongs to, 0 for none.
-        things: the object, counted from 1 at the left, that the answer is about, 0 for none or several.
+        things: the object, counted from 1 at the left, that a token is about: it ends the phrase that names the
+            object, or chooses a word about it. 0 for none or several.
         kinds: what each answer's question was, in order; any length.
     """
 
@@ -67,14 +68,20 @@ class Packer:
         answers: list[int] = []
         things: list[int] = []
         for number, turn in enumerate(turns, 1):
-            question = turn.question if number == 1 else f"USER: {turn.question}"
-            asked, said = self.encode(f"{question}ASSISTANT:"), self.encode(f" {turn.answer}")
+            before = "" if number == 1 else "USER: "
+            asked, said = self.encode(f"{before}{turn.question}ASSISTANT:"), self.encode(f" {turn.answer}")
             ids += [*asked, *said]
             # The last word of an answer is followed by the end when it is spoken, and by the next
             # question when it is remembered: so the target there is the end, whatever comes next.
             targets += [NOTHING] * (len(asked) - 1) + [*said, self.eos]
             answers += [0] * (len(asked) - 1) + [number] * (len(said) + 1)
-            things += [0] * (len(asked) - 1) + [turn.thing + 1] * (len(said) + 1)
+            about = [0] * (len(asked) - 1) + [turn.thing + 1] * (len(said) + 1)
+            for character, thing in turn.named:  # the token behind the phrase: "mask" may go on with "contour"
+                about[len(self.encode(before + turn.question[:character]))] = thing + 1
+            for start, end, thing in turn.told:  # a token is chosen where the one before it stands
+                first, last = (len(asked) - 1 + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in (start, end))
+                about[first:last] = [thing + 1] * (last - first)
+            things += about
         return ids, targets, answers, things
 
     def pack(self, talks: Sequence[Sequence[Turn]]) -> tuple[Row, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,13 +19,13 @@ Mix = Mapping[str, float]
 BINDING: Mix = {"identify": 0.5, "color": 0.25, "shape": 0.25}
 """One question about one marker: what has to be learnt first."""
 EVERYTHING: Mix = {
-    "identify": 0.3,
-    "color": 0.2,
+    "identify": 0.28,
+    "color": 0.14,
     "shape": 0.12,
     "follow": 0.22,
-    "two": 0.08,
-    "count": 0.03,
-    "describe": 0.05,
+    "two": 0.16,
+    "count": 0.04,
+    "describe": 0.04,
 }
 """All kinds of conversations."""
 
@@ -38,12 +39,17 @@ class Turn:
         question: as the user writes it.
         answer: as the model should.
         thing: which object it is about, from the left; -1 for none or several.
+        named: (character, object) pairs: up to where the question has named which object.
+        told: (start, end, object) triples: which characters of the answer tell of which object, where they
+            tell of several.
     """
 
     kind: str
     question: str
     answer: str
     thing: int = -1
+    named: tuple[tuple[int, int], ...] = ()
+    told: tuple[tuple[int, int, int], ...] = ()
 
 
 class Asker:
@@ -79,9 +85,19 @@ class Asker:
 
     def one(self, index: int, kind: str) -> Turn:
         """One question that stands alone: about the marker `index`, or about the picture."""
-        phrases = [] if kind in ("count", "describe") else [self.phrase(index)]
-        thing = self.looks[index].thing if phrases else -1
-        return Turn(kind, self.word(kind, *phrases), self.answer(index, kind), thing)
+        if kind in ("count", "describe"):
+            answer = self.answer(index, kind)
+            told = find_names(answer, self.scene.things) if kind == "describe" else ()
+            return Turn(kind, self.word(kind), answer, told=told)
+        return self.naming(kind, self.answer(index, kind), index)
+
+    def naming(self, kind: str, answer: str, *indices: int) -> Turn:
+        """A question that names what some markers mark."""
+        phrases = [self.phrase(index) for index in indices]
+        question = self.word(kind, *phrases)
+        things = [self.looks[index].thing for index in indices]
+        named = tuple((end_of(phrase, question), thing) for phrase, thing in zip(phrases, things, strict=True))
+        return Turn(kind, question, answer, things[0] if len(things) == 1 else -1, named)
 
     def follow(self, turns: int) -> list[Turn]:
         """Several turns, most of which only the conversation settles."""
@@ -111,8 +127,7 @@ class Asker:
 
     def and_the(self, index: int, aspect: str) -> Turn:
         """Ask "And the object ...?", which asks again what was asked last."""
-        thing = self.looks[index].thing
-        return Turn("and", self.word("and", self.phrase(index)), self.answer(index, aspect), thing)
+        return self.naming("and", self.answer(index, aspect), index)
 
     def another(self, index: int) -> int:
         """Another marker than `index`."""
@@ -132,7 +147,7 @@ class Asker:
             yes = not yes
         fitting = [pair for pair, answer in zip(pairs, answers, strict=True) if answer is yes]
         a, b = fitting[int(self.rng.integers(len(fitting)))]
-        return Turn(kind, self.word(kind, self.phrase(a), self.phrase(b)), "Yes." if yes else "No.")
+        return self.naming(kind, "Yes." if yes else "No.", a, b)
 
     def compare(self, kind: str, a: int, b: int) -> bool | None:
         """Whether two marked objects stand in a relation; None where one could argue."""
@@ -186,6 +201,23 @@ def describe(things: Sequence[Thing]) -> str:
     names = [thing.name for thing in things]
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return f"{capital(listed)}."
+
+
+def find_names(answer: str, things: Sequence[Thing]) -> tuple[tuple[int, int, int], ...]:
+    """Where a description tells of which object: (start, end, object) triples of characters."""
+    told, end = [], 0
+    for index, thing in enumerate(things):
+        start = answer.lower().index(thing.name, end)
+        end = start + len(thing.name)
+        told.append((start, end, index))
+    return tuple(told)
+
+
+def end_of(phrase: str, question: str) -> int:
+    """The character behind a phrase; "the red mask" does not end within "the red mask contour"."""
+    found = re.search(re.escape(phrase) + "(?! contour)", question)
+    assert found is not None, (phrase, question)  # noqa: S101  # wordings have a place for every phrase
+    return found.end()
 
 
 def capital(text: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from PIL import Image
 
 _HAIRLINE = 1.3
 _EXTRA = 1.6
@@ -50,27 +52,74 @@ class Stencil:
 Ink = Stroke | Fill | Disc | Stencil
 
 
-def paint(canvas: np.ndarray, inks: list[Ink], color: tuple[int, int, int], opacity: float) -> None:
-    """Put ink on a canvas, in place.
+@dataclass(frozen=True)
+class Layer:
+    """Inks of one colour that are put on a picture together.
 
-    Args:
-        canvas: (H, W, 3) uint8, changed.
-        inks: what to draw, in pixels of the canvas.
-        color: in the canvas' channel order.
+    Attributes:
+        inks: what to draw, in pixels of the picture.
+        color: in the picture's channel order.
         opacity: 0 to 1.
     """
-    if opacity >= 1:
-        for ink in inks:
-            _draw(canvas, ink, color, (0, 0))
+
+    inks: list[Ink]
+    color: tuple[int, int, int]
+    opacity: float = 1.0
+
+    def bounds(self, size: tuple[int, int]) -> Window:
+        """Whole pixels of a picture of a (width, height) that the layer may change."""
+        boxes = np.array([ink_bounds(ink) for ink in self.inks])
+        left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2  # 2: antialiasing
+        right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
+        return max(int(left), 0), max(int(top), 0), min(int(right), size[0]), min(int(bottom), size[1])
+
+
+Window = tuple[int, int, int, int]
+"""(left, top, right, bottom) in whole pixels."""
+
+
+def paint(image: Image.Image, layers: Sequence[Layer]) -> None:
+    """Put layers on an RGB picture, one over the other, in place.
+
+    Turning a picture into an array and back costs more than drawing: only what changes is turned,
+    unless that is most of it.
+    """
+    windows = [layer.bounds(image.size) for layer in layers]
+    if sum(map(_area, windows)) < image.width * image.height:
+        for layer, window in zip(layers, windows, strict=True):
+            _paint_window(image, window, [layer])
+    else:
+        _paint_window(image, (0, 0, *image.size), layers)
+
+
+def _area(window: Window) -> int:
+    left, top, right, bottom = window
+    return max(right - left, 0) * max(bottom - top, 0)
+
+
+def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -> None:
+    if not _area(window):
         return
-    left, top, right, bottom = _bounds(inks, canvas.shape[1], canvas.shape[0])
+    canvas = np.array(image.crop(window))
+    for layer in layers:
+        _paint_layer(canvas, layer, window[:2])
+    image.paste(Image.fromarray(canvas), window)
+
+
+def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> None:
+    if layer.opacity >= 1:
+        for ink in layer.inks:
+            _draw(canvas, ink, layer.color, origin)
+        return
+    moved = layer.bounds((origin[0] + canvas.shape[1], origin[1] + canvas.shape[0]))
+    left, top, right, bottom = (n - o for n, o in zip(moved, (*origin, *origin), strict=True))
     if left >= right or top >= bottom:
         return
     under = canvas[top:bottom, left:right]
     over = under.copy()
-    for ink in inks:
-        _draw(over, ink, color, (left, top))
-    canvas[top:bottom, left:right] = cv2.addWeighted(over, opacity, under, 1 - opacity, 0)
+    for ink in layer.inks:
+        _draw(over, ink, layer.color, (left + origin[0], top + origin[1]))
+    canvas[top:bottom, left:right] = cv2.addWeighted(over, layer.opacity, under, 1 - layer.opacity, 0)
 
 
 def line_width(wanted: float, least: float, most: float) -> float:
@@ -92,13 +141,6 @@ def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
     x0, y0 = ink.points.min(axis=0) - reach
     x1, y1 = ink.points.max(axis=0) + reach
     return float(x0), float(y0), float(x1), float(y1)
-
-
-def _bounds(inks: list[Ink], width: int, height: int) -> tuple[int, int, int, int]:
-    boxes = np.array([ink_bounds(ink) for ink in inks])
-    left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2  # 2: antialiasing
-    right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
-    return max(left, 0), max(top, 0), min(right, width), min(bottom, height)
 
 
 def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tuple[int, int]) -> None:

@@ -12,7 +12,7 @@ from PIL import Image
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.markers.assignment import Look, assign_looks
 from langchain_vipllava.markers.extent import Extent
-from langchain_vipllava.markers.ink import paint
+from langchain_vipllava.markers.ink import Layer, paint
 from langchain_vipllava.markers.kinds import COLORS
 from langchain_vipllava.markers.marked import TINY, MarkedImage, Marker, TinyRegionWarning
 from langchain_vipllava.markers.numbers import draw_number, place_numbers
@@ -93,14 +93,14 @@ def mark(
     shown = original.crop(crop) if crop else original
     moved = [move_region(region, crop) for region in wanted] if crop else wanted
     extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
-    canvas = _draw(shown, extents, looks, styles, numbers)
+    drawn = _draw(shown, extents, looks, styles, numbers)
     seen = [View(shown.size).size_of(extent.box) for extent in extents]
     markers = tuple(
         Marker(region, k, c, size, index + 1 if numbers else None)
         for index, (region, (c, k), size) in enumerate(zip(wanted, looks, seen, strict=True))
     )
     _warn_about_tiny(markers, zoomed=zoom is not None)
-    return MarkedImage(Image.fromarray(canvas), original, markers, crop)
+    return MarkedImage(drawn, original, markers, crop)
 
 
 def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
@@ -138,15 +138,20 @@ def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> tup
 
 def _draw(
     picture: Image.Image, extents: list[Extent], looks: list[Look], styles: list[Style], numbers: bool
-) -> np.ndarray:
-    canvas = np.array(picture)
-    for extent, (color, kind), style in zip(extents, looks, styles, strict=True):
-        paint(canvas, SHAPES[kind](extent, style), COLORS[color], style.opacity)
+) -> Image.Image:
+    drawn = picture.copy()
+    paint(
+        drawn,
+        [
+            Layer(SHAPES[kind](extent, style), COLORS[color], style.opacity)
+            for extent, (color, kind), style in zip(extents, looks, styles, strict=True)
+        ],
+    )
     if numbers:
         places = place_numbers([extent.box for extent in extents], picture.size, max(picture.size) / VIEW_SIZE)
         for index, (place, (color, _)) in enumerate(zip(places, looks, strict=True)):
-            draw_number(canvas, index + 1, place, COLORS[color])
-    return canvas
+            draw_number(drawn, index + 1, place, COLORS[color])
+    return drawn
 
 
 def _warn_about_tiny(markers: Iterable[Marker], *, zoomed: bool) -> None:

@@ -7,6 +7,7 @@ from itertools import product
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.regions.region import Box
@@ -47,19 +48,19 @@ def place_numbers(boxes: Sequence[Box], size: tuple[int, int], scale: float) -> 
     return placed
 
 
-def draw_number(canvas: np.ndarray, number: int, place: Box, color: tuple[int, int, int]) -> None:
+def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, int, int]) -> None:
     """Draw a number on a patch of its marker's colour, in place."""
     x0, y0, x1, y1 = (round(n) for n in place)
-    cv2.rectangle(canvas, (x0, y0), (x1 - 1, y1 - 1), color, cv2.FILLED)
+    patch = np.full((y1 - y0, x1 - x0, 3), color, np.uint8)
     luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     text, ink = str(number), (0, 0, 0) if luminance > 110 else (255, 255, 255)
     (text_width, text_height), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
     font_scale = 0.7 * min((x1 - x0) / text_width, (y1 - y0) / text_height)
     thickness = max(1, round((y1 - y0) / 10))
     (text_width, text_height), _ = cv2.getTextSize(text, _FONT, font_scale, thickness)
-    corner = (round((x0 + x1 - text_width) / 2), round((y0 + y1 + text_height) / 2))
-    patch = canvas[y0:y1, x0:x1]
-    cv2.putText(patch, text, (corner[0] - x0, corner[1] - y0), _FONT, font_scale, ink, thickness, cv2.LINE_AA)
+    corner = (round((x1 - x0 - text_width) / 2), round((y1 - y0 + text_height) / 2))
+    cv2.putText(patch, text, corner, _FONT, font_scale, ink, thickness, cv2.LINE_AA)
+    image.paste(Image.fromarray(patch), (x0, y0))
 
 
 def _label_size(text: str, scale: float) -> tuple[int, int]:
