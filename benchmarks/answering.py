@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import statistics
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image
@@ -12,6 +13,7 @@ from PIL import Image
 from benchmarks.checkpoint import make_parts, make_picture
 from benchmarks.peers import Generate, Pipeline
 from benchmarks.timing import Measured, measure
+from langchain_vipllava import Region, mark
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.request import GenerationRequest, GenerationResult
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -99,11 +101,13 @@ class Bench:
 
     def follow_ups(self) -> Row:
         """Time to the first token of turns 2 to 5."""
-        talks = self._turns(5)
+        talks = self._turns(5, 12)
+        said: list[list[int]] = []
 
         def ours() -> float:
             host = self.host()
             results = [host.generate(_request(talk, 12)) for talk in talks]
+            said[:] = [list(result.ids) for result in results]
             return statistics.mean(result.timings.first_token for result in results[1:])
 
         def theirs() -> float:
@@ -112,7 +116,8 @@ class Bench:
             )
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
-        return Row("follow-up turns 2-5, first token", "pipeline", times["ours"], times["pipeline"], 12)
+        exact = said == [self._plain(talk, 12) for talk in talks]
+        return Row("follow-up turns 2-5, first token", "pipeline", times["ours"], times["pipeline"], 12, exact)
 
     def one_picture(self) -> Row:
         """Eight questions about one picture."""
@@ -125,14 +130,17 @@ class Bench:
         return self._against_pipeline("8 pictures, one question each, 16 tokens", talks, [16] * 8, batch=8, wanted=1)
 
     def conversations(self) -> Row:
-        """Eight conversations of three turns at once."""
-        all_talks = [self._turns(3, picture) for picture in self.pictures]
+        """Eight conversations of three turns at once, each about a picture of its own."""
+        all_talks = [self._turns(3, 12, picture) for picture in self.pictures]
         spread: list[float] = []
+        said: list[list[int]] = []
 
         def ours() -> None:
             host = self.host()
+            said.clear()
             for turn in range(3):
-                results = _together(host, [talks[turn] for talks in all_talks], [12] * 8)
+                results = asyncio.run(_ask_all(host, [talks[turn] for talks in all_talks], 12))
+                said.extend(list(result.ids) for result in results)
                 firsts = [result.timings.first_token for result in results]
                 spread.append(max(firsts) / statistics.median(firsts))
 
@@ -141,11 +149,11 @@ class Bench:
                 for talk in talks:
                     self.pipeline([FORM.render(talk).text], talk.pictures, 12)
 
-        times = measure({"ours": ours, "pipeline": theirs}, 1)
+        times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
+        exact = said == [self._plain(talks[turn], 12) for turn in range(3) for talks in all_talks]
         note = f"slowest first token {max(spread):.1f}x the median"
-        return Row(
-            "8 conversations of 3 turns at once", "pipeline in turn", times["ours"], times["pipeline"], 3, note=note
-        )
+        name = "8 conversations of 3 turns at once, 12 tokens"
+        return Row(name, "pipeline, in turn", times["ours"], times["pipeline"], 3, exact, note)
 
     def mixed(self) -> Row:
         """Answers of mixed lengths: a short one must not wait for a long one."""
@@ -167,24 +175,28 @@ class Bench:
         return Row("24 requests of 8-128 tokens", "generate in batches of 8", times["ours"], times["generate"], 1.6)
 
     def session(self) -> Row:
-        """An agent's session: four regions of one picture, three questions each."""
-        talks = [self._turns(3, self.pictures[index]) for index in range(4)]
+        """An agent's session: four regions of one picture, three questions each, asked of all four at once."""
+        regions = [Region(box=(40 + 150 * index, 120, 150 + 150 * index, 320)) for index in range(4)]
+        picture = self.pictures[0]
+        marked = mark(picture, regions)
+        openings = [marked.question(f"What is the object {{{index}}}?") for index in range(4)]
+        all_talks = [self._turns(3, 8, marked.image, opening) for opening in openings]
 
         def ours() -> None:
             host = self.host()
-            for turns in talks:
-                for talk in turns:
-                    host.generate(_request(talk, 12))
+            mark(picture, regions)
+            for turn in range(3):
+                asyncio.run(_ask_all(host, [talks[turn] for talks in all_talks], 8))
 
         def theirs() -> None:
-            for turns in talks:
-                for talk in turns:
-                    self.pipeline([FORM.render(talk).text], talk.pictures, 12)
+            mark(picture, regions)
+            for talks in all_talks:
+                for talk in talks:
+                    self.pipeline([FORM.render(talk).text], talk.pictures, 8)
 
-        times = measure({"ours": ours, "pipeline": theirs}, 1)
-        return Row(
-            "an agent's session: 4 marked pictures, 3 questions each", "pipeline", times["ours"], times["pipeline"], 5
-        )
+        times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
+        name = "an agent's session: 4 regions, 3 questions each, 8 tokens"
+        return Row(name, "pipeline", times["ours"], times["pipeline"], 5)
 
     def _against_pipeline(
         self, name: str, talks: Sequence[Conversation], tokens: list[int], *, batch: int, wanted: float
@@ -203,20 +215,36 @@ class Bench:
         against = "pipeline, one at a time" if batch == 1 else f"pipeline, batch of {batch}"
         return Row(name, against, times["ours"], times["pipeline"], wanted, exact)
 
-    def _turns(self, count: int, picture: Image.Image | None = None) -> list[Conversation]:
+    def _turns(
+        self, count: int, tokens: int, picture: Image.Image | None = None, opening: str = QUESTIONS[0]
+    ) -> list[Conversation]:
         """A conversation as it grows, with the model's own answers."""
         host = self.host()
-        turns = (Turn(QUESTIONS[0], (picture or self.pictures[0],)),)
+        turns = (Turn(opening, (picture or self.pictures[0],)),)
         talks = [Conversation(turns)]
         while len(talks) < count:
-            answer = host.generate(_request(talks[-1], 12)).text
-            turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].pictures, answer), Turn(QUESTIONS[len(talks)]))
+            said = host.generate(_request(talks[-1], tokens))
+            answered = replace(turns[-1], answer=said.text, answer_ids=said.ids)
+            turns = (*turns[:-1], answered, Turn(QUESTIONS[len(talks)]))
             talks.append(Conversation(turns))
         return talks
+
+    def _plain(self, talk: Conversation, tokens: int) -> list[int]:
+        """What plain `generate` says behind the same token ids."""
+        ids = self.host().encoder.encode(_request(talk, tokens)).ids
+        return self.generate.go_on(ids, talk.pictures[0], tokens)
 
 
 def _request(talk: Conversation, tokens: int) -> GenerationRequest:
     return GenerationRequest(FORM.render(talk), talk.pictures, max_tokens=tokens)
+
+
+async def _ask_all(host: ModelHost, talks: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
+    async def ask(talk: Conversation) -> GenerationResult:
+        ticket = await asyncio.to_thread(host.submit, _request(talk, tokens))
+        return await asyncio.wrap_future(ticket.future)
+
+    return list(await asyncio.gather(*map(ask, talks)))
 
 
 def _together(host: ModelHost, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:

@@ -41,6 +41,16 @@ class Generate:
         ids: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
         return ids
 
+    def go_on(self, ids: Sequence[int], picture: Image.Image, tokens: int) -> list[int]:
+        """Token ids of the answer behind these token ids, which hold one picture."""
+        pixels = self._processor.image_processor(images=[pad_to_square(picture)], return_tensors="pt")["pixel_values"]
+        with torch.inference_mode():
+            out = self._model.generate(
+                input_ids=torch.tensor([list(ids)]), pixel_values=pixels, max_new_tokens=tokens, do_sample=False
+            )
+        said: list[int] = out[0, len(ids) :].tolist()
+        return said
+
 
 class Pipeline:
     """`pipeline("image-text-to-text")`, a prompt at a time or a batch of them."""

@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers
 from PIL import Image
 
 from langchain_vipllava import GenerationError, pad_to_square
+from langchain_vipllava.host import decode
 from langchain_vipllava.host import engine as engine_module
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.request import GenerationRequest, Sampling
@@ -85,15 +87,12 @@ def a_conversation(rng: np.random.Generator, pictures, plain: Plain) -> Conversa
     return Conversation(turns)
 
 
-@pytest.mark.parametrize("cache_bytes", [0, 40_000, 400_000, 2**30], ids=["none", "tiny", "small", "ample"])
-def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, pictures, cache_bytes, monkeypatch):
-    monkeypatch.setattr(engine_module, "MAX_ROWS", 5)
-    monkeypatch.setattr(engine_module, "TURN", 4)
-    host = ModelHost(*parts, cache_bytes=cache_bytes)
-    rng = np.random.default_rng(cache_bytes % 1000)
+def follow_random_schedules(host: ModelHost, plain: Plain, pictures, seed: int, schedules: int) -> int:
+    """Requests that come, wait and are cancelled at random; the number of whole answers compared."""
+    rng = np.random.default_rng(seed)
     talks = [a_conversation(rng, pictures, plain) for _ in range(25)]
     checked = 0
-    for _ in range(50):
+    for _ in range(schedules):
         waiting = []
         for _ in range(rng.integers(1, 9)):
             conversation = talks[rng.integers(len(talks))]
@@ -113,9 +112,40 @@ def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, pictur
                 checked += 1
             elif fate == "stopped":
                 assert "e" not in result.text
-    assert checked > 100
+    return checked
+
+
+@pytest.mark.parametrize("cache_bytes", [0, 40_000, 400_000, 2**30], ids=["none", "tiny", "small", "ample"])
+def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, pictures, cache_bytes, monkeypatch):
+    monkeypatch.setattr(engine_module, "MAX_ROWS", 5)
+    monkeypatch.setattr(engine_module, "TURN", 4)
+    host = ModelHost(*parts, cache_bytes=cache_bytes)
+    assert follow_random_schedules(host, plain, pictures, seed=cache_bytes % 1000, schedules=50) > 100
     assert host.stats().cache_bytes <= cache_bytes
     assert host.stats().running == host.stats().waiting == 0
+
+
+@pytest.mark.parametrize(
+    "backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)], ids=["traced", "compiled"]
+)
+def test_a_compiled_decoding_step_gives_the_same_tokens(parts, plain, pictures, backend, monkeypatch):
+    """Traced into one graph and run as it is; compiling it to machine code takes minutes and is no other graph."""
+    if int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("decoding is not compiled with transformers 4")
+    torch._dynamo.reset()
+    monkeypatch.setattr(engine_module, "MAX_ROWS", 3)
+    monkeypatch.setattr(engine_module, "TURN", 4)
+    monkeypatch.setattr(decode, "_BACKEND", backend)
+    host = ModelHost(*parts, compile_decode=True)
+    assert host.decode_path == "compiled: compile_decode=True"
+    assert follow_random_schedules(host, plain, pictures, seed=5, schedules=20) > 40
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert 1 <= graphs <= 3  # of 1, 2 and 4 rows: not one for every length
+
+
+def test_decoding_is_compiled_where_it_pays(parts):
+    assert ModelHost(*parts).decode_path == "eager: on cpu it does not pay"
+    assert ModelHost(*parts, compile_decode=False).decode_path == "eager: compile_decode=False"
 
 
 def test_a_follow_up_computes_only_its_own_tokens(parts, pictures):

@@ -73,6 +73,8 @@ class ChatVipLlava(BaseChatModel):
         local_files_only: never ask the hub.
         cache_bytes: memory for keys and values of earlier prompts; by default a quarter of what is free,
             at most 4 GiB. 0 keeps nothing.
+        compile_decode: whether to compile the decoding step, which takes a while, once; None where it pays (on a
+            CUDA GPU). `llm.host.decode_path` says what was chosen and why.
         temperature: 0 is greedy.
         top_p: keep the likeliest tokens that together have this probability.
         top_k: keep this many of the likeliest tokens.
@@ -111,6 +113,7 @@ class ChatVipLlava(BaseChatModel):
     revision: str | None = None
     local_files_only: bool = False
     cache_bytes: int | None = None
+    compile_decode: bool | None = None
 
     temperature: float | None = None
     top_p: float | None = None
@@ -185,6 +188,7 @@ class ChatVipLlava(BaseChatModel):
             revision=self.revision,
             local_files_only=self.local_files_only,
             cache_bytes=self.cache_bytes,
+            compile_decode=self.compile_decode,
         )
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str) -> Conversation:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from langchain_vipllava.errors import GenerationError, VipLlavaError
+from langchain_vipllava.host.decode import COLUMNS, CompiledDecode
 from langchain_vipllava.host.features import FeatureCache
 from langchain_vipllava.host.prefix_cache import PrefixCache, TokenKey, common_length
 from langchain_vipllava.host.row_cache import KVShape, RowCache
@@ -41,9 +42,10 @@ class Engine:
         model: a `VipLlavaForConditionalGeneration`.
         cache_bytes: bound of the keys and values that are kept for later prompts.
         feature_bytes: bound of the picture features that are kept.
+        compiled: whether to compile the decoding step.
     """
 
-    def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int) -> None:
+    def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int, compiled: bool = False) -> None:
         self.prefixes = PrefixCache(cache_bytes)
         self.features = FeatureCache(model, feature_bytes)
         self.waiting: deque[Sequence] = deque()
@@ -54,7 +56,8 @@ class Engine:
         self._language_model = model.model.language_model
         self._embed = model.get_input_embeddings()
         self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
-        self._cache = RowCache(self._devices)
+        self._compiled = CompiledDecode(model) if compiled else None
+        self._cache = self._no_rows()
         text = model.config.text_config
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
         self._shape = KVShape(text.num_key_value_heads, size, model.dtype)
@@ -80,12 +83,15 @@ class Engine:
     def abort(self, error: Exception) -> None:
         """End every answer with an error and begin afresh: for a failure that no step expects."""
         touched = [*self.rows, *self.waiting]
-        self.rows, self._cache = [], RowCache(self._devices)
+        self.rows, self._cache = [], self._no_rows()
         self.waiting.clear()
         self.prefixes.clear()
         self.features.clear()
         for sequence in touched:
             sequence.fail(explain(error, sequence))
+
+    def _no_rows(self) -> RowCache:
+        return RowCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
 
     def _schedule(self) -> list[Sequence]:
         """Take the next answers that can begin together: first come, first served."""
@@ -131,7 +137,7 @@ class Engine:
             new = cache.width - (sequence.length - known[row])
             ranges.append([(begin[row], padded), (new, cache.width)])
             self._remember(sequence.key, _column_copier(cache, row, ranges[row]))
-        if not self.rows and all(new == padded for _, (new, _) in ranges):
+        if not self.rows and self._compiled is None and all(new == padded for _, (new, _) in ranges):
             self._cache = cache  # nobody else is writing and no row has a gap: the rows are there already
         else:
             self._cache.take(cache, ranges, self._shape)
@@ -156,6 +162,10 @@ class Engine:
 
     def _decode(self, rows: list[Sequence]) -> None:
         """One token for every row."""
+        if self._compiled is not None:
+            newest = [sequence.writer.ids[-1] for sequence in rows]
+            self._write(rows, self._compiled(newest, [sequence.length - 1 for sequence in rows], self._cache))
+            return
         ids = torch.tensor([[sequence.writer.ids[-1]] for sequence in rows], device=self._embed.weight.device)
         positions = torch.tensor([[sequence.length - 1] for sequence in rows])
         self._write(rows, self._forward(self._embed(ids), positions, self._cache.mask(new=1), self._cache))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import queue
 import threading
 import weakref
@@ -14,6 +15,7 @@ import torch
 
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.host.answer import AnswerWriter
+from langchain_vipllava.host.decode import choose_decode
 from langchain_vipllava.host.encoding import EncodedPrompt, PromptEncoder
 from langchain_vipllava.host.engine import Engine
 from langchain_vipllava.host.generation_config import end_ids
@@ -24,6 +26,8 @@ from langchain_vipllava.host.request import GenerationRequest, GenerationResult
 from langchain_vipllava.host.sampling import TokenSampler
 from langchain_vipllava.host.sequence import Sequence
 from langchain_vipllava.host.ticket import Ticket
+
+logger = logging.getLogger(__name__)
 
 _MOST_CACHE_BYTES = 4 * 2**30
 _FEATURE_BYTES = 256 * 2**20
@@ -67,19 +71,34 @@ class ModelHost:
         name: how messages and metadata call it.
         cache_bytes: bound of the keys and values that are kept for later prompts; by default a
             quarter of the free memory, and at most 4 GiB. 0 keeps nothing.
+        compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
+
+    Attributes:
+        decode_path: "compiled" or "eager", and why.
 
     Raises:
         CheckpointError: the model is no ViP-LLaVA, or the processor does not fit.
     """
 
-    def __init__(self, model: Any, processor: Any, *, name: str | None = None, cache_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        *,
+        name: str | None = None,
+        cache_bytes: int | None = None,
+        compile_decode: bool | None = None,
+    ) -> None:
         self.model = check_model(model, processor)
         self.processor = processor
         self.name = name or str(getattr(model.config, "_name_or_path", "") or "vipllava")
         self.encoder = PromptEncoder(processor, model.config)
         if cache_bytes is None:
             cache_bytes = min(_MOST_CACHE_BYTES, free_bytes(str(model.device)) // 4)
-        self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES)
+        compiled, why = choose_decode(self.model, compile_decode)
+        self.decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
+        logger.debug("decoding of %s is %s", self.name, self.decode_path)
+        self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
         self._end_ids = end_ids(self.model)
         self._arrived: list[Sequence] = []
         self._lock = threading.Lock()
@@ -222,7 +241,13 @@ def get_host(options: LoadOptions) -> ModelHost:
     with lock:
         if options not in _hosts:
             model, processor = load_checkpoint(options)
-            _hosts[options] = ModelHost(model, processor, name=options.model, cache_bytes=options.cache_bytes)
+            _hosts[options] = ModelHost(
+                model,
+                processor,
+                name=options.model,
+                cache_bytes=options.cache_bytes,
+                compile_decode=options.compile_decode,
+            )
         return _hosts[options]
 
 

@@ -31,6 +31,7 @@ class LoadOptions:
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
         cache_bytes: bound of the keys and values that the host keeps; None for its own choice.
+        compile_decode: whether to compile the decoding step; None where it pays (on a CUDA GPU).
 
     Raises:
         CheckpointError: an unknown dtype or quantization.
@@ -45,6 +46,7 @@ class LoadOptions:
     revision: str | None = None
     local_files_only: bool = False
     cache_bytes: int | None = None
+    compile_decode: bool | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in _DTYPES:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-_SPARE_COLUMNS = 64
-"""Columns made beyond what is needed, so that not every token makes room anew."""
+_GRAIN = 64
+"""Columns are made in multiples of it, so that not every token makes room anew."""
 
 _MOST_UNUSED = 256
 """Columns in front of every row's beginning that are put up with before all rows are moved."""
@@ -19,21 +20,30 @@ _MOST_UNUSED = 256
 class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """One layer: (rows, heads, columns, head size) buffers, written in place; room for more rows than are in use."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, grain: int) -> None:
         super().__init__()
+        self.grain = grain
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.dtype, self.device, self.is_initialized = dtype, device, True
         self.rows = self.filled = 0
+        self.column: torch.Tensor | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write new columns behind the filled ones, and give all filled ones of the rows in use."""
+        """Write new columns behind the filled ones, and give all filled ones of the rows in use.
+
+        With `column` set, write there in every row, and give whole buffers: see `RowCache.whole`.
+        """
         del args, kwargs
+        if self.column is not None:
+            self.keys.index_copy_(2, self.column, key_states)
+            self.values.index_copy_(2, self.column, value_states)
+            return self.keys, self.values
         start, self.filled = self.filled, self.filled + key_states.shape[-2]
         if self.filled > self.keys.shape[-2]:
-            self.resize(self.keys.shape[0], max(self.filled + _SPARE_COLUMNS, self.filled * 9 // 8))
+            self.resize(self.keys.shape[0], max(self.filled, self.filled * 9 // 8))
         self.keys[: self.rows, :, start : self.filled] = key_states
         self.values[: self.rows, :, start : self.filled] = value_states
         return self.keys[: self.rows, :, : self.filled], self.values[: self.rows, :, : self.filled]
@@ -44,7 +54,14 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
         return self.filled
 
     def resize(self, rows: int, columns: int, shift: int = 0) -> None:
-        """Move everything into buffers of another size, `shift` columns to the right (negative: to the left)."""
+        """Move everything into buffers of another size, `shift` columns to the right (negative: to the left).
+
+        Args:
+            rows: rows that there is room for.
+            columns: columns that there is room for, at least; rounded up to the grain.
+            shift: how far to move.
+        """
+        columns = -(-columns // self.grain) * self.grain
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = old.new_zeros((rows, old.shape[1], columns, old.shape[3]))
@@ -67,11 +84,13 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
 
     Args:
         devices: device of each layer.
+        grain: columns are made in multiples of it.
     """
 
-    def __init__(self, devices: Sequence[torch.device]) -> None:
+    def __init__(self, devices: Sequence[torch.device], grain: int = _GRAIN) -> None:
         super().__init__(layers=[])
-        self._devices = list(devices)
+        self._devices, self._grain = list(devices), grain
+        self._column: torch.Tensor | None = None
         self.starts: list[int] = []
 
     @property
@@ -132,6 +151,41 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         elif unused > _MOST_UNUSED:
             self._shift(-unused)
 
+    @property
+    def capacity(self) -> tuple[int, int]:
+        """Rows and columns that there is room for."""
+        keys = self.layers[0].keys
+        return int(keys.shape[0]), int(keys.shape[2])
+
+    def make_column(self) -> None:
+        """Make room for one more column."""
+        rows, columns = self.capacity
+        if self.width == columns:
+            for layer in self.layers:
+                layer.resize(rows, columns + 1)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Meanwhile, a forward pass writes one column of every row there is room for, and sees whole buffers.
+
+        So no shape depends on how many rows and columns are filled. All layers are on one device.
+        """
+        if self._column is None:
+            self._column = torch.zeros(1, dtype=torch.long, device=self._devices[0])
+            torch._dynamo.mark_static_address(self._column)
+        self._column.fill_(self.width)
+        for layer in self.layers:
+            layer.column = self._column
+            torch._dynamo.mark_static_address(layer.keys)
+            torch._dynamo.mark_static_address(layer.values)
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                layer.column = None
+        for layer in self.layers:
+            layer.filled += 1
+
     def crop_to(self, width: int) -> None:
         """Forget the columns behind `width`."""
         for layer in self.layers:
@@ -156,20 +210,22 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def _make_room(self, rows: int, tokens: int, shape: KVShape, more: int = 0) -> None:
         """Make the buffers large enough for further rows of at most `tokens` tokens, and `more` columns behind them."""
         if not self.layers:
-            first = (rows, shape.heads, tokens + more + _SPARE_COLUMNS, shape.size)
-            self.layers.extend(_RowLayer(first, shape.dtype, device) for device in self._devices)
+            nothing = (0, shape.heads, 0, shape.size)
+            self.layers.extend(_RowLayer(nothing, shape.dtype, device, self._grain) for device in self._devices)
         shift = max(tokens - self.width, 0)
         for layer in self.layers:
             enough = max(layer.rows + rows, layer.keys.shape[0])
             columns = layer.filled + shift + more
-            if enough > layer.keys.shape[0] or columns > layer.keys.shape[2] or (shift and layer.rows):
-                layer.resize(enough, max(columns + _SPARE_COLUMNS, layer.keys.shape[2]), shift)
+            if enough > layer.keys.shape[0] or columns >= layer.keys.shape[2] or (shift and layer.rows):
+                if self._grain > _GRAIN:  # few sizes, each of which is compiled
+                    enough = 1 << (enough - 1).bit_length()
+                layer.resize(enough, max(columns + 1, layer.keys.shape[2]), shift)
             layer.filled += shift
         self.starts = [start + shift for start in self.starts]
 
     def _shift(self, by: int) -> None:
         """Move all rows to the right (or left), and the end with them."""
         for layer in self.layers:
-            layer.resize(layer.keys.shape[0], layer.filled + by + _SPARE_COLUMNS, by)
+            layer.resize(layer.keys.shape[0], layer.filled + by + 1, by)
             layer.filled += by
         self.starts = [start + by for start in self.starts]
