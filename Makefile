@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 
-.PHONY: help demo test test-slow test-gpu test-oldest lint format bench train eval clean
+.PHONY: help demo test test-slow test-gpu test-oldest lint format bench bench-gpu bench-plot train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -13,6 +13,8 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the code"
 	@echo "make bench        benchmarks, on this machine's CPU"
+	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
+	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
@@ -48,6 +50,12 @@ format: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+bench-gpu: $(READY)
+	$(BIN)/python -m benchmarks.gpu
+
+bench-plot: $(READY)
+	$(BIN)/python -m benchmarks.growth docs/growth.png
 
 train: $(READY)
 	$(BIN)/python -m training.train --out runs/bundled

@@ -15,13 +15,19 @@ from langchain_vipllava.host.options import BUNDLED_FOLDER
 SIDE, PATCH = 336, 14  # 576 picture tokens, as at 7B
 
 
-def make_parts(seed: int = 0) -> tuple[Any, Any]:
-    """Model (fp32, evaluation mode) and processor; the tokenizer is the bundled checkpoint's."""
-    torch.manual_seed(seed)
+def make_processor() -> Any:
+    """A processor of the 7B's picture size; the tokenizer is the bundled checkpoint's."""
     processor = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
     processor.image_processor.size = {"shortest_edge": SIDE}
     processor.image_processor.crop_size = {"height": SIDE, "width": SIDE}
     processor.patch_size = PATCH
+    return processor
+
+
+def make_parts(seed: int = 0) -> tuple[Any, Any]:
+    """Model (fp32, evaluation mode) and processor."""
+    torch.manual_seed(seed)
+    processor = make_processor()
     tokenizer = processor.tokenizer
     config = VipLlavaConfig(
         vision_config=CLIPVisionConfig(
