@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from langchain_vipllava.host import decode
 from langchain_vipllava.host import engine as engine_module
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.request import GenerationRequest, Sampling
+from langchain_vipllava.host.sequence import Sequence
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.prompt import FORMATS
 
@@ -255,6 +257,7 @@ def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, pictur
 def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pictures):
     host = ModelHost(*parts, cache_bytes=200_000)
     rng = np.random.default_rng(1)
+    held = []
     for _ in range(50):
         tickets = [
             host.submit(request(Conversation((Turn(a_question(rng), (pictures[i % 4],)),)), max_tokens=6))
@@ -265,13 +268,20 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pic
                 ticket.cancel()
         for ticket in tickets:
             ticket.future.result(60)
-    for thread in threading.enumerate():
-        if thread.name == "vipllava-host":
-            thread.join(10)
-            assert not thread.is_alive()
+        held.append(sum(node.nbytes for node in _live(torch.Tensor)))
+    host.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name == "vipllava-host"]
     stats = host.stats()
     assert (stats.running, stats.waiting) == (0, 0)
     assert stats.cache_bytes <= 200_000
+    assert max(held[25:]) <= max(held[5:25]) + 200_000
+    del tickets, ticket
+    assert not _live(Sequence)
+
+
+def _live(kind: type) -> list[object]:
+    gc.collect()
+    return [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
 
 
 def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, pictures, monkeypatch):
@@ -371,3 +381,13 @@ def test_a_picture_that_came_as_bytes_before_is_not_decoded_again(parts, picture
     host._engine.features.clear()
     host._engine.prefixes.clear()
     assert host.generate(request(talk, max_tokens=4)).ids == answers[0]
+
+
+def test_generation_settings_of_a_checkpoint_that_are_not_applied_are_named(parts, caplog, monkeypatch):
+    model, processor = parts
+    ModelHost(model, processor)
+    assert not caplog.records
+    monkeypatch.setattr(model.generation_config, "repetition_penalty", 1.3)
+    monkeypatch.setattr(model.generation_config, "no_repeat_ngram_size", 2)
+    ModelHost(model, processor)
+    assert "repetition_penalty=1.3, no_repeat_ngram_size=2 are not applied" in caplog.text

@@ -20,30 +20,33 @@ _MOST_GRAPHS = 64
 """More than there are sizes: 1, 2, 4, 8 or 16 rows of one to four grains of columns."""
 
 
-def choose_decode(model: Any, wanted: bool | None) -> tuple[bool, str]:
+def choose_decode(
+    wanted: bool | None, *, device: str, attention: str, quantized: bool = False, spread: bool = False
+) -> tuple[bool, str]:
     """Whether decoding should be compiled, and why.
 
     Args:
-        model: a loaded `VipLlavaForConditionalGeneration`.
-        wanted: True or False decides; None compiles where it pays.
+        wanted: True or False decides where it can be done; None compiles where it pays.
+        device: torch device of the model.
+        attention: its attention implementation.
+        quantized: whether its weights are packed in 4 or 8 bits.
+        spread: whether it lies on several devices.
     """
-    attention = model.config.text_config._attn_implementation
-    devices = {str(parameter.device) for parameter in model.model.language_model.parameters()}
     if wanted is False:
         return False, "compile_decode=False"
     if attention not in ("sdpa", "eager"):
         return False, f"{attention} does not take the mask of a compiled step"
     if int(transformers.__version__.split(".")[0]) < 5:  # its masks depend on the tokens so far
         return False, f"transformers {transformers.__version__} is older than 5"
-    if getattr(model, "quantization_method", None) is not None:
-        return False, "quantized weights are unpacked by kernels of their own"
-    if len(devices) > 1:
+    if quantized:
+        return False, "packed weights have kernels of their own"
+    if spread:
         return False, "the model is spread over several devices"
     if wanted:
         return True, "compile_decode=True"
-    if model.device.type == "cuda":
+    if device.startswith("cuda"):
         return True, "on a GPU, starting the kernels of a step one by one takes longer than running them"
-    return False, f"on {model.device.type} it does not pay"
+    return False, f"on {device.partition(':')[0]} it does not pay"
 
 
 class CompiledDecode:

@@ -18,7 +18,7 @@ from langchain_vipllava.host.answer import AnswerWriter
 from langchain_vipllava.host.decode import choose_decode
 from langchain_vipllava.host.encoding import EncodedPrompt, PromptEncoder
 from langchain_vipllava.host.engine import Engine
-from langchain_vipllava.host.generation_config import end_ids
+from langchain_vipllava.host.generation_config import end_ids, ignored_settings
 from langchain_vipllava.host.loading import check_model, load_checkpoint
 from langchain_vipllava.host.options import LoadOptions
 from langchain_vipllava.host.plan import free_bytes
@@ -95,11 +95,20 @@ class ModelHost:
         self.encoder = PromptEncoder(processor, model.config)
         if cache_bytes is None:
             cache_bytes = min(_MOST_CACHE_BYTES, free_bytes(str(model.device)) // 4)
-        compiled, why = choose_decode(self.model, compile_decode)
+        text = self.model.model.language_model
+        compiled, why = choose_decode(
+            compile_decode,
+            device=str(self.model.device),
+            attention=text.config._attn_implementation,
+            quantized=getattr(self.model, "quantization_method", None) is not None,
+            spread=len({parameter.device for parameter in text.parameters()}) > 1,
+        )
         self.decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
         logger.debug("decoding of %s is %s", self.name, self.decode_path)
         self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
         self._end_ids = end_ids(self.model)
+        if ignored := ignored_settings(self.model):
+            logger.warning("%s: its generation settings %s are not applied here", self.name, ", ".join(ignored))
         self._arrived: list[Sequence] = []
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None

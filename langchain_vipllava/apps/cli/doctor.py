@@ -65,6 +65,7 @@ def _show_machine(devices: list[str]) -> None:
 
 def _show_plan(options: LoadOptions) -> bool:
     """Show what the options come to; whether it fits into the memory there is."""
+    from langchain_vipllava.host.decode import choose_decode  # noqa: PLC0415
     from langchain_vipllava.host.loading import load_config, published_config  # noqa: PLC0415
     from langchain_vipllava.host.plan import footprint, free_bytes, make_plan  # noqa: PLC0415
 
@@ -83,6 +84,14 @@ def _show_plan(options: LoadOptions) -> bool:
     table.add_row("device", plan.device if options.device_map is None else f"device_map={options.device_map}")
     table.add_row("dtype", needs.dtype + (f", weights in {options.quantization}" if options.quantization else ""))
     table.add_row("attention", needs.attention + ("" if options.attn_implementation else " (transformers' choice)"))
+    compiled, why = choose_decode(
+        options.compile_decode,
+        device=plan.device,
+        attention=needs.attention,
+        quantized=options.quantization is not None,
+        spread=options.device_map is not None,
+    )
+    table.add_row("decoding", f"{'compiled' if compiled else 'eager'}: {why}")
     table.add_row("weights", f"{_mib(needs.weights)} ({needs.parameters / 1e6:,.1f} million parameters)")
     table.add_row("KV cache", f"{_mib(needs.cache)} for a full context of {needs.context:,} tokens")
     table.add_row("picture", f"{needs.image_side} px square, {needs.image_tokens} tokens")
