@@ -56,8 +56,8 @@ class AnswerWriter:
         """The answer so far."""
         return self._text[: self._given].lstrip()
 
-    def add(self, token: int) -> None:
-        """Take the next token; nothing happens once the answer is finished."""
+    def add(self, token: int, *, last: bool = False) -> None:
+        """Take the next token, after which nothing can follow if it is the last; nothing happens once finished."""
         if self.finish_reason is not None:
             return
         if token in self._end_ids:
@@ -65,7 +65,7 @@ class AnswerWriter:
             return
         self.ids.append(token)
         self._decode(final=False)
-        if self._cut_at_stop():
+        if self._cut_at_stop() or last:
             self.finish("stop")
         elif len(self.ids) >= self._max_tokens:
             self.finish("length")

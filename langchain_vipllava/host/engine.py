@@ -189,10 +189,10 @@ class Engine:
         """Choose a token for each row and hand it to its answer."""
         likeliest = logits.argmax(dim=-1).tolist()
         for sequence, token, scores in zip(rows, likeliest, logits, strict=True):
-            chosen = token if sequence.sampler.greedy else sequence.sampler.choose(scores)
+            chosen = token if sequence.sampler.takes_likeliest else sequence.sampler.choose(scores)
             sequence.stamp("first_token")
             sequence.tokens_since_admission += 1
-            sequence.writer.add(chosen)
+            sequence.writer.add(chosen, last=sequence.sampler.complete)
 
     def _release(self) -> None:
         """Hand finished answers over and give their rows free."""

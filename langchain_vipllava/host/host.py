@@ -16,9 +16,10 @@ import torch
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.host.answer import AnswerWriter
 from langchain_vipllava.host.decode import choose_decode
-from langchain_vipllava.host.encoding import EncodedPrompt, PromptEncoder
+from langchain_vipllava.host.encoding import PromptEncoder
 from langchain_vipllava.host.engine import Engine
 from langchain_vipllava.host.generation_config import end_ids, ignored_settings
+from langchain_vipllava.host.grammar import GrammarTokenizer
 from langchain_vipllava.host.loading import check_model, load_checkpoint
 from langchain_vipllava.host.options import LoadOptions
 from langchain_vipllava.host.plan import free_bytes
@@ -107,6 +108,8 @@ class ModelHost:
         logger.debug("decoding of %s is %s", self.name, self.decode_path)
         self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
         self._end_ids = end_ids(self.model)
+        vocabulary = int(model.config.text_config.vocab_size)
+        self._grammars = GrammarTokenizer(self.encoder.tokenizer, vocabulary, self._end_ids)
         if ignored := ignored_settings(self.model):
             logger.warning("%s: its generation settings %s are not applied here", self.name, ", ".join(ignored))
         self._arrived: list[Sequence] = []
@@ -127,7 +130,11 @@ class ModelHost:
             if picture not in self._engine.features:
                 picture.pixels()  # here, in the caller's thread, rather than in the device's
         ticket = Ticket(request, on_piece)
-        sequence = Sequence(ticket, prompt, self._writer(ticket, prompt), TokenSampler(request.sampling))
+        # what was asked for, within the model's context
+        most = min(request.max_tokens, self.encoder.context - len(prompt.ids))
+        constraint = None if request.grammar is None else self._grammars.start(request.grammar, most)
+        sampler = TokenSampler(request.sampling, constraint)
+        sequence = Sequence(ticket, prompt, self._writer(ticket, most), sampler)
         with self._lock:
             self._requests += 1
             self._prompt_tokens += len(prompt.ids)
@@ -201,12 +208,11 @@ class ModelHost:
             except Exception as error:  # or everybody would wait for ever
                 self._engine.abort(error)
 
-    def _writer(self, ticket: Ticket, prompt: EncodedPrompt) -> AnswerWriter:
+    def _writer(self, ticket: Ticket, max_tokens: int) -> AnswerWriter:
         return AnswerWriter(
             self.encoder.tokenizer,
             end_ids=self._end_ids,
-            # what was asked for, within the model's context
-            max_tokens=min(ticket.request.max_tokens, self.encoder.context - len(prompt.ids)),
+            max_tokens=max_tokens,
             stop=ticket.request.stop,
             on_piece=ticket.give,
         )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.pictures.load import ImageSource
 from langchain_vipllava.prompt.prompt import Prompt
+
+if TYPE_CHECKING:
+    from langchain_vipllava.host.grammar import Grammar
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -53,6 +56,7 @@ class GenerationRequest:
         stop: texts that end the answer; they are not part of it.
         sampling: how tokens are chosen.
         image_fit: how a picture becomes square.
+        grammar: what the answer must look like; None for free text.
 
     Raises:
         GenerationError: `max_tokens` below 1, an empty stop text.
@@ -64,6 +68,7 @@ class GenerationRequest:
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     image_fit: str = "pad"
+    grammar: Grammar | None = None
 
     def __post_init__(self) -> None:
         some = _is_a(self.max_tokens, Integral) and self.max_tokens >= 1

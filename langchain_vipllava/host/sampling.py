@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
+from langchain_vipllava.host.grammar import Constraint
 from langchain_vipllava.host.request import Sampling
 
 
@@ -13,10 +14,12 @@ class TokenSampler:
 
     Args:
         sampling: the settings.
+        constraint: which tokens may be chosen; None for all.
     """
 
-    def __init__(self, sampling: Sampling) -> None:
-        self.greedy = sampling.temperature == 0
+    def __init__(self, sampling: Sampling, constraint: Constraint | None = None) -> None:
+        self._greedy = sampling.temperature == 0
+        self._constraint = constraint
         self._sampling = sampling
         self._generator = torch.Generator()
         if sampling.seed is None:
@@ -24,8 +27,26 @@ class TokenSampler:
         else:
             self._generator.manual_seed(int(sampling.seed))
 
+    @property
+    def takes_likeliest(self) -> bool:
+        """Whether it always chooses the token with the highest score."""
+        return self._greedy and self._constraint is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing can follow what was chosen."""
+        return self._constraint is not None and self._constraint.complete
+
     def choose(self, scores: torch.Tensor) -> int:
-        """Draw a token from its scores, (vocabulary,) float."""
+        """Choose a token from its scores, (vocabulary,) float."""
+        if self._constraint is None:
+            return self._draw(scores)
+        allowed = self._constraint.restrict(scores)
+        token = int(allowed.argmax()) if self._greedy else self._draw(allowed)
+        self._constraint.accept(token)
+        return token
+
+    def _draw(self, scores: torch.Tensor) -> int:
         # Against the largest score: next to no temperature must not make two of them infinite.
         warped = ((scores - scores.max()) / float(self._sampling.temperature))[None]
         no_ids = torch.empty((1, 0), dtype=torch.long)

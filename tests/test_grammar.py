@@ -1,0 +1,154 @@
+"""Answers that keep to a JSON schema, whatever the model would rather say."""
+
+from __future__ import annotations
+
+import json
+from enum import Enum
+from typing import Annotated, Literal
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import BaseModel, Field, create_model
+
+from langchain_vipllava import GenerationError
+from langchain_vipllava.host.grammar import Grammar
+from langchain_vipllava.host.host import ModelHost
+from langchain_vipllava.host.request import GenerationRequest, Sampling
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.prompt.prompt import FORMATS
+
+
+class Shade(Enum):
+    LIGHT = "light"
+    DARK = "dark"
+
+
+@pytest.fixture(scope="module")
+def host() -> ModelHost:
+    """The bundled checkpoint: it was never taught any JSON."""
+    from langchain_vipllava.host.host import get_host
+    from langchain_vipllava.host.options import LoadOptions
+
+    return get_host(LoadOptions("bundled"))
+
+
+def ask(grammar: Grammar, question: str = "What is it?", most: int = 200, seed: int | None = None) -> GenerationRequest:
+    picture = Image.new("RGB", (160, 160), (40, 160, 60))
+    prompt = FORMATS["user_assistant"].render(Conversation((Turn(question, (picture,)),)))
+    sampling = Sampling() if seed is None else Sampling(temperature=1.5, seed=seed)
+    return GenerationRequest(prompt, (picture,), max_tokens=most, grammar=grammar, sampling=sampling)
+
+
+def a_type(rng: np.random.Generator, depth: int = 0) -> object:
+    """A type that pydantic models have: plain, bounded, optional, nested, one of several."""
+    low = int(rng.integers(-50, 50))
+    kinds = [
+        str, int, float, bool, Shade, str | None, int | str, Literal["yes", "no", 7],
+        Annotated[int, Field(ge=low, le=low + int(rng.integers(0, 1000)))],
+        Annotated[int, Field(gt=low)],
+        Annotated[float, Field(ge=0, lt=1)],
+        Annotated[str, Field(min_length=2, max_length=5)],
+        Annotated[str, Field(pattern=r"^[a-z]{2}-\d{3}$")],
+    ]  # fmt: skip
+    if depth < 2:
+        inner = a_type(rng, depth + 1)
+        kinds += [
+            list[inner], Annotated[list[inner], Field(min_length=1, max_length=3)], dict[str, inner], tuple[inner, int],
+            inner | None, a_model(rng, depth + 1), a_model(rng, depth + 1),
+        ]  # fmt: skip
+    return kinds[int(rng.integers(len(kinds)))]
+
+
+def a_model(rng: np.random.Generator, depth: int = 0) -> type[BaseModel]:
+    fields = {}
+    for index in range(int(rng.integers(1, 5 - depth))):
+        kind = a_type(rng, depth)
+        fields[f"field_{index}"] = (kind, ...) if rng.random() < 0.6 else (kind | None, None)
+    return create_model(f"Model{int(rng.integers(10**6))}", **fields)
+
+
+def test_200_random_schemas_are_kept(host):
+    rng = np.random.default_rng(0)
+    models = [a_model(rng) for _ in range(200)]
+    grammars = [Grammar.of_schema(model.model_json_schema()) for model in models]
+    tickets = [host.submit(ask(grammar, seed=None if index % 2 else index)) for index, grammar in enumerate(grammars)]
+    for model, ticket in zip(models, tickets, strict=True):
+        answer = ticket.future.result(120)
+        assert answer.finish_reason == "stop", (model.model_json_schema(), answer.text)
+        jsonschema.validate(json.loads(answer.text), model.model_json_schema())
+        model.model_validate_json(answer.text)
+
+
+@pytest.mark.parametrize(
+    ("schema", "says"),
+    [
+        ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, "uniqueItems"),
+        ({"type": "object", "properties": {"a": {"not": {"type": "string"}}}}, "not"),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
+        ({"type": "string", "format": "no-such-format"}, "no-such-format"),
+        ({"type": "strin"}, "strin"),
+        ({"type": "object", "properties": {"a": {1, 2}}}, "no JSON schema"),
+    ],
+)
+def test_what_cannot_be_enforced_is_refused_before_any_answer(schema, says):
+    with pytest.raises(GenerationError, match=says):
+        Grammar.of_schema(schema)
+
+
+def test_a_union_with_a_discriminator_is_kept(host):
+    class Circle(BaseModel):
+        kind: Literal["circle"]
+        radius: Annotated[int, Field(ge=1, le=9)]
+
+    class Square(BaseModel):
+        kind: Literal["square"]
+        side: bool
+
+    class Found(BaseModel):
+        shape: Annotated[Circle | Square, Field(discriminator="kind")]
+
+    answer = host.generate(ask(Grammar.of_schema(Found.model_json_schema())))
+    Found.model_validate_json(answer.text)
+
+
+def test_a_schema_holds_in_company_of_free_answers_and_alone(host):
+    grammar = Grammar.of_schema({"enum": ["first", "second"]})
+    free = GenerationRequest(FORMATS["user_assistant"].render(Conversation((Turn("Hello."),))), max_tokens=20)
+    alone = host.generate(free).ids
+    tickets = [host.submit(request) for request in (free, ask(grammar), free, ask(grammar, seed=3), free)]
+    results = [ticket.future.result(60) for ticket in tickets]
+    assert {json.loads(results[index].text) for index in (1, 3)} <= {"first", "second"}
+    assert [results[index].ids for index in (0, 2, 4)] == [alone] * 3
+
+
+def test_an_answer_without_room_for_its_schema_says_so(host):
+    long = {"type": "string", "minLength": 50}
+    answer = host.generate(ask(Grammar.of_schema(long), most=10))
+    assert (answer.finish_reason, len(answer.ids)) == ("length", 10)
+
+
+def test_a_string_without_a_bound_is_brought_to_its_end(host):
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}, "b": {"type": "number"}},
+        "required": ["a", "b"],
+    }
+    for seed in range(5):
+        answer = host.generate(ask(Grammar.of_schema(schema), most=40, seed=seed))
+        assert answer.finish_reason == "stop", answer.text
+        jsonschema.validate(json.loads(answer.text), schema)
+
+
+def test_either_one_of_several_schemas_or_text(host):
+    numbers = {"type": "array", "items": {"type": "integer"}, "maxItems": 3}
+    either = Grammar.of_alternatives([numbers], or_text=True)
+    answers = [host.generate(ask(either, most=60, seed=seed)).text for seed in range(12)]
+    for answer in answers:
+        if answer.startswith("["):
+            jsonschema.validate(json.loads(answer), numbers)
+    only = Grammar.of_alternatives([numbers, {"type": "boolean"}], or_text=False)
+    for seed in range(6):
+        said = json.loads(host.generate(ask(only, most=60, seed=seed)).text)
+        assert isinstance(said, bool) or jsonschema.validate(said, numbers) is None
