@@ -5,6 +5,18 @@ Every message says what was given, what was expected, and what to do. None of th
 `ValidationError`, and the caller would have two trees to catch.
 """
 
+from __future__ import annotations
+
+try:
+    from langchain_core.exceptions import ContextOverflowError, ModelTimeoutError
+except ImportError:  # langchain-core before it had them
+
+    class ContextOverflowError(Exception):  # type: ignore[no-redef]
+        """Stands in for LangChain's own."""
+
+    class ModelTimeoutError(Exception):  # type: ignore[no-redef]
+        """Stands in for LangChain's own."""
+
 
 class VipLlavaError(Exception):
     """Root of every error that this package raises on purpose."""
@@ -36,6 +48,19 @@ class CheckpointError(VipLlavaError):
 
 class GenerationError(VipLlavaError):
     """The model could not answer: prompt too long, out of memory, bad settings."""
+
+
+class PromptTooLongError(GenerationError, ContextOverflowError):
+    """A prompt that leaves no room for an answer in the model's context."""
+
+
+class AnswerTimeoutError(GenerationError, ModelTimeoutError):
+    """An answer took longer than `timeout` allows; it was stopped, and the model is free."""
+
+    @classmethod
+    def after(cls, seconds: float | None) -> AnswerTimeoutError:
+        """The error for an answer that was not there after some seconds."""
+        return cls(f"no answer within timeout={seconds} seconds; allow more, or ask for fewer max_tokens.")
 
 
 class SessionError(VipLlavaError):

@@ -261,11 +261,6 @@ def test_a_name_too_long_for_a_path_is_no_checkpoint():
         _ = ChatVipLlava(model="x" * 5000, local_files_only=True).host
 
 
-def test_tools_are_refused_with_advice(llm):
-    with pytest.raises(NotImplementedError, match="VipLlavaToolkit"):
-        llm.bind_tools([])
-
-
 def test_a_handed_in_model_says_why_it_cannot_be_pickled():
     processor = make_processor()
     with pytest.raises(CheckpointError, match="cannot be pickled"):

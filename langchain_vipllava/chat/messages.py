@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
+from langchain_vipllava.chat.answer_form import write_calls
 from langchain_vipllava.chat.blocks import read_content
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -86,4 +86,4 @@ def _token_ids(message: BaseMessage) -> tuple[int, ...] | None:
 
 def _tool_calls(message: BaseMessage) -> str:
     calls = getattr(message, "tool_calls", None) or []
-    return json.dumps([{"name": call["name"], "arguments": call["args"]} for call in calls]) if calls else ""
+    return write_calls(calls) if calls else ""

@@ -3,55 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
-from langchain_core.messages.ai import UsageMetadata
-from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, model_validator
+from langchain_core.tools import BaseTool
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from langchain_vipllava.chat.messages import TOKEN_IDS, read_messages
-from langchain_vipllava.errors import CheckpointError, GenerationError
-from langchain_vipllava.pictures.load import ImageSource
+from langchain_vipllava.chat.answer import PROVIDER, AnswerChunks, chat_result
+from langchain_vipllava.chat.answer_form import AnswerForm
+from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.chat.settings import PER_CALL, check_names, make_request, model_name, stop_texts, torch_name
+from langchain_vipllava.chat.structured import structured
+from langchain_vipllava.errors import AnswerTimeoutError, GenerationError
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, parse_format
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import ModelProfile
+
     from langchain_vipllava.host.host import ModelHost
     from langchain_vipllava.host.options import LoadOptions
-    from langchain_vipllava.host.request import GenerationRequest, GenerationResult
+    from langchain_vipllava.host.request import GenerationRequest
     from langchain_vipllava.host.ticket import Ticket
-
-_PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
-"""Settings that `invoke`, `bind` and friends may override."""
-
-_NOT_OURS = ("ls_structured_output_format", "stream", "stream_usage")
-"""Arguments that LangChain passes along and that mean nothing here."""
-
-
-def _model_name(value: Any) -> str:
-    """A hub id, or a folder as text or path."""
-    if isinstance(value, (str, os.PathLike)):
-        return os.fspath(value)
-    raise CheckpointError(
-        f"model is a {type(value).__name__}; expected a hub id or a folder. A loaded model goes in with "
-        "ChatVipLlava.from_model(model, processor)."
-    )
-
-
-def _torch_name(value: Any) -> str:
-    """The name of a `torch.dtype` or `torch.device`; the number of a CUDA device."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"cuda:{value}"
-    return str(value).removeprefix("torch.")
 
 
 class ChatVipLlava(BaseChatModel):
@@ -81,6 +63,9 @@ class ChatVipLlava(BaseChatModel):
         seed: makes sampled answers repeatable.
         max_tokens: most tokens of an answer.
         stop: texts that end an answer.
+        timeout: most seconds for an answer, waiting included; then it is stopped and an error raised.
+        streaming: whether `invoke` streams to callbacks, as other models do.
+        max_retries, api_key: taken as other models take them; there is nothing to retry or unlock here.
         prompt_format: "user_assistant", "llava_v1" or "human_assistant".
         multi_image: with several pictures in one conversation "keep" them (and warn once),
             "restart" at the newest, or "error". The model was trained on one.
@@ -104,9 +89,9 @@ class ChatVipLlava(BaseChatModel):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: Annotated[str, BeforeValidator(_model_name)]
-    dtype: Annotated[str, BeforeValidator(_torch_name)] = "auto"
-    device: Annotated[str, BeforeValidator(_torch_name)] = "auto"
+    model: Annotated[str, BeforeValidator(model_name)]
+    dtype: Annotated[str, BeforeValidator(torch_name)] = "auto"
+    device: Annotated[str, BeforeValidator(torch_name)] = "auto"
     device_map: str | dict[str, Any] | None = None
     quantization: str | None = None
     attn_implementation: str | None = None
@@ -121,6 +106,10 @@ class ChatVipLlava(BaseChatModel):
     seed: int | None = None
     max_tokens: int | None = 256
     stop: list[str] | str | None = Field(default=None)
+    timeout: float | None = Field(default=None, gt=0)
+    streaming: bool = False
+    max_retries: int = 0
+    api_key: SecretStr | None = Field(default=None, exclude=True)
 
     prompt_format: str = "user_assistant"
     multi_image: str = "keep"
@@ -170,8 +159,8 @@ class ChatVipLlava(BaseChatModel):
         parse_format(self.prompt_format)
         Conversation(()).settle_pictures(self.multi_image)
         self._load_options()
-        settings = {name: getattr(self, name) for name in _PER_CALL}
-        _make_request(Prompt(()), (), _stop_texts(self.stop), settings)
+        settings = {name: getattr(self, name) for name in PER_CALL}
+        make_request(Prompt(()), (), stop_texts(self.stop), settings)
         return self
 
     def _load_options(self) -> LoadOptions:
@@ -204,15 +193,19 @@ class ChatVipLlava(BaseChatModel):
 
     def _request(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, settings: Mapping[str, Any]
-    ) -> GenerationRequest:
-        unknown = sorted(settings.keys() - {*_PER_CALL, *_NOT_OURS})
-        if unknown:
-            raise GenerationError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(_PER_CALL)}.")
-        chosen = {name: settings.get(name, getattr(self, name)) for name in _PER_CALL}
+    ) -> tuple[GenerationRequest, AnswerForm]:
+        check_names(settings)
+        chosen = {name: settings.get(name, getattr(self, name)) for name in PER_CALL}
+        answer = AnswerForm.of(settings)
         form = parse_format(chosen["prompt_format"])
         conversation = self._read(messages, chosen["multi_image"])
-        stops = _stop_texts(self.stop if stop is None else stop)
-        return _make_request(form.render(conversation), conversation.pictures, (*stops, *form.stop), chosen)
+        if answer.instructions:
+            before = form.system if conversation.system is None else conversation.system
+            system = "\n".join(text for text in (before, answer.instructions) if text)
+            conversation = replace(conversation, system=system)
+        stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
+        request = make_request(form.render(conversation), conversation.pictures, stops, chosen, answer.grammar)
+        return request, answer
 
     def _generate(
         self,
@@ -222,8 +215,8 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        result = self.host.generate(self._request(messages, stop, kwargs))
-        return self._chat_result(result)
+        request, form = self._request(messages, stop, kwargs)
+        return chat_result(self.host.generate(request, timeout=self.timeout), form, self.model)
 
     async def _agenerate(
         self,
@@ -233,9 +226,13 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        ticket = await self._submit(self._request(messages, stop, kwargs))
+        request, form = self._request(messages, stop, kwargs)
+        ticket = await self._submit(request)
         try:
-            return self._chat_result(await asyncio.wrap_future(ticket.future))
+            waiting = asyncio.wrap_future(ticket.future)
+            return chat_result(await asyncio.wait_for(waiting, self.timeout), form, self.model)
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(self.timeout) from error
         finally:
             ticket.cancel()
 
@@ -246,13 +243,15 @@ class ChatVipLlava(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        pieces = self.host.stream(self._request(messages, stop, kwargs))
+        request, form = self._request(messages, stop, kwargs)
+        chunks = AnswerChunks(form, self.model)
+        pieces = self.host.stream(request, timeout=self.timeout)
         try:
             for piece in pieces:
-                chunk = self._chunk(piece)
-                if run_manager is not None and isinstance(piece, str):
-                    run_manager.on_llm_new_token(piece, chunk=chunk)
-                yield chunk
+                for chunk in chunks.of(piece):
+                    if run_manager is not None and isinstance(piece, str):
+                        run_manager.on_llm_new_token(piece, chunk=chunk)
+                    yield chunk
         finally:
             pieces.close()  # type: ignore[attr-defined]
 
@@ -263,7 +262,8 @@ class ChatVipLlava(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request = self._request(messages, stop, kwargs)
+        request, form = self._request(messages, stop, kwargs)
+        chunks = AnswerChunks(form, self.model)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -274,26 +274,83 @@ class ChatVipLlava(BaseChatModel):
         ticket = await self._submit(request, give)
         ticket.future.add_done_callback(lambda _: give(None))
         try:
-            while (piece := await pieces.get()) is not None:
-                chunk = self._chunk(piece)
-                if run_manager is not None:
-                    await run_manager.on_llm_new_token(piece, chunk=chunk)
+            async with asyncio.timeout(self.timeout):
+                while (piece := await pieces.get()) is not None:
+                    for chunk in chunks.of(piece):
+                        if run_manager is not None:
+                            await run_manager.on_llm_new_token(piece, chunk=chunk)
+                        yield chunk
+            for chunk in chunks.of(ticket.future.result()):
                 yield chunk
-            yield self._chunk(ticket.future.result())
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(self.timeout) from error
         finally:
             ticket.cancel()
 
-    def bind_tools(self, tools: Sequence[Any], **kwargs: Any) -> Runnable[LanguageModelInput, AIMessage]:
-        """Refuse: ViP-LLaVA was not trained to call tools.
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let answers be calls of tools, whose arguments always fit their schemas.
+
+        ViP-LLaVA was not trained to call tools: that a call is well-formed is certain, that it is sensible is not.
+        For an agent, let another LLM decide, and give this model to `VipLlavaToolkit(chat_model=...)`.
+
+        Args:
+            tools: tools, functions, pydantic classes or OpenAI's dictionaries.
+            tool_choice: "auto" lets the model choose between words and calls, "any" makes it call, a name makes it
+                call that tool, "none" forbids calls.
+            strict: taken as other models take it; arguments always fit.
+            kwargs: further settings, such as `parallel_tool_calls=False` or `response_format`.
 
         Raises:
-            NotImplementedError: always.
+            GenerationError: an unknown choice, or a schema that cannot be enforced.
         """
-        del tools, kwargs
-        raise NotImplementedError(
-            "ViP-LLaVA does not call tools: let another LLM be the agent and give this model to "
-            "VipLlavaToolkit(chat_model=...)."
-        )
+        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
+        if tool_choice is not None:
+            bound["tool_choice"] = tool_choice
+        _ = AnswerForm.of(bound).grammar
+        return self.bind(**bound)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Make every answer fit a schema: the model can write nothing else.
+
+        Args:
+            schema: a pydantic class, a TypedDict, or a JSON schema with a title; None with "json_mode" for any
+                JSON object.
+            method: "json_schema" and "json_mode" answer with the JSON, "function_calling" with the call of a tool.
+            include_raw: give `{"raw", "parsed", "parsing_error"}` instead of raising.
+            strict: taken as other models take it; answers always fit.
+            kwargs: none are known.
+
+        Raises:
+            GenerationError: a schema that cannot be enforced, an unknown method or argument.
+
+        Example:
+            >>> from pydantic import BaseModel
+            >>> class Thing(BaseModel):
+            ...     is_round: bool
+            >>> from langchain_vipllava import ChatVipLlava
+            >>> type(ChatVipLlava(model="bundled").with_structured_output(Thing).invoke("What is it?")).__name__
+            'Thing'
+        """
+        if kwargs:
+            raise GenerationError(
+                f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
+            )
+        return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
 
     async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
         """Load, encode and queue in a thread; a caller that is cancelled meanwhile leaves nothing running."""
@@ -304,87 +361,36 @@ class ChatVipLlava(BaseChatModel):
             submitting.add_done_callback(_cancel_ticket)
             raise
 
-    def _chat_result(self, result: GenerationResult) -> ChatResult:
-        message = AIMessage(
-            content=result.text, usage_metadata=_usage(result), response_metadata=self._metadata(result)
-        )
-        generation = ChatGeneration(message=message, generation_info={"finish_reason": result.finish_reason})
-        return ChatResult(generations=[generation], llm_output={"model_name": self.model})
-
-    def _chunk(self, piece: str | GenerationResult) -> ChatGenerationChunk:
-        if isinstance(piece, str):
-            return ChatGenerationChunk(message=AIMessageChunk(content=piece))
-        message = AIMessageChunk(
-            content="",
-            usage_metadata=_usage(piece),
-            response_metadata=self._metadata(piece),
-            chunk_position="last",
-        )
-        return ChatGenerationChunk(message=message, generation_info={"finish_reason": piece.finish_reason})
-
-    def _metadata(self, result: GenerationResult) -> dict[str, Any]:
-        return {
-            "model_name": self.model,
-            "model_provider": self._llm_type,
-            "finish_reason": result.finish_reason,
-            TOKEN_IDS: list(result.ids),
-            "timings": asdict(result.timings),
-        }
-
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of a text, by the checkpoint's own tokenizer."""
         return self.host.encoder.token_ids(text)
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Exact number of tokens that the model reads for these messages, pictures included."""
-        del tools
-        request = self._request(messages, None, {})
+        """Exact number of tokens that the model reads for these messages, pictures and tools included."""
+        settings = {"tools": [convert_to_openai_tool(tool) for tool in tools]} if tools else {}
+        request, _ = self._request(messages, None, settings)
         return len(self.host.encoder.encode_text(request.prompt))
 
     @property
     def _llm_type(self) -> str:
-        return "vipllava"
+        return PROVIDER
+
+    def _resolve_model_profile(self) -> ModelProfile | None:
+        return {
+            "image_inputs": True,
+            "image_url_inputs": True,
+            "image_tool_message": True,
+            "structured_output": True,
+            "tool_calling": True,
+            "tool_choice": True,
+        }
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *_PER_CALL)
+        names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *PER_CALL)
         return {name: getattr(self, name) for name in names}
-
-
-def _make_request(
-    prompt: Prompt, pictures: tuple[ImageSource, ...], stop: tuple[str, ...], settings: Mapping[str, Any]
-) -> GenerationRequest:
-    from langchain_vipllava.host.request import GenerationRequest, Sampling  # noqa: PLC0415
-
-    return GenerationRequest(
-        prompt=prompt,
-        pictures=pictures,
-        max_tokens=256 if settings["max_tokens"] is None else settings["max_tokens"],
-        stop=stop,
-        sampling=Sampling(
-            temperature=0.0 if settings["temperature"] is None else settings["temperature"],
-            top_p=1.0 if settings["top_p"] is None else settings["top_p"],
-            top_k=settings["top_k"],
-            seed=settings["seed"],
-        ),
-        image_fit=settings["image_fit"],
-    )
-
-
-def _stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
-    if stop is None or isinstance(stop, (str, list, tuple)):
-        return (stop,) if isinstance(stop, str) else tuple(stop or ())
-    raise GenerationError(f"stop={stop!r}; expected a text or a list of texts.")
 
 
 def _cancel_ticket(submitted: asyncio.Future[Ticket]) -> None:
     if not submitted.cancelled() and submitted.exception() is None:
         submitted.result().cancel()
-
-
-def _usage(result: GenerationResult) -> UsageMetadata:
-    return UsageMetadata(
-        input_tokens=result.input_tokens,
-        output_tokens=result.output_tokens,
-        total_tokens=result.input_tokens + result.output_tokens,
-    )

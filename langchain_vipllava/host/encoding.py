@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.errors import GenerationError, PromptTooLongError
 from langchain_vipllava.host.request import GenerationRequest
 from langchain_vipllava.pictures.load import ImageSource, load_image
 from langchain_vipllava.pictures.view import crop_to_square, pad_to_square
@@ -95,11 +95,11 @@ class PromptEncoder:
 
         Raises:
             PictureError: a picture cannot be loaded.
-            GenerationError: the prompt leaves no room for an answer.
+            PromptTooLongError: it leaves no room for an answer.
         """
         ids = self.encode_text(request.prompt)
         if len(ids) >= self._context:
-            raise GenerationError(
+            raise PromptTooLongError(
                 f"the prompt has {len(ids)} tokens ({self.image_tokens} per picture), the model's context only "
                 f"{self._context}: {len(ids) - self._context + 1} too many. Drop old turns, or ask a shorter question."
             )

@@ -6,6 +6,7 @@ import atexit
 import logging
 import queue
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from langchain_vipllava.errors import CheckpointError
+from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError
 from langchain_vipllava.host.answer import AnswerWriter
 from langchain_vipllava.host.decode import choose_decode
 from langchain_vipllava.host.encoding import PromptEncoder
@@ -145,27 +146,38 @@ class ModelHost:
                 _at_work.add(self)
         return ticket
 
-    def generate(self, request: GenerationRequest) -> GenerationResult:
-        """Answer a request and wait for it; an interrupt stops the model too."""
+    def generate(self, request: GenerationRequest, timeout: float | None = None) -> GenerationResult:
+        """Answer a request and wait for it; an interrupt stops the model too.
+
+        Raises:
+            AnswerTimeoutError: it took more than `timeout` seconds.
+        """
         ticket = self.submit(request)
         try:
-            return ticket.future.result()
-        except BaseException:
+            return ticket.future.result(timeout)
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(timeout) from error
+        finally:
             ticket.cancel()
-            raise
 
-    def stream(self, request: GenerationRequest) -> Iterator[str | GenerationResult]:
+    def stream(self, request: GenerationRequest, timeout: float | None = None) -> Iterator[str | GenerationResult]:
         """Answer a request piece by piece; the last thing given is the result.
 
         Closing the iterator stops the model.
+
+        Raises:
+            AnswerTimeoutError: it took more than `timeout` seconds.
         """
+        ends = None if timeout is None else time.monotonic() + timeout
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         ticket = self.submit(request, pieces.put)
         ticket.future.add_done_callback(lambda _: pieces.put(None))
         try:
-            while (piece := pieces.get()) is not None:
+            while (piece := pieces.get(timeout=None if ends is None else max(ends - time.monotonic(), 0))) is not None:
                 yield piece
             yield ticket.future.result()
+        except queue.Empty as error:
+            raise AnswerTimeoutError.after(timeout) from error
         finally:
             ticket.cancel()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -138,6 +139,43 @@ class MarkedImage:
         if not text.strip():
             raise MarkerError("the question is empty; expected words, such as 'What is the object {0}?'.")
         return HumanMessage(content=[self.content_block(), {"type": "text", "text": text}])
+
+    def answers_schema(self, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Make a JSON schema for one answer per marker, for `ChatVipLlava.with_structured_output`.
+
+        Args:
+            answer: JSON schema of one answer; a text by default.
+
+        Returns:
+            A schema of an object with a key for every marker: its region's id, or its index where that has none.
+
+        Raises:
+            MarkerError: no markers, or two regions of one id.
+
+        Example:
+            >>> from PIL import Image
+            >>> from langchain_vipllava import Region, mark
+            >>> marked = mark(Image.new("RGB", (336, 336)), [Region(box=(10, 10, 90, 90), id="dog")])
+            >>> marked.answers_schema({"type": "boolean"})["properties"]
+            {'dog': {'type': 'boolean', 'description': 'the object within the red rectangle'}}
+        """
+        properties = {
+            marker.region.id or str(index): {
+                **(answer or {"type": "string"}),
+                "description": f"the object {marker.phrase}",
+            }
+            for index, marker in enumerate(self.markers)
+        }
+        if len(properties) < len(self.markers) or not self.markers:
+            raise MarkerError(f"{len(self.markers)} markers with ids {self._ids}; expected some, each with its own id.")
+        return {
+            "title": "answers",
+            "description": "One answer for each marked object.",
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
 
     def content_block(self) -> dict[str, Any]:
         """The picture as a standard LangChain v1 image block: PNG, base64, markers (and crop) in `extras`."""

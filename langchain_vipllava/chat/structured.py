@@ -1,0 +1,80 @@
+"""Structured output: a model bound to a schema, and a parser behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+from langchain_core.output_parsers import (
+    JsonOutputKeyToolsParser,
+    JsonOutputParser,
+    PydanticOutputParser,
+    PydanticToolsParser,
+)
+from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+
+from langchain_vipllava.chat.answer_form import AnswerForm
+from langchain_vipllava.errors import GenerationError
+
+if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
+
+_METHODS = ("json_schema", "function_calling", "json_mode")
+
+
+def structured(
+    model: BaseChatModel, schema: Any, *, method: str, include_raw: bool, strict: bool | None
+) -> Runnable[Any, Any]:
+    """A chain of a model and a parser; see `ChatVipLlava.with_structured_output`."""
+    if method not in _METHODS:
+        raise GenerationError(f"method={method!r}; expected one of {', '.join(_METHODS)}.")
+    if schema is None and method != "json_mode":
+        raise GenerationError("schema is None; expected a pydantic class, a TypedDict or a JSON schema.")
+    asked_for = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+    make = _by_call if method == "function_calling" else _by_schema
+    bound, parser = make(model, schema, asked_for)
+    if not include_raw:
+        chain: Runnable[Any, Any] = bound | parser
+        return chain
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
+    nothing: Callable[[Any], None] = lambda _: None  # noqa: E731
+    failed = RunnablePassthrough.assign(parsed=nothing)
+    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+
+
+def _by_schema(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tuple[Any, Any]:
+    """The answer is the JSON itself."""
+    if schema is None:
+        response_format: dict[str, Any] = {"type": "json_object"}
+    else:
+        wanted = _json_schema(schema)
+        named = {"name": wanted.get("title", "answer"), "schema": wanted}
+        response_format = {"type": "json_schema", "json_schema": named}
+    settings = {"response_format": response_format}
+    _ = AnswerForm.of(settings).grammar  # a schema that cannot be enforced is refused here
+    is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
+    parser: Any = PydanticOutputParser(pydantic_object=schema) if is_model else JsonOutputParser()
+    return model.bind(**settings, ls_structured_output_format=asked_for), parser
+
+
+def _by_call(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tuple[Any, Any]:
+    """The answer is the call of a tool whose arguments are wanted."""
+    name = convert_to_openai_tool(schema)["function"]["name"]
+    bound = model.bind_tools(
+        [schema], tool_choice=name, parallel_tool_calls=False, ls_structured_output_format=asked_for
+    )
+    if isinstance(schema, type) and is_basemodel_subclass(schema):
+        return bound, PydanticToolsParser(tools=[schema], first_tool_only=True)
+    return bound, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+
+
+def _json_schema(schema: Any) -> dict[str, Any]:
+    if isinstance(schema, type) and is_basemodel_subclass(schema) and hasattr(schema, "model_json_schema"):
+        full: dict[str, Any] = schema.model_json_schema()  # with its $defs, which LangChain writes out
+        return full
+    if isinstance(schema, dict) and not {"function", "parameters", "input_schema", "toolSpec"} & schema.keys():
+        return schema  # not wrapped as a function of OpenAI, Anthropic or Bedrock: it is the schema itself
+    return convert_to_json_schema(schema)

@@ -1,0 +1,228 @@
+"""Answers that are more than words: JSON that fits a schema, and calls of tools. The model is the bundled one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated, Literal, TypedDict
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
+from langchain_core.tools import tool
+from pydantic import BaseModel, Field
+
+from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, load_image, mark, regions_from
+from langchain_vipllava.apps.detectors import detect_shapes
+
+
+class Thing(BaseModel):
+    """What is marked."""
+
+    color: Literal["red", "green", "blue", "white"]
+    is_round: bool
+    corners: Annotated[int, Field(ge=0, le=12)]
+
+
+class ThingDict(TypedDict):
+    """What is marked."""
+
+    color: Annotated[str, ..., "its colour"]
+    corners: Annotated[int, ..., "how many"]
+
+
+THING_SCHEMA = {"title": "thing", "description": "What is marked.", **Thing.model_json_schema()}
+
+
+@tool
+def zoom_in(region: Literal["r1", "r2"], factor: Annotated[int, Field(ge=2, le=4)]) -> str:
+    """Enlarge a region."""
+    return f"{region} x{factor}"
+
+
+@tool
+def give_up() -> str:
+    """Say that nothing can be seen."""
+    return "given up"
+
+
+@pytest.fixture(scope="module")
+def eyes() -> ChatVipLlava:
+    return ChatVipLlava(model="bundled", max_tokens=200)
+
+
+@pytest.fixture(scope="module")
+def scene() -> MarkedImage:
+    image = load_image("examples/scene.png")
+    return mark(image, regions_from(detect_shapes(image), image_size=image.size)[:2])
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+@pytest.mark.parametrize("schema", [Thing, ThingDict, THING_SCHEMA], ids=["pydantic", "TypedDict", "JSON schema"])
+def test_structured_output_fits_its_schema(eyes, scene, method, schema):
+    chain = eyes.with_structured_output(schema, method=method)
+    answer = chain.invoke([scene.message("What is the object {0}?")])
+    if schema is Thing:
+        assert isinstance(answer, Thing)
+    else:
+        assert set(answer) >= {"color", "corners"}
+        assert isinstance(answer["corners"], int)
+
+
+def test_the_raw_answer_comes_along_when_asked_for(eyes):
+    found = eyes.with_structured_output(Thing, include_raw=True).invoke("What is it?")
+    assert isinstance(found["raw"], AIMessage)
+    assert Thing.model_validate_json(found["raw"].text) == found["parsed"]
+    assert found["parsing_error"] is None
+
+
+def test_an_answer_that_was_cut_is_an_error_or_comes_raw(eyes):
+    cut = eyes.model_copy(update={"max_tokens": 2})
+    with pytest.raises(Exception, match=r"JSON|parse"):
+        cut.with_structured_output(Thing).invoke("What is it?")
+    found = cut.with_structured_output(Thing, include_raw=True).invoke("What is it?")
+    assert found["parsed"] is None
+    assert found["parsing_error"] is not None
+    assert found["raw"].response_metadata["finish_reason"] == "length"
+
+
+def test_any_json_object_without_a_schema(eyes):
+    assert isinstance(eyes.with_structured_output(None, method="json_mode").invoke("What is it?"), dict)
+
+
+def test_structured_output_streams_and_batches(eyes, scene):
+    chain = eyes.with_structured_output(THING_SCHEMA)
+    grown = list(chain.stream([scene.message("What is the object {1}?")]))
+    assert grown[-1] == chain.invoke([scene.message("What is the object {1}?")])
+    assert len(grown) > 1
+    batch = eyes.with_structured_output(Thing).batch(["What is it?"] * 3)
+    assert len(batch) == 3
+    assert all(isinstance(thing, Thing) for thing in batch)
+
+
+def test_one_answer_for_each_marked_region_in_one_call(eyes, scene):
+    schema = scene.answers_schema({"enum": ["circle", "square", "star"]})
+    assert schema["required"] == [marker.region.id or str(i) for i, marker in enumerate(scene.markers)]
+    answers = eyes.with_structured_output(schema).invoke([scene.message("What shapes are the objects {0} and {1}?")])
+    assert list(answers) == schema["required"]
+    assert set(answers.values()) <= {"circle", "square", "star"}
+    assert schema["properties"][schema["required"][1]]["description"] == "the object within the lime rectangle"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"schema": {"title": "set", "type": "array", "uniqueItems": True}}, "uniqueItems"),
+        ({"schema": Thing, "method": "magic"}, "magic"),
+        ({"schema": None}, "schema is None"),
+        ({"schema": Thing, "tone": "warm"}, "tone"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_when_it_is_bound(eyes, wrong, says):
+    with pytest.raises(GenerationError, match=says):
+        eyes.with_structured_output(**wrong)
+
+
+def calls_of(answer: AIMessage) -> set[str]:
+    for call in answer.tool_calls:
+        {"zoom_in": zoom_in, "give_up": give_up}[call["name"]].invoke(call["args"])  # raises if they do not fit
+    assert not answer.invalid_tool_calls
+    return {call["name"] for call in answer.tool_calls}
+
+
+def test_a_call_is_forced_and_always_fits(eyes, scene):
+    question = [scene.message("What is the object {0}?")]
+    assert calls_of(eyes.bind_tools([zoom_in, give_up], tool_choice="any").invoke(question))
+    named = eyes.bind_tools([zoom_in, give_up], tool_choice="zoom_in").invoke(question)
+    assert calls_of(named) == {"zoom_in"}
+    assert len(named.tool_calls) == 1
+    by_mapping = {"type": "function", "function": {"name": "give_up"}}
+    assert calls_of(eyes.bind_tools([zoom_in, give_up], tool_choice=by_mapping).invoke(question)) == {"give_up"}
+
+
+def test_sampled_calls_fit_too(eyes):
+    hot = eyes.model_copy(update={"temperature": 2.0})
+    for seed in range(6):
+        bound = hot.bind_tools([zoom_in, give_up], tool_choice="any")
+        assert calls_of(bound.invoke("Look.", seed=seed))
+
+
+def test_free_to_choose_a_model_that_knows_no_tools_answers_in_words(eyes, scene):
+    answer = eyes.bind_tools([zoom_in]).invoke([scene.message("What is the object {0}?")])
+    assert answer.text or calls_of(answer)
+    none = eyes.bind_tools([zoom_in], tool_choice="none").invoke([scene.message("What is the object {0}?")])
+    assert none.text == eyes.invoke([scene.message("What is the object {0}?")]).text
+    assert not none.tool_calls
+
+
+def test_the_model_is_told_of_its_tools(eyes):
+    seen = []
+    bound = eyes.bind_tools([zoom_in, give_up])
+    request, _ = eyes._request([HumanMessage("Look.")], None, bound.kwargs)
+    seen.append(request.prompt.text)
+    assert request.prompt.text == (
+        "Tools:\n- zoom_in(region: string, factor: integer): Enlarge a region.\n"
+        "- give_up(): Say that nothing can be seen.\n"
+        'To call tools, answer with a list such as [{"name":"tool","arguments":{"argument":"value"}}]. '
+        "USER: Look.ASSISTANT:"
+    )
+    more = eyes.get_num_tokens_from_messages([HumanMessage("Look.")], tools=[zoom_in, give_up])
+    assert more == len(eyes.host.encoder.encode_text(request.prompt))
+
+
+def test_tool_messages_are_read_as_the_user_s_with_their_pictures(eyes, scene):
+    call = {"name": "zoom_in", "args": {"region": "r1", "factor": 2}, "id": "1"}
+    messages = [
+        HumanMessage("Look."),
+        AIMessage("", tool_calls=[call]),
+        ToolMessage([scene.content_block(), {"type": "text", "text": "r1 x2"}], tool_call_id="1"),
+    ]
+    said = '[{"name":"zoom_in","arguments":{"region":"r1","factor":2}}]'
+    assert eyes.render_prompt(messages) == f"USER: Look.ASSISTANT: {said}USER: <image>\nr1 x2ASSISTANT:"
+    assert eyes.bind_tools([zoom_in]).invoke(messages)
+
+
+def test_a_call_s_own_ids_are_continued(eyes):
+    asked = [HumanMessage("Look.")]
+    bound = eyes.bind_tools([zoom_in], tool_choice="any")
+    answer = bound.invoke(asked)
+    back = ToolMessage("nothing", tool_call_id=answer.tool_calls[0]["id"])
+    again = bound.invoke([*asked, answer, back])
+    assert again.response_metadata["timings"]["reused_tokens"] >= answer.usage_metadata["total_tokens"] - 1
+
+
+def test_calls_stream_as_chunks_and_words_as_they_come(eyes):
+    bound = eyes.bind_tools([zoom_in], tool_choice="any")
+    chunks = list(bound.stream("Look."))
+    whole = chunks[0]
+    for chunk in chunks[1:]:
+        whole += chunk
+    assert calls_of(whole) == {"zoom_in"}
+    assert whole.text == ""
+
+    async def awaited():
+        return [chunk async for chunk in bound.astream("Look.")]
+
+    whole_too = asyncio.run(awaited())
+    assert [c["args"] for c in whole_too[-1].tool_calls] == [c["args"] for c in whole.tool_calls]
+    words = list(eyes.bind_tools([zoom_in], tool_choice="none").stream("Hello."))
+    assert "".join(chunk.text for chunk in words) == eyes.invoke("Hello.").text
+
+
+def test_a_call_that_was_cut_is_an_invalid_call(eyes):
+    answer = eyes.bind_tools([zoom_in], tool_choice="any").invoke("Look.", max_tokens=3)
+    assert not answer.tool_calls
+    assert "not a list of calls" in answer.invalid_tool_calls[0]["error"]
+
+
+@pytest.mark.parametrize("choice", ["no_such_tool", {"name": "no_such_tool"}])
+def test_an_unknown_choice_is_refused_when_it_is_bound(eyes, choice):
+    with pytest.raises(GenerationError, match="expected 'auto', 'any', 'none' or the name of a bound tool"):
+        eyes.bind_tools([zoom_in], tool_choice=choice)
+
+
+def test_an_agent_ends_with_an_answer_that_fits(eyes):
+    agents = pytest.importorskip("langchain.agents")
+    agent = agents.create_agent(eyes, [], response_format=Thing)
+    final = agent.invoke({"messages": [HumanMessage("What is it?")]})
+    assert isinstance(final["structured_response"], Thing)
+    json.loads(final["messages"][-1].text)
