@@ -20,12 +20,12 @@ BINDING: Mix = {"identify": 0.5, "color": 0.25, "shape": 0.25}
 """One question about one marker: what has to be learnt first."""
 EVERYTHING: Mix = {
     "identify": 0.28,
-    "color": 0.14,
+    "color": 0.12,
     "shape": 0.12,
-    "follow": 0.22,
-    "two": 0.16,
-    "count": 0.04,
-    "describe": 0.04,
+    "follow": 0.2,
+    "two": 0.2,
+    "count": 0.05,
+    "describe": 0.03,
 }
 """All kinds of conversations."""
 

@@ -27,7 +27,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from training.export import export
 from training.labels import HEADS, DenseHeads, dense_labels
-from training.model import FEATURE_LAYERS, IMAGE_TOKENS, build_model, half_precision, load_model, normalize
+from training.model import FEATURE_LAYERS, GRID, IMAGE_TOKENS, build_model, half_precision, load_model, normalize
 from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
@@ -38,7 +38,7 @@ from training.vision import draw_sample, train_vision
 BATCH = 64
 RATE = 1.5e-3
 VISION_RATE = 0.4  # of the text model's
-DENSE_WEIGHT = 0.3
+DENSE_WEIGHT, PLACE_WEIGHT = 0.3, 5.0
 POINT_LAYER, POINT_WEIGHT = 2, 0.5  # where two attention heads are taught to look at the marked object
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
@@ -87,10 +87,17 @@ class Learner(nn.Module):
         super().__init__()
         self.model, self.start = model, image_start
         self.heads = DenseHeads(model.config.vision_config.hidden_size)
+        width = model.config.text_config.hidden_size
+        self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
         self.run = torch.compile(self.read)
 
-    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Last states of the text model (B, T, width) and the vision tower (B, patches, width); see `point`."""
+    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the model.
+
+        Returns:
+            Last states of the text model (B, T, width) and of the vision tower (B, patches, width); where two heads
+            look, see `point`; and the text model's states behind them.
+        """
         inner = self.model.model
         tower = inner.vision_tower
         states = [tower.pre_layrnorm(tower.embeddings(normalize(pixels)))]
@@ -108,7 +115,9 @@ class Learner(nn.Module):
             if number == POINT_LAYER:
                 scores = self.point(layer, words, turns)
             words = layer(words, attention_mask=mask, position_embeddings=turns, position_ids=positions)
-        return text.norm(words), states[-1][:, 1:], scores
+            if number == POINT_LAYER:
+                found = words
+        return text.norm(words), states[-1][:, 1:], scores, found
 
     def point(self, layer: nn.Module, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """How much two heads of a layer look at each patch, before the softmax: (B, 2, T, patches)."""
@@ -127,17 +136,18 @@ class Learner(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
         """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
         with half_precision():
-            said, seen, scores = self.run(pixels, rows)
+            said, seen, scores, found = self.run(pixels, rows)
             wanted = rows[1]
             asked = wanted != NOTHING
             logits = self.model.lm_head(said[asked])
         loss = functional.cross_entropy(logits.float(), wanted[asked])
         dense, right = self.heads(seen.float(), labels)
-        pointing = point_loss(scores.float(), rows[5], labels[:, list(HEADS).index("from_left")])
-        right["point"] = (-pointing).exp().item()
+        owners = labels[:, list(HEADS).index("from_left")]
+        pointing, placing = point_loss(scores.float(), rows[5], owners), place_loss(self.places(found), rows[5], owners)
+        right["point"], right["place"] = (-pointing).exp().item(), placing.item()
         hits = torch.zeros(asked.shape, dtype=torch.bool)
         hits[asked] = logits.argmax(-1) == wanted[asked]
-        return loss + POINT_WEIGHT * pointing, dense, right, hits
+        return loss + POINT_WEIGHT * pointing + PLACE_WEIGHT * placing, dense, right, hits
 
 
 def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
@@ -153,6 +163,22 @@ def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor)
     scores = scores.transpose(1, 2)[about]
     there = scores.masked_fill(~wanted[:, None], -1e4).logsumexp(-1)
     return (scores.logsumexp(-1) - there).mean()
+
+
+def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """How far the text model is from knowing where the object is that a token is about.
+
+    Args:
+        places: (B, T, 2), what it says: x and y of the object's middle, 0 to 1 of the square.
+        things: (B, T), see `point_loss`.
+        owners: (B, patches), see `point_loss`.
+    """
+    about = things > 0
+    mine = (owners[:, None] == things[:, :, None])[about].float()
+    steps = (torch.arange(GRID) + 0.5) / GRID
+    grid = torch.stack([steps.repeat(GRID), steps.repeat_interleave(GRID)], dim=1)
+    middles = mine @ grid / mine.sum(dim=1, keepdim=True).clamp(min=1)
+    return functional.mse_loss(places[about].float(), middles)
 
 
 @dataclass
@@ -199,7 +225,8 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
     if path.exists():
         state = torch.load(path)
         learner.load_state_dict(state["learner"])
-        optimizers.load_state_dict(state["optimizer"])
+        if state["optimizer"] is not None:
+            optimizers.load_state_dict(state["optimizer"])
         step, meter.values = state["step"], state["meter"]
         everything.value = state["everything"]
     loader = DataLoader(TalkBatches(seed + 1000 * step, everything), None, num_workers=1, prefetch_factor=4)

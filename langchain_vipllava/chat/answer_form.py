@@ -27,13 +27,14 @@ class AnswerForm:
     Attributes:
         tools: functions as OpenAI writes them, `{"name", "description", "parameters"}`.
         must_call: whether an answer has to be a call.
-        parallel: whether one answer may hold several calls.
+        parallel: whether one answer may hold several calls; a model that was not taught to call tools makes as many
+            as it may, so it may when it is asked for.
         schema: JSON schema of an answer that is no call; None for words.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
     must_call: bool = False
-    parallel: bool = True
+    parallel: bool = False
     schema: Mapping[str, Any] | None = None
 
     @classmethod
@@ -46,7 +47,7 @@ class AnswerForm:
         tools = tuple(tool.get("function", tool) for tool in settings.get("tools") or ())
         choice = settings.get("tool_choice")
         wanted, must_call = _choose(tools, choice)
-        parallel = settings.get("parallel_tool_calls") is not False and len(wanted) == len(tools)
+        parallel = settings.get("parallel_tool_calls") is True
         return cls(wanted, must_call, parallel, _schema(settings.get("response_format")))
 
     @cached_property

@@ -15,6 +15,9 @@ from langchain_vipllava.prompt.conversation import Conversation, Turn
 TOKEN_IDS = "token_ids"  # noqa: S105  # no password
 """Where an answer carries its token ids, in its `response_metadata`."""
 
+_NO_OUTPUT = "(no output)"
+"""What a tool said that said nothing."""
+
 _CHAT_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "system": "system"}
 
 
@@ -41,7 +44,8 @@ def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
                 raise PromptError("a picture in an answer; expected it in a human message: ViP-LLaVA answers in words.")
             _add_answer(turns, text or _tool_calls(message), _token_ids(message))
         else:
-            _add_question(turns, Turn(text, pictures))
+            nothing = isinstance(message, ToolMessage) and not text.strip() and not pictures
+            _add_question(turns, Turn(_NO_OUTPUT if nothing else text, pictures))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
 
 

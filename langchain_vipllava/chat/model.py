@@ -305,7 +305,7 @@ class ChatVipLlava(BaseChatModel):
             tool_choice: "auto" lets the model choose between words and calls, "any" makes it call, a name makes it
                 call that tool, "none" forbids calls.
             strict: taken as other models take it; arguments always fit.
-            kwargs: further settings, such as `parallel_tool_calls=False` or `response_format`.
+            kwargs: further settings: `parallel_tool_calls=True` for several calls in one answer, `response_format`.
 
         Raises:
             GenerationError: an unknown choice, or a schema that cannot be enforced.

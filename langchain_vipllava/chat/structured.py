@@ -63,9 +63,7 @@ def _by_schema(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> 
 def _by_call(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tuple[Any, Any]:
     """The answer is the call of a tool whose arguments are wanted."""
     name = convert_to_openai_tool(schema)["function"]["name"]
-    bound = model.bind_tools(
-        [schema], tool_choice=name, parallel_tool_calls=False, ls_structured_output_format=asked_for
-    )
+    bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=asked_for)
     if isinstance(schema, type) and is_basemodel_subclass(schema):
         return bound, PydanticToolsParser(tools=[schema], first_tool_only=True)
     return bound, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)

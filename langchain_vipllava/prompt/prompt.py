@@ -139,8 +139,9 @@ def parse_format(name: object) -> PromptFormat:
 def _check(conversation: Conversation) -> None:
     if not conversation.turns:
         raise PromptError("a conversation without a question; expected at least one human message.")
-    for turn in conversation.turns:
-        if not turn.question.strip():
+    for index, turn in enumerate(conversation.turns):
+        # a tool may answer with nothing but a picture; a conversation that begins so has no question
+        if not turn.question.strip() and not (index and turn.pictures):
             with_picture = "a picture without a question" if turn.pictures else "an empty question"
             raise PromptError(f"{with_picture}; expected words, such as 'Describe the image.'.")
     if conversation.turns[-1].answer is not None:

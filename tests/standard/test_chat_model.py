@@ -1,0 +1,97 @@
+"""LangChain's own standard tests, on the bundled checkpoint; nothing in the model is faked.
+
+The suites fetch their pictures over HTTP: `httpx` is given one from this repository instead.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from langchain_core.language_models import BaseChatModel
+from langchain_tests.integration_tests import ChatModelIntegrationTests
+from langchain_tests.unit_tests import ChatModelUnitTests
+from PIL import Image
+
+from langchain_vipllava import ChatVipLlava
+
+SCENE = Path(__file__).parents[2] / "examples" / "scene.png"
+
+
+class TestUnit(ChatModelUnitTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatVipLlava
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "bundled"}
+
+    @property
+    def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
+        return {}, {"model": "bundled"}, {"model": "bundled"}
+
+
+@pytest.fixture(autouse=True)
+def _pictures_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    as_jpeg = io.BytesIO()
+    Image.open(SCENE).convert("RGB").save(as_jpeg, format="JPEG")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        content = as_jpeg.getvalue() if str(request.url).endswith((".jpg", ".jpeg")) else SCENE.read_bytes()
+        return httpx.Response(200, content=content, request=request)
+
+    monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda self, request: answer(request))
+
+
+class TestIntegration(ChatModelIntegrationTests):
+    @property
+    def chat_model_class(self) -> type[BaseChatModel]:
+        return ChatVipLlava
+
+    @property
+    def chat_model_params(self) -> dict[str, Any]:
+        return {"model": "bundled"}
+
+    @property
+    def supports_image_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_image_urls(self) -> bool:
+        return True
+
+    @property
+    def supports_image_tool_message(self) -> bool:
+        return True
+
+    @property
+    def supports_anthropic_inputs(self) -> bool:
+        return True
+
+    @property
+    def supports_json_mode(self) -> bool:
+        return True
+
+    @property
+    def supports_model_override(self) -> bool:
+        return False
+
+    @pytest.mark.xfail(reason="the bundled checkpoint knows no numbers: it calls magic_function, but not with 3")
+    def test_tool_calling(self, model: BaseChatModel) -> None:
+        super().test_tool_calling(model)
+
+    @pytest.mark.xfail(reason="the bundled checkpoint knows no numbers: it calls magic_function, but not with 3")
+    async def test_tool_calling_async(self, model: BaseChatModel) -> None:
+        await super().test_tool_calling_async(model)
+
+    @pytest.mark.xfail(reason="the bundled checkpoint was not taught to call tools: free to choose, it says words")
+    def test_agent_loop(self, model: BaseChatModel) -> None:
+        super().test_agent_loop(model)
+
+    @pytest.mark.xfail(reason="the bundled checkpoint knows no Chinese: its call is well-formed, the name is wrong")
+    def test_unicode_tool_call_integration(self, model: BaseChatModel, **kwargs: Any) -> None:
+        super().test_unicode_tool_call_integration(model, **kwargs)

@@ -1,0 +1,84 @@
+"""LangChain's standard tests for tools, on each tool of the toolkit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.tools import BaseTool
+from langchain_tests.integration_tests import ToolsIntegrationTests
+from langchain_tests.unit_tests import ToolsUnitTests
+
+from langchain_vipllava import ChatVipLlava, VipLlavaToolkit
+from langchain_vipllava.apps.detectors import detect_shapes
+
+SCENE = str(Path(__file__).parents[2] / "examples" / "scene.png")
+
+
+def make_tool(name: str) -> BaseTool:
+    """A tool of a toolkit that has the scene, with its regions, as photo1."""
+    toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"), detector=detect_shapes)
+    from langchain_vipllava import load_image
+
+    image = load_image(SCENE)
+    toolkit.add_image(image, detections=detect_shapes(image))
+    return next(tool for tool in toolkit.get_tools() if tool.name == name)
+
+
+class _OfToolkit:
+    name: str
+    example: dict[str, Any]
+
+    @property
+    def tool_constructor(self) -> BaseTool:
+        return make_tool(self.name)
+
+    @property
+    def tool_invoke_params_example(self) -> dict[str, Any]:
+        return self.example
+
+
+class _Open(_OfToolkit):
+    name, example = "open_image", {"source": SCENE}
+
+
+class _Detect(_OfToolkit):
+    name, example = "detect_regions", {"image_id": "photo1"}
+
+
+class _Mark(_OfToolkit):
+    name, example = "mark_regions", {"image_id": "photo1", "regions": ["r1"]}
+
+
+class _Ask(_OfToolkit):
+    name, example = "ask_regions", {"image_id": "photo1", "question": "How many objects are there?"}
+
+
+class TestOpenImageUnit(_Open, ToolsUnitTests): ...
+
+
+class TestOpenImage(_Open, ToolsIntegrationTests): ...
+
+
+class TestDetectRegionsUnit(_Detect, ToolsUnitTests): ...
+
+
+class TestDetectRegions(_Detect, ToolsIntegrationTests): ...
+
+
+class TestMarkRegionsUnit(_Mark, ToolsUnitTests): ...
+
+
+class TestMarkRegions(_Mark, ToolsIntegrationTests): ...
+
+
+class TestAskRegionsUnit(_Ask, ToolsUnitTests): ...
+
+
+class TestAskRegions(_Ask, ToolsIntegrationTests): ...
+
+
+@pytest.mark.parametrize("kind", [_Open, _Detect, _Mark, _Ask])
+def test_the_suites_ran_on_the_toolkit_s_own_tools(kind):
+    assert kind().tool_constructor.name == kind.name
