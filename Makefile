@@ -70,7 +70,7 @@ $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu"
+	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" --ignore tests/standard
 
 clean:
 	rm -rf $(VENV) $(OLDEST) dist build demo-output .pytest_cache .mypy_cache .ruff_cache

@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
     from langchain_vipllava.chat.runnables import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.errors import (
+        AnswerTimeoutError,
         CheckpointError,
         DetectionError,
         GenerationError,
         MarkerError,
         PictureError,
         PromptError,
+        PromptTooLongError,
         RegionError,
         SessionError,
         VipLlavaError,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
 _HOMES = {
+    "AnswerTimeoutError": "errors",
     "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
     "DetectRegions": "chat.runnables",
@@ -45,6 +48,7 @@ _HOMES = {
     "MarkerError": "errors",
     "PictureError": "errors",
     "PromptError": "errors",
+    "PromptTooLongError": "errors",
     "Region": "regions.region",
     "RegionError": "errors",
     "RegionPrompt": "chat.runnables",
@@ -61,6 +65,7 @@ _HOMES = {
 }
 
 __all__ = [
+    "AnswerTimeoutError",
     "ChatVipLlava",
     "CheckpointError",
     "DetectRegions",
@@ -73,6 +78,7 @@ __all__ = [
     "MarkerError",
     "PictureError",
     "PromptError",
+    "PromptTooLongError",
     "Region",
     "RegionError",
     "RegionPrompt",

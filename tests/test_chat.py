@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import pickle
 import threading
@@ -14,7 +15,14 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import ConfigurableField
 
-from langchain_vipllava import ChatVipLlava, CheckpointError, PictureError, VipLlavaError
+from langchain_vipllava import (
+    AnswerTimeoutError,
+    ChatVipLlava,
+    CheckpointError,
+    PictureError,
+    PromptTooLongError,
+    VipLlavaError,
+)
 from tests.support.checkpoints import make_model, make_processor, save_checkpoint
 
 
@@ -271,3 +279,38 @@ def test_cache_bytes_reach_the_host(tiny_checkpoint):
     chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache_bytes=0)
     chat.invoke("Hi")
     assert chat.host.stats().cache_bytes == 0
+
+
+def test_a_prompt_that_does_not_fit_is_langchain_s_overflow_before_any_device_work(llm, monkeypatch):
+    exceptions = pytest.importorskip("langchain_core.exceptions")
+    if not hasattr(exceptions, "ContextOverflowError"):
+        pytest.skip("this langchain-core has no such error")
+    monkeypatch.setattr(type(llm.host._engine), "step", lambda self: pytest.fail("the device was asked"))
+    with pytest.raises(exceptions.ContextOverflowError, match=r"context only 512: \d+ too many") as caught:
+        llm.invoke("word " * 2000)
+    assert isinstance(caught.value, PromptTooLongError)
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+def test_an_answer_that_takes_too_long_is_stopped(llm, way, monkeypatch):
+    """The model is held up by a gate: a real one is slow for reasons that a test cannot have."""
+    gate = threading.Event()
+    step = type(llm.host._engine).step
+    monkeypatch.setattr(type(llm.host._engine), "step", lambda self: gate.wait(30) and step(self))
+    hasty = llm.model_copy(update={"timeout": 0.05})
+
+    async def stream():
+        return [chunk async for chunk in hasty.astream("Hello.")]
+
+    ways = {
+        "invoke": lambda: hasty.invoke("Hello."),
+        "stream": lambda: list(hasty.stream("Hello.")),
+        "ainvoke": lambda: asyncio.run(hasty.ainvoke("Hello.")),
+        "astream": lambda: asyncio.run(stream()),
+    }
+    with pytest.raises(AnswerTimeoutError, match=r"timeout=0\.05"):
+        ways[way]()
+    gate.set()
+    monkeypatch.undo()
+    assert llm.invoke("Hello.").text
+    assert llm.host.stats().running == 0

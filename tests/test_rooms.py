@@ -91,6 +91,7 @@ def test_every_public_name_exists_and_is_documented(name):
 
 def test_the_public_surface_is_this():
     assert langchain_vipllava.__all__ == [
+        "AnswerTimeoutError",
         "ChatVipLlava",
         "CheckpointError",
         "DetectRegions",
@@ -103,6 +104,7 @@ def test_the_public_surface_is_this():
         "MarkerError",
         "PictureError",
         "PromptError",
+        "PromptTooLongError",
         "Region",
         "RegionError",
         "RegionPrompt",

@@ -36,7 +36,7 @@ from training.tokenizer import IMAGE, build_tokenizer
 from training.vision import draw_sample, train_vision
 
 BATCH = 64
-RATE = 1.5e-3
+RATE = 1e-3
 VISION_RATE = 0.4  # of the text model's
 DENSE_WEIGHT, PLACE_WEIGHT = 0.3, 5.0
 POINT_LAYER, POINT_WEIGHT = 2, 0.5  # where two attention heads are taught to look at the marked object
