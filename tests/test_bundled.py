@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -178,3 +180,34 @@ def test_batches_and_single_prompts_agree(student):
     marked = mark(picture, regions)
     prompts = [(marked.image, marked.question(text)) for text in ("What is {0}?", "What color is the object {2}?")]
     assert student.ask(*prompts) == [student.ask(prompt)[0] for prompt in prompts]
+
+
+def test_it_is_still_known_after_a_restart_of_the_conversation(tmp_path):
+    """Two processes: one asks what is marked and writes the messages down, the other goes on with them."""
+    program = """
+import json, sys
+from langchain_core.messages import HumanMessage, messages_from_dict, messages_to_dict
+from langchain_vipllava import ChatVipLlava, mark, regions_from, load_image
+from langchain_vipllava.apps.detectors import detect_shapes
+llm = ChatVipLlava(model="bundled")
+if sys.argv[2] == "begin":
+    image = load_image(sys.argv[3])
+    marked = mark(image, regions_from(detect_shapes(image), image_size=image.size)[:2])
+    messages = [marked.message("What is the object {0}?")]
+else:
+    messages = [*messages_from_dict(json.load(open(sys.argv[1]))), HumanMessage("What color is it?")]
+messages.append(llm.invoke(messages))
+json.dump(messages_to_dict(messages), open(sys.argv[1], "w"))
+print(llm.render_prompt(messages[:-1]), messages[-1].text, sep="|")
+"""
+    scene = FOLDER.parents[1] / "examples" / "scene.png"
+    said = []
+    for part in ("begin", "go on"):
+        arguments = [sys.executable, "-c", program, str(tmp_path / "talk.json"), part, str(scene)]
+        run = subprocess.run(arguments, capture_output=True, text=True, check=True)
+        said.append(run.stdout.strip())
+    opening = "USER: <image>\nWhat is the object within the red rectangle?ASSISTANT:"
+    assert said == [
+        f"{opening}|A white square.",
+        f"{opening} A white square.USER: What color is it?ASSISTANT:|White.",
+    ]

@@ -145,6 +145,21 @@ def test_a_compiled_decoding_step_gives_the_same_tokens(parts, plain, pictures, 
     assert 1 <= graphs <= 3  # of 1, 2 and 4 rows: not one for every length
 
 
+def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, pictures, monkeypatch):
+    if int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("decoding is not compiled with transformers 4")
+
+    def broken(self, *args):
+        raise RuntimeError("no compiler here\nand many lines more")
+
+    monkeypatch.setattr(decode.CompiledDecode, "_step", broken)
+    monkeypatch.setattr(decode, "_BACKEND", "eager")
+    host = ModelHost(*parts, compile_decode=True)
+    talk = Conversation((Turn("why", (pictures[0],)),))
+    assert list(host.generate(request(talk, max_tokens=9)).ids) == plain.ids(talk, 9)
+    assert host.decode_path == "eager: it could not be compiled (RuntimeError: no compiler here)"
+
+
 def test_decoding_is_compiled_where_it_pays(parts):
     assert ModelHost(*parts).decode_path == "eager: on cpu it does not pay"
     assert ModelHost(*parts, compile_decode=False).decode_path == "eager: compile_decode=False"

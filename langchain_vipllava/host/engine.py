@@ -52,6 +52,7 @@ class Engine:
         self.rows: list[Sequence] = []
         self.max_rows = MAX_ROWS
         self.reused_tokens = 0
+        self.compile_failure: str | None = None
         self._model = model
         self._language_model = model.model.language_model
         self._embed = model.get_input_embeddings()
@@ -162,13 +163,27 @@ class Engine:
 
     def _decode(self, rows: list[Sequence]) -> None:
         """One token for every row."""
-        if self._compiled is not None:
-            newest = [sequence.writer.ids[-1] for sequence in rows]
-            self._write(rows, self._compiled(newest, [sequence.length - 1 for sequence in rows], self._cache))
-            return
-        ids = torch.tensor([[sequence.writer.ids[-1]] for sequence in rows], device=self._embed.weight.device)
-        positions = torch.tensor([[sequence.length - 1] for sequence in rows])
-        self._write(rows, self._forward(self._embed(ids), positions, self._cache.mask(new=1), self._cache))
+        ids = [sequence.writer.ids[-1] for sequence in rows]
+        positions = [sequence.length - 1 for sequence in rows]
+        logits = self._decode_compiled(ids, positions)
+        if logits is None:
+            embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])
+            logits = self._forward(embeddings, torch.tensor(positions)[:, None], self._cache.mask(new=1), self._cache)
+        self._write(rows, logits)
+
+    def _decode_compiled(self, ids: list[int], positions: list[int]) -> torch.Tensor | None:
+        """Logits by the compiled step; None where there is none, or it cannot be compiled."""
+        if self._compiled is None:
+            return None
+        try:
+            return self._compiled(ids, positions, self._cache)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a compiler that is missing or broken is no reason not to answer
+            self.compile_failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+            logger.warning("the decoding step cannot be compiled, and runs as it is: %s", self.compile_failure)
+            self._compiled = None
+            return None
 
     def _forward(
         self, embeddings: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache: RowCache

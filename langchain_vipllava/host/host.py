@@ -75,9 +75,6 @@ class ModelHost:
             quarter of the free memory, and at most 4 GiB. 0 keeps nothing.
         compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
 
-    Attributes:
-        decode_path: "compiled" or "eager", and why.
-
     Raises:
         CheckpointError: the model is no ViP-LLaVA, or the processor does not fit.
     """
@@ -105,8 +102,8 @@ class ModelHost:
             quantized=getattr(self.model, "quantization_method", None) is not None,
             spread=len({parameter.device for parameter in text.parameters()}) > 1,
         )
-        self.decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
-        logger.debug("decoding of %s is %s", self.name, self.decode_path)
+        self._decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
+        logger.debug("decoding of %s is %s", self.name, self._decode_path)
         self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
         self._end_ids = end_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
@@ -118,6 +115,12 @@ class ModelHost:
         self._worker: threading.Thread | None = None
         self._stopping = False
         self._requests = self._prompt_tokens = 0
+
+    @property
+    def decode_path(self) -> str:
+        """Whether decoding is "compiled" or "eager", and why."""
+        failure = self._engine.compile_failure
+        return self._decode_path if failure is None else f"eager: it could not be compiled ({failure})"
 
     def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
         """Hand a request in and go on; `on_piece` gets the text while it is made, in the host's thread.
