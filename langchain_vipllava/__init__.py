@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
     from langchain_vipllava.chat.runnables import DetectRegions, MarkRegions, RegionPrompt
+    from langchain_vipllava.chat.trimming import trim_turns
     from langchain_vipllava.errors import (
         AnswerTimeoutError,
         CheckpointError,
@@ -61,6 +62,7 @@ _HOMES = {
     "pad_to_square": "pictures.view",
     "regions_from": "regions.detections",
     "register_format": "regions.detections",
+    "trim_turns": "chat.trimming",
     "unload_models": "host.host",
 }
 
@@ -91,6 +93,7 @@ __all__ = [
     "pad_to_square",
     "regions_from",
     "register_format",
+    "trim_turns",
     "unload_models",
 ]
 

@@ -117,6 +117,7 @@ def test_the_public_surface_is_this():
         "pad_to_square",
         "regions_from",
         "register_format",
+        "trim_turns",
         "unload_models",
     ]
 

@@ -1,0 +1,58 @@
+"""Long conversations cut down to the context: the picture stays, whole turns go, the oldest first."""
+
+from __future__ import annotations
+
+import pytest
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+
+from langchain_vipllava import GenerationError, PromptTooLongError, trim_turns
+
+
+def a_long_talk(marked, turns: int) -> list:
+    talk = [SystemMessage("Be brief."), marked.message("What is {0}?"), AIMessage("A face.")]
+    for number in range(turns):
+        talk += [HumanMessage(f"Question {number} " + "word " * 20), AIMessage(f"Answer {number}.")]
+    return [*talk, HumanMessage("And the last?")]
+
+
+def test_what_fits_is_left_as_it_is(llm, marked):
+    talk = a_long_talk(marked, 1)
+    assert trim_turns(talk, llm) == talk
+
+
+def test_the_oldest_turns_go_whole_and_the_picture_stays(llm, marked):
+    talk = a_long_talk(marked, 12)
+    kept = trim_turns(talk, llm)
+    assert kept[:3] == talk[:3]
+    assert kept[-1] == talk[-1]
+    middle = kept[3:-1]
+    assert middle == talk[len(talk) - 1 - len(middle) : -1]  # the newest ones, in order, none torn apart
+    assert len(middle) % 2 == 0
+    assert 0 < len(middle) < 24
+    room = llm.host.encoder.context - llm.get_num_tokens_from_messages(kept)
+    assert room >= llm.max_tokens
+    one_more = [*kept[:3], *talk[len(talk) - 3 - len(middle) : -1], talk[-1]]
+    assert llm.host.encoder.context - llm.get_num_tokens_from_messages(one_more) < llm.max_tokens
+    assert llm.invoke(kept)
+
+
+def test_calls_and_what_their_tools_said_go_with_their_question(llm, marked):
+    call = {"name": "look", "args": {}, "id": "1"}
+    turn = [HumanMessage("word " * 60), AIMessage("", tool_calls=[call]), ToolMessage("seen", tool_call_id="1")]
+    talk = [marked.message("What is {0}?"), AIMessage("A face."), *turn * 4, HumanMessage("Last?")]
+    kept = trim_turns(talk, llm)
+    assert kept[:2] == talk[:2]
+    assert (len(kept) - 3) % 3 == 0
+    assert len(kept) < len(talk)
+
+
+def test_the_room_for_the_answer_is_yours(llm, marked):
+    talk = a_long_talk(marked, 12)
+    assert len(trim_turns(talk, llm, room=200)) < len(trim_turns(talk, llm, room=10))
+    with pytest.raises(GenerationError, match="room=0"):
+        trim_turns(talk, llm, room=0)
+
+
+def test_a_turn_that_is_too_long_by_itself_says_by_how_much(llm, marked):
+    with pytest.raises(PromptTooLongError, match=r"\d+ too many"):
+        trim_turns([marked.message("What is {0}?"), AIMessage("A."), HumanMessage("word " * 800)], llm)
