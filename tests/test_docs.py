@@ -43,7 +43,7 @@ def test_the_readme_s_python_runs_from_top_to_bottom(monkeypatch, tmp_path):
     assert len(blocks) >= 3
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, "README.md", "exec"), names)
+        exec(compile(block, "README.md", "exec", dont_inherit=True), names)
 
 
 def test_the_readme_names_only_commands_and_targets_that_exist():
