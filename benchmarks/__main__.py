@@ -29,6 +29,7 @@ def main() -> None:
         if options.only in workload.__name__:
             with console.status(workload.__doc__ or ""):
                 rows.append(workload())
+            console.print(f"{rows[-1].workload}: {rows[-1].ratio:.2f}x")  # what is done is not lost with the rest
     if options.only in "mark":
         rows += marking.rows(options.repeats)
     console.print(_table(rows, sum(p.numel() for p in bench.model.parameters())))

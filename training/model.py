@@ -87,7 +87,7 @@ def load_model(folder: Path) -> VipLlavaForConditionalGeneration:
 
 
 def half_precision() -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where the CPU computes in it; elsewhere that is fifty times slower than float32."""
+    """Autocast to bfloat16 where the CPU computes in it; elsewhere that is many times slower than float32."""
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.autocast("cpu", torch.bfloat16) if fast else nullcontext()
 
