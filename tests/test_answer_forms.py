@@ -157,7 +157,7 @@ def test_free_to_choose_a_model_that_knows_no_tools_answers_in_words(eyes, scene
 def test_the_model_is_told_of_its_tools(eyes):
     seen = []
     bound = eyes.bind_tools([zoom_in, give_up])
-    request, _ = eyes._request([HumanMessage("Look.")], None, bound.kwargs)
+    request = eyes._request([HumanMessage("Look.")], None, bound.kwargs)
     seen.append(request.prompt.text)
     assert request.prompt.text == (
         "Tools:\n- zoom_in(region: string, factor: integer): Enlarge a region.\n"

@@ -13,7 +13,14 @@ from langchain_core.messages import AIMessage, HumanMessage
 from PIL import Image
 from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
-from langchain_vipllava import ChatVipLlava, GenerationError, PictureError, load_image, pad_to_square
+from langchain_vipllava import (
+    ChatVipLlava,
+    GenerationError,
+    PictureError,
+    PromptTooLongError,
+    load_image,
+    pad_to_square,
+)
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.host.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.prompt import FORMATS
@@ -221,7 +228,7 @@ def test_one_bad_request_does_not_hurt_the_others(llm, tmp_path):
     alone = [llm.invoke(messages).text for messages in every_conversation()]
     assert [answer.text for answer in results[::2]] == alone
     kinds = [type(error) for error in results[1::2]]
-    assert kinds[:3] == [PictureError, PictureError, GenerationError]
+    assert kinds[:3] == [PictureError, PictureError, PromptTooLongError]
     assert not any(isinstance(answer, AIMessage) for answer in results[1::2])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -193,7 +193,7 @@ class ChatVipLlava(BaseChatModel):
 
     def _request(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, settings: Mapping[str, Any]
-    ) -> tuple[GenerationRequest, AnswerForm]:
+    ) -> GenerationRequest:
         check_names(settings)
         chosen = {name: settings.get(name, getattr(self, name)) for name in PER_CALL}
         answer = AnswerForm.of(settings)
@@ -204,8 +204,7 @@ class ChatVipLlava(BaseChatModel):
             system = "\n".join(text for text in (before, answer.instructions) if text)
             conversation = replace(conversation, system=system)
         stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
-        request = make_request(form.render(conversation), conversation.pictures, stops, chosen, answer.grammar)
-        return request, answer
+        return make_request(form.render(conversation), conversation.pictures, stops, chosen, answer.grammar)
 
     def _generate(
         self,
@@ -215,7 +214,7 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        request, form = self._request(messages, stop, kwargs)
+        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
         return chat_result(self.host.generate(request, timeout=self.timeout), form, self.model)
 
     async def _agenerate(
@@ -226,7 +225,7 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        request, form = self._request(messages, stop, kwargs)
+        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
         ticket = await self._submit(request)
         try:
             waiting = asyncio.wrap_future(ticket.future)
@@ -243,7 +242,7 @@ class ChatVipLlava(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        request, form = self._request(messages, stop, kwargs)
+        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
         chunks = AnswerChunks(form, self.model)
         pieces = self.host.stream(request, timeout=self.timeout)
         try:
@@ -262,7 +261,7 @@ class ChatVipLlava(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request, form = self._request(messages, stop, kwargs)
+        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
         chunks = AnswerChunks(form, self.model)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
@@ -368,8 +367,11 @@ class ChatVipLlava(BaseChatModel):
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Exact number of tokens that the model reads for these messages, pictures and tools included."""
         settings = {"tools": [convert_to_openai_tool(tool) for tool in tools]} if tools else {}
-        request, _ = self._request(messages, None, settings)
+        request = self._request(messages, None, settings)
         return len(self.host.encoder.encode_text(request.prompt))
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return [(name, value) for name, value in super().__repr_args__() if name not in ("profile", "metadata")]
 
     @property
     def _llm_type(self) -> str:
