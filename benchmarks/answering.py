@@ -84,7 +84,7 @@ class Bench:
         said: dict[str, Any] = {}
 
         def ours() -> None:
-            said["ours"] = list(self.host().generate(_request(talk, 16)).ids)
+            said["ours"] = list(self.host().generate(make_request(talk, 16)).ids)
 
         def plain() -> None:
             said["plain"] = self.generate([FORM.render(talk).text], talk.pictures, 16)[0]
@@ -106,7 +106,7 @@ class Bench:
 
         def ours() -> float:
             host = self.host()
-            results = [host.generate(_request(talk, 12)) for talk in talks]
+            results = [host.generate(make_request(talk, 12)) for talk in talks]
             said[:] = [list(result.ids) for result in results]
             return statistics.mean(result.timings.first_token for result in results[1:])
 
@@ -139,7 +139,7 @@ class Bench:
             host = self.host()
             said.clear()
             for turn in range(3):
-                results = asyncio.run(_ask_all(host, [talks[turn] for talks in all_talks], 12))
+                results = asyncio.run(ask_all(host, [talks[turn] for talks in all_talks], 12))
                 said.extend(list(result.ids) for result in results)
                 firsts = [result.timings.first_token for result in results]
                 spread.append(max(firsts) / statistics.median(firsts))
@@ -186,7 +186,7 @@ class Bench:
             host = self.host()
             mark(picture, regions)
             for turn in range(3):
-                asyncio.run(_ask_all(host, [talks[turn] for talks in all_talks], 8))
+                asyncio.run(ask_all(host, [talks[turn] for talks in all_talks], 8))
 
         def theirs() -> None:
             mark(picture, regions)
@@ -223,7 +223,7 @@ class Bench:
         turns = (Turn(opening, (picture or self.pictures[0],)),)
         talks = [Conversation(turns)]
         while len(talks) < count:
-            said = host.generate(_request(talks[-1], tokens))
+            said = host.generate(make_request(talks[-1], tokens))
             answered = replace(turns[-1], answer=said.text, answer_ids=said.ids)
             turns = (*turns[:-1], answered, Turn(QUESTIONS[len(talks)]))
             talks.append(Conversation(turns))
@@ -231,22 +231,25 @@ class Bench:
 
     def _plain(self, talk: Conversation, tokens: int) -> list[int]:
         """What plain `generate` says behind the same token ids."""
-        ids = self.host().encoder.encode(_request(talk, tokens)).ids
+        ids = self.host().encoder.encode(make_request(talk, tokens)).ids
         return self.generate.go_on(ids, talk.pictures[0], tokens)
 
 
-def _request(talk: Conversation, tokens: int) -> GenerationRequest:
+def make_request(talk: Conversation, tokens: int) -> GenerationRequest:
+    """A conversation as a request for an answer of that many tokens at most."""
     return GenerationRequest(FORM.render(talk), talk.pictures, max_tokens=tokens)
 
 
-async def _ask_all(host: ModelHost, talks: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
+async def ask_all(host: ModelHost, talks: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
+    """Answers to questions that are asked at once."""
+
     async def ask(talk: Conversation) -> GenerationResult:
-        ticket = await asyncio.to_thread(host.submit, _request(talk, tokens))
+        ticket = await asyncio.to_thread(host.submit, make_request(talk, tokens))
         return await asyncio.wrap_future(ticket.future)
 
     return list(await asyncio.gather(*map(ask, talks)))
 
 
 def _together(host: ModelHost, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
-    tickets = [host.submit(_request(talk, most)) for talk, most in zip(talks, tokens, strict=True)]
+    tickets = [host.submit(make_request(talk, most)) for talk, most in zip(talks, tokens, strict=True)]
     return [ticket.future.result() for ticket in tickets]

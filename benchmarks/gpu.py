@@ -1,6 +1,6 @@
 """`python -m benchmarks.gpu` (`make bench-gpu`): a ViP-LLaVA of the 7B's shape, random weights, on a CUDA GPU.
 
-Without a GPU, `--shape tiny --device cpu` runs every line of it, and says nothing about speed.
+Without a GPU, `--shape tiny --device cpu` runs what needs no CUDA of it, and says nothing about speed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
-from benchmarks.answering import _ask_all, _request
+from benchmarks.answering import ask_all, make_request
 from benchmarks.checkpoint import PATCH, SIDE, make_picture, make_processor
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.loading import load_checkpoint, published_config
@@ -113,20 +113,20 @@ def measure(host: ModelHost, device: str, weights: int, speed: float, tokens: in
     """Rows of the table: what, measured, wanted."""
     picture = make_picture(0)
     opening = Conversation((Turn("What is the object within the red rectangle?", (picture,)),))
-    host.generate(_request(opening, 8))  # warm: compiles what is compiled
-    answer = host.generate(_request(opening, tokens))
+    host.generate(make_request(opening, 8))  # warm: compiles what is compiled
+    answer = host.generate(make_request(opening, tokens))
     rate = (len(answer.ids) - 1) / answer.timings.decode
     limit = speed / weights
     asked = Turn(opening.turns[0].question, (picture,), answer.text, answer.ids)
     follow_ups = [Conversation((asked, Turn(f"What is its colour {'really ' * n}now?"))) for n in range(5)]
-    answers = [host.generate(_request(talk, 2)) for talk in follow_ups]
+    answers = [host.generate(make_request(talk, 2)) for talk in follow_ups]
     new = answers[-1].input_tokens - answers[-1].timings.reused_tokens
     bare = bare_forward(host, new, answers[-1].timings.reused_tokens, device)
     first = statistics.median(said.timings.first_token for said in answers)
     talks = [Conversation((Turn("Describe the image.", (make_picture(n),)),)) for n in range(CALLERS)]
-    asyncio.run(_ask_all(host, talks, 8))
+    asyncio.run(ask_all(host, talks, 8))
     started = time.perf_counter()
-    together = asyncio.run(_ask_all(host, talks, tokens))
+    together = asyncio.run(ask_all(host, talks, tokens))
     throughput = sum(len(said.ids) for said in together) / (time.perf_counter() - started)
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else 0.0
     return [

@@ -14,7 +14,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.answering import FORM, Bench, _request
+from benchmarks.answering import FORM, Bench, make_request
 from benchmarks.checkpoint import make_picture
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -31,7 +31,7 @@ def time_turns(bench: Bench) -> tuple[list[float], list[float]]:
     for _ in range(TURNS):
         talk = Conversation(turns)
         theirs.append(bench.pipeline.first_token(FORM.render(talk).text, bench.pictures[0]))
-        said = host.generate(_request(talk, 12))
+        said = host.generate(make_request(talk, 12))
         ours.append(said.timings.first_token)
         turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].pictures, said.text, said.ids), Turn("And then?"))
     return ours, theirs
@@ -44,7 +44,7 @@ def measure_memory(bench: Bench) -> tuple[list[float], list[float]]:
     for number in range(CONVERSATIONS):
         talk = Conversation((Turn("What is it?", (make_picture(100 + number),)),))
         for host, sizes in zip(hosts, kept, strict=True):
-            host.generate(_request(talk, 2))
+            host.generate(make_request(talk, 2))
             sizes.append(host.stats().cache_bytes / 2**20)
     return kept
 

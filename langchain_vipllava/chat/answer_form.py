@@ -27,8 +27,8 @@ class AnswerForm:
     Attributes:
         tools: functions as OpenAI writes them, `{"name", "description", "parameters"}`.
         must_call: whether an answer has to be a call.
-        parallel: whether one answer may hold several calls; a model that was not taught to call tools makes as many
-            as it may, so it may when it is asked for.
+        parallel: whether one answer may hold several calls; a model that was not taught to call tools would make as
+            many as it may, so this is for whoever asks for it.
         schema: JSON schema of an answer that is no call; None for words.
     """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +38,8 @@ def structured(
     if not include_raw:
         chain: Runnable[Any, Any] = bound | parser
         return chain
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=lambda _: None)
-    nothing: Callable[[Any], None] = lambda _: None  # noqa: E731
-    failed = RunnablePassthrough.assign(parsed=nothing)
+    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=_nothing)
+    failed = RunnablePassthrough.assign(parsed=_nothing)
     return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
 
 
@@ -55,8 +53,7 @@ def _by_schema(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> 
         response_format = {"type": "json_schema", "json_schema": named}
     settings = {"response_format": response_format}
     _ = AnswerForm.of(settings).grammar  # a schema that cannot be enforced is refused here
-    is_model = isinstance(schema, type) and is_basemodel_subclass(schema)
-    parser: Any = PydanticOutputParser(pydantic_object=schema) if is_model else JsonOutputParser()
+    parser: Any = PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
     return model.bind(**settings, ls_structured_output_format=asked_for), parser
 
 
@@ -64,13 +61,22 @@ def _by_call(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tu
     """The answer is the call of a tool whose arguments are wanted."""
     name = convert_to_openai_tool(schema)["function"]["name"]
     bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=asked_for)
-    if isinstance(schema, type) and is_basemodel_subclass(schema):
+    if _is_model(schema):
         return bound, PydanticToolsParser(tools=[schema], first_tool_only=True)
     return bound, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
 
 
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _is_model(schema: Any) -> bool:
+    """Whether a schema is a pydantic class, of version 2 or 1."""
+    return isinstance(schema, type) and is_basemodel_subclass(schema)
+
+
 def _json_schema(schema: Any) -> dict[str, Any]:
-    if isinstance(schema, type) and is_basemodel_subclass(schema) and hasattr(schema, "model_json_schema"):
+    if _is_model(schema) and hasattr(schema, "model_json_schema"):
         full: dict[str, Any] = schema.model_json_schema()  # with its $defs, which LangChain writes out
         return full
     if isinstance(schema, dict) and not {"function", "parameters", "input_schema", "toolSpec"} & schema.keys():

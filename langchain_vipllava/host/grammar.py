@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -35,10 +35,10 @@ class Grammar:
     text: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        wrong, messages = LLMatcher.validate_grammar_with_warnings(self.text)
-        if wrong:
+        wrong = _what_is_wrong(self.text)
+        if wrong is not None:
             raise GenerationError(
-                f"the schema cannot be enforced while the model writes: {' '.join(messages)}. Leave that part out of "
+                f"the schema cannot be enforced while the model writes: {wrong}. Leave that part out of "
                 "the schema, or check it in the answer."
             )
 
@@ -177,6 +177,13 @@ class Constraint:
         self._left -= 1
         if not self._matcher.consume_token(token):
             raise GenerationError(f"token {token} does not fit the schema: {self._matcher.get_error()}.")
+
+
+@lru_cache(256)  # a bound schema comes again with every call
+def _what_is_wrong(grammar: str) -> str | None:
+    """Why a grammar cannot be enforced; None for one that can."""
+    wrong, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+    return " ".join(messages) if wrong else None
 
 
 def _to_json(schema: Mapping[str, Any]) -> str:
