@@ -109,6 +109,7 @@ class DenseHeads(nn.Module):
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.linear = nn.Linear(width, sum(HEADS.values()))
+        nn.init.zeros_(self.linear.weight)  # new heads on a trained tower do not stir it up
 
     def forward(self, hidden: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
         """Score the heads.

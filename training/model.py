@@ -86,10 +86,19 @@ def load_model(folder: Path) -> VipLlavaForConditionalGeneration:
     return model.float().train()
 
 
+def computes_in_half() -> bool:
+    """Whether the CPU computes in bfloat16; without, that is many times slower than float32."""
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
 def half_precision() -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where the CPU computes in it; elsewhere that is many times slower than float32."""
-    fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return torch.autocast("cpu", torch.bfloat16) if fast else nullcontext()
+    """Autocast to bfloat16 where the CPU computes in it."""
+    return torch.autocast("cpu", torch.bfloat16) if computes_in_half() else nullcontext()
+
+
+def masked_attention() -> str:
+    """The attention that is fast with a mask: sdpa, but in bfloat16 on a CPU, where it is many times slower, eager."""
+    return "eager" if computes_in_half() else "sdpa"
 
 
 def normalize(pixels: torch.Tensor) -> torch.Tensor:

@@ -35,6 +35,9 @@ class Row:
         answers: number of the answer that a target belongs to, 0 for none.
         things: the object, counted from 1 at the left, that a token is about: it ends the phrase that names the
             object, or chooses a word about it. 0 for none or several.
+        first: where a question about two objects is answered, the token behind the phrase that names the first one;
+            0 elsewhere.
+        second: the same of the second one.
         kinds: what each answer's question was, in order; any length.
     """
 
@@ -44,13 +47,15 @@ class Row:
     segments: np.ndarray
     answers: np.ndarray
     things: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
     kinds: list[str]
 
 
 class Packer:
     """Turns conversations into rows."""
 
-    fields = ("ids", "targets", "positions", "segments", "answers", "things")
+    fields = ("ids", "targets", "positions", "segments", "answers", "things", "first", "second")
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -61,8 +66,14 @@ class Packer:
         self.prefix = [*start[:at], *[start[at]] * IMAGE_TOKENS, *start[at + 1 :]]
         self.encode = lru_cache(50_000)(self._encode)
 
-    def talk(self, turns: Sequence[Turn]) -> tuple[list[int], list[int], list[int], list[int]]:
-        """Ids, targets, answer numbers (from 1) and things of one conversation, from the first question on."""
+    def talk(
+        self, turns: Sequence[Turn]
+    ) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int, int]]]:
+        """Ids, targets, answer numbers (from 1) and things of one conversation, from the first question on.
+
+        Last come triples of tokens: where an answer about two objects begins, and what `Row.first` and `second` say.
+        """
+        pairs: list[tuple[int, int, int]] = []
         ids: list[int] = []
         targets: list[int] = []
         answers: list[int] = []
@@ -70,19 +81,24 @@ class Packer:
         for number, turn in enumerate(turns, 1):
             before = "" if number == 1 else "USER: "
             asked, said = self.encode(f"{before}{turn.question}ASSISTANT:"), self.encode(f" {turn.answer}")
+            start = len(ids)
             ids += [*asked, *said]
             # The last word of an answer is followed by the end when it is spoken, and by the next
             # question when it is remembered: so the target there is the end, whatever comes next.
             targets += [NOTHING] * (len(asked) - 1) + [*said, self.eos]
             answers += [0] * (len(asked) - 1) + [number] * (len(said) + 1)
             about = [0] * (len(asked) - 1) + [turn.thing + 1] * (len(said) + 1)
-            for character, thing in turn.named:  # the token behind the phrase: "mask" may go on with "contour"
-                about[len(self.encode(before + turn.question[:character]))] = thing + 1
-            for start, end, thing in turn.told:  # a token is chosen where the one before it stands
-                first, last = (len(asked) - 1 + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in (start, end))
+            # the token behind the phrase: "mask" may go on with "contour"
+            ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
+            for end, (_, thing) in zip(ends, turn.named, strict=True):
+                about[end] = thing + 1
+            if len(ends) == 2:
+                pairs.append((start + len(asked) - 1, start + ends[0], start + ends[1]))
+            for *span, thing in turn.told:  # a token is chosen where the one before it stands
+                first, last = (len(asked) - 1 + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
                 about[first:last] = [thing + 1] * (last - first)
             things += about
-        return ids, targets, answers, things
+        return ids, targets, answers, things, pairs
 
     def pack(self, talks: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
         """Fill a row.
@@ -93,11 +109,14 @@ class Packer:
         ids, kinds, packed = list(self.prefix), [], 0
         targets, answers, things = [NOTHING] * len(ids), [0] * len(ids), [0] * len(ids)
         positions, segments = list(range(len(ids))), [0] * len(ids)
+        first, second = np.zeros(ROW, np.int16), np.zeros(ROW, np.int16)
         for turns in talks:
-            more, wanted, numbers, about = self.talk(turns)
+            more, wanted, numbers, about, pairs = self.talk(turns)
             if len(ids) + len(more) > ROW:
                 break
             packed += 1
+            for at, one, other in pairs:
+                first[len(ids) + at], second[len(ids) + at] = len(ids) + one, len(ids) + other
             ids += more
             targets += wanted
             things += about
@@ -108,7 +127,7 @@ class Packer:
         rest = ROW - len(ids)
         padded = (ids + [0] * rest, targets + [NOTHING] * rest, positions + [0] * rest)
         marks = (segments + [-1] * rest, answers + [0] * rest, things + [0] * rest)
-        return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), kinds), packed
+        return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), first, second, kinds), packed
 
     def _encode(self, text: str) -> tuple[int, ...]:
         # behind a line break, as in a prompt: at the start of a text there would be a `▁` in front

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import cv2
 import numpy as np
@@ -28,6 +28,7 @@ PAINT_NAMES: tuple[str, ...] = tuple(PAINTS)
 PictureShape = Literal["any", "square", "wide", "tall"]
 
 _SIDES = (160, 1000)
+_SHAPE_SHARES = (0.25, 0.125, 0.125, 0.5)  # of square, 3:1 and 1:3 pictures, and of all between
 _RADIUS = (0.08, 0.20)  # of the long side
 _GAP = 0.02  # between the circles around two objects, of the long side
 _ALIKE = 0.15  # how often an object takes another's colour on purpose
@@ -195,7 +196,9 @@ def _draw_size(rng: np.random.Generator, shape: PictureShape, sides: tuple[int, 
     # squared: a large picture costs more to draw and looks the same to the model
     side = round(least + (most - least) * float(rng.random()) ** 3)
     ratios = {"square": 1.0, "wide": 3.0, "tall": 1 / 3}
-    ratio = ratios.get(shape) or (1.0 if rng.random() < 0.25 else math.exp(rng.uniform(-1, 1) * math.log(3)))
+    if shape == "any":  # the extremes on purpose: drawn evenly between them, they would be rare
+        shape = cast(PictureShape, rng.choice(["square", "wide", "tall", "any"], p=_SHAPE_SHARES))
+    ratio = ratios.get(shape) or math.exp(rng.uniform(-1, 1) * math.log(3))
     return (side, max(round(side / ratio), 1)) if ratio >= 1 else (max(round(side * ratio), 1), side)
 
 

@@ -27,7 +27,16 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from training.export import export
 from training.labels import HEADS, DenseHeads, dense_labels
-from training.model import FEATURE_LAYERS, GRID, IMAGE_TOKENS, build_model, half_precision, load_model, normalize
+from training.model import (
+    FEATURE_LAYERS,
+    GRID,
+    IMAGE_TOKENS,
+    build_model,
+    half_precision,
+    load_model,
+    masked_attention,
+    normalize,
+)
 from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
@@ -38,10 +47,17 @@ from training.vision import draw_sample, train_vision
 BATCH = 64
 RATE = 1e-3
 VISION_RATE = 0.4  # of the text model's
-DENSE_WEIGHT, PLACE_WEIGHT = 0.3, 5.0
-POINT_LAYER, POINT_WEIGHT = 2, 0.5  # where two attention heads are taught to look at the marked object
+DENSE_WEIGHT, PLACE_WEIGHT = 0.5, 5.0
+# Which attention heads of which layers are taught where to look: behind a phrase at the object that it names, at the
+# start of an answer at the object that it is about, at the start of an answer about two at the phrases that name them
+NAME_LAYER, ANSWER_LAYER, HEADS_OF_OBJECTS, HEADS_OF_PHRASES = 1, 2, slice(0, 2), slice(2, 4)
+POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
+TOLD = 2 + HEADS["color"] + HEADS["shape"]
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
+
+
+Scores = dict[int, torch.Tensor]
 
 
 class TalkBatches(IterableDataset):
@@ -56,7 +72,7 @@ class TalkBatches(IterableDataset):
         self.seed, self.everything = seed, everything
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[list[str]]]]:
-        """Draw batches for ever: pixels, dense labels, rows (6, B, T), kinds of the answers."""
+        """Draw batches for ever: pixels, dense labels, rows (8, B, T), kinds of the answers."""
         cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
@@ -76,7 +92,7 @@ class TalkBatches(IterableDataset):
 
 
 def np_rows(fields: list[np.ndarray]) -> torch.Tensor:
-    """Stack the fields of a batch of rows: (6, B, T)."""
+    """Stack the fields of a batch of rows: (8, B, T)."""
     return torch.from_numpy(np.stack(fields))
 
 
@@ -89,14 +105,17 @@ class Learner(nn.Module):
         self.heads = DenseHeads(model.config.vision_config.hidden_size)
         width = model.config.text_config.hidden_size
         self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
+        self.pairs = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * TOLD))
+        for told in (self.places, self.pairs):
+            nn.init.zeros_(told[1].weight)
         self.run = torch.compile(self.read)
 
-    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor], Scores]:
         """Run the model.
 
         Returns:
-            Last states of the text model (B, T, width) and of the vision tower (B, patches, width); where two heads
-            look, see `point`; and the text model's states behind them.
+            Last states of the text model (B, T, width); states behind NAME_LAYER, ANSWER_LAYER and, at -1, of the
+            vision tower (B, patches, width); and how much heads look where, see `look`.
         """
         inner = self.model.model
         tower = inner.vision_tower
@@ -105,56 +124,69 @@ class Learner(nn.Module):
             states.append(layer(states[-1], None))
         features = torch.cat([states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
         picture = inner.multi_modal_projector(features)
-        ids, _, positions, segments, _, _ = rows
+        ids, _, positions, segments = rows[:4]
         words = inner.language_model.embed_tokens(ids)
         start, stop = self.start, self.start + IMAGE_TOKENS
         words = torch.cat([words[:, :start], picture.to(words.dtype), words[:, stop:]], dim=1)
         text = inner.language_model
         turns, mask = text.rotary_emb(words, position_ids=positions), attention_mask(segments)
+        found, scores = {-1: states[-1][:, 1:]}, {}
         for number, layer in enumerate(text.layers):
-            if number == POINT_LAYER:
-                scores = self.point(layer, words, turns)
+            if number in (NAME_LAYER, ANSWER_LAYER):
+                scores[number] = self.look(layer, words, turns, HEADS_OF_OBJECTS)[..., start:stop]
+            if number == ANSWER_LAYER:
+                scores[-1] = self.look(layer, words, turns, HEADS_OF_PHRASES) + mask
             words = layer(words, attention_mask=mask, position_embeddings=turns, position_ids=positions)
-            if number == POINT_LAYER:
-                found = words
-        return text.norm(words), states[-1][:, 1:], scores, found
+            found[number] = words
+        return text.norm(words), found, scores
 
-    def point(self, layer: nn.Module, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
-        """How much two heads of a layer look at each patch, before the softmax: (B, 2, T, patches)."""
+    @staticmethod
+    def look(
+        layer: nn.Module, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor], heads: slice
+    ) -> torch.Tensor:
+        """How much some heads of a layer look at each token, before the softmax: (B, heads, T, T)."""
         look, (batch, length, _) = layer.self_attn, words.shape
         inner = layer.input_layernorm(words)
         asked, found = (
-            part(inner).view(batch, length, -1, look.head_dim).transpose(1, 2)[:, :2]
+            part(inner).view(batch, length, -1, look.head_dim).transpose(1, 2)[:, heads]
             for part in (look.q_proj, look.k_proj)
         )
         asked, found = apply_rotary_pos_emb(asked, found, *turns)
-        patches = found[:, :, self.start : self.start + IMAGE_TOKENS]
-        return asked @ patches.transpose(2, 3) * look.scaling
+        return asked @ found.transpose(2, 3) * look.scaling
 
     def forward(
         self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
         """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
         with half_precision():
-            said, seen, scores, found = self.run(pixels, rows)
+            said, found, scores = self.run(pixels, rows)
             wanted = rows[1]
             asked = wanted != NOTHING
             logits = self.model.lm_head(said[asked])
         loss = functional.cross_entropy(logits.float(), wanted[asked])
-        dense, right = self.heads(seen.float(), labels)
-        owners = labels[:, list(HEADS).index("from_left")]
-        pointing, placing = point_loss(scores.float(), rows[5], owners), place_loss(self.places(found), rows[5], owners)
-        right["point"], right["place"] = (-pointing).exp().item(), placing.item()
+        dense, right = self.heads(found[-1].float(), labels)
+        owners, things, first, second = labels[:, list(HEADS).index("from_left")], *rows[5:8]
+        names = things * ~asked
+        naming, pointing = (
+            point_loss(scores[layer].float(), about, owners)
+            for layer, about in ((NAME_LAYER, names), (ANSWER_LAYER, things))
+        )
+        placing = place_loss(self.places(found[NAME_LAYER]).float(), names, owners)
+        choosing = choose_loss(scores[-1].float(), first, second)
+        telling = tell_loss(self.pairs(found[ANSWER_LAYER]).float(), things, first, second, labels)
+        right |= {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
+        right |= {"choose": (-choosing).exp().item(), "tell": telling.item()}
         hits = torch.zeros(asked.shape, dtype=torch.bool)
         hits[asked] = logits.argmax(-1) == wanted[asked]
-        return loss + POINT_WEIGHT * pointing + PLACE_WEIGHT * placing, dense, right, hits
+        loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
+        return loss, dense, right, hits
 
 
 def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far two attention heads are from looking at the object that an answer is about.
+    """How far attention heads are from looking at the object that a token is about.
 
     Args:
-        scores: (B, 2, T, patches), see `Learner.point`.
+        scores: (B, heads, T, patches), see `Learner.look`.
         things: (B, T), the object, counted from 1, 0 where there is none.
         owners: (B, patches), the object that a patch shows.
     """
@@ -165,20 +197,75 @@ def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor)
     return (scores.logsumexp(-1) - there).mean()
 
 
-def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far the text model is from knowing where the object is that a token is about.
+def choose_loss(scores: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """How far two heads are from looking at what names the first object, and the second, where an answer compares them.
 
     Args:
-        places: (B, T, 2), what it says: x and y of the object's middle, 0 to 1 of the square.
+        scores: (B, 2, T, T), see `Learner.look`, masked.
+        first: (B, T), the token to look at, 0 where nothing is compared.
+        second: (B, T), the same.
+    """
+    about = first > 0
+    scores = scores.transpose(1, 2)[about]
+    if not len(scores):
+        return scores.sum()
+    wanted = torch.stack([first[about], second[about]], dim=1)
+    return functional.cross_entropy(scores.flatten(0, 1), wanted.flatten())
+
+
+def middles(things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """Middles of objects, (..., 2) x and y, 0 to 1 of the square.
+
+    Args:
+        things: (...), the object, counted from 1.
+        owners: (..., patches), the object that a patch shows.
+    """
+    mine = (owners == things[..., None]).float()
+    steps = (torch.arange(GRID) + 0.5) / GRID
+    grid = torch.stack([steps.repeat(GRID), steps.repeat_interleave(GRID)], dim=1)
+    return mine @ grid / mine.sum(dim=-1, keepdim=True).clamp(min=1)
+
+
+def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """How far the text model is from knowing where the object is that a phrase names.
+
+    Args:
+        places: (B, T, 2), what it says, see `middles`.
         things: (B, T), see `point_loss`.
         owners: (B, patches), see `point_loss`.
     """
     about = things > 0
-    mine = (owners[:, None] == things[:, :, None])[about].float()
-    steps = (torch.arange(GRID) + 0.5) / GRID
-    grid = torch.stack([steps.repeat(GRID), steps.repeat_interleave(GRID)], dim=1)
-    middles = mine @ grid / mine.sum(dim=1, keepdim=True).clamp(min=1)
-    return functional.mse_loss(places[about].float(), middles)
+    wanted = middles(things[about], owners[:, None].expand(*things.shape, -1)[about])
+    return functional.mse_loss(places[about], wanted)
+
+
+def tell_loss(
+    told: torch.Tensor, things: torch.Tensor, first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """How far the text model is from knowing both objects, where an answer compares them.
+
+    Args:
+        told: (B, T, 2 * TOLD), what it says of each: x, y, scores of colours, scores of shapes.
+        things: (B, T), see `point_loss`.
+        first: (B, T), see `choose_loss`.
+        second: (B, T), see `choose_loss`.
+        labels: (B, heads, patches), see `dense_labels`.
+    """
+    rows, tokens = (first > 0).nonzero(as_tuple=True)
+    if not len(rows):
+        return told.sum() * 0
+    ends = torch.stack([first[rows, tokens], second[rows, tokens]], dim=1)
+    named = things[rows[:, None], ends]
+    owners = labels[rows, list(HEADS).index("from_left")][:, None]
+    said = told[rows, tokens].unflatten(-1, (2, TOLD))
+    loss = PLACE_WEIGHT * functional.mse_loss(said[..., :2], middles(named, owners))
+    place = 2
+    for head in ("color", "shape"):
+        seen = labels[rows, list(HEADS).index(head)][:, None] * (owners == named[..., None])
+        wanted, stop = seen.amax(-1).long(), place + HEADS[head]
+        loss = loss + functional.cross_entropy(said[..., place:stop].flatten(0, 1), wanted.flatten())
+        place = stop
+    return loss
 
 
 @dataclass
@@ -258,6 +345,7 @@ def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None)
     else:
         special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
         model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).train()
+    model.model.language_model.set_attn_implementation(masked_attention())
     learner = Learner(model, packer.image_start)
     state = torch.load(out / "vision.pt")
     model.model.vision_tower.load_state_dict(state["tower"])
@@ -273,13 +361,14 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="an exported checkpoint to go on from")
     parser.add_argument("--vision-steps", type=int, default=2000)
     parser.add_argument("--talk-steps", type=int, default=4000)
+    parser.add_argument("--vision-lr", type=float, default=1.5e-3, help="highest learning rate of stage 1")
     parser.add_argument("--lr", type=float, default=RATE, help="highest learning rate of stage 2")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
     plot_samples(options.out / "samples.png", options.seed)
-    train_vision(options.out, options.seed, options.vision_steps, options.init)
+    train_vision(options.out, options.seed, options.vision_steps, options.init, lr=options.vision_lr)
     train_talk(options.out, options.seed, options.talk_steps, options.init, options.lr)
     export(options.out / "talk.pt", options.out / "checkpoint")
     plot_losses(options.out)
