@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_vipllava.chat.keeping import keep_pictures
     from langchain_vipllava.chat.model import ChatVipLlava
     from langchain_vipllava.chat.runnables import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.chat.trimming import trim_turns
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.markers.marked import MarkedImage, Marker, TinyRegionWarning
     from langchain_vipllava.pictures.fetch import FetchPolicy
     from langchain_vipllava.pictures.load import load_image
+    from langchain_vipllava.pictures.store import PictureStore
     from langchain_vipllava.pictures.view import pad_to_square
     from langchain_vipllava.regions.detections import regions_from, register_format
     from langchain_vipllava.regions.region import Region
@@ -48,6 +50,7 @@ _HOMES = {
     "Marker": "markers.marked",
     "MarkerError": "errors",
     "PictureError": "errors",
+    "PictureStore": "pictures.store",
     "PromptError": "errors",
     "PromptTooLongError": "errors",
     "Region": "regions.region",
@@ -57,6 +60,7 @@ _HOMES = {
     "TinyRegionWarning": "markers.marked",
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
+    "keep_pictures": "chat.keeping",
     "load_image": "pictures.load",
     "mark": "markers.mark",
     "pad_to_square": "pictures.view",
@@ -79,6 +83,7 @@ __all__ = [
     "Marker",
     "MarkerError",
     "PictureError",
+    "PictureStore",
     "PromptError",
     "PromptTooLongError",
     "Region",
@@ -88,6 +93,7 @@ __all__ = [
     "TinyRegionWarning",
     "VipLlavaError",
     "VipLlavaToolkit",
+    "keep_pictures",
     "load_image",
     "mark",
     "pad_to_square",

@@ -61,6 +61,7 @@ DIALECTS = {
     "Hugging Face url": {"type": "image", "url": URI},
     "Hugging Face base64": {"type": "image", "base64": B64},
     "a file": {"type": "file", "base64": B64, "mime_type": "image/png"},
+    "a file that LangChain calls a PDF": {"type": "file", "base64": B64, "mime_type": "application/pdf"},
     "OpenAI file": {"type": "file", "file": {"filename": "a.png", "file_data": URI}},
     "non-standard": {"type": "non_standard", "value": {"type": "image_url", "image_url": URI}},
 }
@@ -133,7 +134,7 @@ def test_thoughts_and_tool_calls_are_not_said():
         ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "text and pictures only"),
         ({"type": "video", "url": "https://example.com/a.mp4"}, "text and pictures only"),
         ({"type": "input_audio", "input_audio": {"data": B64}}, "text and pictures only"),
-        ({"type": "file", "base64": B64, "mime_type": "application/pdf"}, "expected a picture"),
+        ({"type": "file", "base64": "JVBERi0xLjcK", "mime_type": "application/pdf"}, "expected a picture"),
         ({"type": "media", "data": B64, "mime_type": "video/mp4"}, "expected a picture"),
         ({"type": "image", "file_id": "file-1"}, "local model cannot fetch"),
         ({"type": "image"}, "has no picture"),

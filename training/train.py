@@ -52,6 +52,7 @@ DENSE_WEIGHT, PLACE_WEIGHT = 0.5, 5.0
 # start of an answer at the object that it is about, at the start of an answer about two at the phrases that name them
 NAME_LAYER, ANSWER_LAYER, HEADS_OF_OBJECTS, HEADS_OF_PHRASES = 1, 2, slice(0, 2), slice(2, 4)
 POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
+COMPARED, EARLY_WEIGHT = 6.0, 0.5  # of the word that compares two objects; of the same, said a layer earlier
 TOLD = 2 + HEADS["color"] + HEADS["shape"]
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
@@ -163,7 +164,14 @@ class Learner(nn.Module):
             wanted = rows[1]
             asked = wanted != NOTHING
             logits = self.model.lm_head(said[asked])
-        loss = functional.cross_entropy(logits.float(), wanted[asked])
+            # one word says all about two objects, so it counts more, and is asked for before the last layer too
+            compared = rows[6] > 0
+            early = self.model.lm_head(self.model.model.language_model.norm(found[ANSWER_LAYER][compared]))
+        losses = functional.cross_entropy(logits.float(), wanted[asked], reduction="none")
+        weights = 1.0 + (COMPARED - 1) * compared[asked].float()
+        loss = (losses * weights).sum() / weights.sum()
+        if len(early):
+            loss = loss + EARLY_WEIGHT * functional.cross_entropy(early.float(), wanted[compared])
         dense, right = self.heads(found[-1].float(), labels)
         owners, things, first, second = labels[:, list(HEADS).index("from_left")], *rows[5:8]
         names = things * ~asked

@@ -9,6 +9,7 @@ from typing import Any
 
 from langchain_vipllava.errors import PromptError, shorten
 from langchain_vipllava.pictures.load import ImageSource
+from langchain_vipllava.pictures.store import PREFIX, PictureId
 
 Content = tuple[str, tuple[ImageSource, ...]]
 
@@ -17,6 +18,9 @@ _SILENT = frozenset(
      "invalid_tool_call", "function_call", "server_tool_call", "server_tool_result", "citation"}
 )  # fmt: skip
 """Blocks of answers that are no part of what was said."""
+
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
+"""How files of PNG, JPEG, GIF, WebP, BMP and TIFF begin."""
 
 _NOT_HEARD = frozenset({"audio", "input_audio", "audio_url", "video", "video_url"})
 
@@ -40,6 +44,16 @@ def read_content(content: str | list[Any]) -> Content:
         elif found:
             texts.append(found)
     return "\n".join(texts), tuple(pictures)
+
+
+def read_picture(block: Any) -> ImageSource | None:
+    """The picture that a content block is; None where it is none.
+
+    Raises:
+        PromptError: a block that cannot be read.
+    """
+    found = _read_block(block)
+    return found.source if isinstance(found, _Picture) else None
 
 
 class _Picture:
@@ -103,10 +117,12 @@ def _image(block: Mapping[str, Any]) -> _Picture:
             return _Picture(block[key])
     if nested is not None and not isinstance(nested, Mapping):
         return _Picture(nested)
+    if str(block.get("file_id")).startswith(PREFIX):
+        return _Picture(PictureId(block["file_id"]))
     if block.get("file_id") or block.get("id"):
         raise PromptError(
             f"content block {shorten(block)} names a file of a provider's, which a local model cannot fetch. Send the "
-            "picture as base64 or url."
+            "picture as base64 or url, or keep it in a PictureStore."
         )
     raise PromptError(f"content block {shorten(block)} has no picture; expected base64, url, source or image.")
 
@@ -127,8 +143,11 @@ def _file(block: Mapping[str, Any]) -> _Picture:
     inner = nested if isinstance(nested, Mapping) else block
     file_data = inner.get("file_data")
     mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
-    _expect_picture(block, mime)
-    return _Picture(str(file_data)) if file_data else _image(inner)
+    found = _Picture(str(file_data)) if file_data else _image(inner)
+    # LangChain calls every file of OpenAI's form a PDF, so what it holds counts, not what it is called
+    if not (isinstance(found.source, bytes) and found.source.startswith(_SIGNATURES)):
+        _expect_picture(block, mime)
+    return found
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {

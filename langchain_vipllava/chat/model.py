@@ -6,13 +6,14 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.prompt_values import PromptValue
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
@@ -20,10 +21,20 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr,
 
 from langchain_vipllava.chat.answer import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.answer_form import AnswerForm
-from langchain_vipllava.chat.messages import read_messages
-from langchain_vipllava.chat.settings import PER_CALL, check_names, make_request, model_name, stop_texts, torch_name
+from langchain_vipllava.chat.keeping import find_kept
+from langchain_vipllava.chat.messages import name_types, read_messages
+from langchain_vipllava.chat.settings import (
+    PER_CALL,
+    PROFILE,
+    check_names,
+    make_request,
+    model_name,
+    stop_texts,
+    torch_name,
+)
 from langchain_vipllava.chat.structured import structured
 from langchain_vipllava.errors import AnswerTimeoutError, GenerationError
+from langchain_vipllava.pictures.store import PictureStore
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, parse_format
 
@@ -70,6 +81,7 @@ class ChatVipLlava(BaseChatModel):
         multi_image: with several pictures in one conversation "keep" them (and warn once),
             "restart" at the newest, or "error". The model was trained on one.
         image_fit: "pad" shows the whole picture, as in training; "center_crop" cuts the sides off.
+        picture_store: where pictures are found that messages name by an id; see `keep_pictures`.
         given_host: the owner of a model that is loaded already; see `from_model`.
 
     Raises:
@@ -114,6 +126,7 @@ class ChatVipLlava(BaseChatModel):
     prompt_format: str = "user_assistant"
     multi_image: str = "keep"
     image_fit: str = "pad"
+    picture_store: PictureStore | None = Field(default=None, exclude=True)
 
     # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
     given_host: Any = Field(default=None, exclude=True, repr=False)
@@ -166,19 +179,13 @@ class ChatVipLlava(BaseChatModel):
     def _load_options(self) -> LoadOptions:
         from langchain_vipllava.host.options import LoadOptions  # noqa: PLC0415
 
-        device_map = self.device_map
-        return LoadOptions(
-            model=self.model,
-            dtype=self.dtype,
-            device=self.device,
-            device_map=tuple(sorted(device_map.items())) if isinstance(device_map, dict) else device_map,
-            quantization=self.quantization,
-            attn_implementation=self.attn_implementation,
-            revision=self.revision,
-            local_files_only=self.local_files_only,
-            cache_bytes=self.cache_bytes,
-            compile_decode=self.compile_decode,
-        )
+        settings = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
+        if isinstance(self.device_map, dict):
+            settings["device_map"] = tuple(sorted(self.device_map.items()))
+        return LoadOptions(**settings)
+
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        return name_types(super()._convert_input(model_input))
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str) -> Conversation:
         conversation = read_messages(messages)
@@ -204,7 +211,8 @@ class ChatVipLlava(BaseChatModel):
             system = "\n".join(text for text in (before, answer.instructions) if text)
             conversation = replace(conversation, system=system)
         stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
-        return make_request(form.render(conversation), conversation.pictures, stops, chosen, answer.grammar)
+        pictures = find_kept(conversation.pictures, self.picture_store)
+        return make_request(form.render(conversation), pictures, stops, chosen, answer.grammar)
 
     def _generate(
         self,
@@ -378,14 +386,7 @@ class ChatVipLlava(BaseChatModel):
         return PROVIDER
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return {
-            "image_inputs": True,
-            "image_url_inputs": True,
-            "image_tool_message": True,
-            "structured_output": True,
-            "tool_calling": True,
-            "tool_choice": True,
-        }
+        return PROFILE
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

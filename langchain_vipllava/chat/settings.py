@@ -11,11 +11,23 @@ from langchain_vipllava.pictures.load import ImageSource
 from langchain_vipllava.prompt.prompt import Prompt
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import ModelProfile
+
     from langchain_vipllava.host.grammar import Grammar
     from langchain_vipllava.host.request import GenerationRequest
 
 PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
 """Settings that are fields of the model and that `invoke`, `bind` and friends may override."""
+
+PROFILE: ModelProfile = {
+    "image_inputs": True,
+    "image_url_inputs": True,
+    "image_tool_message": True,
+    "structured_output": True,
+    "tool_calling": True,
+    "tool_choice": True,
+}
+"""What the model can do, as LangChain asks."""
 
 ANSWER = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 """Settings of the answer's form, which only `bind` and friends give."""

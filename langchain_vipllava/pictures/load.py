@@ -91,6 +91,23 @@ def load_image(
     )
 
 
+def encode_image(source: ImageSource) -> bytes | None:
+    """A picture's encoded bytes: those of the file or URI that it comes from, else a PNG; None for a URL to fetch.
+
+    Raises:
+        PictureError: see `load_image`.
+    """
+    if isinstance(source, str) and _DATA_URI.match(source):
+        return _read_data_uri(source)
+    if isinstance(source, str) and _URL.match(source):
+        return None
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source)
+    buffer = io.BytesIO()
+    load_image(source).save(buffer, format="PNG", compress_level=3)
+    return buffer.getvalue()
+
+
 def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
     if _DATA_URI.match(source):
         return _load_bytes(_read_data_uri(source), "the data: URI")

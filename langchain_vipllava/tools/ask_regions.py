@@ -60,6 +60,7 @@ class AskRegionsTool(RegionTool):
                 opened.messages += [asked, answer]
         except VipLlavaError as error:
             raise as_tool_error(error) from error
+        self._save(config)
         artifact: dict[str, Any] = {"image_id": opened.id, "question": asked.text, "answer": answer.text}
         return answer.text, artifact
 

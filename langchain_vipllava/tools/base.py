@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import ConfigDict, Field
 
-from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.errors import PictureError, VipLlavaError
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.session import OpenImage, Session, SessionStore
+
+logger = logging.getLogger(__name__)
 
 Reply = tuple[str, dict[str, Any]]
 """What a tool gives: words for the LLM, and an artifact of ids and boxes for the program."""
@@ -29,6 +32,13 @@ class RegionTool(BaseTool):
     def _session(self, config: RunnableConfig | None) -> Session:
         configurable = (config or {}).get("configurable") or {}
         return self.sessions.of(configurable.get("thread_id"))
+
+    def _save(self, config: RunnableConfig | None) -> None:
+        """Let the thread outlive the process, where the toolkit has a `picture_store`; a full disk stops no tool."""
+        try:
+            self._session(config).save()
+        except PictureError as error:
+            logger.warning("the thread is not saved: %s", error)
 
     def _image(self, config: RunnableConfig | None, image_id: str) -> OpenImage:
         return self._session(config).find(image_id.strip(), self.sessions.shared)

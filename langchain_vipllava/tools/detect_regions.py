@@ -58,6 +58,7 @@ class DetectRegionsTool(RegionTool):
                 regions = opened.add_regions(found)
         except VipLlavaError as error:
             raise as_tool_error(error) from error
+        self._save(config)
         artifact = {"image_id": opened.id, "regions": [describe_region(region) for region in regions]}
         if not regions:
             return (

@@ -100,6 +100,7 @@ class MarkRegionsTool(RegionTool):
         except VipLlavaError as error:
             raise as_tool_error(error) from error
         opened = self._session(config).add("marked", marked.original, regions=chosen, marked=marked)
+        self._save(config)
         lines = [f'{m.region.id} ({m.region.label or "region"}): "{m.phrase}"' for m in marked.markers]
         words = "\n".join([f"Marked {source.id} as {opened.id}:", *lines, *_notes(marked, zoomed=zoom is not None)])
         markers = [{**describe_region(m.region), "phrase": m.phrase} for m in marked.markers]

@@ -42,6 +42,7 @@ class OpenImageTool(RegionTool):
         except VipLlavaError as error:
             raise as_tool_error(error) from error
         opened = self._session(config).add("img", image)
+        self._save(config)
         width, height = image.size
         words = f"Opened as {opened.id}: {width} x {height} pixels."
         return words, {"image_id": opened.id, "width": width, "height": height}

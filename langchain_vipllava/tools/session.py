@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from langchain_core.messages import BaseMessage
 from PIL import Image
@@ -26,6 +27,7 @@ class OpenImage:
         marked: the picture with its markers, when this is a marked one.
         messages: the conversation about it so far, in the model's turns.
         lock: held for one question after the other.
+        kept: ids of pictures that are in a store already, by the `id` of the object.
     """
 
     id: str
@@ -34,6 +36,7 @@ class OpenImage:
     marked: MarkedImage | None = None
     messages: list[BaseMessage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    kept: dict[int, str] = field(default_factory=dict, repr=False)
 
     def add_regions(self, regions: Iterable[Region]) -> list[Region]:
         """Remember regions under short ids of their own: r1, r2, ... A region that is there keeps its id."""
@@ -50,14 +53,44 @@ class OpenImage:
         return added
 
 
-class Session:
-    """The pictures of one thread; the least recently used go first when there are too many."""
+class Memory(Protocol):
+    """Where sessions outlive the process."""
 
-    def __init__(self, max_images: int) -> None:
-        self._images: OrderedDict[str, OpenImage] = OrderedDict()
-        self._max_images = max_images
-        self._counts: dict[str, int] = {}
+    def save(self, thread_id: str, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
+        """Remember the pictures of a thread, and how many ids were given out."""
+
+    def load(self, thread_id: str) -> tuple[list[OpenImage], dict[str, int]]:
+        """What `save` remembered."""
+
+
+class Session:
+    """The pictures of one thread; the least recently used go first when there are too many.
+
+    Args:
+        max_images: pictures that are remembered.
+        thread_id: of the thread, for `memory`.
+        memory: where the session comes from and is saved; None forgets it with the process.
+    """
+
+    def __init__(self, max_images: int, thread_id: str = "", memory: Memory | None = None) -> None:
+        self._max_images, self._thread_id, self._memory = max_images, thread_id, memory
+        images, self._counts = ([], {}) if memory is None else memory.load(thread_id)
+        self._images: OrderedDict[str, OpenImage] = OrderedDict((image.id, image) for image in images)
         self._lock = threading.Lock()
+        self._saving = threading.Lock()
+
+    def save(self) -> None:
+        """Save what changed, where there is a memory.
+
+        Raises:
+            PictureError: it cannot be written.
+        """
+        if self._memory is None:
+            return
+        with self._saving:  # the last one to save has seen all
+            with self._lock:
+                images, counts = list(self._images.values()), dict(self._counts)
+            self._memory.save(self._thread_id, images, counts)
 
     def add(
         self,
@@ -118,25 +151,32 @@ class SessionStore:
     Args:
         max_threads: threads that are remembered.
         max_images: pictures that are remembered in each.
+        memory: where threads outlive the process, and their being forgotten here.
     """
 
-    def __init__(self, max_threads: int, max_images: int) -> None:
+    def __init__(self, max_threads: int, max_images: int, memory: Memory | None = None) -> None:
         self.shared = Session(max_images)
+        self._memory = memory
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._max_threads, self._max_images = max_threads, max_images
         self._lock = threading.Lock()
 
     def peek(self, thread_id: str | None) -> Session:
-        """The session of a thread if there is one, else an empty one that is not remembered."""
+        """The session of a thread if there is one, else one that is not remembered."""
         with self._lock:
-            return self._sessions.get("" if thread_id is None else str(thread_id)) or Session(self._max_images)
+            return self._sessions.get("" if thread_id is None else str(thread_id)) or self._begin(thread_id)
 
     def of(self, thread_id: str | None) -> Session:
         """The session of a thread, new if need be; without a thread id, one for all such calls."""
         key = "" if thread_id is None else str(thread_id)
         with self._lock:
-            session = self._sessions.setdefault(key, Session(self._max_images))
+            if key not in self._sessions:
+                self._sessions[key] = self._begin(thread_id)
             self._sessions.move_to_end(key)
             while len(self._sessions) > self._max_threads:
                 self._sessions.popitem(last=False)
-            return session
+            return self._sessions[key]
+
+    def _begin(self, thread_id: str | None) -> Session:
+        # calls without a thread belong to this process alone
+        return Session(self._max_images, str(thread_id or ""), self._memory if thread_id else None)

@@ -13,12 +13,14 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.load import ImageSource, load_image
+from langchain_vipllava.pictures.store import PictureStore
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.detector import Detector
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.ask_regions import AskRegionsTool
 from langchain_vipllava.tools.detect_regions import DetectRegionsTool
 from langchain_vipllava.tools.mark_regions import MarkRegionsTool
+from langchain_vipllava.tools.memory import ThreadMemory
 from langchain_vipllava.tools.open_image import OpenImageTool
 from langchain_vipllava.tools.session import SessionStore
 
@@ -27,8 +29,8 @@ class VipLlavaToolkit(BaseToolkit):
     """Tools to open a picture, detect and mark regions in it, and ask a vision model about them.
 
     Pictures never go through the agent's LLM, only short ids do. What the tools know is kept
-    apart for every LangGraph thread (`configurable.thread_id`), in memory, bounded. Errors come
-    back to the LLM as messages that say what to do.
+    apart for every LangGraph thread (`configurable.thread_id`), bounded, in memory unless a
+    `picture_store` is given. Errors come back to the LLM as messages that say what to do.
 
     Attributes:
         chat_model: the model that sees pictures, usually a `ChatVipLlava`.
@@ -41,6 +43,8 @@ class VipLlavaToolkit(BaseToolkit):
         image_root: when set, `open_image` opens only files below this folder.
         max_threads: threads that are remembered.
         max_images: pictures that are remembered per thread, marked ones included.
+        picture_store: where threads outlive the process: `PictureStore(folder)`. A thread of the same id then finds
+            its pictures, regions and conversations again.
 
     Example:
         >>> from langchain_vipllava import ChatVipLlava, VipLlavaToolkit
@@ -58,13 +62,15 @@ class VipLlavaToolkit(BaseToolkit):
     image_root: Path | None = None
     max_threads: int = Field(64, ge=1)
     max_images: int = Field(32, ge=1)
+    picture_store: PictureStore | None = None
 
     _sessions: SessionStore = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
         """Make the memory that all tools of this toolkit share."""
         super().model_post_init(context)
-        self._sessions = SessionStore(self.max_threads, self.max_images)
+        memory = None if self.picture_store is None else ThreadMemory(self.picture_store)
+        self._sessions = SessionStore(self.max_threads, self.max_images, memory)
 
     def get_tools(self) -> list[BaseTool]:
         """The tools, for `create_agent`, `ToolNode` or `bind_tools`; all share this toolkit's memory."""
@@ -108,7 +114,9 @@ class VipLlavaToolkit(BaseToolkit):
         if detections is not None:
             regions = regions_from(detections, image_size=picture.size, **self.reading)
         session = self._sessions.shared if thread_id is None else self._sessions.of(thread_id)
-        return session.add("photo" if thread_id is None else "img", picture, regions=regions).id
+        opened = session.add("photo" if thread_id is None else "img", picture, regions=regions)
+        session.save()
+        return opened.id
 
     def marked_image(self, image_id: str, *, thread_id: str | None = None) -> MarkedImage:
         """A marked picture of a thread, to show or to save.

@@ -1,0 +1,125 @@
+"""A thread's pictures, regions and conversations as bytes in a `PictureStore`, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_core.messages import messages_from_dict, messages_to_dict
+from PIL import Image
+
+from langchain_vipllava.chat.keeping import bring_pictures, keep_pictures
+from langchain_vipllava.errors import PictureError, VipLlavaError
+from langchain_vipllava.markers.marked import MarkedImage, Marker
+from langchain_vipllava.pictures.load import encode_image, load_image
+from langchain_vipllava.pictures.store import PictureStore
+from langchain_vipllava.regions.region import Region
+from langchain_vipllava.tools.session import OpenImage
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+
+
+class ThreadMemory:
+    """Where sessions outlive the process.
+
+    Args:
+        store: keeps the pictures by their content, and a JSON text per thread.
+    """
+
+    def __init__(self, store: PictureStore) -> None:
+        self._store = store
+
+    def save(self, thread_id: str, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
+        """Remember the pictures of a thread, the least recently used first."""
+        described = {"format": _FORMAT, "counts": dict(counts), "images": [self._describe(image) for image in images]}
+        self._store.mset([(_key(thread_id), json.dumps(described).encode())])
+
+    def load(self, thread_id: str) -> tuple[list[OpenImage], dict[str, int]]:
+        """What `save` remembered; nothing for an unknown thread. A picture that the store has no more is left out."""
+        (data,) = self._store.mget([_key(thread_id)])
+        if data is None:
+            return [], {}
+        try:
+            described = json.loads(data)
+            if described["format"] != _FORMAT:
+                raise ValueError(f"format {described['format']!r}; expected {_FORMAT}")
+            counts = {str(name): int(count) for name, count in described["counts"].items()}
+            images = [image for known in described["images"] if (image := self._read(known)) is not None]
+        except (KeyError, TypeError, ValueError, AttributeError, VipLlavaError) as error:
+            logger.warning("thread %r cannot be read from %r: %s; it begins anew.", thread_id, self._store, error)
+            return [], {}
+        return images, counts
+
+    def _describe(self, image: OpenImage) -> dict[str, Any]:
+        marked, regions = image.marked, image.regions.copy()
+        return {
+            "id": image.id,
+            "image": self._keep(image.image, image.kept),
+            "regions": [region.model_dump(mode="json") for region in regions.values()],
+            "marked": None if marked is None else self._describe_marked(marked, image.kept),
+            "messages": messages_to_dict(keep_pictures(list(image.messages), self._store)),
+        }
+
+    def _describe_marked(self, marked: MarkedImage, kept: dict[int, str]) -> dict[str, Any]:
+        markers = [
+            {
+                "region": marker.region.model_dump(mode="json"),
+                "kind": marker.kind,
+                "color": marker.color,
+                "seen": list(marker.seen),
+                "number": marker.number,
+            }
+            for marker in marked.markers
+        ]
+        crop = None if marked.crop is None else list(marked.crop)
+        return {"image": self._keep(marked.image, kept), "markers": markers, "crop": crop}
+
+    def _keep(self, picture: Image.Image, kept: dict[int, str]) -> str:
+        """Keep a picture; one that was kept before, and still is, is not encoded again."""
+        name = kept.get(id(picture))
+        if name is None or self._store.mget([name]) == [None]:
+            data = encode_image(picture)
+            assert data is not None  # noqa: S101  # only a URL has no bytes
+            name = kept[id(picture)] = self._store.keep(data)
+        return name
+
+    def _read(self, known: Mapping[str, Any]) -> OpenImage | None:
+        try:
+            picture = self._picture(known["image"])
+            marked = None if known["marked"] is None else self._read_marked(known["marked"], picture)
+            messages = bring_pictures(messages_from_dict(known["messages"]), self._store)
+        except PictureError as error:
+            logger.warning("picture %s is left out: %s", known["id"], error)
+            return None
+        regions = [Region.model_validate(region) for region in known["regions"]]
+        opened = OpenImage(known["id"], picture, OrderedDict((region.id or "", region) for region in regions), marked)
+        opened.messages = messages
+        return opened
+
+    def _read_marked(self, known: Mapping[str, Any], original: Image.Image) -> MarkedImage:
+        markers = tuple(
+            Marker(
+                Region.model_validate(marker["region"]),
+                marker["kind"],
+                marker["color"],
+                tuple(marker["seen"]),
+                marker["number"],
+            )
+            for marker in known["markers"]
+        )
+        crop = None if known["crop"] is None else tuple(known["crop"])
+        return MarkedImage(self._picture(known["image"]), original, markers, crop)
+
+    def _picture(self, name: str) -> Image.Image:
+        return load_image(io.BytesIO(self._store.find(name)))
+
+
+def _key(thread_id: str) -> str:
+    return f"thread-{hashlib.sha256(thread_id.encode()).hexdigest()}"

@@ -1,0 +1,250 @@
+"""Pictures by content hash, out of messages and checkpoints; conversations that outlive their process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from langchain.agents import create_agent
+from langchain_core.messages import HumanMessage
+from langgraph.checkpoint.sqlite import SqliteSaver
+from PIL import Image
+
+from langchain_vipllava import (
+    ChatVipLlava,
+    PictureError,
+    PictureStore,
+    Region,
+    VipLlavaToolkit,
+    keep_pictures,
+    mark,
+)
+from langchain_vipllava.apps.scripted import ScriptedAgentModel
+from tests.support.hands import FOUND
+from tests.support.talk_graph import build_graph
+from tests.test_blocks import DIALECTS, PICTURE
+
+STORES = [lambda folder: PictureStore(), PictureStore]
+
+
+@pytest.fixture(params=STORES, ids=["memory", "folder"])
+def store(request, tmp_path):
+    return request.param(tmp_path / "pictures")
+
+
+def test_a_picture_is_kept_once_under_its_content(store):
+    assert store.keep(b"one") == store.keep(bytearray(b"one")) != store.keep(b"two")
+    assert sorted(map(store.find, store.yield_keys(prefix="sha256-"))) == [b"one", b"two"]
+
+
+def test_the_least_recently_used_go_first(tmp_path):
+    for folder in (None, tmp_path):
+        store = PictureStore(folder, max_bytes=30)
+        first, second = store.keep(b"1" * 10), store.keep(b"2" * 10)
+        if folder:
+            for age, name in enumerate([first, second]):
+                os.utime(next(folder.glob(f"k{name}")), (age, age))  # clocks of file systems can be coarse
+        store.find(first)
+        third = store.keep(b"3" * 15)
+        assert set(store.yield_keys()) == {first, third}
+        with pytest.raises(PictureError, match="Send the picture itself once more"):
+            store.find(second)
+        large = store.keep(b"4" * 100)
+        assert list(store.yield_keys()) == [large]
+
+
+def test_keys_are_no_paths(tmp_path):
+    store = PictureStore(tmp_path / "pictures")
+    keys = ["../up", "a/b", ".", "..", "", "ünï", "k", "C:\\x"]
+    store.mset([(key, key.encode()) for key in keys])
+    assert store.mget(keys) == [key.encode() for key in keys]
+    assert set(store.yield_keys()) == set(keys)
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_what_cannot_be_kept(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(PictureError, match="cannot keep pictures"):
+        PictureStore(tmp_path / "file")
+    with pytest.raises(PictureError, match="max_bytes=0"):
+        PictureStore(max_bytes=0)
+    with pytest.raises(PictureError, match="cannot keep"):
+        PictureStore(tmp_path / "pictures").mset([("k" * 300, b"")])
+    assert not list((tmp_path / "pictures").iterdir())
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_every_dialect_can_be_kept(name, llm, store):
+    message = HumanMessage("")
+    message.content = [DIALECTS[name], {"type": "text", "text": "What?"}]
+    (kept,) = keep_pictures([message], store)
+    assert set(kept.content[0]) - {"mime_type", "extras", "id"} == {"type", "file_id"}
+    assert message.content[0] is DIALECTS[name]
+    assert keep_pictures([kept], store) == [kept]
+    llm = llm.model_copy(update={"picture_store": store})
+    assert llm.render_prompt([kept]) == llm.render_prompt([message])
+    assert llm.invoke([kept]).text == llm.invoke([message]).text
+
+
+def test_the_regions_stay_with_the_picture(store):
+    message = mark(PICTURE, [Region(box=(2, 2, 18, 18), id="dog")]).message("What is {dog}?")
+    (kept,) = keep_pictures([message], store)
+    assert kept.content[0]["extras"] == message.content[0]["extras"]
+
+
+def test_a_picture_that_is_not_there(llm):
+    (kept,) = keep_pictures([HumanMessage([DIALECTS["v1 base64"], "What?"])], PictureStore())
+    with pytest.raises(PictureError, match="give ChatVipLlava its picture_store"):
+        llm.invoke([kept])
+    with pytest.raises(PictureError, match="no picture 'sha256-"):
+        llm.model_copy(update={"picture_store": PictureStore()}).invoke([kept])
+
+
+def large_picture(folder: Path) -> Path:
+    """A PNG of about 1 MB."""
+    path = folder / "large.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8)).save(path)
+    assert path.stat().st_size > 1_000_000
+    return path
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a SQLite file, its log folded in."""
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path.stat().st_size
+
+
+def growth(llm, folder: Path, first: HumanMessage, **settings) -> int:
+    """Bytes that ten turns add to a file of checkpoints."""
+    folder.mkdir()
+    config = {"configurable": {"thread_id": "a"}}
+    with SqliteSaver.from_conn_string(str(folder / "c.sqlite")) as saver:
+        saver.setup()
+        before = size_of(folder / "c.sqlite")
+        graph = build_graph(llm, saver)
+        state = graph.invoke({"messages": keep_pictures([first], llm.picture_store)}, config, **settings)
+        for turn in range(9):
+            state = graph.invoke({"messages": [HumanMessage(f"And {turn}?")]}, config, **settings)
+        assert len(state["messages"]) == 20
+        return size_of(folder / "c.sqlite") - before
+
+
+def test_ten_turns_about_a_large_picture_add_little_to_the_checkpoints(llm, tmp_path):
+    llm = llm.model_copy(update={"picture_store": PictureStore(tmp_path / "pictures")})
+    about = mark(large_picture(tmp_path), [Region(box=(100, 100, 300, 300))]).message("What is {0}?")
+    assert growth(llm, tmp_path / "exit", about, durability="exit") < 100_000
+    # LangGraph's default writes the whole list of messages three times a turn; that is text, the picture adds little
+    with_picture, without = (
+        growth(llm, tmp_path / name, first) for name, first in (("with", about), ("without", HumanMessage("What?")))
+    )
+    assert with_picture - without < 30_000
+
+
+def run_turns(checkpoint: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Turns of a conversation in a process of their own."""
+    command = [sys.executable, "-m", "tests.support.talk_graph", str(checkpoint), str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1], check=False)
+
+
+def test_a_conversation_goes_on_after_its_process_was_killed_in_the_third_turn(tiny_checkpoint, tmp_path):
+    large_picture(tmp_path)
+    killed = run_turns(tiny_checkpoint, tmp_path, "begin")
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    going_on = run_turns(tiny_checkpoint, tmp_path, "go on")
+    assert going_on.returncode == 0, going_on.stderr
+    *answers, prompt = going_on.stdout.split("\0")
+    assert len(answers) == 3
+    assert prompt == (
+        f"USER: <image>\nWhat is the object within the red rectangle?ASSISTANT: {answers[0]}"
+        f"USER: Why?ASSISTANT: {answers[1]}USER: And then?ASSISTANT: {answers[2]}USER: Is it so?ASSISTANT:"
+    )
+
+
+def test_a_toolkit_finds_its_threads_again(llm, photo, tmp_path):
+    photo.save(tmp_path / "photo.png")
+    config = {"configurable": {"thread_id": "a/b"}}
+
+    def toolkit():
+        store = PictureStore(tmp_path / "pictures")
+        return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND, picture_store=store)
+
+    def ask(tools, **arguments):
+        call = {"type": "tool_call", "id": "1", "name": "ask_regions", "args": arguments}
+        return {tool.name: tool for tool in tools.get_tools()}["ask_regions"].invoke(call, config)
+
+    before = toolkit()
+    script = ScriptedAgentModel(source=str(tmp_path / "photo.png"), questions=["What is the object {r1}?"])
+    create_agent(script, before.get_tools()).invoke({"messages": [("human", "Look.")]}, config)
+    after = toolkit()
+    one, other = (kit.marked_image("marked1", thread_id="a/b") for kit in (before, after))
+    assert one.regions == other.regions
+    assert one.markers == other.markers
+    assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("image", "original"))
+    assert before.messages("marked1", thread_id="a/b") == after.messages("marked1", thread_id="a/b")
+    earlier = before.messages("marked1", thread_id="a/b")
+    answer = ask(after, image_id="marked1", question="And {r2}?").content
+    *asked, said = after.messages("marked1", thread_id="a/b")
+    question = HumanMessage("And within the lime rectangle?")
+    assert llm.render_prompt(asked) == llm.render_prompt([*earlier, question])
+    assert answer == said.text == llm.invoke(asked).text
+    opening = {tool.name: tool for tool in after.get_tools()}["open_image"]
+    assert "img2" in opening.invoke({"source": str(tmp_path / "photo.png")}, config)
+
+
+def test_masks_points_and_zoom_come_back(llm, photo, tmp_path):
+    mask = np.zeros(photo.size[::-1], bool)
+    mask[5:40, 5:60] = True
+    store = PictureStore(tmp_path)
+    found = [Region(mask=mask, label="cat"), Region(point=(20, 20)), Region(polygon=[(9, 9), (50, 9), (9, 50)])]
+    shown = []
+    for _ in range(2):
+        kit = VipLlavaToolkit(chat_model=llm, picture_store=store)
+        if not shown:
+            kit.add_image(photo, detections=found, thread_id="t")
+            marking = {tool.name: tool for tool in kit.get_tools()}["mark_regions"]
+            arguments = {"image_id": "img1", "regions": ["r1", "r2", "r3"], "zoom": "auto"}
+            marking.invoke(arguments, {"configurable": {"thread_id": "t"}})
+        shown.append(kit.marked_image("marked1", thread_id="t"))
+    one, other = shown
+    assert one.crop == other.crop
+    assert np.array_equal(one.regions[0].mask, other.regions[0].mask)
+    assert repr(one) == repr(other)
+    assert np.array_equal(one.image, other.image)
+
+
+def test_what_cannot_be_read_any_more_begins_anew(llm, photo, tmp_path, caplog):
+    store = PictureStore(tmp_path)
+    VipLlavaToolkit(chat_model=llm, picture_store=store).add_image(photo, thread_id="t")
+    (thread,) = store.yield_keys(prefix="thread-")
+    (picture,) = store.yield_keys(prefix="sha256-")
+    kept = store.find(thread)
+    store.mdelete([picture])
+    kit = VipLlavaToolkit(chat_model=llm, picture_store=store)
+    assert kit.add_image(photo, thread_id="t") == "img2"
+    assert "img1 is left out" in caplog.text
+    for damaged in (b"", b"[]", b"{}", kept[: len(kept) // 2], b'{"format": 99}'):
+        store.mset([(thread, damaged)])
+        kit = VipLlavaToolkit(chat_model=llm, picture_store=store)
+        assert kit.add_image(photo, thread_id="t") == "img1"
+    assert "begins anew" in caplog.text
+
+
+def test_threads_without_an_id_stay_in_the_process(llm, photo, tmp_path):
+    store = PictureStore(tmp_path)
+    kit = VipLlavaToolkit(chat_model=llm, picture_store=store)
+    kit.add_image(photo)
+    marking = {tool.name: tool for tool in kit.get_tools()}["mark_regions"]
+    marking.invoke({"image_id": "photo1", "regions": [[1, 1, 50, 50]]})
+    assert list(store.yield_keys()) == []
+
+
+def test_a_model_does_not_say_where_its_pictures_lie(tiny_checkpoint, tmp_path):
+    llm = ChatVipLlava(model=str(tiny_checkpoint), picture_store=PictureStore(tmp_path / "secret"))
+    assert "picture_store" not in llm.model_dump()
