@@ -204,6 +204,11 @@ class MarkedImage:
             raise PictureError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
         return target
 
+    def _repr_html_(self) -> str:
+        from langchain_vipllava.markers.page import show_marked  # noqa: PLC0415  # for notebooks only
+
+        return show_marked(self)
+
     def _repr_png_(self) -> bytes:
         return self._png
 
