@@ -16,7 +16,7 @@ from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.checkpoint.sqlite import SqliteSaver
 from pydantic import Field
 
-from langchain_vipllava import VipLlavaToolkit
+from langchain_vipllava import SessionError, VipLlavaToolkit
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
 from tests.support.hands import FOUND
 
@@ -288,3 +288,114 @@ def test_an_agent_without_a_thread_works(toolkit, picture):
     state = create_agent(llm, toolkit.get_tools()).invoke({"messages": [("human", "Look.")]})
     assert [message.status for message in results(state)] == ["success"] * 5
     assert len(toolkit.messages("marked1")) == 4
+
+
+def looking(*questions):
+    """A script: mark the first region of photo1, ask about it, say the last answer."""
+    mark = calls(("mark_regions", {"image_id": "photo1", "regions": ["r1"]}))
+    asked = [calls(("ask_regions", {"image_id": "marked1", "question": question})) for question in questions]
+    return [mark, *asked, AIMessage("Done.")]
+
+
+def test_a_graph_of_ones_own_with_a_tool_node(toolkit, photo):
+    from langgraph.graph import START, MessagesState, StateGraph
+    from langgraph.prebuilt import ToolNode, tools_condition
+
+    toolkit.add_image(photo, detections=FOUND)
+    script = Script(lines=looking("What is {r1}?", "Why?"))
+    graph = StateGraph(MessagesState)
+    graph.add_node("llm", lambda state: {"messages": [script.invoke(state["messages"])]})
+    graph.add_node("tools", ToolNode(toolkit.get_tools()))
+    graph.add_edge(START, "llm")
+    graph.add_conditional_edges("llm", tools_condition)
+    graph.add_edge("tools", "llm")
+    state = graph.compile(checkpointer=InMemorySaver()).invoke({"messages": [("human", "Look.")]}, thread("a"))
+    assert [message.status for message in results(state)] == ["success"] * 3
+    assert len(toolkit.messages("marked1", thread_id="a")) == 4
+    assert state["messages"][-1].text == "Done."
+
+
+def test_an_interrupted_agent_goes_on_where_it_was(toolkit, photo):
+    toolkit.add_image(photo, detections=FOUND)
+    script = Script(lines=looking("What is {r1}?"))
+    agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver(), interrupt_before=["tools"])
+    state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
+    assert not results(state)
+    state = agent.invoke(None, thread("a"))
+    assert [message.name for message in results(state)] == ["mark_regions"]
+    state = agent.invoke(None, thread("a"))
+    assert [message.name for message in results(state)] == ["mark_regions", "ask_regions"]
+    assert state["messages"][-1].text == "Done."
+
+
+def test_agents_as_tools_of_an_agent_keep_their_pictures_apart(toolkit, photo):
+    from langchain_core.tools import tool
+
+    toolkit.add_image(photo, detections=FOUND)
+
+    @tool
+    def look(who: str, question: str) -> str:
+        """Let a helper look."""
+        helper = create_agent(Script(lines=looking(question)), toolkit.get_tools(), checkpointer=InMemorySaver())
+        return results(helper.invoke({"messages": [("human", "Look.")]}, thread(who)), "ask_regions")[0].text
+
+    both = calls(
+        ("look", {"who": "one", "question": "What is {r1}?"}),
+        ("look", {"who": "two", "question": "What color is {r1}?"}),
+    )
+    agent = create_agent(Script(lines=[both, AIMessage("Done.")]), [look], checkpointer=InMemorySaver())
+    state = agent.invoke({"messages": [("human", "Look.")]}, thread("main"))
+    for who, said in zip(("one", "two"), results(state, "look"), strict=True):
+        assert toolkit.messages("marked1", thread_id=who)[-1].text == said.text
+    with pytest.raises(SessionError):
+        toolkit.messages("marked1", thread_id="main")
+
+
+async def test_events_of_an_agent_name_tools_and_both_models(toolkit, picture):
+    agent = scripted(toolkit, picture)
+    given = {"messages": [("human", "Look.")]}
+    events = [event async for event in agent.astream_events(given, thread("a"), version="v2")]
+    tools = [event["name"] for event in events if event["event"] == "on_tool_end"]
+    assert tools == ["open_image", "detect_regions", "mark_regions", "ask_regions", "ask_regions"]
+    ended = [event for event in events if event["event"] == "on_chat_model_end"]
+    ours = [event for event in ended if event["metadata"].get("ls_provider") == "vipllava"]
+    assert len(ours) == 2
+    assert {event["metadata"]["ls_model_type"] for event in ours} == {"chat"}
+    assert {event["metadata"]["ls_model_name"] for event in ours} == {toolkit.chat_model.model}
+    assert {event["metadata"]["ls_max_tokens"] for event in ours} == {12}
+    assert all("nostream" in event["tags"] for event in ours)
+    assert all(event["data"]["output"].usage_metadata["input_tokens"] > 0 for event in ours)
+
+
+async def test_a_question_that_is_cancelled_leaves_the_conversation_and_the_model_free(llm, photo):
+    toolkit = VipLlavaToolkit(chat_model=llm.model_copy(update={"max_tokens": 400}))
+    toolkit.add_image(photo, detections=FOUND, thread_id="a")
+    tools = {tool.name: tool for tool in toolkit.get_tools()}
+    await tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a"))
+    ask = {"image_id": "marked1", "question": "What is {r1}?"}
+    started = llm.host.stats().requests
+    tasks = [asyncio.create_task(tools["ask_regions"].ainvoke(ask, thread("a"))) for _ in range(20)]
+    while llm.host.stats().requests == started:
+        await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+    assert toolkit.messages("marked1", thread_id="a") == []
+    assert await tools["ask_regions"].ainvoke(ask, thread("a"))
+    assert len(toolkit.messages("marked1", thread_id="a")) == 2
+
+
+async def test_questions_of_threads_and_tasks_take_turns(toolkit, photo):
+    toolkit.add_image(photo, detections=FOUND, thread_id="a")
+    tools = {tool.name: tool for tool in toolkit.get_tools()}
+    await tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a"))
+    ask, questions = tools["ask_regions"], [f"Is it {number}?" for number in range(10)]
+    given = [{"image_id": "marked1", "question": question} for question in questions]
+    awaited = [ask.ainvoke(one, thread("a")) for one in given[::2]]
+    threaded = [asyncio.to_thread(ask.invoke, one, thread("a")) for one in given[1::2]]
+    await asyncio.gather(*awaited, *threaded)
+    messages = toolkit.messages("marked1", thread_id="a")
+    assert sorted(message.text for message in messages[::2]) == sorted(questions)
+    assert all(isinstance(message, AIMessage) for message in messages[1::2])
+    assert len(messages) == 20

@@ -43,6 +43,7 @@ from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, EVERYTHING, Asker
 from training.tokenizer import IMAGE, build_tokenizer
 from training.vision import draw_sample, train_vision
+from training.wordings import SIDES
 
 BATCH = 64
 RATE = 1e-3
@@ -55,6 +56,8 @@ POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
 COMPARED, EARLY_WEIGHT = 6.0, 0.5  # of the word that compares two objects; of the same, said a layer earlier
 TOLD = 2 + HEADS["color"] + HEADS["shape"]
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
+# "Left" and "right" at once are an XOR of word and place, which is never found; "right" is soon learnt after "left"
+FIRST_SIDES, SIDES_BOUND = ("left", "above"), 0.75
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
 
 
@@ -66,7 +69,8 @@ class TalkBatches(IterableDataset):
 
     Args:
         seed: of pictures and questions.
-        everything: a shared 0 or 1: one question about one marker, or all kinds of conversations.
+        everything: a shared 0, 1 or 2: one question about one marker, all kinds of conversations but for "right" and
+            "below", or all.
     """
 
     def __init__(self, seed: int, everything: Any) -> None:
@@ -83,7 +87,7 @@ class TalkBatches(IterableDataset):
             pixels, labels, rows = [], [], []
             for _ in range(BATCH):
                 scene, looks, picture = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
-                asker = Asker(rng, scene, looks)
+                asker = Asker(rng, scene, looks, sides=SIDES if self.everything.value > 1 else FIRST_SIDES)
                 pixels.append(picture)
                 labels.append(dense_labels(scene, looks))
                 rows.append(packer.pack([asker.converse(mix) for _ in range(8)])[0])
@@ -333,8 +337,11 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         loss, dense, right, hits = learner(pixels, labels, rows)
         optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, steps))
         meter.add(hits, rows, kinds)
-        if meter.values.get("identify", 0) > BOUND or step > 0.4 * steps:
+        known = meter.values
+        if everything.value == 0 and (known.get("identify", 0) > BOUND or step > 0.4 * steps):
             everything.value = 1
+        if everything.value == 1 and (known.get("left", 0) > SIDES_BOUND or step > 0.7 * steps):
+            everything.value = 2
         if (step + 1) % 20 == 0:
             seen = " ".join(f"{name}:{value:.2f}" for name, value in right.items())
             now = time.strftime("%H:%M:%S")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from langchain_core.callbacks import CallbackManagerForToolRun
+from langchain_core.callbacks import AsyncCallbackManagerForToolRun, CallbackManagerForToolRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig
@@ -50,31 +52,65 @@ class AskRegionsTool(RegionTool):
         config: RunnableConfig,
         run_manager: CallbackManagerForToolRun | None = None,
     ) -> Reply:
-        try:
-            opened = self._image(config, image_id)
-            if not question.strip():
-                raise PromptError("the question is empty; expected words, such as 'What is the object {r1}?'.")
+        with _as_tool_errors():
+            opened = self._opened(config, image_id, question)
             with opened.lock:
                 asked = _next_message(opened, question)
-                answer = self._ask([*opened.messages, asked], run_manager)
+                with _as_model_errors(opened):
+                    answer = self.chat_model.invoke([*opened.messages, asked], _inner_config(run_manager))
                 opened.messages += [asked, answer]
-        except VipLlavaError as error:
-            raise as_tool_error(error) from error
         self._save(config)
-        artifact: dict[str, Any] = {"image_id": opened.id, "question": asked.text, "answer": answer.text}
-        return answer.text, artifact
+        return _reply(opened, asked, answer)
 
-    def _ask(self, messages: list[BaseMessage], run_manager: CallbackManagerForToolRun | None) -> BaseMessage:
-        try:
-            return self.chat_model.invoke(messages, _inner_config(run_manager))
-        except GenerationError as error:
-            if len(messages) == 1:
-                raise
-            raise GenerationError(f"{error} A new call of mark_regions begins a new conversation.") from error
-        except VipLlavaError:
+    async def _arun(
+        self,
+        image_id: str,
+        question: str,
+        config: RunnableConfig,
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
+    ) -> Reply:
+        """The same awaited: a call that is cancelled stops the model, and leaves the conversation as it was."""
+        with _as_tool_errors():
+            opened = await asyncio.to_thread(self._opened, config, image_id, question)
+            async with opened.lock:
+                asked = await asyncio.to_thread(_next_message, opened, question)
+                with _as_model_errors(opened):
+                    answer = await self.chat_model.ainvoke([*opened.messages, asked], _inner_config(run_manager))
+                opened.messages += [asked, answer]
+        await asyncio.to_thread(self._save, config)
+        return _reply(opened, asked, answer)
+
+    def _opened(self, config: RunnableConfig, image_id: str, question: str) -> OpenImage:
+        opened = self._image(config, image_id)
+        if not question.strip():
+            raise PromptError("the question is empty; expected words, such as 'What is the object {r1}?'.")
+        return opened
+
+
+@contextmanager
+def _as_tool_errors() -> Iterator[None]:
+    try:
+        yield
+    except VipLlavaError as error:
+        raise as_tool_error(error) from error
+
+
+@contextmanager
+def _as_model_errors(opened: OpenImage) -> Iterator[None]:
+    try:
+        yield
+    except GenerationError as error:
+        if not opened.messages:
             raise
-        except Exception as error:  # of a model that is not ours; an agent's run would end with it
-            raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
+        raise GenerationError(f"{error} A new call of mark_regions begins a new conversation.") from error
+    except VipLlavaError:
+        raise
+    except Exception as error:  # of a model that is not ours; an agent's run would end with it
+        raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
+
+
+def _reply(opened: OpenImage, asked: BaseMessage, answer: BaseMessage) -> Reply:
+    return answer.text, {"image_id": opened.id, "question": asked.text, "answer": answer.text}
 
 
 def _next_message(opened: OpenImage, question: str) -> BaseMessage:
@@ -85,7 +121,7 @@ def _next_message(opened: OpenImage, question: str) -> BaseMessage:
     return marked.message(question)
 
 
-def _inner_config(run_manager: CallbackManagerForToolRun | None) -> RunnableConfig:
+def _inner_config(run_manager: CallbackManagerForToolRun | AsyncCallbackManagerForToolRun | None) -> RunnableConfig:
     # "nostream": the agent's own token stream must not carry the vision model's tokens
     config: RunnableConfig = {"tags": ["nostream"]}
     if run_manager is not None:

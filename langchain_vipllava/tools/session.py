@@ -14,6 +14,7 @@ from PIL import Image
 from langchain_vipllava.errors import SessionError
 from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.tools.turnstile import Turnstile
 
 
 @dataclass(eq=False)
@@ -35,7 +36,7 @@ class OpenImage:
     regions: OrderedDict[str, Region] = field(default_factory=OrderedDict)
     marked: MarkedImage | None = None
     messages: list[BaseMessage] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    lock: Turnstile = field(default_factory=Turnstile, repr=False)
     kept: dict[int, str] = field(default_factory=dict, repr=False)
 
     def add_regions(self, regions: Iterable[Region]) -> list[Region]:

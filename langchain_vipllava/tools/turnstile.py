@@ -1,0 +1,68 @@
+"""`Turnstile`: one at a time, threads and asyncio tasks in one queue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from concurrent.futures import Future
+
+
+class Turnstile:
+    """A fair lock that threads enter with `with` and tasks with `async with`.
+
+    A task that waits blocks neither its event loop nor a thread of its pool; one that is cancelled while
+    it waits gives its place away.
+    """
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._waiting: deque[Future[None]] = deque()
+        self._taken = False
+
+    def __enter__(self) -> None:
+        place = self._queue()
+        try:
+            place.result()
+        except BaseException:  # Ctrl-C
+            self._give_up(place)
+            raise
+
+    def __exit__(self, *error: object) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> None:
+        place = self._queue()
+        try:
+            await asyncio.wrap_future(place)
+        except asyncio.CancelledError:
+            self._give_up(place)
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        self._leave()
+
+    def _queue(self) -> Future[None]:
+        place: Future[None] = Future()
+        with self._mutex:
+            if self._taken:
+                self._waiting.append(place)
+                return place
+            self._taken = True
+        place.set_result(None)
+        return place
+
+    def _leave(self) -> None:
+        with self._mutex:
+            following = None
+            while self._waiting and following is None:
+                place = self._waiting.popleft()
+                following = place if place.set_running_or_notify_cancel() else None
+            self._taken = following is not None
+        if following is not None:
+            following.set_result(None)
+
+    def _give_up(self, place: Future[None]) -> None:
+        if not place.cancel() and not place.cancelled():  # its turn has come meanwhile
+            place.result()
+            self._leave()
