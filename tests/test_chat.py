@@ -9,11 +9,13 @@ import threading
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.runnables import ConfigurableField
+from PIL import Image
 
 from langchain_vipllava import (
     AnswerTimeoutError,
@@ -169,6 +171,19 @@ def test_a_cache_tells_settings_and_models_apart(tiny_checkpoint, other_checkpoi
         chat().invoke("Hi", max_tokens=2).text,
     ]
     assert len({first.text, *answers}) == 6
+
+
+def test_a_cache_tells_two_pictures_apart(tiny_checkpoint):
+    cache = InMemoryCache()
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
+    # two that differ in the middle only, where the repr of an array shows nothing
+    arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
+    arrays[1][100:300, 100:300] = 255
+    for make in (lambda array: array, Image.fromarray):
+        pictures = [{"type": "image", "image": make(array)} for array in (*arrays, arrays[0].copy())]
+        texts = [llm.invoke([HumanMessage([picture, {"type": "text", "text": "What?"}])]).text for picture in pictures]
+        assert texts[0] == texts[2] != texts[1]
+        assert len(cache._cache) == 2
 
 
 def test_callbacks_hear_of_the_call_and_every_token(llm):

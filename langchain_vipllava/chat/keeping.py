@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
 from langchain_vipllava.chat.blocks import read_picture
 from langchain_vipllava.errors import PictureError
@@ -52,6 +54,35 @@ def bring_pictures(messages: Sequence[BaseMessage], store: PictureStore) -> list
     return [_with_blocks(message, _Bringer(store)) for message in messages]
 
 
+def prepare(prompt: PromptValue, *, cached: bool) -> PromptValue:
+    """Make the pictures of a prompt such that LangChain itself can handle them, before we are asked.
+
+    Base64 without a mime type gets one: LangChain would refuse it. For a cache, which tells prompts apart by their
+    `repr`, pictures that are objects become base64: the `repr` of a large array leaves its middle out.
+
+    Raises:
+        PictureError: a picture that cannot be read.
+    """
+    if not isinstance(prompt, ChatPromptValue):
+        return prompt
+    change = _inline if cached else _name_type
+    return ChatPromptValue(messages=[_with_blocks(message, change) for message in prompt.messages])
+
+
+def _name_type(block: Any) -> Any:
+    nameless = isinstance(block, dict) and block.get("type") == "image" and "mime_type" not in block
+    # which type is of no account to us: the picture says itself what it is
+    return {**block, "mime_type": "image/png"} if nameless and {"base64", "source_type"} & block.keys() else block
+
+
+def _inline(block: Any) -> Any:
+    source = None if isinstance(block, str) else read_picture(block)
+    if source is None or isinstance(source, (str, bytes, os.PathLike)):
+        return _name_type(block)
+    data = base64.b64encode(encode_image(source) or b"").decode("ascii")
+    return {"type": "image", "base64": data, "mime_type": "image/png"}
+
+
 def find_kept(pictures: Sequence[ImageSource], store: PictureStore | None) -> tuple[ImageSource, ...]:
     """The pictures of a conversation, those that a store keeps as their bytes.
 
@@ -93,7 +124,7 @@ class _Bringer:
         return {**{name: value for name, value in block.items() if name != "file_id"}, "base64": data}
 
 
-def _with_blocks(message: BaseMessage, change: _Keeper | _Bringer) -> BaseMessage:
+def _with_blocks(message: BaseMessage, change: Callable[[Any], Any]) -> BaseMessage:
     if isinstance(message.content, str):
         return message
     return message.model_copy(update={"content": [change(block) for block in message.content]})

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
 from langchain_vipllava.chat.answer_form import write_calls
 from langchain_vipllava.chat.blocks import read_content
@@ -49,25 +47,6 @@ def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
             nothing = isinstance(message, ToolMessage) and not text.strip() and not pictures
             _add_question(turns, Turn(_NO_OUTPUT if nothing else text, pictures))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
-
-
-def name_types(prompt: PromptValue) -> PromptValue:
-    """Give base64 pictures without a mime type one: without, LangChain refuses them before we are asked."""
-    if not isinstance(prompt, ChatPromptValue):
-        return prompt
-    messages = [
-        message.model_copy(update={"content": [_name_type(block) for block in message.content]})
-        if isinstance(message.content, list)
-        else message
-        for message in prompt.messages
-    ]
-    return ChatPromptValue(messages=messages)
-
-
-def _name_type(block: Any) -> Any:
-    nameless = isinstance(block, dict) and block.get("type") == "image" and "mime_type" not in block
-    # which type is of no account to us: the picture says itself what it is
-    return {**block, "mime_type": "image/png"} if nameless and {"base64", "source_type"} & block.keys() else block
 
 
 def _role(message: BaseMessage) -> str:

@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
@@ -21,8 +22,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr,
 
 from langchain_vipllava.chat.answer import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.answer_form import AnswerForm
-from langchain_vipllava.chat.keeping import find_kept
-from langchain_vipllava.chat.messages import name_types, read_messages
+from langchain_vipllava.chat.keeping import find_kept, prepare
+from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.chat.settings import (
     PER_CALL,
     PROFILE,
@@ -185,7 +186,8 @@ class ChatVipLlava(BaseChatModel):
         return LoadOptions(**settings)
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
-        return name_types(super()._convert_input(model_input))
+        cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)
+        return prepare(super()._convert_input(model_input), cached=cached)
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str) -> Conversation:
         conversation = read_messages(messages)
@@ -375,8 +377,7 @@ class ChatVipLlava(BaseChatModel):
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Exact number of tokens that the model reads for these messages, pictures and tools included."""
         settings = {"tools": [convert_to_openai_tool(tool) for tool in tools]} if tools else {}
-        request = self._request(messages, None, settings)
-        return len(self.host.encoder.encode_text(request.prompt))
+        return len(self.host.encoder.encode_text(self._request(messages, None, settings).prompt))
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return [(name, value) for name, value in super().__repr_args__() if name not in ("profile", "metadata")]
