@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
+import operator
 import pickle
 import threading
 import warnings
@@ -134,6 +136,24 @@ def test_configurable_fields(llm, given, kind):
     assert configurable.with_config(**config).invoke("Hi").text == chat.invoke("Hi", temperature=1.0, seed=3).text
     with pytest.raises(VipLlavaError, match="temperature"):
         configurable.invoke("Hi", {"configurable": {"temperature": -1.0}})
+
+
+async def test_a_call_may_name_another_model(llm, other_checkpoint):
+    other = ChatVipLlava(model=str(other_checkpoint), max_tokens=12)
+    given = "What is it?"
+    expected, own = other.invoke(given).text, llm.invoke(given).text
+    assert expected != own
+    name = str(other_checkpoint)
+    answers = [llm.invoke(given, model=name), await llm.ainvoke(given, model=name)]
+    streamed = list(llm.stream(given, model=name)), [piece async for piece in llm.astream(given, model=name)]
+    answers += [functools.reduce(operator.add, pieces) for pieces in streamed]
+    assert {answer.text for answer in answers} == {expected}
+    assert {answer.response_metadata["model_name"] for answer in answers} == {name}
+    assert llm.bind(model=name).invoke(given).text == expected
+    assert llm.invoke(given).text == own
+    with pytest.raises(CheckpointError):
+        llm.invoke(given, model="/no/such/model")
+    assert llm._get_ls_params(model=name)["ls_model_name"] == name
 
 
 def test_configurable_alternatives_and_models(llm, other_checkpoint):

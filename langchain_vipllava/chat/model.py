@@ -7,21 +7,20 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import PromptValue
-from langchain_core.runnables import Runnable
-from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_vipllava.chat.answer import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.answer_form import AnswerForm
+from langchain_vipllava.chat.bound import BoundAnswers
 from langchain_vipllava.chat.keeping import find_kept, prepare
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.chat.settings import (
@@ -33,8 +32,7 @@ from langchain_vipllava.chat.settings import (
     stop_texts,
     torch_name,
 )
-from langchain_vipllava.chat.structured import structured
-from langchain_vipllava.errors import AnswerTimeoutError, GenerationError
+from langchain_vipllava.errors import AnswerTimeoutError
 from langchain_vipllava.pictures.store import PictureStore
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, parse_format
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.host.ticket import Ticket
 
 
-class ChatVipLlava(BaseChatModel):
+class ChatVipLlava(BoundAnswers):
     """A ViP-LLaVA on your own machine, asked through LangChain.
 
     The checkpoint is loaded at the first call, once per process and set of arguments, however
@@ -200,6 +198,13 @@ class ChatVipLlava(BaseChatModel):
             )
         return conversation.settle_pictures(multi_image)
 
+    def _chosen(self, settings: dict[str, Any]) -> ChatVipLlava:
+        """The model that a call asks for by `model=`, which is taken out of its settings; mostly this one."""
+        name = settings.pop("model", None)
+        if name is None or model_name(name) == self.model:
+            return self
+        return self.model_copy(update={"model": model_name(name), "given_host": None})
+
     def _request(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, settings: Mapping[str, Any]
     ) -> GenerationRequest:
@@ -224,8 +229,9 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
-        return chat_result(self.host.generate(request, timeout=self.timeout), form, self.model)
+        chat = self._chosen(kwargs)
+        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
+        return chat_result(chat.host.generate(request, timeout=self.timeout), form, chat.model)
 
     async def _agenerate(
         self,
@@ -235,11 +241,12 @@ class ChatVipLlava(BaseChatModel):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
-        ticket = await self._submit(request)
+        chat = self._chosen(kwargs)
+        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
+        ticket = await chat._submit(request)
         try:
             waiting = asyncio.wrap_future(ticket.future)
-            return chat_result(await asyncio.wait_for(waiting, self.timeout), form, self.model)
+            return chat_result(await asyncio.wait_for(waiting, self.timeout), form, chat.model)
         except TimeoutError as error:
             raise AnswerTimeoutError.after(self.timeout) from error
         finally:
@@ -252,9 +259,10 @@ class ChatVipLlava(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
-        chunks = AnswerChunks(form, self.model)
-        pieces = self.host.stream(request, timeout=self.timeout)
+        chat = self._chosen(kwargs)
+        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
+        chunks = AnswerChunks(form, chat.model)
+        pieces = chat.host.stream(request, timeout=self.timeout)
         try:
             for piece in pieces:
                 for chunk in chunks.of(piece):
@@ -271,8 +279,9 @@ class ChatVipLlava(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        request, form = self._request(messages, stop, kwargs), AnswerForm.of(kwargs)
-        chunks = AnswerChunks(form, self.model)
+        chat = self._chosen(kwargs)
+        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
+        chunks = AnswerChunks(form, chat.model)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -280,7 +289,7 @@ class ChatVipLlava(BaseChatModel):
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
-        ticket = await self._submit(request, give)
+        ticket = await chat._submit(request, give)
         ticket.future.add_done_callback(lambda _: give(None))
         try:
             async with asyncio.timeout(self.timeout):
@@ -295,71 +304,6 @@ class ChatVipLlava(BaseChatModel):
             raise AnswerTimeoutError.after(self.timeout) from error
         finally:
             ticket.cancel()
-
-    def bind_tools(
-        self,
-        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
-        *,
-        tool_choice: str | dict[str, Any] | bool | None = None,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Let answers be calls of tools, whose arguments always fit their schemas.
-
-        ViP-LLaVA was not trained to call tools: that a call is well-formed is certain, that it is sensible is not.
-        For an agent, let another LLM decide, and give this model to `VipLlavaToolkit(chat_model=...)`.
-
-        Args:
-            tools: tools, functions, pydantic classes or OpenAI's dictionaries.
-            tool_choice: "auto" lets the model choose between words and calls, "any" makes it call, a name makes it
-                call that tool, "none" forbids calls.
-            strict: taken as other models take it; arguments always fit.
-            kwargs: further settings: `parallel_tool_calls=True` for several calls in one answer, `response_format`.
-
-        Raises:
-            GenerationError: an unknown choice, or a schema that cannot be enforced.
-        """
-        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
-        if tool_choice is not None:
-            bound["tool_choice"] = tool_choice
-        _ = AnswerForm.of(bound).grammar
-        return self.bind(**bound)
-
-    def with_structured_output(
-        self,
-        schema: dict[str, Any] | type | None = None,
-        *,
-        method: Literal["json_schema", "function_calling", "json_mode"] = "json_schema",
-        include_raw: bool = False,
-        strict: bool | None = None,
-        **kwargs: Any,
-    ) -> Runnable[LanguageModelInput, Any]:
-        """Make every answer fit a schema: the model can write nothing else.
-
-        Args:
-            schema: a pydantic class, a TypedDict, or a JSON schema with a title; None with "json_mode" for any
-                JSON object.
-            method: "json_schema" and "json_mode" answer with the JSON, "function_calling" with the call of a tool.
-            include_raw: give `{"raw", "parsed", "parsing_error"}` instead of raising.
-            strict: taken as other models take it; answers always fit.
-            kwargs: none are known.
-
-        Raises:
-            GenerationError: a schema that cannot be enforced, an unknown method or argument.
-
-        Example:
-            >>> from pydantic import BaseModel
-            >>> class Thing(BaseModel):
-            ...     is_round: bool
-            >>> from langchain_vipllava import ChatVipLlava
-            >>> type(ChatVipLlava(model="bundled").with_structured_output(Thing).invoke("What is it?")).__name__
-            'Thing'
-        """
-        if kwargs:
-            raise GenerationError(
-                f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
-            )
-        return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
 
     async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
         """Load, encode and queue in a thread; a caller that is cancelled meanwhile leaves nothing running."""

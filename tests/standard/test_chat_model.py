@@ -16,9 +16,11 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 from PIL import Image
 
+import langchain_vipllava
 from langchain_vipllava import ChatVipLlava
 
 SCENE = Path(__file__).parents[2] / "examples" / "scene.png"
+BUNDLED = str(Path(langchain_vipllava.__file__).parent / "bundled")  # the same checkpoint under another name
 
 
 class TestUnit(ChatModelUnitTests):
@@ -77,8 +79,8 @@ class TestIntegration(ChatModelIntegrationTests):
         return True
 
     @property
-    def supports_model_override(self) -> bool:
-        return False
+    def model_override_value(self) -> str:
+        return BUNDLED
 
     @pytest.mark.xfail(reason="the bundled checkpoint knows no numbers: it calls magic_function, but not with 3")
     def test_tool_calling(self, model: BaseChatModel) -> None:
