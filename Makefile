@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 
-.PHONY: help demo test test-slow test-gpu test-oldest lint format bench bench-gpu bench-plot train eval clean
+.PHONY: help demo test test-slow test-gpu test-oldest lint format bench bench-gpu bench-plot notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench        benchmarks, on this machine's CPU"
 	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
+	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"

@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 from training.model import IMAGE_TOKENS
 from training.questions import Turn
 from training.tokenizer import IMAGE
+from training.wordings import COMPARISONS
 
 NOTHING = -100
 ROW = 224  # tokens per row, picture included
@@ -38,6 +39,7 @@ class Row:
         first: where a question about two objects is answered, the token behind the phrase that names the first one;
             0 elsewhere.
         second: the same of the second one.
+        relation: there, what is asked of the two: 1 and more, in the order of COMPARISONS.
         kinds: what each answer's question was, in order; any length.
     """
 
@@ -49,13 +51,14 @@ class Row:
     things: np.ndarray
     first: np.ndarray
     second: np.ndarray
+    relation: np.ndarray
     kinds: list[str]
 
 
 class Packer:
     """Turns conversations into rows."""
 
-    fields = ("ids", "targets", "positions", "segments", "answers", "things", "first", "second")
+    fields = ("ids", "targets", "positions", "segments", "answers", "things", "first", "second", "relation")
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -68,12 +71,13 @@ class Packer:
 
     def talk(
         self, turns: Sequence[Turn]
-    ) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int, int]]]:
+    ) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int, int, int]]]:
         """Ids, targets, answer numbers (from 1) and things of one conversation, from the first question on.
 
-        Last come triples of tokens: where an answer about two objects begins, and what `Row.first` and `second` say.
+        Last come, for each answer about two objects, the token where it begins, and what `Row.first`, `second` and
+        `relation` say.
         """
-        pairs: list[tuple[int, int, int]] = []
+        pairs: list[tuple[int, int, int, int]] = []
         ids: list[int] = []
         targets: list[int] = []
         answers: list[int] = []
@@ -93,7 +97,9 @@ class Packer:
             for end, (_, thing) in zip(ends, turn.named, strict=True):
                 about[end] = thing + 1
             if len(ends) == 2:
-                pairs.append((start + len(asked) - 1, start + ends[0], start + ends[1]))
+                pairs.append(
+                    (start + len(asked) - 1, start + ends[0], start + ends[1], COMPARISONS.index(turn.kind) + 1)
+                )
             for *span, thing in turn.told:  # a token is chosen where the one before it stands
                 first, last = (len(asked) - 1 + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
                 about[first:last] = [thing + 1] * (last - first)
@@ -109,14 +115,15 @@ class Packer:
         ids, kinds, packed = list(self.prefix), [], 0
         targets, answers, things = [NOTHING] * len(ids), [0] * len(ids), [0] * len(ids)
         positions, segments = list(range(len(ids))), [0] * len(ids)
-        first, second = np.zeros(ROW, np.int16), np.zeros(ROW, np.int16)
+        first, second, relation = np.zeros((3, ROW), np.int16)
         for turns in talks:
             more, wanted, numbers, about, pairs = self.talk(turns)
             if len(ids) + len(more) > ROW:
                 break
             packed += 1
-            for at, one, other in pairs:
-                first[len(ids) + at], second[len(ids) + at] = len(ids) + one, len(ids) + other
+            for at, one, other, asked in pairs:
+                where = len(ids) + at
+                first[where], second[where], relation[where] = len(ids) + one, len(ids) + other, asked
             ids += more
             targets += wanted
             things += about
@@ -127,7 +134,7 @@ class Packer:
         rest = ROW - len(ids)
         padded = (ids + [0] * rest, targets + [NOTHING] * rest, positions + [0] * rest)
         marks = (segments + [-1] * rest, answers + [0] * rest, things + [0] * rest)
-        return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), first, second, kinds), packed
+        return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), first, second, relation, kinds), packed
 
     def _encode(self, text: str) -> tuple[int, ...]:
         # behind a line break, as in a prompt: at the start of a text there would be a `▁` in front

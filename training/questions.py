@@ -60,7 +60,6 @@ class Asker:
         scene: what is there to see.
         looks: the markers.
         wordings: how questions are worded; None for those of training, plain or with a few words around.
-        sides: which questions about two places to ask.
     """
 
     def __init__(
@@ -69,9 +68,8 @@ class Asker:
         scene: Scene,
         looks: Sequence[Look],
         wordings: Mapping[str, Sequence[str]] | None = None,
-        sides: Sequence[str] = SIDES,
     ) -> None:
-        self.rng, self.scene, self.looks, self.wordings, self.sides = rng, scene, looks, wordings, sides
+        self.rng, self.scene, self.looks, self.wordings = rng, scene, looks, wordings
 
     def converse(self, mix: Mix) -> list[Turn]:
         """Make one conversation, of a kind drawn from `mix`."""
@@ -141,7 +139,7 @@ class Asker:
         pairs = [(a, b) for a in range(count) for b in range(count) if a != b]
         if kind is None:
             place = self.rng.random() < 0.55
-            kind = str(self.rng.choice(self.sides if place else ["same_color", "same_color", "same_shape"]))
+            kind = str(self.rng.choice(SIDES if place else ["same_color", "same_color", "same_shape"]))
         answers = [self.compare(kind, a, b) for a, b in pairs]
         wanted = [answer for answer in answers if answer is not None]
         if not wanted:

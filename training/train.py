@@ -43,7 +43,7 @@ from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, EVERYTHING, Asker
 from training.tokenizer import IMAGE, build_tokenizer
 from training.vision import draw_sample, train_vision
-from training.wordings import SIDES
+from training.wordings import COMPARISONS
 
 BATCH = 64
 RATE = 1e-3
@@ -56,8 +56,6 @@ POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
 COMPARED, EARLY_WEIGHT = 6.0, 0.5  # of the word that compares two objects; of the same, said a layer earlier
 TOLD = 2 + HEADS["color"] + HEADS["shape"]
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
-# "Left" and "right" at once are an XOR of word and place, which is never found; "right" is soon learnt after "left"
-FIRST_SIDES, SIDES_BOUND = ("left", "above"), 0.75
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
 
 
@@ -69,15 +67,14 @@ class TalkBatches(IterableDataset):
 
     Args:
         seed: of pictures and questions.
-        everything: a shared 0, 1 or 2: one question about one marker, all kinds of conversations but for "right" and
-            "below", or all.
+        everything: a shared 0 or 1: one question about one marker, or all kinds of conversations.
     """
 
     def __init__(self, seed: int, everything: Any) -> None:
         self.seed, self.everything = seed, everything
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[list[str]]]]:
-        """Draw batches for ever: pixels, dense labels, rows (8, B, T), kinds of the answers."""
+        """Draw batches for ever: pixels, dense labels, rows (9, B, T), kinds of the answers."""
         cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
@@ -87,7 +84,7 @@ class TalkBatches(IterableDataset):
             pixels, labels, rows = [], [], []
             for _ in range(BATCH):
                 scene, looks, picture = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
-                asker = Asker(rng, scene, looks, sides=SIDES if self.everything.value > 1 else FIRST_SIDES)
+                asker = Asker(rng, scene, looks)
                 pixels.append(picture)
                 labels.append(dense_labels(scene, looks))
                 rows.append(packer.pack([asker.converse(mix) for _ in range(8)])[0])
@@ -97,7 +94,7 @@ class TalkBatches(IterableDataset):
 
 
 def np_rows(fields: list[np.ndarray]) -> torch.Tensor:
-    """Stack the fields of a batch of rows: (8, B, T)."""
+    """Stack the fields of a batch of rows: (9, B, T)."""
     return torch.from_numpy(np.stack(fields))
 
 
@@ -111,7 +108,8 @@ class Learner(nn.Module):
         width = model.config.text_config.hidden_size
         self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
         self.pairs = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * TOLD))
-        for told in (self.places, self.pairs):
+        self.relations = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(COMPARISONS)))
+        for told in (self.places, self.pairs, self.relations):
             nn.init.zeros_(told[1].weight)
         self.run = torch.compile(self.read)
 
@@ -176,6 +174,9 @@ class Learner(nn.Module):
         loss = (losses * weights).sum() / weights.sum()
         if len(early):
             loss = loss + EARLY_WEIGHT * functional.cross_entropy(early.float(), wanted[compared])
+            # "left" and "right" help no answer before the places do, nor the other way round: so each is asked for
+            understood = self.relations(found[NAME_LAYER][compared]).float()
+            loss = loss + PAIR_WEIGHT * functional.cross_entropy(understood, rows[8][compared] - 1)
         dense, right = self.heads(found[-1].float(), labels)
         owners, things, first, second = labels[:, list(HEADS).index("from_left")], *rows[5:8]
         names = things * ~asked
@@ -337,11 +338,8 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         loss, dense, right, hits = learner(pixels, labels, rows)
         optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, steps))
         meter.add(hits, rows, kinds)
-        known = meter.values
-        if everything.value == 0 and (known.get("identify", 0) > BOUND or step > 0.4 * steps):
+        if meter.values.get("identify", 0) > BOUND or step > 0.4 * steps:
             everything.value = 1
-        if everything.value == 1 and (known.get("left", 0) > SIDES_BOUND or step > 0.7 * steps):
-            everything.value = 2
         if (step + 1) % 20 == 0:
             seen = " ".join(f"{name}:{value:.2f}" for name, value in right.items())
             now = time.strftime("%H:%M:%S")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 ASPECTS: tuple[str, ...] = ("identify", "color", "shape")
 SIDES: tuple[str, ...] = ("left", "right", "above", "below")
+COMPARISONS: tuple[str, ...] = (*SIDES, "same_color", "same_shape")
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "identify": (

@@ -36,7 +36,7 @@ def keep_pictures(messages: Sequence[BaseMessage], store: PictureStore) -> list[
     Example:
         >>> from langchain_core.messages import HumanMessage
         >>> from PIL import Image
-        >>> from langchain_vipllava import PREFIX, PictureId, PictureStore, keep_pictures
+        >>> from langchain_vipllava import PictureStore, keep_pictures
         >>> block = {"type": "image", "image": Image.new("RGB", (336, 336))}
         >>> (kept,) = keep_pictures([HumanMessage([block, {"type": "text", "text": "What is it?"}])], PictureStore())
         >>> kept.content[0]["file_id"][:7]
