@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -386,6 +387,31 @@ async def test_a_question_that_is_cancelled_leaves_the_conversation_and_the_mode
     assert len(toolkit.messages("marked1", thread_id="a")) == 2
 
 
+async def test_marking_does_not_wait_for_an_answer(llm, photo):
+    release, begun = threading.Event(), threading.Event()
+
+    class Slow(Script):
+        async def _agenerate(self, messages, stop=None, run_manager=None, **kwargs):
+            begun.set()
+            while not release.is_set():
+                await asyncio.sleep(0)
+            return self._generate(messages)
+
+    toolkit = VipLlavaToolkit(chat_model=Slow(lines=[AIMessage("Yes.")] * 2))
+    toolkit.add_image(photo, detections=FOUND, thread_id="a")
+    tools = {tool.name: tool for tool in toolkit.get_tools()}
+    ask = {"image_id": "img1", "question": "What is it?"}
+    asking = [asyncio.create_task(tools["ask_regions"].ainvoke(ask, thread("a"))) for _ in range(2)]
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    # more of them than the pool has threads
+    marks = [tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a")) for _ in range(40)]
+    async with asyncio.timeout(60):
+        assert all("Marked img1" in said for said in await asyncio.gather(*marks))
+        release.set()
+        assert await asyncio.gather(*asking) == ["Yes.", "Yes."]
+
+
 async def test_questions_of_threads_and_tasks_take_turns(toolkit, photo):
     toolkit.add_image(photo, detections=FOUND, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
@@ -393,8 +419,9 @@ async def test_questions_of_threads_and_tasks_take_turns(toolkit, photo):
     ask, questions = tools["ask_regions"], [f"Is it {number}?" for number in range(10)]
     given = [{"image_id": "marked1", "question": question} for question in questions]
     awaited = [ask.ainvoke(one, thread("a")) for one in given[::2]]
-    threaded = [asyncio.to_thread(ask.invoke, one, thread("a")) for one in given[1::2]]
-    await asyncio.gather(*awaited, *threaded)
+    with ThreadPoolExecutor() as pool:
+        threaded = [pool.submit(ask.invoke, one, thread("a")) for one in given[1::2]]
+        await asyncio.gather(*awaited, *map(asyncio.wrap_future, threaded))
     messages = toolkit.messages("marked1", thread_id="a")
     assert sorted(message.text for message in messages[::2]) == sorted(questions)
     assert all(isinstance(message, AIMessage) for message in messages[1::2])

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
 from langchain.agents import create_agent
-from langchain_core.messages import HumanMessage
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages.block_translators.openai import convert_to_openai_image_block
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.sqlite import SqliteSaver
 from PIL import Image
 
@@ -26,6 +32,7 @@ from langchain_vipllava import (
     mark,
 )
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
+from langchain_vipllava.chat.keeping import bring_pictures
 from tests.support.hands import FOUND
 from tests.support.talk_graph import build_graph
 from tests.test_blocks import DIALECTS, PICTURE
@@ -49,7 +56,7 @@ def test_the_least_recently_used_go_first(tmp_path):
         first, second = store.keep(b"1" * 10), store.keep(b"2" * 10)
         if folder:
             for age, name in enumerate([first, second]):
-                os.utime(next(folder.glob(f"k{name}")), (age, age))  # clocks of file systems can be coarse
+                os.utime(next(folder.glob(f"kept-{name}*")), (age, age))  # clocks of file systems can be coarse
         store.find(first)
         third = store.keep(b"3" * 15)
         assert set(store.yield_keys()) == {first, third}
@@ -61,17 +68,67 @@ def test_the_least_recently_used_go_first(tmp_path):
 
 def test_keys_are_no_paths(tmp_path):
     store = PictureStore(tmp_path / "pictures")
-    keys = ["../up", "a/b", ".", "..", "", "ünï", "k", "C:\\x"]
-    store.mset([(key, key.encode()) for key in keys])
-    assert store.mget(keys) == [key.encode() for key in keys]
+    keys = ["../up", "a/b", ".", "..", "", "ünï", "k", "C:\\x", "\ud800"]
+    store.mset([(key, repr(key).encode()) for key in keys])
+    assert store.mget(keys) == [repr(key).encode() for key in keys]
     assert set(store.yield_keys()) == set(keys)
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+def test_other_files_of_the_folder_are_left_alone(tmp_path):
+    (tmp_path / "kitchen.jpg").write_bytes(b"1" * 1000)
+    (tmp_path / "kept-folder.bin").mkdir()
+    store = PictureStore(tmp_path, max_bytes=50)
+    names = [store.keep(bytes([number]) * 40) for number in range(3)]
+    assert list(store.yield_keys()) == names[2:]
+    store.mdelete(["kitchen.jpg", "folder"])
+    assert (tmp_path / "kitchen.jpg").stat().st_size == 1000
+    assert (tmp_path / "kept-folder.bin").is_dir()
+
+
+def test_pictures_go_before_what_else_is_kept(store):
+    store.max_bytes = 100
+    store.mset([("thread-1", b"t" * 20)])
+    for number in range(5):
+        store.keep(bytes([number]) * 60)
+    assert store.mget(["thread-1"]) == [b"t" * 20]
+
+
+def test_a_damaged_file_is_repaired(tmp_path):
+    store = PictureStore(tmp_path)
+    name = store.keep(b"picture")
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"pic")
+    assert store.keep(b"picture") == name
+    assert store.find(name) == b"picture"
+
+
+def test_what_cannot_be_read_now_is_not_gone(llm, photo, tmp_path):
+    store = PictureStore(tmp_path)
+    VipLlavaToolkit(chat_model=llm, picture_store=store).add_image(photo, thread_id="t")
+    (record,) = tmp_path.glob("kept-thread-*")
+    kept = record.read_bytes()
+    record.unlink()
+    record.mkdir()  # cannot be read as a file, not even by root
+    kit = VipLlavaToolkit(chat_model=llm, picture_store=store)
+    with pytest.raises(PictureError, match="cannot read"):
+        kit.add_image(photo, thread_id="t")
+    opening = {tool.name: tool for tool in kit.get_tools()}["open_image"]
+    photo.save(tmp_path / "photo.png")
+    assert "cannot read" in opening.invoke(
+        {"source": str(tmp_path / "photo.png")}, {"configurable": {"thread_id": "t"}}
+    )
+    record.rmdir()
+    record.write_bytes(kept)
+    assert kit.add_image(photo, thread_id="t") == "img2"
 
 
 def test_what_cannot_be_kept(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(PictureError, match="cannot keep pictures"):
         PictureStore(tmp_path / "file")
+    with pytest.raises(PictureError, match="expected the bytes"):
+        PictureStore().keep("text")
     with pytest.raises(PictureError, match="max_bytes=0"):
         PictureStore(max_bytes=0)
     with pytest.raises(PictureError, match="cannot keep"):
@@ -90,6 +147,27 @@ def test_every_dialect_can_be_kept(name, llm, store):
     llm = llm.model_copy(update={"picture_store": store})
     assert llm.render_prompt([kept]) == llm.render_prompt([message])
     assert llm.invoke([kept]).text == llm.invoke([message]).text
+
+
+def test_blocks_that_are_no_pictures_are_left_alone(store):
+    blocks = [
+        {"type": "refusal", "refusal": "No."},
+        {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"},
+        "Hm.",
+    ]
+    (kept,) = keep_pictures([AIMessage(blocks)], store)
+    assert kept.content == blocks
+
+
+def test_a_kept_picture_is_called_what_it_is(store):
+    jpeg = io.BytesIO()
+    PICTURE.save(jpeg, format="JPEG")
+    data = base64.b64encode(jpeg.getvalue()).decode()
+    message = HumanMessage([{"type": "file", "base64": data, "mime_type": "application/pdf"}])
+    (kept,) = keep_pictures([message], store)
+    assert kept.content[0]["mime_type"] == "image/jpeg"
+    (brought,) = bring_pictures([kept], store)
+    assert convert_to_openai_image_block(brought.content[0])["image_url"]["url"] == f"data:image/jpeg;base64,{data}"
 
 
 def test_the_regions_stay_with_the_picture(store):
@@ -234,6 +312,64 @@ def test_what_cannot_be_read_any_more_begins_anew(llm, photo, tmp_path, caplog):
         kit = VipLlavaToolkit(chat_model=llm, picture_store=store)
         assert kit.add_image(photo, thread_id="t") == "img1"
     assert "begins anew" in caplog.text
+
+
+class Odd(BaseChatModel):
+    """A fake model of another maker: its answers hold what no JSON and no block of ours holds."""
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        answer = AIMessage(
+            [{"type": "refusal", "refusal": "No."}], response_metadata={"at": datetime.now(UTC), "b": b"x"}
+        )
+        return ChatResult(generations=[ChatGeneration(message=answer)])
+
+    @property
+    def _llm_type(self):
+        return "odd"
+
+
+def test_answers_of_another_maker_are_remembered(photo, tmp_path):
+    def toolkit():
+        return VipLlavaToolkit(chat_model=Odd(), picture_store=PictureStore(tmp_path))
+
+    kit = toolkit()
+    kit.add_image(photo, thread_id="t")
+    ask = {tool.name: tool for tool in kit.get_tools()}["ask_regions"]
+    for _ in range(2):
+        ask.invoke({"image_id": "img1", "question": "What?"}, {"configurable": {"thread_id": "t"}})
+    messages = toolkit().messages("img1", thread_id="t")
+    assert [message.content for message in messages[1::2]] == [[{"type": "refusal", "refusal": "No."}]] * 2
+
+
+def test_a_thread_that_is_pushed_out_while_it_asks_loses_nothing(llm, photo, tmp_path):
+    kit = None
+
+    class Busy(Odd):
+        def _generate(self, *args, **kwargs):
+            kit.add_image(photo, thread_id="other")
+            kit.add_image(photo, thread_id="t")
+            return super()._generate(*args, **kwargs)
+
+    kit = VipLlavaToolkit(chat_model=Busy(), picture_store=PictureStore(tmp_path), max_threads=1)
+    kit.add_image(photo, thread_id="t")
+    ask = {tool.name: tool for tool in kit.get_tools()}["ask_regions"]
+    ask.invoke({"image_id": "img1", "question": "What?"}, {"configurable": {"thread_id": "t"}})
+    after = VipLlavaToolkit(chat_model=llm, picture_store=PictureStore(tmp_path))
+    for each in (kit, after):
+        assert len(each.messages("img1", thread_id="t")) == 2
+        assert each.marked_image("img2", thread_id="t")
+
+
+def test_a_shared_picture_of_another_run_is_not_mixed_up(llm, photo, tmp_path):
+    other = photo.rotate(180)
+    for picture in (photo, other):
+        kit = VipLlavaToolkit(chat_model=llm, picture_store=PictureStore(tmp_path))
+        assert kit.add_image(picture) == "photo1"
+        marking = {tool.name: tool for tool in kit.get_tools()}["mark_regions"]
+        marking.invoke({"image_id": "photo1", "regions": [[1, 1, 50, 50]]}, {"configurable": {"thread_id": 0}})
+        assert np.array_equal(kit.marked_image("photo1", thread_id=0).image, picture)
+    assert np.array_equal(kit.marked_image("marked1", thread_id=0).original, photo)
+    assert np.array_equal(kit.marked_image("marked2", thread_id=0).original, other)
 
 
 def test_threads_without_an_id_stay_in_the_process(llm, photo, tmp_path):

@@ -23,11 +23,14 @@ EVERYTHING: Mix = {
     "color": 0.08,
     "shape": 0.12,
     "follow": 0.18,
-    "two": 0.32,
+    "side": 0.18,
+    "same": 0.14,
     "count": 0.05,
     "describe": 0.03,
 }
 """All kinds of conversations."""
+COMPARING: Mix = {"identify": 0.12, "shape": 0.08, "side": 0.65, "same": 0.15}
+"""Mostly where two objects are: "left" and "right" are an XOR of word and place, found only when much asked for."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,11 @@ class Asker:
             return [self.one(0, str(self.rng.choice(["count", "describe"])))]
         kinds = list(mix)
         kind = kinds[int(self.rng.choice(len(kinds), p=np.array([*mix.values()]) / sum(mix.values())))]
-        if kind == "two":
-            return [self.two() or self.one(int(self.rng.integers(len(self.looks))), "identify")]
+        if kind in ("side", "same"):
+            kinds = SIDES if kind == "side" else ("same_color", "same_color", "same_shape")
+            return [
+                self.two(str(self.rng.choice(kinds))) or self.one(int(self.rng.integers(len(self.looks))), "identify")
+            ]
         if kind == "follow":
             return self.follow(int(self.rng.integers(2, 5)))
         return [self.one(int(self.rng.integers(len(self.looks))), kind)]
@@ -137,9 +143,7 @@ class Asker:
         """A question about two markers, with yes as likely as no where the picture allows; None if there are none."""
         count = len(self.looks)
         pairs = [(a, b) for a in range(count) for b in range(count) if a != b]
-        if kind is None:
-            place = self.rng.random() < 0.55
-            kind = str(self.rng.choice(SIDES if place else ["same_color", "same_color", "same_shape"]))
+        kind = kind or str(self.rng.choice([*SIDES, "same_color", "same_color", "same_shape"]))
         answers = [self.compare(kind, a, b) for a, b in pairs]
         wanted = [answer for answer in answers if answer is not None]
         if not wanted:

@@ -40,10 +40,10 @@ from training.model import (
 from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
-from training.questions import BINDING, EVERYTHING, Asker
+from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import IMAGE, build_tokenizer
 from training.vision import draw_sample, train_vision
-from training.wordings import COMPARISONS
+from training.wordings import COMPARISONS, SIDES
 
 BATCH = 64
 RATE = 1e-3
@@ -54,8 +54,11 @@ DENSE_WEIGHT, PLACE_WEIGHT = 0.5, 5.0
 NAME_LAYER, ANSWER_LAYER, HEADS_OF_OBJECTS, HEADS_OF_PHRASES = 1, 2, slice(0, 2), slice(2, 4)
 POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
 COMPARED, EARLY_WEIGHT = 6.0, 0.5  # of the word that compares two objects; of the same, said a layer earlier
+AHEAD = 0.3  # of the square: about how far apart two objects are
 TOLD = 2 + HEADS["color"] + HEADS["shape"]
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
+COMPARED_BOUND = 0.8  # the same for left, right, above and below
+MIXES = (BINDING, COMPARING, EVERYTHING)
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
 
 
@@ -67,7 +70,7 @@ class TalkBatches(IterableDataset):
 
     Args:
         seed: of pictures and questions.
-        everything: a shared 0 or 1: one question about one marker, or all kinds of conversations.
+        everything: a shared 0, 1 or 2: which of MIXES to ask.
     """
 
     def __init__(self, seed: int, everything: Any) -> None:
@@ -80,7 +83,7 @@ class TalkBatches(IterableDataset):
         rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
         packer = Packer(build_tokenizer())
         while True:
-            mix = EVERYTHING if self.everything.value else BINDING
+            mix = MIXES[self.everything.value]
             pixels, labels, rows = [], [], []
             for _ in range(BATCH):
                 scene, looks, picture = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
@@ -109,7 +112,8 @@ class Learner(nn.Module):
         self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
         self.pairs = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * TOLD))
         self.relations = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(COMPARISONS)))
-        for told in (self.places, self.pairs, self.relations):
+        self.aheads = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+        for told in (self.places, self.pairs, self.relations, self.aheads):
             nn.init.zeros_(told[1].weight)
         self.run = torch.compile(self.read)
 
@@ -185,6 +189,7 @@ class Learner(nn.Module):
             for layer, about in ((NAME_LAYER, names), (ANSWER_LAYER, things))
         )
         placing = place_loss(self.places(found[NAME_LAYER]).float(), names, owners)
+        ahead = [self.aheads(found[layer]).float() for layer in (ANSWER_LAYER, max(found))]
         choosing = choose_loss(scores[-1].float(), first, second)
         telling = tell_loss(self.pairs(found[ANSWER_LAYER]).float(), things, first, second, labels)
         right |= {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
@@ -192,6 +197,7 @@ class Learner(nn.Module):
         hits = torch.zeros(asked.shape, dtype=torch.bool)
         hits[asked] = logits.argmax(-1) == wanted[asked]
         loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
+        loss = loss + PAIR_WEIGHT * sum(ahead_loss(told, things, rows[6:9], owners) for told in ahead)
         return loss, dense, right, hits
 
 
@@ -250,6 +256,27 @@ def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor)
     about = things > 0
     wanted = middles(things[about], owners[:, None].expand(*things.shape, -1)[about])
     return functional.mse_loss(places[about], wanted)
+
+
+def ahead_loss(told: torch.Tensor, things: torch.Tensor, pairs: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """How far the text model is from knowing how much an object is left of (right of, above, below) another one.
+
+    Args:
+        told: (B, T, 1), what it says, in units of AHEAD.
+        things: (B, T), see `point_loss`.
+        pairs: (3, B, T), `Row.first`, `second` and `relation`.
+        owners: (B, patches), see `point_loss`.
+    """
+    first, second, relation = pairs
+    rows, tokens = ((relation > 0) & (relation <= len(SIDES))).nonzero(as_tuple=True)
+    if not len(rows):
+        return told.sum() * 0
+    ends = torch.stack([first[rows, tokens], second[rows, tokens]], dim=1)
+    places = middles(things[rows[:, None], ends], owners[rows][:, None])
+    apart = (places[:, 1] - places[:, 0]) / AHEAD
+    signed = torch.stack([apart[:, 0], -apart[:, 0], apart[:, 1], -apart[:, 1]], dim=1)  # in the order of SIDES
+    asked = relation[rows, tokens, None] - 1
+    return functional.mse_loss(told[rows, tokens], signed.gather(1, asked))
 
 
 def tell_loss(
@@ -338,8 +365,11 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         loss, dense, right, hits = learner(pixels, labels, rows)
         optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, steps))
         meter.add(hits, rows, kinds)
-        if meter.values.get("identify", 0) > BOUND or step > 0.4 * steps:
+        known, stage = meter.values, everything.value
+        if stage == 0 and (known.get("identify", 0) > BOUND or step > 0.4 * steps):
             everything.value = 1
+        if stage == 1 and (known.get("left", 0) > COMPARED_BOUND or step > 0.7 * steps):
+            everything.value = 2
         if (step + 1) % 20 == 0:
             seen = " ".join(f"{name}:{value:.2f}" for name, value in right.items())
             now = time.strftime("%H:%M:%S")

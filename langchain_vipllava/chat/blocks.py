@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_vipllava.errors import PromptError, shorten
-from langchain_vipllava.pictures.load import ImageSource
+from langchain_vipllava.pictures.load import ImageSource, image_type
 from langchain_vipllava.pictures.store import PREFIX, PictureId
 
 Content = tuple[str, tuple[ImageSource, ...]]
@@ -18,9 +18,6 @@ _SILENT = frozenset(
      "invalid_tool_call", "function_call", "server_tool_call", "server_tool_result", "citation"}
 )  # fmt: skip
 """Blocks of answers that are no part of what was said."""
-
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")
-"""How files of PNG, JPEG, GIF, WebP, BMP and TIFF begin."""
 
 _NOT_HEARD = frozenset({"audio", "input_audio", "audio_url", "video", "video_url"})
 
@@ -107,8 +104,7 @@ def _image(block: Mapping[str, Any]) -> _Picture:
     if isinstance(nested, Mapping):
         return _image(nested)
     if block.get("bytes") is not None:
-        raw = block["bytes"]
-        return _Picture(_decode(raw) if isinstance(raw, str) else bytes(raw))
+        return _Picture(_as_bytes(block, block["bytes"]))
     for key in ("base64", "data"):
         if isinstance(block.get(key), str):
             return _Picture(_decode(block[key]))
@@ -130,6 +126,8 @@ def _image(block: Mapping[str, Any]) -> _Picture:
 def _google(block: Mapping[str, Any]) -> _Picture:
     """Google's `media` and `inline_data`."""
     inner = block.get("inline_data", block.get("inlineData", block))
+    if not isinstance(inner, Mapping):
+        raise PromptError(f"content block {shorten(block)} has no picture; expected {{'mime_type': ..., 'data': ...}}.")
     data = inner.get("data", inner.get("file_uri", inner.get("fileUri")))
     _expect_picture(block, inner.get("mime_type", inner.get("mimeType")))
     if isinstance(data, (bytes, bytearray)):
@@ -145,7 +143,7 @@ def _file(block: Mapping[str, Any]) -> _Picture:
     mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
     found = _Picture(str(file_data)) if file_data else _image(inner)
     # LangChain calls every file of OpenAI's form a PDF, so what it holds counts, not what it is called
-    if not (isinstance(found.source, bytes) and found.source.startswith(_SIGNATURES)):
+    if not (isinstance(found.source, bytes) and image_type(found.source)):
         _expect_picture(block, mime)
     return found
 
@@ -169,6 +167,15 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
 def _expect_picture(block: Mapping[str, Any], mime: object) -> None:
     if not str(mime or "").startswith("image/"):
         raise PromptError(f"content block {shorten(block)} is of type {mime!r}; expected a picture (image/...).")
+
+
+def _as_bytes(block: Mapping[str, Any], raw: Any) -> bytes | str:
+    if isinstance(raw, str):
+        return _decode(raw)
+    numbers = isinstance(raw, list) and all(isinstance(item, int) and 0 <= item < 256 for item in raw)
+    if isinstance(raw, (bytes, bytearray, memoryview)) or numbers:
+        return bytes(raw)
+    raise PromptError(f"content block {shorten(block)} has {type(raw).__name__} for bytes; expected bytes or base64.")
 
 
 def _decode(text: str) -> bytes | str:

@@ -12,8 +12,8 @@ from langchain_core.messages import BaseMessage
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
 from langchain_vipllava.chat.blocks import read_picture
-from langchain_vipllava.errors import PictureError
-from langchain_vipllava.pictures.load import ImageSource, encode_image
+from langchain_vipllava.errors import PictureError, PromptError
+from langchain_vipllava.pictures.load import ImageSource, encode_image, image_type
 from langchain_vipllava.pictures.store import PREFIX, PictureId, PictureStore
 
 
@@ -105,12 +105,15 @@ class _Keeper:
     store: PictureStore
 
     def __call__(self, block: Any) -> Any:
-        source = read_picture(block)
+        try:
+            source = read_picture(block)
+        except PromptError:  # no block of ours: a state holds other models' answers too
+            return block
         data = None if source is None or isinstance(source, PictureId) else encode_image(source)
         if data is None:
             return block
         kept = {"type": "image", "file_id": self.store.keep(data)}
-        return kept | {name: block[name] for name in ("mime_type", "extras", "id") if name in block}
+        return kept | _mime_type(data) | {name: block[name] for name in ("extras", "id") if name in block}
 
 
 @dataclass(frozen=True)
@@ -120,8 +123,14 @@ class _Bringer:
     def __call__(self, block: Any) -> Any:
         if not isinstance(block, Mapping) or not str(block.get("file_id", "")).startswith(PREFIX):
             return block
-        data = base64.b64encode(self.store.find(block["file_id"])).decode("ascii")
-        return {**{name: value for name, value in block.items() if name != "file_id"}, "base64": data}
+        data = self.store.find(block["file_id"])
+        brought = {name: value for name, value in block.items() if name != "file_id"}
+        return {"mime_type": "image/png", **brought, "base64": base64.b64encode(data).decode("ascii")}
+
+
+def _mime_type(data: bytes) -> dict[str, str]:
+    mime = image_type(data)
+    return {} if mime is None else {"mime_type": mime}
 
 
 def _with_blocks(message: BaseMessage, change: Callable[[Any], Any]) -> BaseMessage:

@@ -155,7 +155,8 @@ class ChatVipLlava(BoundAnswers):
         from langchain_vipllava.host.host import ModelHost, get_host  # noqa: PLC0415  # torch is loaded when needed
 
         # Asked for anew each time: a copy with another `model` must not answer with this one's.
-        return self.given_host if isinstance(self.given_host, ModelHost) else get_host(self._load_options())
+        given = isinstance(self.given_host, ModelHost) and self.given_host.name == self.model
+        return self.given_host if given else get_host(self._load_options())
 
     def render_prompt(self, messages: LanguageModelInput) -> str:
         """Show exactly what the model will read, `<image>` where a picture stands; loads no weights.

@@ -91,8 +91,25 @@ def load_image(
     )
 
 
+IMAGE_TYPES = {
+    b"\x89PNG": "image/png",
+    b"\xff\xd8\xff": "image/jpeg",
+    b"GIF8": "image/gif",
+    b"RIFF": "image/webp",
+    b"BM": "image/bmp",
+    b"II*\0": "image/tiff",
+    b"MM\0*": "image/tiff",
+}
+"""How encoded pictures begin, and the mime type of each."""
+
+
+def image_type(data: bytes) -> str | None:
+    """The mime type of an encoded picture, from its first bytes; None for one that is not known."""
+    return next((mime for begin, mime in IMAGE_TYPES.items() if data.startswith(begin)), None)
+
+
 def encode_image(source: ImageSource) -> bytes | None:
-    """A picture's encoded bytes: those of the file or URI that it comes from, else a PNG; None for a URL to fetch.
+    """A picture's encoded bytes: those that were given, or that a data: URI holds, else a PNG; None for a URL to fetch.
 
     Raises:
         PictureError: see `load_image`.

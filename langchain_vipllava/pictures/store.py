@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import tempfile
@@ -29,7 +30,7 @@ class PictureId(str):
 
 
 class PictureStore(BaseStore[str, bytes]):
-    """Keeps bytes up to a bound; the least recently used go first. Any thread, and any process, may use it.
+    """Keeps bytes up to a bound; the least recently used pictures go first. Any thread, and any process, may use it.
 
     It is a LangChain byte store; pictures go in by `keep`, which names them by their content.
 
@@ -63,10 +64,12 @@ class PictureStore(BaseStore[str, bytes]):
             Its id, the SHA-256 of its bytes: the same picture is kept once.
 
         Raises:
-            PictureError: it cannot be written.
+            PictureError: these are no bytes, or they cannot be written.
         """
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise PictureError(f"cannot keep {type(data).__name__}; expected the bytes of an encoded picture.")
         name = PREFIX + hashlib.sha256(data).hexdigest()
-        if self.mget([name]) == [None]:
+        if self.mget([name]) != [data]:  # not there, or damaged
             self.mset([(name, bytes(data))])
         return name
 
@@ -86,7 +89,11 @@ class PictureStore(BaseStore[str, bytes]):
         return data
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The bytes for each key, None where there are none."""
+        """The bytes for each key, None where there are none.
+
+        Raises:
+            PictureError: they are there and cannot be read.
+        """
         with self._lock:
             return [self._shelf.get(key) for key in keys]
 
@@ -101,7 +108,8 @@ class PictureStore(BaseStore[str, bytes]):
                 self._shelf.put(key, data)
             sizes = self._shelf.sizes()
             spare, total = {key for key, _ in key_value_pairs}, sum(sizes.values())
-            for key, size in sizes.items():
+            # pictures first: what else is kept is small, and says which pictures there were
+            for key, size in sorted(sizes.items(), key=lambda item: not item[0].startswith(PREFIX)):
                 if total <= self.max_bytes:
                     break
                 if key not in spare:
@@ -154,6 +162,10 @@ class _Memory:
         return {key: len(data) for key, data in self._kept.items()}
 
 
+_BEGIN, _END = "kept-", ".bin"
+"""How the names of our files begin and end: others in the folder are left alone."""
+
+
 class _Folder:
     """A file per key. A file is written beside its place and moved there, so a killed process leaves none half."""
 
@@ -165,15 +177,16 @@ class _Folder:
             raise PictureError(f"cannot keep pictures in {str(folder)!r}: {error.strerror}.") from error
 
     def _path(self, key: str) -> Path:
-        name = quote(key, safe="")  # no "/", and "." only behind a letter
-        return self._folder / f"k{name}"
+        return self._folder / f"{_BEGIN}{quote(key, safe='', errors='surrogatepass')}{_END}"
 
     def get(self, key: str) -> bytes | None:
         path = self._path(key)
         try:
             data = path.read_bytes()
-        except OSError:
-            return None
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
+                return None
+            raise PictureError(f"cannot read {str(path)!r}: {error.strerror}.") from error
         with suppress(OSError):
             os.utime(path)  # used now
         return data
@@ -196,7 +209,8 @@ class _Folder:
         found = []
         for entry in os.scandir(self._folder):
             with suppress(OSError):  # another process has dropped it meanwhile
-                if entry.name.startswith("k"):
+                key = unquote(entry.name.removeprefix(_BEGIN).removesuffix(_END), errors="surrogatepass")
+                if self._path(key).name == entry.name and entry.is_file(follow_symlinks=False):  # nobody else's
                     state = entry.stat()
-                    found.append((state.st_mtime_ns, unquote(entry.name[1:]), state.st_size))
+                    found.append((state.st_mtime_ns, key, state.st_size))
         return {key: size for _, key, size in sorted(found)}

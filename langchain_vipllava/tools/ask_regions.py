@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field
 
 from langchain_vipllava.errors import GenerationError, PromptError, VipLlavaError
 from langchain_vipllava.markers.marked import MarkedImage
-from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error
-from langchain_vipllava.tools.session import OpenImage
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, save
+from langchain_vipllava.tools.session import OpenImage, Session
 
 
 class AskRegionsInput(BaseModel):
@@ -53,13 +53,14 @@ class AskRegionsTool(RegionTool):
         run_manager: CallbackManagerForToolRun | None = None,
     ) -> Reply:
         with _as_tool_errors():
-            opened = self._opened(config, image_id, question)
-            with opened.lock:
+            session = self._session(config)
+            opened = self._opened(session, image_id, question)
+            with opened.turn:
                 asked = _next_message(opened, question)
                 with _as_model_errors(opened):
                     answer = self.chat_model.invoke([*opened.messages, asked], _inner_config(run_manager))
                 opened.messages += [asked, answer]
-        self._save(config)
+        save(session)
         return _reply(opened, asked, answer)
 
     async def _arun(
@@ -71,19 +72,21 @@ class AskRegionsTool(RegionTool):
     ) -> Reply:
         """The same awaited: a call that is cancelled stops the model, and leaves the conversation as it was."""
         with _as_tool_errors():
-            opened = await asyncio.to_thread(self._opened, config, image_id, question)
-            async with opened.lock:
-                asked = await asyncio.to_thread(_next_message, opened, question)
+            session = await asyncio.to_thread(self._session, config)
+            opened = await asyncio.to_thread(self._opened, session, image_id, question)
+            async with opened.turn:
+                asked = _next_message(opened, question)
                 with _as_model_errors(opened):
                     answer = await self.chat_model.ainvoke([*opened.messages, asked], _inner_config(run_manager))
                 opened.messages += [asked, answer]
-        await asyncio.to_thread(self._save, config)
+        await asyncio.to_thread(save, session)
         return _reply(opened, asked, answer)
 
-    def _opened(self, config: RunnableConfig, image_id: str, question: str) -> OpenImage:
-        opened = self._image(config, image_id)
+    def _opened(self, session: Session, image_id: str, question: str) -> OpenImage:
+        opened = self._image(session, image_id)
         if not question.strip():
             raise PromptError("the question is empty; expected words, such as 'What is the object {r1}?'.")
+        _next_message(opened, question)  # encodes the picture, before others have to wait for that
         return opened
 
 

@@ -9,7 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import ConfigDict, Field
 
-from langchain_vipllava.errors import PictureError, VipLlavaError
+from langchain_vipllava.errors import VipLlavaError
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.session import OpenImage, Session, SessionStore
 
@@ -33,15 +33,16 @@ class RegionTool(BaseTool):
         configurable = (config or {}).get("configurable") or {}
         return self.sessions.of(configurable.get("thread_id"))
 
-    def _save(self, config: RunnableConfig | None) -> None:
-        """Let the thread outlive the process, where the toolkit has a `picture_store`; a full disk stops no tool."""
-        try:
-            self._session(config).save()
-        except PictureError as error:
-            logger.warning("the thread is not saved: %s", error)
+    def _image(self, session: Session, image_id: str) -> OpenImage:
+        return session.find(image_id.strip(), self.sessions.shared)
 
-    def _image(self, config: RunnableConfig | None, image_id: str) -> OpenImage:
-        return self._session(config).find(image_id.strip(), self.sessions.shared)
+
+def save(session: Session) -> None:
+    """Let a thread outlive the process, where the toolkit has a `picture_store`; a full disk stops no tool."""
+    try:
+        session.save()
+    except (VipLlavaError, TypeError, ValueError) as error:
+        logger.warning("the thread is not saved: %s", error)
 
 
 def as_tool_error(error: VipLlavaError) -> ToolException:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from langchain_vipllava.errors import VipLlavaError
 from langchain_vipllava.regions.detector import Detector, run_detector
-from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, region_line
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, region_line, save
 
 
 class DetectRegionsInput(BaseModel):
@@ -47,7 +47,8 @@ class DetectRegionsTool(RegionTool):
         max_regions: int = 20,
     ) -> Reply:
         try:
-            opened = self._image(config, image_id)
+            session = self._session(config)
+            opened = self._image(session, image_id)
             found = run_detector(
                 self.detector,
                 opened.image.copy(),  # some detectors draw on what they are given
@@ -58,7 +59,7 @@ class DetectRegionsTool(RegionTool):
                 regions = opened.add_regions(found)
         except VipLlavaError as error:
             raise as_tool_error(error) from error
-        self._save(config)
+        save(session)
         artifact = {"image_id": opened.id, "regions": [describe_region(region) for region in regions]}
         if not regions:
             return (

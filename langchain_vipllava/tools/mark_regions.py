@@ -15,7 +15,7 @@ from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked import TINY, MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, save
 from langchain_vipllava.tools.session import OpenImage
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -88,7 +88,8 @@ class MarkRegionsTool(RegionTool):
         zoom: Literal["auto"] | None = None,
     ) -> Reply:
         try:
-            source = self._image(config, image_id)
+            session = self._session(config)
+            source = self._image(session, image_id)
             with source.lock:
                 before = source.regions.copy()
                 try:
@@ -99,8 +100,8 @@ class MarkRegionsTool(RegionTool):
                     raise
         except VipLlavaError as error:
             raise as_tool_error(error) from error
-        opened = self._session(config).add("marked", marked.original, regions=chosen, marked=marked)
-        self._save(config)
+        opened = session.add("marked", marked.original, regions=chosen, marked=marked)
+        save(session)
         lines = [f'{m.region.id} ({m.region.label or "region"}): "{m.phrase}"' for m in marked.markers]
         words = "\n".join([f"Marked {source.id} as {opened.id}:", *lines, *_notes(marked, zoomed=zoom is not None)])
         markers = [{**describe_region(m.region), "phrase": m.phrase} for m in marked.markers]

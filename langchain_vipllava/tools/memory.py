@@ -27,7 +27,7 @@ _FORMAT = 1
 
 
 class ThreadMemory:
-    """Where sessions outlive the process.
+    """Where sessions outlive the process. One process, and one toolkit in it, works on a thread at a time.
 
     Args:
         store: keeps the pictures by their content, and a JSON text per thread.
@@ -39,7 +39,7 @@ class ThreadMemory:
     def save(self, thread_id: str, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
         """Remember the pictures of a thread, the least recently used first."""
         described = {"format": _FORMAT, "counts": dict(counts), "images": [self._describe(image) for image in images]}
-        self._store.mset([(_key(thread_id), json.dumps(described).encode())])
+        self._store.mset([(_key(thread_id), json.dumps(described, default=str).encode())])
 
     def load(self, thread_id: str) -> tuple[list[OpenImage], dict[str, int]]:
         """What `save` remembered; nothing for an unknown thread. A picture that the store has no more is left out."""
@@ -53,7 +53,9 @@ class ThreadMemory:
             counts = {str(name): int(count) for name, count in described["counts"].items()}
             images = [image for known in described["images"] if (image := self._read(known)) is not None]
         except (KeyError, TypeError, ValueError, AttributeError, VipLlavaError) as error:
-            logger.warning("thread %r cannot be read from %r: %s; it begins anew.", thread_id, self._store, error)
+            aside = f"unread-{_key(thread_id)}"
+            self._store.mset([(aside, data)])
+            logger.warning("thread %r cannot be read (%s); it begins anew, the old one is %s.", thread_id, error, aside)
             return [], {}
         return images, counts
 

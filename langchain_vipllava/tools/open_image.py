@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from langchain_vipllava.errors import PictureError, VipLlavaError
 from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.load import load_image
-from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, save
 
 
 class OpenImageInput(BaseModel):
@@ -38,11 +38,12 @@ class OpenImageTool(RegionTool):
 
     def _run(self, source: str, config: RunnableConfig) -> Reply:
         try:
+            session = self._session(config)
             image = load_image(self._check_source(source), fetch_policy=self.fetch_policy)
         except VipLlavaError as error:
             raise as_tool_error(error) from error
-        opened = self._session(config).add("img", image)
-        self._save(config)
+        opened = session.add("img", image)
+        save(session)
         width, height = image.size
         words = f"Opened as {opened.id}: {width} x {height} pixels."
         return words, {"image_id": opened.id, "width": width, "height": height}

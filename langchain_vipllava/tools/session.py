@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from langchain_core.messages import BaseMessage
 from PIL import Image
@@ -27,7 +28,8 @@ class OpenImage:
         regions: by region id, in the order in which they came.
         marked: the picture with its markers, when this is a marked one.
         messages: the conversation about it so far, in the model's turns.
-        lock: held for one question after the other.
+        lock: held for a moment, while regions change; never while a model answers.
+        turn: entered for one question after the other.
         kept: ids of pictures that are in a store already, by the `id` of the object.
     """
 
@@ -36,7 +38,8 @@ class OpenImage:
     regions: OrderedDict[str, Region] = field(default_factory=OrderedDict)
     marked: MarkedImage | None = None
     messages: list[BaseMessage] = field(default_factory=list)
-    lock: Turnstile = field(default_factory=Turnstile, repr=False)
+    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    turn: Turnstile = field(default_factory=Turnstile, repr=False)
     kept: dict[int, str] = field(default_factory=dict, repr=False)
 
     def add_regions(self, regions: Iterable[Region]) -> list[Region]:
@@ -117,20 +120,18 @@ class Session:
         Raises:
             SessionError: no such picture.
         """
-        with self._lock:
-            own = self._get(image_id)
-            if own is not None:
-                return own
-            ids = list(self._images)
+        ids, common = [], None
         if shared is not None:
             with shared._lock:
                 common = shared._get(image_id)
-                ids = [*shared._images, *ids]
-            if common is not None:
-                with self._lock:
-                    return self._get(image_id) or self._keep(
-                        OpenImage(common.id, common.image, OrderedDict(common.regions))
-                    )
+                ids = list(shared._images)
+        with self._lock:
+            own = self._get(image_id)
+            if common is not None and (own is None or not _same(own, common)):
+                return self._keep(OpenImage(common.id, common.image, OrderedDict(common.regions)))
+            if own is not None:
+                return own
+            ids += self._images
         known = f"open pictures: {', '.join(dict.fromkeys(ids))}" if ids else "no picture is open"
         raise SessionError(f"no picture {image_id!r}; {known}. Call open_image(source) first.")
 
@@ -146,6 +147,16 @@ class Session:
         return image
 
 
+def _same(own: OpenImage, common: OpenImage) -> bool:
+    """Whether a thread's copy is of the picture that is shared now; after a restart, an id can mean another one."""
+    if own.image is not common.image and (own.image.size, own.image.tobytes()) == (
+        common.image.size,
+        common.image.tobytes(),
+    ):
+        own.image = common.image
+    return own.image is common.image
+
+
 class SessionStore:
     """Sessions by thread id; the least recently used go first when there are too many.
 
@@ -159,25 +170,27 @@ class SessionStore:
         self.shared = Session(max_images)
         self._memory = memory
         self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._live: WeakValueDictionary[str, Session] = WeakValueDictionary()  # also those that a call still uses
         self._max_threads, self._max_images = max_threads, max_images
         self._lock = threading.Lock()
 
     def peek(self, thread_id: str | None) -> Session:
         """The session of a thread if there is one, else one that is not remembered."""
         with self._lock:
-            return self._sessions.get("" if thread_id is None else str(thread_id)) or self._begin(thread_id)
+            return self._live.get("" if thread_id is None else str(thread_id)) or self._begin(thread_id)
 
     def of(self, thread_id: str | None) -> Session:
         """The session of a thread, new if need be; without a thread id, one for all such calls."""
         key = "" if thread_id is None else str(thread_id)
         with self._lock:
-            if key not in self._sessions:
-                self._sessions[key] = self._begin(thread_id)
+            session = self._live.get(key) or self._begin(thread_id)
+            self._live[key] = self._sessions[key] = session
             self._sessions.move_to_end(key)
             while len(self._sessions) > self._max_threads:
                 self._sessions.popitem(last=False)
-            return self._sessions[key]
+            return session
 
     def _begin(self, thread_id: str | None) -> Session:
         # calls without a thread belong to this process alone
-        return Session(self._max_images, str(thread_id or ""), self._memory if thread_id else None)
+        key = "" if thread_id is None else str(thread_id)
+        return Session(self._max_images, key, self._memory if key else None)

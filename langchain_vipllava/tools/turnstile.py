@@ -17,7 +17,7 @@ class Turnstile:
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], asyncio.AbstractEventLoop | None]] = deque()
         self._taken = False
 
     def __enter__(self) -> None:
@@ -32,7 +32,7 @@ class Turnstile:
         self._leave()
 
     async def __aenter__(self) -> None:
-        place = self._queue()
+        place = self._queue(asyncio.get_running_loop())
         try:
             await asyncio.wrap_future(place)
         except asyncio.CancelledError:
@@ -42,11 +42,11 @@ class Turnstile:
     async def __aexit__(self, *error: object) -> None:
         self._leave()
 
-    def _queue(self) -> Future[None]:
+    def _queue(self, loop: asyncio.AbstractEventLoop | None = None) -> Future[None]:
         place: Future[None] = Future()
         with self._mutex:
             if self._taken:
-                self._waiting.append(place)
+                self._waiting.append((place, loop))
                 return place
             self._taken = True
         place.set_result(None)
@@ -56,8 +56,9 @@ class Turnstile:
         with self._mutex:
             following = None
             while self._waiting and following is None:
-                place = self._waiting.popleft()
-                following = place if place.set_running_or_notify_cancel() else None
+                place, loop = self._waiting.popleft()
+                gone = loop is not None and loop.is_closed()  # a task that nobody runs any more
+                following = place if place.set_running_or_notify_cancel() and not gone else None
             self._taken = following is not None
         if following is not None:
             following.set_result(None)
