@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import marking
+from benchmarks import importing, marking
 from benchmarks.answering import Bench, Row
 
 console = Console(width=160)
@@ -32,6 +32,8 @@ def main() -> None:
             console.print(f"{rows[-1].workload}: {rows[-1].ratio:.2f}x")  # what is done is not lost with the rest
     if options.only in "mark":
         rows += marking.rows(options.repeats)
+    if options.only in "import":
+        rows += importing.rows(options.repeats)
     console.print(_table(rows, sum(p.numel() for p in bench.model.parameters())))
 
 

@@ -27,9 +27,9 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from training.export import export
 from training.labels import HEADS, DenseHeads, dense_labels
+from training.losses import PLACE_WEIGHT, TOLD, ahead_loss, choose_loss, place_loss, point_loss, tell_loss
 from training.model import (
     FEATURE_LAYERS,
-    GRID,
     IMAGE_TOKENS,
     build_model,
     half_precision,
@@ -43,19 +43,17 @@ from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import IMAGE, build_tokenizer
 from training.vision import draw_sample, train_vision
-from training.wordings import COMPARISONS, SIDES
+from training.wordings import COMPARISONS
 
 BATCH = 64
 RATE = 1e-3
 VISION_RATE = 0.4  # of the text model's
-DENSE_WEIGHT, PLACE_WEIGHT = 0.5, 5.0
+DENSE_WEIGHT = 0.5
 # Which attention heads of which layers are taught where to look: behind a phrase at the object that it names, at the
 # start of an answer at the object that it is about, at the start of an answer about two at the phrases that name them
 NAME_LAYER, ANSWER_LAYER, HEADS_OF_OBJECTS, HEADS_OF_PHRASES = 1, 2, slice(0, 2), slice(2, 4)
 POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
 COMPARED, EARLY_WEIGHT = 6.0, 0.5  # of the word that compares two objects; of the same, said a layer earlier
-AHEAD = 0.3  # of the square: about how far apart two objects are
-TOLD = 2 + HEADS["color"] + HEADS["shape"]
 BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
 COMPARED_BOUND = 0.8  # the same for left, right, above and below
 MIXES = (BINDING, COMPARING, EVERYTHING)
@@ -199,113 +197,6 @@ class Learner(nn.Module):
         loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
         loss = loss + PAIR_WEIGHT * sum(ahead_loss(told, things, rows[6:9], owners) for told in ahead)
         return loss, dense, right, hits
-
-
-def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far attention heads are from looking at the object that a token is about.
-
-    Args:
-        scores: (B, heads, T, patches), see `Learner.look`.
-        things: (B, T), the object, counted from 1, 0 where there is none.
-        owners: (B, patches), the object that a patch shows.
-    """
-    about = things > 0
-    wanted = (owners[:, None] == things[:, :, None])[about]
-    scores = scores.transpose(1, 2)[about]
-    there = scores.masked_fill(~wanted[:, None], -1e4).logsumexp(-1)
-    return (scores.logsumexp(-1) - there).mean()
-
-
-def choose_loss(scores: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """How far two heads are from looking at what names the first object, and the second, where an answer compares them.
-
-    Args:
-        scores: (B, 2, T, T), see `Learner.look`, masked.
-        first: (B, T), the token to look at, 0 where nothing is compared.
-        second: (B, T), the same.
-    """
-    about = first > 0
-    scores = scores.transpose(1, 2)[about]
-    if not len(scores):
-        return scores.sum()
-    wanted = torch.stack([first[about], second[about]], dim=1)
-    return functional.cross_entropy(scores.flatten(0, 1), wanted.flatten())
-
-
-def middles(things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """Middles of objects, (..., 2) x and y, 0 to 1 of the square.
-
-    Args:
-        things: (...), the object, counted from 1.
-        owners: (..., patches), the object that a patch shows.
-    """
-    mine = (owners == things[..., None]).float()
-    steps = (torch.arange(GRID) + 0.5) / GRID
-    grid = torch.stack([steps.repeat(GRID), steps.repeat_interleave(GRID)], dim=1)
-    return mine @ grid / mine.sum(dim=-1, keepdim=True).clamp(min=1)
-
-
-def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far the text model is from knowing where the object is that a phrase names.
-
-    Args:
-        places: (B, T, 2), what it says, see `middles`.
-        things: (B, T), see `point_loss`.
-        owners: (B, patches), see `point_loss`.
-    """
-    about = things > 0
-    wanted = middles(things[about], owners[:, None].expand(*things.shape, -1)[about])
-    return functional.mse_loss(places[about], wanted)
-
-
-def ahead_loss(told: torch.Tensor, things: torch.Tensor, pairs: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far the text model is from knowing how much an object is left of (right of, above, below) another one.
-
-    Args:
-        told: (B, T, 1), what it says, in units of AHEAD.
-        things: (B, T), see `point_loss`.
-        pairs: (3, B, T), `Row.first`, `second` and `relation`.
-        owners: (B, patches), see `point_loss`.
-    """
-    first, second, relation = pairs
-    rows, tokens = ((relation > 0) & (relation <= len(SIDES))).nonzero(as_tuple=True)
-    if not len(rows):
-        return told.sum() * 0
-    ends = torch.stack([first[rows, tokens], second[rows, tokens]], dim=1)
-    places = middles(things[rows[:, None], ends], owners[rows][:, None])
-    apart = (places[:, 1] - places[:, 0]) / AHEAD
-    signed = torch.stack([apart[:, 0], -apart[:, 0], apart[:, 1], -apart[:, 1]], dim=1)  # in the order of SIDES
-    asked = relation[rows, tokens, None] - 1
-    return functional.mse_loss(told[rows, tokens], signed.gather(1, asked))
-
-
-def tell_loss(
-    told: torch.Tensor, things: torch.Tensor, first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
-    """How far the text model is from knowing both objects, where an answer compares them.
-
-    Args:
-        told: (B, T, 2 * TOLD), what it says of each: x, y, scores of colours, scores of shapes.
-        things: (B, T), see `point_loss`.
-        first: (B, T), see `choose_loss`.
-        second: (B, T), see `choose_loss`.
-        labels: (B, heads, patches), see `dense_labels`.
-    """
-    rows, tokens = (first > 0).nonzero(as_tuple=True)
-    if not len(rows):
-        return told.sum() * 0
-    ends = torch.stack([first[rows, tokens], second[rows, tokens]], dim=1)
-    named = things[rows[:, None], ends]
-    owners = labels[rows, list(HEADS).index("from_left")][:, None]
-    said = told[rows, tokens].unflatten(-1, (2, TOLD))
-    loss = PLACE_WEIGHT * functional.mse_loss(said[..., :2], middles(named, owners))
-    place = 2
-    for head in ("color", "shape"):
-        seen = labels[rows, list(HEADS).index(head)][:, None] * (owners == named[..., None])
-        wanted, stop = seen.amax(-1).long(), place + HEADS[head]
-        loss = loss + functional.cross_entropy(said[..., place:stop].flatten(0, 1), wanted.flatten())
-        place = stop
-    return loss
 
 
 @dataclass

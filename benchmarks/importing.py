@@ -1,0 +1,34 @@
+"""What importing the package costs beyond langchain-core, in processes of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from benchmarks.answering import Row
+from benchmarks.timing import measure
+
+CORE = "from langchain_core.language_models import BaseChatModel"
+OURS = f"{CORE}; import langchain_vipllava"
+LAZY = f"{CORE}; from langchain_vipllava import ChatVipLlava, mark, regions_from"
+
+
+def rows(repeats: int) -> list[Row]:
+    """Two rows: the package, and with the names that a program begins with."""
+
+    def run(code: str) -> None:
+        subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  # our own
+
+    times = measure({code: lambda code=code: run(code) for code in (CORE, OURS, LAZY)}, 3 * repeats)  # type: ignore[misc]
+    names = {OURS: "import langchain_vipllava", LAZY: "import ChatVipLlava, mark, regions_from"}
+    return [
+        Row(
+            name,
+            "langchain-core's chat models",
+            times[code],
+            times[CORE],
+            0.0,
+            note=f"{(times[code].median - times[CORE].median) * 1e3:.0f} ms beyond it",
+        )
+        for code, name in names.items()
+    ]
