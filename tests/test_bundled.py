@@ -142,6 +142,26 @@ def test_and_the_other_object_asks_the_same_again(student):
     assert share(answers, wanted) >= 0.9, list(zip(wanted, answers, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("side", "axis", "sign"), [("left", 0, 1), ("right", 0, -1), ("above", 1, 1), ("below", 1, -1)]
+)
+def test_two_objects_are_compared(student, side, axis, sign):
+    prompts, wanted = [], []
+    for things in SCENES:
+        picture, regions = draw(things)
+        marked = mark(picture, regions, kind="rectangle")
+        for one, other in ((0, 1), (1, 0), (0, 2), (2, 1)):
+            ahead = sign * (things[other][1 + axis] - things[one][1 + axis])
+            if abs(ahead) > 0.1:  # nearer than that, it is a matter of taste
+                of = " of" if axis == 0 else ""
+                question = f"Is the object {{{one}}} {side}{of} the object {{{other}}}?"
+                prompts.append((marked.image, marked.question(question)))
+                wanted.append("Yes." if ahead > 0 else "No.")
+    assert len(set(wanted)) == 2
+    answers = student.ask(*prompts)
+    assert share(answers, wanted) >= 0.75, list(zip(wanted, answers, strict=True))
+
+
 @pytest.mark.parametrize("size", [(420, 420), (720, 300), (300, 720), (900, 900), (200, 160)])
 def test_picture_shapes_and_sizes(student, size):
     prompts, wanted = [], []
