@@ -46,7 +46,7 @@ class PictureStore(BaseStore[str, bytes]):
         >>> store = PictureStore()
         >>> picture_id = store.keep(b"the bytes of a PNG")
         >>> picture_id[:19], store.find(picture_id)
-        ('sha256-2a98974b59ac', b'the bytes of a PNG')
+        ('sha256-6b6f2bdf268e', b'the bytes of a PNG')
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, max_bytes: int = MAX_BYTES) -> None:
