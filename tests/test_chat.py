@@ -265,6 +265,15 @@ def test_a_picture_that_does_not_load_is_an_error_and_the_next_call_works(llm, t
     assert llm.invoke("Hi").text
 
 
+def test_a_model_must_be_named_here_or_in_the_environment(monkeypatch):
+    monkeypatch.delenv("VIPLLAVA_MODEL", raising=False)
+    with pytest.raises(ValueError, match="no model; expected model='llava-hf/vip-llava-7b-hf'"):
+        ChatVipLlava()
+    monkeypatch.setenv("VIPLLAVA_MODEL", "bundled")
+    assert ChatVipLlava().model == "bundled"
+    assert ChatVipLlava(model="other").model == "other"
+
+
 def test_unknown_arguments_are_refused():
     with pytest.raises(ValueError, match="modle"):
         ChatVipLlava(modle="x", model="y")

@@ -15,6 +15,7 @@ from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.prompt_values import PromptValue
+from langchain_core.utils import from_env
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
@@ -24,6 +25,7 @@ from langchain_vipllava.chat.bound import BoundAnswers
 from langchain_vipllava.chat.keeping import find_kept, prepare
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.chat.settings import (
+    NO_MODEL,
     PER_CALL,
     PROFILE,
     check_names,
@@ -54,7 +56,7 @@ class ChatVipLlava(BoundAnswers):
 
     Attributes:
         model: hub id or folder of a VipLlava checkpoint, or "bundled" for the small one inside
-            this package.
+            this package; without one, the environment variable VIPLLAVA_MODEL says.
         dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or
             "float32".
         device: "auto", "cuda", "cuda:1", "mps" or "cpu".
@@ -100,7 +102,9 @@ class ChatVipLlava(BoundAnswers):
 
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
-    model: Annotated[str, BeforeValidator(model_name)]
+    model: Annotated[str, BeforeValidator(model_name)] = Field(
+        default_factory=from_env("VIPLLAVA_MODEL", error_message=NO_MODEL)
+    )
     dtype: Annotated[str, BeforeValidator(torch_name)] = "auto"
     device: Annotated[str, BeforeValidator(torch_name)] = "auto"
     device_map: str | dict[str, Any] | None = None

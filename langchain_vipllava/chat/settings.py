@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
 """Settings that are fields of the model and that `invoke`, `bind` and friends may override."""
 
+NO_MODEL = (
+    "no model; expected model='llava-hf/vip-llava-7b-hf', a folder, or 'bundled', or VIPLLAVA_MODEL in the environment."
+)
+
 PROFILE: ModelProfile = {
     "image_inputs": True,
     "image_url_inputs": True,

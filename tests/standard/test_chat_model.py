@@ -34,7 +34,7 @@ class TestUnit(ChatModelUnitTests):
 
     @property
     def init_from_env_params(self) -> tuple[dict[str, str], dict[str, Any], dict[str, Any]]:
-        return {}, {"model": "bundled"}, {"model": "bundled"}
+        return {"VIPLLAVA_MODEL": "bundled"}, {}, {"model": "bundled"}
 
 
 @pytest.fixture(autouse=True)
