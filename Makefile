@@ -59,7 +59,7 @@ bench-plot: $(READY)
 	$(BIN)/python -m benchmarks.growth docs/growth.png
 
 notebooks: $(READY)
-	$(BIN)/jupyter-execute --inplace --NotebookClient.record_timing=False examples/first_look.ipynb examples/agent_prototype.ipynb
+	$(BIN)/jupyter-execute --inplace examples/first_look.ipynb examples/agent_prototype.ipynb
 
 train: $(READY)
 	$(BIN)/python -m training.train --out runs/bundled
