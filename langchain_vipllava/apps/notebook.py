@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -15,7 +14,7 @@ from langchain_vipllava.chat.keeping import find_kept
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.errors import GenerationError, VipLlavaError
 from langchain_vipllava.markers.page import show_picture
-from langchain_vipllava.pictures.load import ImageSource, load_image
+from langchain_vipllava.pictures.load import ImageSource, encode_image, load_image
 from langchain_vipllava.regions.region import Region
 
 if TYPE_CHECKING:
@@ -131,9 +130,7 @@ def pick_regions(image: ImageSource, labels: Sequence[str] = ("region",)) -> Any
     """
     picture = load_image(image)
     widget = _import("jupyter_bbox_widget").BBoxWidget(classes=list(labels), hide_buttons=True)
-    buffer = io.BytesIO()
-    picture.save(buffer, format="PNG")
-    widget.image_bytes = buffer.getvalue()
+    widget.image_bytes = encode_image(picture)
     return widget
 
 

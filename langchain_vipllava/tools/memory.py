@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import logging
 from collections import OrderedDict
@@ -120,7 +119,7 @@ class ThreadMemory:
         return MarkedImage(self._picture(known["image"]), original, markers, crop)
 
     def _picture(self, name: str) -> Image.Image:
-        return load_image(io.BytesIO(self._store.find(name)))
+        return load_image(self._store.find(name))
 
 
 def _key(thread_id: str) -> str:

@@ -157,6 +157,10 @@ def _same(own: OpenImage, common: OpenImage) -> bool:
     return own.image is common.image
 
 
+def _key(thread_id: str | None) -> str:
+    return "" if thread_id is None else str(thread_id)
+
+
 class SessionStore:
     """Sessions by thread id; the least recently used go first when there are too many.
 
@@ -177,20 +181,20 @@ class SessionStore:
     def peek(self, thread_id: str | None) -> Session:
         """The session of a thread if there is one, else one that is not remembered."""
         with self._lock:
-            return self._live.get("" if thread_id is None else str(thread_id)) or self._begin(thread_id)
+            key = _key(thread_id)
+            return self._live.get(key) or self._begin(key)
 
     def of(self, thread_id: str | None) -> Session:
         """The session of a thread, new if need be; without a thread id, one for all such calls."""
-        key = "" if thread_id is None else str(thread_id)
+        key = _key(thread_id)
         with self._lock:
-            session = self._live.get(key) or self._begin(thread_id)
+            session = self._live.get(key) or self._begin(key)
             self._live[key] = self._sessions[key] = session
             self._sessions.move_to_end(key)
             while len(self._sessions) > self._max_threads:
                 self._sessions.popitem(last=False)
             return session
 
-    def _begin(self, thread_id: str | None) -> Session:
+    def _begin(self, key: str) -> Session:
         # calls without a thread belong to this process alone
-        key = "" if thread_id is None else str(thread_id)
         return Session(self._max_images, key, self._memory if key else None)
