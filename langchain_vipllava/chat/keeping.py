@@ -136,4 +136,7 @@ def _mime_type(data: bytes) -> dict[str, str]:
 def _with_blocks(message: BaseMessage, change: Callable[[Any], Any]) -> BaseMessage:
     if isinstance(message.content, str):
         return message
-    return message.model_copy(update={"content": [change(block) for block in message.content]})
+    changed = [change(block) for block in message.content]
+    if all(new is old for new, old in zip(changed, message.content, strict=True)):
+        return message
+    return message.model_copy(update={"content": changed})

@@ -208,7 +208,7 @@ class ChatVipLlava(BoundAnswers):
         name = settings.pop("model", None)
         if name is None or model_name(name) == self.model:
             return self
-        return self.model_copy(update={"model": model_name(name), "given_host": None})
+        return self.model_copy(update={"model": model_name(name)})
 
     def _request(
         self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, settings: Mapping[str, Any]

@@ -13,7 +13,6 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
 from langchain_vipllava.errors import GenerationError, PromptError, VipLlavaError
-from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, save
 from langchain_vipllava.tools.session import OpenImage, Session
 
@@ -118,10 +117,9 @@ def _reply(opened: OpenImage, asked: BaseMessage, answer: BaseMessage) -> Reply:
 
 def _next_message(opened: OpenImage, question: str) -> BaseMessage:
     """The question as the next turn; the picture comes along only in the first."""
-    marked = opened.marked or MarkedImage(opened.image, opened.image, ())
     if opened.messages:
-        return HumanMessage(marked.question(question))
-    return marked.message(question)
+        return HumanMessage(opened.shown.question(question))
+    return opened.shown.message(question)
 
 
 def _inner_config(run_manager: CallbackManagerForToolRun | AsyncCallbackManagerForToolRun | None) -> RunnableConfig:

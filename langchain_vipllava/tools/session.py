@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -41,6 +42,11 @@ class OpenImage:
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     turn: Turnstile = field(default_factory=Turnstile, repr=False)
     kept: dict[int, str] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def shown(self) -> MarkedImage:
+        """What the model sees: the picture with its markers, or bare."""
+        return self.marked or MarkedImage(self.image, self.image, ())
 
     def add_regions(self, regions: Iterable[Region]) -> list[Region]:
         """Remember regions under short ids of their own: r1, r2, ... A region that is there keeps its id."""

@@ -124,8 +124,7 @@ class VipLlavaToolkit(BaseToolkit):
         Raises:
             SessionError: no such picture.
         """
-        opened = self._sessions.peek(thread_id).find(image_id, self._sessions.shared)
-        return opened.marked or MarkedImage(opened.image, opened.image, ())
+        return self._sessions.peek(thread_id).find(image_id, self._sessions.shared).shown
 
     def messages(self, image_id: str, *, thread_id: str | None = None) -> list[BaseMessage]:
         """The conversation about a picture so far, as the vision model was given it.
