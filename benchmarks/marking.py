@@ -34,13 +34,12 @@ def rows(repeats: int) -> list[Row]:
         Image.fromarray(canvas)
 
     def layer_per_region() -> None:
-        """As ViP-LLaVA's own code does: a transparent layer of the picture's size for each region, composited."""
-        result = picture.convert("RGBA")
+        """As ViP-LLaVA's own code does: for each region a transparent layer of the picture's size, composited."""
+        result = picture
         for box, color in zip(BOXES, colors, strict=True):
             layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
             ImageDraw.Draw(layer).rectangle(box, outline=(*color, 255), width=15)
-            result = Image.alpha_composite(result, layer)
-        result.convert("RGB")
+            result = Image.alpha_composite(result.convert("RGBA"), layer).convert("RGB")
 
     ways: dict[str, Callable[[], None]] = {"ours": ours, "plain cv2": plain_cv2, "a layer per region": layer_per_region}
     wanted = {"plain cv2": 0.5, "a layer per region": 100.0, "supervision": 1.0}

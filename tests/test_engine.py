@@ -19,6 +19,7 @@ from PIL import Image
 from langchain_vipllava import GenerationError, pad_to_square
 from langchain_vipllava.host import decode
 from langchain_vipllava.host import engine as engine_module
+from langchain_vipllava.host import features as features_module
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.request import GenerationRequest, Sampling
 from langchain_vipllava.host.sequence import Sequence
@@ -197,7 +198,9 @@ def test_questions_about_one_picture_share_its_tokens_and_its_features(parts, pi
     assert sum(result.timings.reused_tokens >= host.encoder.image_tokens for result in results) == len(WORDS) - 1
 
 
-def test_different_pictures_together_are_one_vision_pass(parts, pictures, monkeypatch):
+@pytest.mark.parametrize("together", [{"cpu": 1}, {}], ids=["one by one", "all at once"])
+def test_different_pictures_are_seen_once_each_together_where_it_pays(parts, pictures, monkeypatch, together):
+    monkeypatch.setattr(features_module, "_TOGETHER", together)
     model, processor = parts
     host = ModelHost(model, processor)
     gate = threading.Event()
@@ -216,7 +219,7 @@ def test_different_pictures_together_are_one_vision_pass(parts, pictures, monkey
     for ticket in (first, *rest):
         ticket.future.result(timeout=60)
     assert sum(seen) == len(pictures)
-    assert len(seen) <= 2  # the first may have begun before the others came
+    assert len(seen) <= 2 if not together else max(seen) == 1  # the first may have begun before the others came
 
 
 def test_a_long_answer_makes_room_for_a_short_one(parts, plain, pictures, monkeypatch):
@@ -302,7 +305,7 @@ def _live(kind: type) -> list[object]:
 def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, pictures, monkeypatch):
     host = ModelHost(*parts)
     talk = Conversation((Turn("why", (pictures[0],)),))
-    monkeypatch.setattr(host._engine, "_schedule", lambda: 1 / 0)
+    monkeypatch.setattr(host._engine, "_schedule", lambda budget: budget / 0)
     tickets = [host.submit(request(talk, max_tokens=3)) for _ in range(2)]
     for ticket in tickets:
         with pytest.raises(GenerationError, match="division by zero"):
@@ -315,7 +318,7 @@ def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(pa
     host = ModelHost(*parts)
     talk = Conversation((Turn("why", (pictures[0],)),))
 
-    def full(self, row, start, end):
+    def full(self, row, start):
         raise torch.OutOfMemoryError("no memory for a copy")
 
     monkeypatch.setattr(engine_module.RowCache, "columns", full)

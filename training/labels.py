@@ -119,18 +119,31 @@ class DenseHeads(nn.Module):
             labels: (B, heads, patches), see `dense_labels`.
 
         Returns:
-            The loss, and per head how much is right where there is something to see.
+            The loss, and per head how much is right where there is something to see, an object counting as one
+            however many patches it covers.
         """
         logits = self.linear(self.norm(hidden)).float().split(list(HEADS.values()), dim=-1)
-        loss, right = torch.zeros(()), {}
+        loss, right, weights = torch.zeros(()), {}, patch_weights(labels).flatten()
         for head, (name, scores) in enumerate(zip(HEADS, logits, strict=True)):
-            wanted = labels[:, head].reshape(-1).long()
-            scores = scores.reshape(len(wanted), -1)  # noqa: PLW2901
-            weights = torch.ones(HEADS[name])
-            if name not in ("kind", "marker_color"):  # scored on objects only, where "none" is news
-                weights[0] = _GROUND_WEIGHT
+            wanted = labels[:, head].flatten().long()
+            losses = functional.cross_entropy(scores.flatten(0, 1), wanted, reduction="none", ignore_index=IGNORE)
             share = _SHARES.get(name, 1.0)
-            loss = loss + share * functional.cross_entropy(scores, wanted, weights, ignore_index=IGNORE)
-            seen = wanted > 0
-            right[name] = (scores.argmax(-1) == wanted)[seen].float().mean().item()
+            loss = loss + share * (losses * weights).sum() / weights[wanted != IGNORE].sum()
+            seen = (wanted > 0) * weights
+            right[name] = ((scores.argmax(-1).flatten() == wanted) * seen).sum().item() / seen.sum().item()
         return loss, right
+
+
+def patch_weights(labels: torch.Tensor) -> torch.Tensor:
+    """How much each patch counts: every object alike, shared among its patches, or the large ones would drown the rest.
+
+    Args:
+        labels: (B, heads, patches), see `dense_labels`.
+
+    Returns:
+        (B, patches), about 1 on objects.
+    """
+    owners = labels[:, list(HEADS).index("from_left")]
+    sizes = (owners[:, :, None] == owners[:, None]).sum(-1).float()
+    seen = owners > 0
+    return torch.where(seen, sizes[seen].mean() / sizes, _GROUND_WEIGHT)

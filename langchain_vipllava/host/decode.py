@@ -65,8 +65,7 @@ class CompiledDecode:
         self._seen: set[tuple[int, int]] = set()
 
     def __call__(self, ids: list[int], positions: list[int], cache: RowCache) -> torch.Tensor:
-        """Logits (rows, vocabulary) behind the newest ids, whose keys and values are written into the cache."""
-        cache.make_column()
+        """Logits (rows, vocabulary) behind the newest ids, whose keys and values go into the cache's last column."""
         rows, columns = cache.capacity
         if (rows, columns) not in self._seen:
             self._seen.add((rows, columns))
@@ -74,7 +73,7 @@ class CompiledDecode:
         spare = [0] * (rows - len(ids))  # rows that nobody uses run along: no shape depends on how many do
         mask = torch.full((rows, 1, 1, columns), torch.finfo(self._dtype).min, dtype=self._dtype)
         for row, start in enumerate([*cache.starts, *spare]):
-            mask[row, ..., start : cache.width + 1] = 0
+            mask[row, ..., start : cache.width] = 0
         newest, places = (torch.tensor([numbers + spare]).T.to(self._device) for numbers in (ids, positions))
         with torch._dynamo.config.patch(cache_size_limit=_MOST_GRAPHS), cache.whole():
             if self._device.type == "cuda":

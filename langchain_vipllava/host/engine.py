@@ -7,8 +7,10 @@ for every row), and hand over what is finished. Rows join and leave between any 
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -30,6 +32,10 @@ TURN = 64
 
 MAX_PREFILL = 4096
 """New prompt tokens after which no further prompt joins a step, so that the answers under way do not stall."""
+
+MOST_TOGETHER = {"cpu": 1024}
+"""Prompt tokens that one forward pass computes, by type of device; elsewhere MAX_PREFILL. Two prompts with a picture
+take a CPU longer together than one after the other: what passes between layers no longer fits its caches."""
 
 _WORTH_WAITING = 16
 """Tokens that two prompts must share for the second to wait until the first is computed."""
@@ -61,6 +67,7 @@ class Engine:
         self._cache = self._no_rows()
         text = model.config.text_config
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        self._most_together = MOST_TOGETHER.get(self._devices[0].type, MAX_PREFILL)
         self._shape = KVShape(text.num_key_value_heads, size, model.dtype)
 
     @property
@@ -72,14 +79,17 @@ class Engine:
     def step(self) -> None:
         """Bring every answer forward by one token; a failure ends only the answer at fault."""
         self._release()
-        group = self._schedule()
-        if group:
+        budget = MAX_PREFILL if self.rows else math.inf
+        while budget > 0 and (group := self._schedule(budget)):  # again: some wait for what others begin with
+            budget -= sum(sequence.length - self.prefixes.known(sequence.key) for sequence in group)
             self._guarded(self._prefill, group)
             self._release()
         if self.rows:
             self._guarded(self._decode, list(self.rows))
         if not self.busy:
             self.max_rows = MAX_ROWS
+            if self._compiled is None and self._cache.bytes > self.prefixes.max_bytes // 4:
+                self._cache = self._no_rows()
 
     def abort(self, error: Exception) -> None:
         """End every answer with an error and begin afresh: for a failure that no step expects."""
@@ -94,13 +104,12 @@ class Engine:
     def _no_rows(self) -> RowCache:
         return RowCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
 
-    def _schedule(self) -> list[Sequence]:
-        """Take the next answers that can begin together: first come, first served."""
+    def _schedule(self, budget: float) -> list[Sequence]:
+        """Take the next answers that can begin together, first come, first served, while a budget of tokens lasts."""
         if self.waiting and len(self.rows) >= self.max_rows:
             self._make_room()
         group: list[Sequence] = []
         later: list[Sequence] = []
-        budget = MAX_PREFILL
         while self.waiting and len(self.rows) + len(group) < self.max_rows and budget > 0:
             sequence = self.waiting.popleft()
             if sequence.finished:
@@ -124,51 +133,38 @@ class Engine:
             self.waiting.append(sequence)
 
     def _prefill(self, group: list[Sequence]) -> None:
-        """Compute what is new of some prompts, in one padded batch, and give each a row."""
-        prefixes = [self._known_prefix(sequence) for sequence in group]
-        known = [sum(piece.shape[-2] for piece in pieces) for pieces in prefixes]
-        most = max(sequence.length - start for sequence, start in zip(group, known, strict=True))
-        cache = RowCache(self._devices)
-        cache.add(prefixes, self._shape, more=most)
+        """Compute what is new of some prompts, those alike in size in one padded batch, and give each a row."""
+        pieces = {sequence: self._known_prefix(sequence) for sequence in group}
+        new = {sequence: sequence.length - _count(found) for sequence, found in pieces.items()}
+        batches = batch_prompts(new, self._most_together)
+        # where less is new than in the neighbours, known tokens are computed again instead of padding: no row has a gap
+        known = {sequence: max(sequence.length - most, 0) for batch, most in batches for sequence in batch}
+        features = self.features.of([picture for s, start in known.items() for picture in s.prompt.after(start)])
+        prefixes = [_first_tokens(pieces.pop(sequence), start) for sequence, start in known.items()]
+        self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
         del prefixes
-        begin, padded = cache.starts, cache.width
-        logits = self._forward_prompts(group, cache, known)
-        ranges: list[list[tuple[int, int]]] = []
-        for row, sequence in enumerate(group):
-            new = cache.width - (sequence.length - known[row])
-            ranges.append([(begin[row], padded), (new, cache.width)])
-            self._remember(sequence.key, _column_copier(cache, row, ranges[row]))
-        if not self.rows and self._compiled is None and all(new == padded for _, (new, _) in ranges):
-            self._cache = cache  # nobody else is writing and no row has a gap: the rows are there already
-        else:
-            self._cache.take(cache, ranges, self._shape)
-        for sequence in group:
-            self.rows.append(sequence)
-            sequence.tokens_since_admission = 0
-        self._write(group, logits)
-
-    def _forward_prompts(self, group: list[Sequence], cache: RowCache, known: list[int]) -> torch.Tensor:
-        """Run the new ends of some prompts behind their known beginnings; logits of their last tokens."""
-        features = self.features.of([p for s, start in zip(group, known, strict=True) for p in s.prompt.after(start)])
-        new = [sequence.length - start for sequence, start in zip(group, known, strict=True)]
-        most = max(new)
-        embedded = [self._embed_from(s, start, features) for s, start in zip(group, known, strict=True)]
-        embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, most - len(e), 0)) for e in embedded])
-        positions = torch.stack([torch.arange(s.length - most, s.length) for s in group]).clamp(min=0)
-        padded = torch.tensor([[0] * (most - count) + [1] * count for count in new])
-        beginnings = cache.mask()
-        if beginnings is None:
-            beginnings = torch.ones(len(group), cache.width, dtype=torch.long)
-        return self._forward(embeddings, positions, torch.cat([beginnings, padded], dim=1), cache)
+        first = len(self.rows)
+        self.rows += known
+        for batch, most in batches:
+            embedded = [self._embed_from(s, known[s], features) for s in batch]
+            embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, most - len(e), 0)) for e in embedded])
+            positions = torch.stack([torch.arange(s.length - most, s.length) for s in batch]).clamp(min=0)
+            logits = self._forward(embeddings, positions, slice(first, first + len(batch)))
+            for row, sequence in enumerate(batch, first):
+                sequence.tokens_since_admission = 0
+                self._remember(sequence.key, partial(self._cache.columns, row))
+            self._write(batch, logits)
+            first += len(batch)
 
     def _decode(self, rows: list[Sequence]) -> None:
         """One token for every row."""
         ids = [sequence.writer.ids[-1] for sequence in rows]
         positions = [sequence.length - 1 for sequence in rows]
+        self._cache.add_column()
         logits = self._decode_compiled(ids, positions)
         if logits is None:
             embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])
-            logits = self._forward(embeddings, torch.tensor(positions)[:, None], self._cache.mask(new=1), self._cache)
+            logits = self._forward(embeddings, torch.tensor(positions)[:, None], slice(0, len(rows)))
         self._write(rows, logits)
 
     def _decode_compiled(self, ids: list[int], positions: list[int]) -> torch.Tensor | None:
@@ -185,18 +181,16 @@ class Engine:
             self._compiled = None
             return None
 
-    def _forward(
-        self, embeddings: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor | None, cache: RowCache
-    ) -> torch.Tensor:
-        if mask is not None and bool(mask.all()):
-            mask = None  # attention is faster without
-        output = self._language_model(
-            inputs_embeds=embeddings,
-            position_ids=positions.to(embeddings.device),
-            attention_mask=None if mask is None else mask.to(embeddings.device),
-            past_key_values=cache,
-            use_cache=True,
-        )
+    def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, rows: slice) -> torch.Tensor:
+        """Run the newest tokens of some rows, (rows, new tokens, hidden size); logits of the last ones."""
+        with self._cache.window(rows, embeddings.shape[1]) as mask:
+            output = self._language_model(
+                inputs_embeds=embeddings,
+                position_ids=positions.to(embeddings.device),
+                attention_mask=None if mask is None else mask.to(embeddings.device),
+                past_key_values=self._cache,
+                use_cache=True,
+            )
         logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])
         return logits.float()
 
@@ -215,13 +209,11 @@ class Engine:
             self._give_up_row(sequence)
             sequence.deliver()
 
-    def _give_up_row(self, sequence: Sequence, *, remember: bool = True) -> None:
+    def _give_up_row(self, sequence: Sequence) -> None:
         """Free a row; what was computed in it is kept for later prompts."""
         row = self.rows.index(sequence)
-        if remember:
-            columns = (self._cache.starts[row], self._cache.width)
-            computed = sequence.key[: columns[1] - columns[0]]
-            self._remember(computed, _column_copier(self._cache, row, [columns]))
+        computed = sequence.key[: self._cache.width - self._cache.starts[row]]
+        self._remember(computed, partial(self._cache.columns, row))
         self._cache.drop(row)
         self.rows[row] = self.rows[-1]
         self.rows.pop()
@@ -239,7 +231,7 @@ class Engine:
         sequence.stamp("begun")
         pieces = self.prefixes.find(sequence.key, sequence.length - 1)
         if sequence.reused is None:
-            sequence.reused = sum(piece.shape[-2] for piece in pieces)
+            sequence.reused = _count(pieces)
             self.reused_tokens += sequence.reused
         return pieces
 
@@ -254,39 +246,54 @@ class Engine:
 
     def _guarded(self, work: Callable[[list[Sequence]], None], group: list[Sequence]) -> None:
         """Do work for a group. If it fails, free memory and try again with less at once; a last one gets the error."""
-        rows, width = list(self.rows), self._cache.width
         try:
             work(group)
         except Exception as error:
             logger.debug("a step with %d answers failed", len(group), exc_info=True)
-            self._cache.crop_to(width)
-            self.rows = rows
-            while len(self._cache.starts) > len(rows):
-                self._cache.drop(len(self._cache.starts) - 1)
+            touched = [*self.rows, *(sequence for sequence in group if sequence not in self.rows)]
+            self.rows, self._cache = [], self._no_rows()  # who knows what is in it; it is computed again
             self.prefixes.clear()
             self.features.clear()
-            for sequence in group:
-                if sequence in self.rows:
-                    self._give_up_row(sequence, remember=False)
-                if len(group) == 1:
-                    sequence.fail(explain(error, sequence))
-                else:
-                    self.waiting.append(sequence)
-            self.max_rows = max(1, len(group) // 2)
+            if len(group) == 1 and (touched == group or not isinstance(error, torch.OutOfMemoryError)):
+                touched.remove(group[0])
+                group[0].fail(explain(error, group[0]))
+            else:
+                self.max_rows = max(1, len(touched) // 2)
+            self.waiting.extendleft(reversed(touched))
 
 
-def _column_copier(cache: RowCache, row: int, ranges: list[tuple[int, int]]) -> Callable[[int], torch.Tensor]:
-    """Copies the columns of a row from its n-th token on, where its tokens stand in some ranges (start, end)."""
+def batch_prompts(prompts: Mapping[Sequence, int], most: int) -> list[tuple[list[Sequence], int]]:
+    """Sort prompts into batches that are computed in one pass each.
 
-    def copy(token: int) -> torch.Tensor:
-        pieces, skip = [], token
-        for start, end in ranges:
-            if skip < end - start:
-                pieces.append(cache.columns(row, start + skip, end))
-            skip = max(skip - (end - start), 0)
-        return pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=-2)
+    Args:
+        prompts: with the number of new tokens of each.
+        most: tokens of a batch, padding included; a longer prompt is a batch of its own.
 
-    return copy
+    Returns:
+        The batches, each with the most new tokens of a prompt in it, twice those of the others at most.
+    """
+    batches: list[tuple[list[Sequence], int]] = []
+    for sequence, new in sorted(prompts.items(), key=lambda prompt: -prompt[1]):
+        if batches:
+            batch, longest = batches[-1]
+            if (len(batch) + 1) * longest <= most and 2 * new >= longest:
+                batch.append(sequence)
+                continue
+        batches.append(([sequence], new))
+    return batches
+
+
+def _count(pieces: list[torch.Tensor]) -> int:
+    return sum(piece.shape[-2] for piece in pieces)
+
+
+def _first_tokens(pieces: list[torch.Tensor], count: int) -> list[torch.Tensor]:
+    """The first tokens of keys and values that come in pieces, (layers, 2, heads, tokens, head size) each."""
+    first = []
+    for piece in pieces:
+        first.append(piece[..., :count, :])
+        count -= first[-1].shape[-2]
+    return [piece for piece in first if piece.shape[-2]]
 
 
 def explain(error: Exception, sequence: Sequence) -> Exception:

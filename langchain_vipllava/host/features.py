@@ -10,6 +10,9 @@ import torch
 
 from langchain_vipllava.host.encoding import EncodedPicture
 
+_TOGETHER = {"cpu": 1}
+"""Pictures that one pass of the vision tower computes, by type of device; elsewhere all. See `engine.MOST_TOGETHER`."""
+
 
 class FeatureCache:
     """Picture features, least recently used out first. Much smaller than keys and values: 4.5 MiB a picture at 7B.
@@ -45,11 +48,14 @@ class FeatureCache:
 
     def _compute(self, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
         tower = next(self._model.model.vision_tower.parameters())
-        batch = torch.stack(pixels).to(device=tower.device, dtype=self._model.dtype)
-        output = self._model.get_image_features(pixel_values=batch)
-        # a tensor, or one per picture, up to transformers 4; an output object from 5 on
-        features = getattr(output, "pooler_output", output)
-        return [one.clone() for one in features]
+        together = _TOGETHER.get(tower.device.type, len(pixels))
+        computed: list[torch.Tensor] = []
+        for start in range(0, len(pixels), together):
+            batch = torch.stack(pixels[start : start + together]).to(device=tower.device, dtype=self._model.dtype)
+            output = self._model.get_image_features(pixel_values=batch)
+            # a tensor, or one per picture, up to transformers 4; an output object from 5 on
+            computed += [one.clone() for one in getattr(output, "pooler_output", output)]
+        return computed
 
     def _keep(self, key: int, features: torch.Tensor) -> None:
         if key not in self._features:

@@ -17,22 +17,30 @@ _MOST_UNUSED = 256
 """Columns in front of every row's beginning that are put up with before all rows are moved."""
 
 
+@dataclass(frozen=True)
+class _Window:
+    """What a forward pass sees: some rows, some columns of them, the last `new` of which it computes."""
+
+    rows: slice
+    columns: slice
+    new: int
+
+
 class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
     """One layer: (rows, heads, columns, head size) buffers, written in place; room for more rows than are in use."""
 
-    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device, grain: int) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
-        self.grain = grain
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.dtype, self.device, self.is_initialized = dtype, device, True
-        self.rows = self.filled = 0
+        self.window: _Window | None = None
         self.column: torch.Tensor | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write new columns behind the filled ones, and give all filled ones of the rows in use.
+        """Write the new columns of the window, and give all of it.
 
         With `column` set, write there in every row, and give whole buffers: see `RowCache.whole`.
         """
@@ -41,32 +49,25 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
             self.keys.index_copy_(2, self.column, key_states)
             self.values.index_copy_(2, self.column, value_states)
             return self.keys, self.values
-        start, self.filled = self.filled, self.filled + key_states.shape[-2]
-        if self.filled > self.keys.shape[-2]:
-            self.resize(self.keys.shape[0], max(self.filled, self.filled * 9 // 8))
-        self.keys[: self.rows, :, start : self.filled] = key_states
-        self.values[: self.rows, :, start : self.filled] = value_states
-        return self.keys[: self.rows, :, : self.filled], self.values[: self.rows, :, : self.filled]
+        assert self.window is not None  # noqa: S101  # RowCache.window is around every forward pass
+        rows, columns = self.window.rows, self.window.columns
+        self.keys[rows, :, columns.stop - self.window.new : columns.stop] = key_states
+        self.values[rows, :, columns.stop - self.window.new : columns.stop] = value_states
+        return self.keys[rows, :, columns], self.values[rows, :, columns]
 
     def get_seq_length(self, *args: Any) -> int:
-        """Filled columns."""
+        """Columns that are seen and not new."""
         del args
-        return self.filled
+        seen = self.window
+        return 0 if seen is None else seen.columns.stop - seen.columns.start - seen.new
 
-    def resize(self, rows: int, columns: int, shift: int = 0) -> None:
-        """Move everything into buffers of another size, `shift` columns to the right (negative: to the left).
-
-        Args:
-            rows: rows that there is room for.
-            columns: columns that there is room for, at least; rounded up to the grain.
-            shift: how far to move.
-        """
-        columns = -(-columns // self.grain) * self.grain
+    def resize(self, rows: int, columns: int, kept: tuple[int, int], shift: int) -> None:
+        """Move the first kept (rows, columns) into buffers of another size, `shift` columns to the right or left."""
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = old.new_zeros((rows, old.shape[1], columns, old.shape[3]))
-            kept = old[: self.rows, :, max(-shift, 0) : self.filled]
-            new[: self.rows, :, max(shift, 0) : max(shift, 0) + kept.shape[2]] = kept
+            moved = old[: kept[0], :, max(-shift, 0) : kept[1]]
+            new[: kept[0], :, max(shift, 0) : max(shift, 0) + moved.shape[2]] = moved
             setattr(self, name, new)
 
 
@@ -85,6 +86,10 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     Args:
         devices: device of each layer.
         grain: columns are made in multiples of it.
+
+    Attributes:
+        starts: column in which each row begins.
+        width: column behind the end of all rows.
     """
 
     def __init__(self, devices: Sequence[torch.device], grain: int = _GRAIN) -> None:
@@ -92,88 +97,95 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self._devices, self._grain = list(devices), grain
         self._column: torch.Tensor | None = None
         self.starts: list[int] = []
+        self.width = 0
 
-    @property
-    def width(self) -> int:
-        """Filled columns."""
-        return int(self.layers[0].filled) if self.layers else 0
-
-    def add(self, rows: Sequence[Sequence[torch.Tensor]], shape: KVShape, more: int = 0) -> None:
-        """Add rows.
+    def add(self, prefixes: Sequence[Sequence[torch.Tensor]], lengths: Sequence[int], shape: KVShape) -> None:
+        """Add rows, of which only the beginning is known; the rest is computed next, in a `window`.
 
         Args:
-            rows: of each the keys and values in pieces that follow each other, (layers, 2, heads, tokens, head size);
-                copied. A row may be empty.
+            prefixes: of each row the keys and values that are known, in pieces that follow each other, (layers, 2,
+                heads, tokens, head size); copied. May be empty.
+            lengths: tokens of each row, those included that are not known.
             shape: of one token's keys and values.
-            more: columns that will be written next.
         """
-        lengths = [sum(piece.shape[-2] for piece in pieces) for pieces in rows]
-        self._make_room(len(rows), max(lengths, default=0), shape, more)
-        for pieces, length in zip(rows, lengths, strict=True):
-            start = self.width - length
-            self.starts.append(start)
+        first = len(self.starts)
+        self._make_room(len(lengths), max(lengths), shape)
+        self.starts += [self.width - length for length in lengths]
+        for layer in self.layers:  # nothing that stood there before is seen, but not-a-number times 0 is no 0
+            layer.keys[first : len(self.starts), :, : max(self.starts[first:])] = 0
+            layer.values[first : len(self.starts), :, : max(self.starts[first:])] = 0
+        for row, pieces in enumerate(prefixes, first):
+            start = self.starts[row]
             for piece in pieces:
                 end = start + piece.shape[-2]
                 for layer, (keys, values) in zip(self.layers, piece, strict=True):
-                    layer.keys[layer.rows, :, start:end] = keys
-                    layer.values[layer.rows, :, start:end] = values
+                    layer.keys[row, :, start:end] = keys
+                    layer.values[row, :, start:end] = values
                 start = end
-            for layer in self.layers:
-                layer.rows += 1
-
-    def take(self, other: RowCache, rows: Sequence[Sequence[tuple[int, int]]], shape: KVShape) -> None:
-        """Add the rows of another cache, of each only some ranges (start, end) of columns, one behind the other."""
-        lengths = [sum(end - start for start, end in ranges) for ranges in rows]
-        self._make_room(len(rows), max(lengths), shape)
-        for number, (ranges, length) in enumerate(zip(rows, lengths, strict=True)):
-            to = self.width - length
-            self.starts.append(to)
-            for start, end in ranges:
-                for layer, theirs in zip(self.layers, other.layers, strict=True):
-                    layer.keys[layer.rows, :, to : to + end - start] = theirs.keys[number, :, start:end]
-                    layer.values[layer.rows, :, to : to + end - start] = theirs.values[number, :, start:end]
-                to += end - start
-            for layer in self.layers:
-                layer.rows += 1
 
     def drop(self, row: int) -> None:
         """Take a row out; the last row takes its place."""
         last = len(self.starts) - 1
-        for layer in self.layers:
-            if row != last:
+        if row != last:
+            for layer in self.layers:
                 layer.keys[row], layer.values[row] = layer.keys[last], layer.values[last]
-            layer.rows -= 1
         self.starts[row] = self.starts[last]
         self.starts.pop()
         unused = min(self.starts, default=self.width)
         if not self.starts:
-            self.crop_to(0)
+            self.width = 0
         elif unused > _MOST_UNUSED:
-            self._shift(-unused)
+            self._resize(*self.capacity, -unused)
 
     @property
     def capacity(self) -> tuple[int, int]:
         """Rows and columns that there is room for."""
+        if not self.layers:
+            return 0, 0
         keys = self.layers[0].keys
         return int(keys.shape[0]), int(keys.shape[2])
 
-    def make_column(self) -> None:
-        """Make room for one more column."""
+    @property
+    def bytes(self) -> int:
+        """Size of the buffers."""
+        return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in self.layers)
+
+    def add_column(self) -> None:
+        """Make every row a token longer, which is computed next."""
         rows, columns = self.capacity
         if self.width == columns:
+            self._resize(rows, max(columns + 1, columns * 9 // 8), 0)
+        self.width += 1
+
+    @contextmanager
+    def window(self, rows: slice, new: int) -> Iterator[torch.Tensor | None]:
+        """Meanwhile, a forward pass sees some rows only, and computes their last `new` columns.
+
+        Gives:
+            (rows, columns seen) of 1, and 0 in front of a row's beginning; None when there is no 0.
+        """
+        starts = self.starts[rows]
+        columns = slice(min(starts), self.width)
+        for layer in self.layers:
+            layer.window = _Window(rows, columns, new)
+        try:
+            numbers = torch.arange(columns.start, columns.stop)
+            alike = min(starts) == max(starts)  # attention is faster without a mask
+            yield None if alike else (numbers[None] >= torch.tensor(starts)[:, None]).long()
+        finally:
             for layer in self.layers:
-                layer.resize(rows, columns + 1)
+                layer.window = None
 
     @contextmanager
     def whole(self) -> Iterator[None]:
-        """Meanwhile, a forward pass writes one column of every row there is room for, and sees whole buffers.
+        """Meanwhile, a forward pass writes the last column of every row there is room for, and sees whole buffers.
 
         So no shape depends on how many rows and columns are filled. All layers are on one device.
         """
         if self._column is None:
             self._column = torch.zeros(1, dtype=torch.long, device=self._devices[0])
             torch._dynamo.mark_static_address(self._column)
-        self._column.fill_(self.width)
+        self._column.fill_(self.width - 1)
         for layer in self.layers:
             layer.column = self._column
             torch._dynamo.mark_static_address(layer.keys)
@@ -183,49 +195,39 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         finally:
             for layer in self.layers:
                 layer.column = None
-        for layer in self.layers:
-            layer.filled += 1
 
-    def crop_to(self, width: int) -> None:
-        """Forget the columns behind `width`."""
-        for layer in self.layers:
-            layer.filled = min(layer.filled, width)
-
-    def mask(self, new: int = 0) -> torch.Tensor | None:
-        """(rows, filled + new columns) of 1, and 0 in front of a row's beginning; None when there is no 0."""
-        if not any(self.starts):
-            return None
-        columns = torch.arange(self.width + new)
-        return (columns[None] >= torch.tensor(self.starts)[:, None]).long()
-
-    def columns(self, row: int, start: int, end: int) -> torch.Tensor:
-        """Keys and values of some columns of a row, (layers, 2, heads, end - start, head size).
+    def columns(self, row: int, start: int) -> torch.Tensor:
+        """Keys and values of a row from its n-th token on, (layers, 2, heads, tokens, head size).
 
         A copy, on the first layer's device.
         """
-        both = [buffer[row, :, start:end] for layer in self.layers for buffer in (layer.keys, layer.values)]
+        place = slice(self.starts[row] + start, self.width)
+        both = [buffer[row, :, place] for layer in self.layers for buffer in (layer.keys, layer.values)]
         stacked = torch.stack([part.to(self._devices[0]) for part in both])
         return stacked.view(len(self.layers), 2, *stacked.shape[1:])
 
-    def _make_room(self, rows: int, tokens: int, shape: KVShape, more: int = 0) -> None:
-        """Make the buffers large enough for further rows of at most `tokens` tokens, and `more` columns behind them."""
+    def _make_room(self, rows: int, tokens: int, shape: KVShape) -> None:
+        """Make room for further rows of at most `tokens` tokens."""
         if not self.layers:
             nothing = (0, shape.heads, 0, shape.size)
-            self.layers.extend(_RowLayer(nothing, shape.dtype, device, self._grain) for device in self._devices)
-        shift = max(tokens - self.width, 0)
-        for layer in self.layers:
-            enough = max(layer.rows + rows, layer.keys.shape[0])
-            columns = layer.filled + shift + more
-            if enough > layer.keys.shape[0] or columns >= layer.keys.shape[2] or (shift and layer.rows):
-                if self._grain > _GRAIN:  # few sizes, each of which is compiled
-                    enough = 1 << (enough - 1).bit_length()
-                layer.resize(enough, max(columns + 1, layer.keys.shape[2]), shift)
-            layer.filled += shift
-        self.starts = [start + shift for start in self.starts]
+            self.layers.extend(_RowLayer(nothing, shape.dtype, device) for device in self._devices)
+        used, (room_rows, room_columns) = len(self.starts), self.capacity
+        # in front of the first rows, some columns for longer ones that come later: or all had to move
+        shift = max(tokens - self.width, 0) if used else tokens + _GRAIN
+        need_rows, need_columns = max(used + rows, room_rows), max(self.width + shift + 1, room_columns)
+        if need_columns > room_columns:
+            need_columns += need_columns // 8  # and behind them, for the answers, and turns that follow
+        if self._grain > _GRAIN:  # few sizes, each of which is compiled
+            need_rows = 1 << (need_rows - 1).bit_length()
+        if (need_rows, need_columns) != (room_rows, room_columns) or (shift and used):
+            self._resize(need_rows, need_columns, shift)
+        else:
+            self.width += shift
 
-    def _shift(self, by: int) -> None:
-        """Move all rows to the right (or left), and the end with them."""
+    def _resize(self, rows: int, columns: int, shift: int) -> None:
+        """Move all rows into buffers of another size, to the right or left, and their end with them."""
+        columns = -(-columns // self._grain) * self._grain
         for layer in self.layers:
-            layer.resize(layer.keys.shape[0], layer.filled + by + 1, by)
-            layer.filled += by
-        self.starts = [start + by for start in self.starts]
+            layer.resize(rows, columns, (len(self.starts), self.width), shift)
+        self.width += shift
+        self.starts = [start + shift for start in self.starts]
