@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -79,14 +80,16 @@ class Bench:
         ]
 
     def cold(self) -> Row:
-        """One question, nothing known before."""
-        talk = Conversation((Turn(QUESTIONS[0], (self.pictures[0],)),))
+        """One question about a picture that was never seen before, by a host that has answered others."""
+        host, seeds = self.host(), itertools.count(100)
         said: dict[str, Any] = {}
 
         def ours() -> None:
-            said["ours"] = list(self.host().generate(make_request(talk, 16)).ids)
+            said["talk"] = talk = Conversation((Turn(QUESTIONS[0], (make_picture(next(seeds)),)),))
+            said["ours"] = list(host.generate(make_request(talk, 16)).ids)
 
         def plain() -> None:
+            talk = said["talk"]
             said["plain"] = self.generate([FORM.render(talk).text], talk.pictures, 16)[0]
 
         times = measure({"ours": ours, "plain": plain}, self.repeats)

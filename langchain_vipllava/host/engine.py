@@ -205,8 +205,12 @@ class Engine:
 
     def _release(self) -> None:
         """Hand finished answers over and give their rows free."""
-        for sequence in [row for row in self.rows if row.finished]:
+        finished = [row for row in self.rows if row.finished]
+        for sequence in reversed(
+            finished
+        ):  # the last row takes a free one's place: nothing moves when all are finished
             self._give_up_row(sequence)
+        for sequence in finished:
             sequence.deliver()
 
     def _give_up_row(self, sequence: Sequence) -> None:

@@ -72,7 +72,8 @@ class ModelHost:
         processor: its `LlavaProcessor`.
         name: how messages and metadata call it.
         cache_bytes: bound of the keys and values that are kept for later prompts; by default a
-            quarter of the free memory, and at most 4 GiB. 0 keeps nothing.
+            quarter of the free memory, and at most 4 GiB. 0 keeps nothing. Those of answers under way come on
+            top; of their buffers, as much as a quarter of it stays for the next answers.
         compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
 
     Raises:

@@ -111,9 +111,8 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         first = len(self.starts)
         self._make_room(len(lengths), max(lengths), shape)
         self.starts += [self.width - length for length in lengths]
-        for layer in self.layers:  # nothing that stood there before is seen, but not-a-number times 0 is no 0
-            layer.keys[first : len(self.starts), :, : max(self.starts[first:])] = 0
-            layer.values[first : len(self.starts), :, : max(self.starts[first:])] = 0
+        for buffer in self._buffers():  # nothing that stood there before is seen, but not-a-number times 0 is no 0
+            buffer[first : len(self.starts), :, : max(self.starts[first:])] = 0
         for row, pieces in enumerate(prefixes, first):
             start = self.starts[row]
             for piece in pieces:
@@ -126,9 +125,10 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def drop(self, row: int) -> None:
         """Take a row out; the last row takes its place."""
         last = len(self.starts) - 1
-        if row != last:
-            for layer in self.layers:
-                layer.keys[row], layer.values[row] = layer.keys[last], layer.values[last]
+        place = slice(self.starts[last], self.width)
+        for buffer in self._buffers() if row != last else ():
+            buffer[row, :, place] = buffer[last, :, place]
+            buffer[row, :, : place.start] = 0
         self.starts[row] = self.starts[last]
         self.starts.pop()
         unused = min(self.starts, default=self.width)
@@ -148,7 +148,7 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     @property
     def bytes(self) -> int:
         """Size of the buffers."""
-        return sum(int(layer.keys.nbytes + layer.values.nbytes) for layer in self.layers)
+        return sum(buffer.nbytes for buffer in self._buffers())
 
     def add_column(self) -> None:
         """Make every row a token longer, which is computed next."""
@@ -202,27 +202,28 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         A copy, on the first layer's device.
         """
         place = slice(self.starts[row] + start, self.width)
-        both = [buffer[row, :, place] for layer in self.layers for buffer in (layer.keys, layer.values)]
-        stacked = torch.stack([part.to(self._devices[0]) for part in both])
+        stacked = torch.stack([buffer[row, :, place].to(self._devices[0]) for buffer in self._buffers()])
         return stacked.view(len(self.layers), 2, *stacked.shape[1:])
+
+    def _buffers(self) -> list[torch.Tensor]:
+        """Keys and values of each layer."""
+        return [buffer for layer in self.layers for buffer in (layer.keys, layer.values)]
 
     def _make_room(self, rows: int, tokens: int, shape: KVShape) -> None:
         """Make room for further rows of at most `tokens` tokens."""
         if not self.layers:
             nothing = (0, shape.heads, 0, shape.size)
             self.layers.extend(_RowLayer(nothing, shape.dtype, device) for device in self._devices)
-        used, (room_rows, room_columns) = len(self.starts), self.capacity
+        used, room = len(self.starts), self.capacity
         # in front of the first rows, some columns for longer ones that come later: or all had to move
         shift = max(tokens - self.width, 0) if used else tokens + _GRAIN
-        need_rows, need_columns = max(used + rows, room_rows), max(self.width + shift + 1, room_columns)
-        if need_columns > room_columns:
-            need_columns += need_columns // 8  # and behind them, for the answers, and turns that follow
-        if self._grain > _GRAIN:  # few sizes, each of which is compiled
-            need_rows = 1 << (need_rows - 1).bit_length()
-        if (need_rows, need_columns) != (room_rows, room_columns) or (shift and used):
-            self._resize(need_rows, need_columns, shift)
-        else:
+        need_rows, need_columns = used + rows, self.width + shift + 1
+        if need_rows <= room[0] and need_columns <= room[1] and not (shift and used):
             self.width += shift
+        elif self._grain > _GRAIN:  # few sizes, each of which is compiled
+            self._resize(1 << (need_rows - 1).bit_length(), need_columns, shift)
+        else:  # and behind them, for the answers, and turns that follow
+            self._resize(need_rows, need_columns + need_columns // 8, shift)
 
     def _resize(self, rows: int, columns: int, shift: int) -> None:
         """Move all rows into buffers of another size, to the right or left, and their end with them."""
