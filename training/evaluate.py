@@ -168,7 +168,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("checkpoint", type=Path, nargs="?", default=Path("langchain_vipllava/bundled"))
-    parser.add_argument("--count", type=int, default=150, help="questions per line of the table")
+    parser.add_argument("--count", type=int, default=400, help="questions per line of the table")
     parser.add_argument("--seed", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
