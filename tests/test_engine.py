@@ -297,6 +297,17 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pic
     assert not _live(Sequence)
 
 
+def test_what_a_crowd_of_answers_needed_is_given_back(parts, pictures):
+    host = ModelHost(*parts, cache_bytes=0)
+    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS]
+    host.generate(request(talks[0], max_tokens=3))
+    before = sum(node.nbytes for node in _live(torch.Tensor))
+    for ticket in [host.submit(request(talk, max_tokens=9)) for talk in talks]:
+        ticket.future.result(60)
+    host.stop()
+    assert sum(node.nbytes for node in _live(torch.Tensor)) <= before
+
+
 def _live(kind: type) -> list[object]:
     gc.collect()
     return [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
