@@ -10,6 +10,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -81,7 +82,9 @@ class Engine:
         self._release()
         budget = MAX_PREFILL if self.rows else math.inf
         while budget > 0 and (group := self._schedule(budget)):  # again: some wait for what others begin with
-            budget -= sum(sequence.length - self.prefixes.known(sequence.key) for sequence in group)
+            budget = min(budget, MAX_PREFILL)
+            new = sum(sequence.length - self.prefixes.known(sequence.key) for sequence in group)
+            budget -= max(new, MAX_PREFILL // MAX_ROWS)  # what is all known costs a pass too
             self._guarded(self._prefill, group)
             self._release()
         if self.rows:
@@ -198,10 +201,15 @@ class Engine:
         """Choose a token for each row and hand it to its answer."""
         likeliest = logits.argmax(dim=-1).tolist()
         for sequence, token, scores in zip(rows, likeliest, logits, strict=True):
-            chosen = token if sequence.sampler.takes_likeliest else sequence.sampler.choose(scores)
-            sequence.stamp("first_token")
-            sequence.tokens_since_admission += 1
-            sequence.writer.add(chosen, last=sequence.sampler.complete)
+            try:
+                chosen = token if sequence.sampler.takes_likeliest else sequence.sampler.choose(scores)
+                sequence.stamp("first_token")
+                sequence.tokens_since_admission += 1
+                sequence.writer.add(chosen, last=sequence.sampler.complete)
+            except Exception as error:  # its own fault (no token fits its schema, say): the other rows go on
+                sequence.fail(explain(error, sequence))
+                with suppress(Exception):
+                    sequence.writer.finish("cancelled")
 
     def _release(self) -> None:
         """Hand finished answers over and give their rows free."""
@@ -209,9 +217,10 @@ class Engine:
         for sequence in reversed(
             finished
         ):  # the last row takes a free one's place: nothing moves when all are finished
-            self._give_up_row(sequence)
-        for sequence in finished:
-            sequence.deliver()
+            try:
+                self._give_up_row(sequence)
+            finally:
+                sequence.deliver()
 
     def _give_up_row(self, sequence: Sequence) -> None:
         """Free a row; what was computed in it is kept for later prompts."""

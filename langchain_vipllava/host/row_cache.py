@@ -113,6 +113,7 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         self.starts += [self.width - length for length in lengths]
         for buffer in self._buffers():  # nothing that stood there before is seen, but not-a-number times 0 is no 0
             buffer[first : len(self.starts), :, : max(self.starts[first:])] = 0
+            buffer[first : len(self.starts), :, self.width :] = 0
         for row, pieces in enumerate(prefixes, first):
             start = self.starts[row]
             for piece in pieces:
@@ -131,11 +132,8 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             buffer[row, :, : place.start] = 0
         self.starts[row] = self.starts[last]
         self.starts.pop()
-        unused = min(self.starts, default=self.width)
         if not self.starts:
             self.width = 0
-        elif unused > _MOST_UNUSED:
-            self._resize(*self.capacity, -unused)
 
     @property
     def capacity(self) -> tuple[int, int]:
@@ -153,7 +151,10 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     def add_column(self) -> None:
         """Make every row a token longer, which is computed next."""
         rows, columns = self.capacity
-        if self.width == columns:
+        unused = min(self.starts)
+        if unused > _MOST_UNUSED:
+            self._resize(rows, columns, -unused)
+        elif self.width == columns:
             self._resize(rows, max(columns + 1, columns * 9 // 8), 0)
         self.width += 1
 

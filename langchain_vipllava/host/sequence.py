@@ -60,7 +60,9 @@ class Sequence:
         self._stamps.setdefault(event, time.perf_counter())
 
     def deliver(self) -> None:
-        """Hand the finished answer to whoever waits for it."""
+        """Hand the finished answer to whoever waits for it, unless it failed."""
+        if self.ticket.future.done():
+            return
         self.ticket.future.set_result(
             GenerationResult(
                 tuple(self.writer.ids),
