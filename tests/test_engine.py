@@ -136,6 +136,7 @@ def test_a_compiled_decoding_step_gives_the_same_tokens(parts, plain, pictures, 
     if int(transformers.__version__.split(".")[0]) < 5:
         pytest.skip("decoding is not compiled with transformers 4")
     torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
     monkeypatch.setattr(engine_module, "MAX_ROWS", 3)
     monkeypatch.setattr(engine_module, "TURN", 4)
     monkeypatch.setattr(decode, "_BACKEND", backend)
