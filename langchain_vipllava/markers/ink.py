@@ -15,7 +15,6 @@ _EXTRA = 1.6
 
 _SHIFT = 4  # cv2 takes fixed-point coordinates with this many fractional bits
 _MAX_THICKNESS = 32_767  # of cv2
-_MUCH = 0.2  # of a picture: then copying it and turning so much of it costs as much as turning all
 
 
 @dataclass(frozen=True)
@@ -79,30 +78,32 @@ Window = tuple[int, int, int, int]
 """(left, top, right, bottom) in whole pixels."""
 
 
-def paint(image: Image.Image, layers: Sequence[Layer]) -> Image.Image:
-    """A copy of an RGB picture with layers on it, one over the other.
+def paint(image: Image.Image, layers: Sequence[Layer]) -> None:
+    """Put layers on an RGB picture, one over the other, in place.
 
     Turning a picture into an array and back costs more than drawing: only what changes is turned,
-    unless that is much of it.
+    unless that is most of it.
     """
     windows = [layer.bounds(image.size) for layer in layers]
-    if sum(map(_area, windows)) > _MUCH * image.width * image.height:
-        canvas = np.array(image)
-        for layer in layers:
-            _paint_layer(canvas, layer, (0, 0))
-        return Image.fromarray(canvas)
-    painted = image.copy()
-    for layer, window in zip(layers, windows, strict=True):
-        if _area(window):
-            canvas = np.array(painted.crop(window))
-            _paint_layer(canvas, layer, window[:2])
-            painted.paste(Image.fromarray(canvas), window)
-    return painted
+    if sum(map(_area, windows)) < image.width * image.height:
+        for layer, window in zip(layers, windows, strict=True):
+            _paint_window(image, window, [layer])
+    else:
+        _paint_window(image, (0, 0, *image.size), layers)
 
 
 def _area(window: Window) -> int:
     left, top, right, bottom = window
     return max(right - left, 0) * max(bottom - top, 0)
+
+
+def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -> None:
+    if not _area(window):
+        return
+    canvas = np.array(image.crop(window))
+    for layer in layers:
+        _paint_layer(canvas, layer, window[:2])
+    image.paste(Image.fromarray(canvas), window)
 
 
 def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> None:

@@ -139,11 +139,14 @@ def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> tup
 def _draw(
     picture: Image.Image, extents: list[Extent], looks: list[Look], styles: list[Style], numbers: bool
 ) -> Image.Image:
-    layers = [
-        Layer(SHAPES[kind](extent, style), COLORS[color], style.opacity)
-        for extent, (color, kind), style in zip(extents, looks, styles, strict=True)
-    ]
-    drawn = paint(picture, layers)
+    drawn = picture.copy()
+    paint(
+        drawn,
+        [
+            Layer(SHAPES[kind](extent, style), COLORS[color], style.opacity)
+            for extent, (color, kind), style in zip(extents, looks, styles, strict=True)
+        ],
+    )
     if numbers:
         places = place_numbers([extent.box for extent in extents], picture.size, max(picture.size) / VIEW_SIZE)
         for index, (place, (color, _)) in enumerate(zip(places, looks, strict=True)):
