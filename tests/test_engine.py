@@ -22,6 +22,7 @@ from langchain_vipllava.host import engine as engine_module
 from langchain_vipllava.host import features as features_module
 from langchain_vipllava.host.host import ModelHost
 from langchain_vipllava.host.request import GenerationRequest, Sampling
+from langchain_vipllava.host.sampling import TokenSampler
 from langchain_vipllava.host.sequence import Sequence
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.prompt import FORMATS
@@ -271,6 +272,30 @@ def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, pictur
     tickets = [host.submit(request(talk, max_tokens=3)) for talk in talks]
     for ticket, talk in zip(tickets, talks, strict=True):
         assert list(ticket.future.result(60).ids) == plain.ids(talk, 3)
+
+
+def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, pictures, monkeypatch):
+    """The fault is faked: choosing a token fails, which only the answer that samples has to do."""
+    host = ModelHost(*parts)
+    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS[:3]]
+    host.generate(request(talks[0], max_tokens=1))
+
+    def broken(self, scores):
+        raise ValueError("no token will do")
+
+    monkeypatch.setattr(TokenSampler, "choose", broken)
+    at_fault = host.submit(request(talks[1], max_tokens=20, sampling=Sampling(temperature=1.0)))
+    others = [host.submit(request(talk, max_tokens=20)) for talk in (talks[0], talks[2])]
+    with pytest.raises(GenerationError, match="no token will do"):
+        at_fault.future.result(60)
+    for ticket, talk in zip(others, (talks[0], talks[2]), strict=True):
+        result = ticket.future.result(60)
+        assert list(result.ids) == plain.ids(talk, 20)
+        assert result.timings.reused_tokens >= host.encoder.image_tokens
+    assert host.stats().cache_bytes > 0
+    again = host.generate(request(talks[1], max_tokens=20))
+    assert list(again.ids) == plain.ids(talks[1], 20)
+    assert again.timings.reused_tokens >= host.encoder.image_tokens
 
 
 def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pictures):

@@ -10,7 +10,6 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -81,12 +80,13 @@ class Engine:
         """Bring every answer forward by one token; a failure ends only the answer at fault."""
         self._release()
         budget = MAX_PREFILL if self.rows else math.inf
-        while budget > 0 and (group := self._schedule(budget)):  # again: some wait for what others begin with
-            budget = min(budget, MAX_PREFILL)
-            new = sum(sequence.length - self.prefixes.known(sequence.key) for sequence in group)
-            budget -= max(new, MAX_PREFILL // MAX_ROWS)  # what is all known costs a pass too
+        while budget > 0:  # again: some wait for what others begin with
+            group, new = self._schedule(budget)
+            if not group:
+                break
             self._guarded(self._prefill, group)
             self._release()
+            budget = min(budget, MAX_PREFILL) - max(new, MAX_PREFILL // MAX_ROWS)  # what is all known costs a pass too
         if self.rows:
             self._guarded(self._decode, list(self.rows))
         if not self.busy:
@@ -107,13 +107,18 @@ class Engine:
     def _no_rows(self) -> RowCache:
         return RowCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
 
-    def _schedule(self, budget: float) -> list[Sequence]:
-        """Take the next answers that can begin together, first come, first served, while a budget of tokens lasts."""
+    def _schedule(self, budget: float) -> tuple[list[Sequence], int]:
+        """Take the next answers that can begin together, first come, first served, while a budget of tokens lasts.
+
+        Returns:
+            The answers, and how many tokens of their prompts are new.
+        """
         if self.waiting and len(self.rows) >= self.max_rows:
             self._make_room()
         group: list[Sequence] = []
         later: list[Sequence] = []
-        while self.waiting and len(self.rows) + len(group) < self.max_rows and budget > 0:
+        new = 0
+        while self.waiting and len(self.rows) + len(group) < self.max_rows and new < budget:
             sequence = self.waiting.popleft()
             if sequence.finished:
                 sequence.deliver()
@@ -123,10 +128,10 @@ class Engine:
             if shares and self.prefixes.max_bytes:
                 later.append(sequence)
                 continue
-            budget -= sequence.length - known
+            new += sequence.length - known
             group.append(sequence)
         self.waiting.extendleft(reversed(later))
-        return group
+        return group, new
 
     def _make_room(self) -> None:
         """Send the answer that has had the longest turn to the end of the queue."""
@@ -137,13 +142,11 @@ class Engine:
 
     def _prefill(self, group: list[Sequence]) -> None:
         """Compute what is new of some prompts, those alike in size in one padded batch, and give each a row."""
-        pieces = {sequence: self._known_prefix(sequence) for sequence in group}
-        new = {sequence: sequence.length - _count(found) for sequence, found in pieces.items()}
-        batches = batch_prompts(new, self._most_together)
+        batches = batch_prompts({s: s.length - self._known(s) for s in group}, self._most_together)
         # where less is new than in the neighbours, known tokens are computed again instead of padding: no row has a gap
         known = {sequence: max(sequence.length - most, 0) for batch, most in batches for sequence in batch}
         features = self.features.of([picture for s, start in known.items() for picture in s.prompt.after(start)])
-        prefixes = [_first_tokens(pieces.pop(sequence), start) for sequence, start in known.items()]
+        prefixes = [self.prefixes.find(sequence.key, start) for sequence, start in known.items()]
         self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
         del prefixes
         first = len(self.rows)
@@ -207,16 +210,13 @@ class Engine:
                 sequence.tokens_since_admission += 1
                 sequence.writer.add(chosen, last=sequence.sampler.complete)
             except Exception as error:  # its own fault (no token fits its schema, say): the other rows go on
+                logger.debug("an answer failed", exc_info=True)
                 sequence.fail(explain(error, sequence))
-                with suppress(Exception):
-                    sequence.writer.finish("cancelled")
 
     def _release(self) -> None:
         """Hand finished answers over and give their rows free."""
-        finished = [row for row in self.rows if row.finished]
-        for sequence in reversed(
-            finished
-        ):  # the last row takes a free one's place: nothing moves when all are finished
+        # from the last one on: it takes the place of a row that is given free, so nothing moves when all are finished
+        for sequence in [row for row in reversed(self.rows) if row.finished]:
             try:
                 self._give_up_row(sequence)
             finally:
@@ -239,14 +239,14 @@ class Engine:
             logger.debug("keys and values of %d tokens are not kept", len(ids), exc_info=True)
             self.prefixes.clear()
 
-    def _known_prefix(self, sequence: Sequence) -> list[torch.Tensor]:
-        """Keys and values that are known of a prompt; at least one token is left to compute."""
+    def _known(self, sequence: Sequence) -> int:
+        """How many tokens are known of a prompt that begins; at least one is left to compute."""
         sequence.stamp("begun")
-        pieces = self.prefixes.find(sequence.key, sequence.length - 1)
+        known = min(self.prefixes.known(sequence.key), sequence.length - 1)
         if sequence.reused is None:
-            sequence.reused = _count(pieces)
-            self.reused_tokens += sequence.reused
-        return pieces
+            sequence.reused = known
+            self.reused_tokens += known
+        return known
 
     def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
         """Embeddings (tokens, hidden size) of a prompt from a token on; a picture's are its features."""
@@ -294,19 +294,6 @@ def batch_prompts(prompts: Mapping[Sequence, int], most: int) -> list[tuple[list
                 continue
         batches.append(([sequence], new))
     return batches
-
-
-def _count(pieces: list[torch.Tensor]) -> int:
-    return sum(piece.shape[-2] for piece in pieces)
-
-
-def _first_tokens(pieces: list[torch.Tensor], count: int) -> list[torch.Tensor]:
-    """The first tokens of keys and values that come in pieces, (layers, 2, heads, tokens, head size) each."""
-    first = []
-    for piece in pieces:
-        first.append(piece[..., :count, :])
-        count -= first[-1].shape[-2]
-    return [piece for piece in first if piece.shape[-2]]
 
 
 def explain(error: Exception, sequence: Sequence) -> Exception:

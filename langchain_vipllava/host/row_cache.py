@@ -155,7 +155,7 @@ class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         if unused > _MOST_UNUSED:
             self._resize(rows, columns, -unused)
         elif self.width == columns:
-            self._resize(rows, max(columns + 1, columns * 9 // 8), 0)
+            self._resize(rows, columns + columns // 8, 0)
         self.width += 1
 
     @contextmanager

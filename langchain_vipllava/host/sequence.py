@@ -50,10 +50,10 @@ class Sequence:
 
     @property
     def finished(self) -> bool:
-        """Whether the answer is complete; a cancelled one is."""
+        """Whether the answer is complete; one that was cancelled or has failed is."""
         if self.ticket.cancelled:
             self.writer.finish("cancelled")
-        return self.writer.finish_reason is not None
+        return self.writer.finish_reason is not None or self.ticket.future.done()
 
     def stamp(self, event: str) -> None:
         """Note the first time that something happened."""
