@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from PIL import Image
 
@@ -81,16 +79,18 @@ class Bench:
 
     def cold(self) -> Row:
         """One question about a picture that was never seen before, by a host that has answered others."""
-        host, seeds = self.host(), itertools.count(100)
-        said: dict[str, Any] = {}
+        host = self.host()
+        pictures = [make_picture(100 + run) for run in range(self.repeats + 1)]  # one more: see measure
+        talks = [Conversation((Turn(QUESTIONS[0], (picture,)),)) for picture in pictures]
+        mine, theirs = iter(talks), iter(talks)
+        said: dict[str, list[list[int]]] = {"ours": [], "plain": []}
 
         def ours() -> None:
-            said["talk"] = talk = Conversation((Turn(QUESTIONS[0], (make_picture(next(seeds)),)),))
-            said["ours"] = list(host.generate(make_request(talk, 16)).ids)
+            said["ours"].append(list(host.generate(make_request(next(mine), 16)).ids))
 
         def plain() -> None:
-            talk = said["talk"]
-            said["plain"] = self.generate([FORM.render(talk).text], talk.pictures, 16)[0]
+            talk = next(theirs)
+            said["plain"] += self.generate([FORM.render(talk).text], talk.pictures, 16)
 
         times = measure({"ours": ours, "plain": plain}, self.repeats)
         return Row(
