@@ -315,6 +315,24 @@ def test_no_angle_of_a_triangle_is_over_150_degrees(box, seed):
     assert xs.max() <= box[2] + 2
 
 
+@pytest.mark.parametrize("style", [{}, {"opacity": 0.6}, {"width": 1}, {"width": 12}])
+def test_a_large_rectangle_looks_like_a_small_one(style):
+    small, large = (
+        np.asarray(mark(black((1400, 1000)), Region(box=box), **style).image)
+        for box in [(100.3, 80.6, 500.3, 380.6), (100.3, 80.6, 1200.3, 880.6)]
+    )
+    # each corner with the sides that meet there
+    assert np.array_equal(large[:250, :350], small[:250, :350])
+    assert np.array_equal(large[700:, 1000:], small[200:500, 300:700])
+    assert np.array_equal(large[:250, 1000:], small[:250, 300:700])
+    assert np.array_equal(large[700:, :350], small[200:500, :350])
+    assert not large[300:700, 300:1000].any()
+    outer = slice(350, 650), slice(None)
+    assert np.array_equal(large[outer], np.broadcast_to(large[350], large[outer].shape))
+    assert large[400, 80:140].any()
+    assert large[400, 1160:1220].any()
+
+
 def test_a_scribble_keeps_to_its_box():
     for seed in (None, 0, 1, 2, 3):
         ys, xs = np.nonzero(drawn(REGION, "scribble", seed=seed, width=1))

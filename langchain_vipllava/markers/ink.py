@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,12 @@ from PIL import Image
 _HAIRLINE = 1.3
 _EXTRA = 1.6
 """Pixels that cv2's antialiased line of thickness 1 covers, and those that an even thickness covers besides itself."""
+
+_WORTH_CUTTING = 100_000
+"""Pixels that cost as much to turn into an array and back as three windows more."""
+
+_EDGE = 4
+"""Pixels at the edge of an array where cv2 draws a line that leaves it too faint; 3 were seen."""
 
 _SHIFT = 4  # cv2 takes fixed-point coordinates with this many fractional bits
 _MAX_THICKNESS = 32_767  # of cv2
@@ -24,6 +31,18 @@ class Stroke:
     points: np.ndarray
     width: float
     closed: bool = True
+
+    @property
+    def hole(self) -> tuple[float, float, float, float] | None:
+        """Box (x0, y0, x1, y1) that the line of an upright rectangle leaves free; None for any other line."""
+        if len(self.points) != 4 or not self.closed:
+            return None
+        corners = np.roll(self.points, 0 if self.points[0, 1] == self.points[1, 1] else 1, axis=0)
+        (x0, y0), (x1, y1) = corners[0], corners[2]
+        if not np.array_equal(corners, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]):
+            return None
+        (x0, x1), (y0, y1), reach = sorted((x0, x1)), sorted((y0, y1)), self.width / 2
+        return x0 + reach, y0 + reach, x1 - reach, y1 - reach
 
 
 @dataclass(frozen=True)
@@ -73,6 +92,18 @@ class Layer:
         right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
         return max(int(left), 0), max(int(top), 0), min(int(right), size[0]), min(int(bottom), size[1])
 
+    def windows(self, size: tuple[int, int]) -> list[Window]:
+        """The same without the inside of a large rectangle: windows that have no pixel in common."""
+        left, top, right, bottom = bounds = self.bounds(size)
+        hole = self.inks[0].hole if len(self.inks) == 1 and isinstance(self.inks[0], Stroke) else None
+        if hole is None:
+            return [bounds]
+        x0, y0 = (max(math.ceil(n) + 2, least) for n, least in zip(hole[:2], bounds[:2], strict=True))
+        x1, y1 = (min(math.floor(n) - 2, most) for n, most in zip(hole[2:], bounds[2:], strict=True))
+        if x0 >= x1 or y0 >= y1 or _area((x0, y0, x1, y1)) < _WORTH_CUTTING:
+            return [bounds]
+        return [(left, top, right, y0), (left, y0, x0, y1), (x1, y0, right, y1), (left, y1, right, bottom)]
+
 
 Window = tuple[int, int, int, int]
 """(left, top, right, bottom) in whole pixels."""
@@ -84,9 +115,9 @@ def paint(image: Image.Image, layers: Sequence[Layer]) -> None:
     Turning a picture into an array and back costs more than drawing: only what changes is turned,
     unless that is most of it.
     """
-    windows = [layer.bounds(image.size) for layer in layers]
-    if sum(map(_area, windows)) < image.width * image.height:
-        for layer, window in zip(layers, windows, strict=True):
+    windows = [(layer, window) for layer in layers for window in layer.windows(image.size)]
+    if sum(_area(window) for _, window in windows) < image.width * image.height:
+        for layer, window in windows:
             _paint_window(image, window, [layer])
     else:
         _paint_window(image, (0, 0, *image.size), layers)
@@ -100,10 +131,13 @@ def _area(window: Window) -> int:
 def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -> None:
     if not _area(window):
         return
-    canvas = np.array(image.crop(window))
+    left, top = (max(n - _EDGE, 0) for n in window[:2])
+    right, bottom = (min(n + _EDGE, most) for n, most in zip(window[2:], image.size, strict=True))
+    canvas = np.array(image.crop((left, top, right, bottom)))
     for layer in layers:
-        _paint_layer(canvas, layer, window[:2])
-    image.paste(Image.fromarray(canvas), window)
+        _paint_layer(canvas, layer, (left, top))
+    inner = canvas[window[1] - top : window[3] - top, window[0] - left : window[2] - left]
+    image.paste(Image.fromarray(inner), window)
 
 
 def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> None:
@@ -112,7 +146,7 @@ def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> N
             _draw(canvas, ink, layer.color, origin)
         return
     moved = layer.bounds((origin[0] + canvas.shape[1], origin[1] + canvas.shape[0]))
-    left, top, right, bottom = (n - o for n, o in zip(moved, (*origin, *origin), strict=True))
+    left, top, right, bottom = (max(n - o, 0) for n, o in zip(moved, (*origin, *origin), strict=True))
     if left >= right or top >= bottom:
         return
     under = canvas[top:bottom, left:right]
