@@ -24,7 +24,7 @@ HEADS: dict[str, int] = {
     "from_top": 6,
 }
 _GROUND_WEIGHT = 0.1  # nine patches in ten show background: at full weight, they drown the shapes
-_SHARES = {"shape": 1.5, "kind": 1.5, "marker_color": 1.5, "middle": 0.5, "from_left": 0.4, "from_top": 0.4}
+_SHARES = {"shape": 3.0, "kind": 1.5, "marker_color": 1.5, "middle": 0.5, "from_left": 0.4, "from_top": 0.4}
 _FINE = 8  # sub-patches per patch side when measuring how much of a patch an object covers
 
 

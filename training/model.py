@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
+from torch.nn import functional
 from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
@@ -14,7 +16,7 @@ from transformers import (
     VipLlavaForConditionalGeneration,
 )
 
-IMAGE_SIZE = 160
+IMAGE_SIZE = 208
 PATCH_SIZE = 16
 GRID = IMAGE_SIZE // PATCH_SIZE
 IMAGE_TOKENS = GRID * GRID
@@ -25,7 +27,7 @@ CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def vision_config() -> CLIPVisionConfig:
-    """The vision tower: 160 px, patches of 16 px, 100 image tokens."""
+    """The vision tower: 208 px, patches of 16 px, 169 image tokens."""
     return CLIPVisionConfig(
         hidden_size=192,
         intermediate_size=576,
@@ -80,10 +82,33 @@ def build_model(vocab_size: int, image_token: int, bos: int, eos: int, pad: int)
     return VipLlavaForConditionalGeneration._from_config(config, attn_implementation="sdpa")
 
 
-def load_model(folder: Path) -> VipLlavaForConditionalGeneration:
-    """An exported checkpoint, to train it on."""
-    model = VipLlavaForConditionalGeneration.from_pretrained(folder, attn_implementation="sdpa")
-    return model.float().train()
+def read_weights(init: Path) -> dict[str, torch.Tensor]:
+    """Weights of `training.train.Learner` to go on from; those for a coarser picture are stretched to this one.
+
+    Args:
+        init: a state `talk.pt`, helper heads included, or the folder of an exported checkpoint.
+    """
+    if init.suffix == ".pt":
+        weights = dict(torch.load(init)["learner"])
+    else:
+        model = VipLlavaForConditionalGeneration.from_pretrained(init).float()
+        weights = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for name, value in weights.items():
+        if name.endswith("position_embedding.weight") and len(value) != IMAGE_TOKENS + 1:
+            weights[name] = torch.cat([value[:1], _stretch(value[1:])])
+    return weights
+
+
+def part_of(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The weights of one part, by their names in that part."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
+
+
+def _stretch(places: torch.Tensor) -> torch.Tensor:
+    """Embeddings of the places of a square grid (old * old, width) to GRID * GRID places."""
+    old = math.isqrt(len(places))
+    grid = places.T.reshape(1, -1, old, old)
+    return functional.interpolate(grid, (GRID, GRID), mode="bicubic").reshape(-1, IMAGE_TOKENS).T.contiguous()
 
 
 def computes_in_half() -> bool:

@@ -1,6 +1,6 @@
 """Several conversations about one picture in one row, none of which sees another.
 
-A picture costs 100 tokens and a question 20, so a row carries the picture once and then as many
+A picture costs 169 tokens and a question 20, so a row carries the picture once and then as many
 conversations as fit. Each has the positions that it would have alone and attends to the picture
 and to itself only: exactly the numbers of a row of its own, at a fraction of the cost.
 """
@@ -21,7 +21,7 @@ from training.tokenizer import IMAGE
 from training.wordings import COMPARISONS
 
 NOTHING = -100
-ROW = 224  # tokens per row, picture included
+ROW = IMAGE_TOKENS + 124  # tokens per row
 
 
 @dataclass(frozen=True)

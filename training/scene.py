@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -123,14 +124,23 @@ def draw_scene(
     return Scene(canvas, tuple(things))
 
 
-def draw_looks(rng: np.random.Generator, scene: Scene, count: int | None = None) -> list[Look]:
-    """Choose 1 to 3 objects and give each a (colour, kind) of its own."""
+def draw_looks(
+    rng: np.random.Generator, scene: Scene, count: int | None = None, shares: Sequence[float] | None = None
+) -> list[Look]:
+    """Choose objects and give each a (colour, kind) of its own.
+
+    Args:
+        rng: source of everything that varies.
+        scene: the picture.
+        count: how many objects; None for 1 to 3.
+        shares: how often each of KINDS; None for all alike.
+    """
     most = min(len(scene.things), 3)
     # mostly several: with one marker there is nothing to tell apart, and the phrase need not be read
     count = min(int(rng.choice([1, 2, 3], p=[0.15, 0.4, 0.45])) if count is None else count, most)
     chosen = rng.permutation(len(scene.things))[:count]
     colors = rng.permutation(COLOR_NAMES)[:count]
-    kinds = rng.choice(KINDS, count)
+    kinds = rng.choice(KINDS, count, p=shares)
     alike = rng.random()
     if alike < 0.12:  # one colour for all: only the kind tells them apart
         colors, kinds = np.repeat(colors[:1], count), rng.permutation(KINDS)[:count]

@@ -33,9 +33,9 @@ from training.model import (
     IMAGE_TOKENS,
     build_model,
     half_precision,
-    load_model,
     masked_attention,
     normalize,
+    read_weights,
 )
 from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
@@ -230,7 +230,7 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         out: folder for checkpoints, logs and pictures; stage 1's tower is there.
         seed: of weights, pictures and questions.
         steps: steps in all.
-        init: folder of an exported checkpoint to go on from.
+        init: what to go on from, see `read_weights`.
         lr: the highest learning rate, of the text model.
     """
     torch.manual_seed(seed)
@@ -274,13 +274,12 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
 
 
 def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None) -> Learner:
-    if init is not None:
-        model = load_model(init)
-    else:
-        special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-        model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).train()
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).train()
     model.model.language_model.set_attn_implementation(masked_attention())
     learner = Learner(model, packer.image_start)
+    if init is not None:
+        learner.load_state_dict(read_weights(init), strict=False)
     state = torch.load(out / "vision.pt")
     model.model.vision_tower.load_state_dict(state["tower"])
     learner.heads.load_state_dict(state["heads"])
@@ -292,7 +291,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/bundled"))
-    parser.add_argument("--init", type=Path, help="an exported checkpoint to go on from")
+    parser.add_argument("--init", type=Path, help="an exported checkpoint, or a state talk.pt, to go on from")
     parser.add_argument("--vision-steps", type=int, default=2000)
     parser.add_argument("--talk-steps", type=int, default=4000)
     parser.add_argument("--vision-lr", type=float, default=1.5e-3, help="highest learning rate of stage 1")

@@ -20,12 +20,15 @@ from tqdm import tqdm
 
 from langchain_vipllava import pad_to_square
 from training.labels import DenseHeads, dense_labels, turn_sample
-from training.model import IMAGE_SIZE, build_vision, half_precision, load_model, normalize
+from training.model import IMAGE_SIZE, build_vision, half_precision, normalize, part_of, read_weights
 from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
+KIND_SHARES = tuple(share / 11 for share in (1, 1.5, 3, 1, 1, 1, 1.5, 1))
+"""How often each of KINDS is drawn: triangles most, as shapes are hardest to see through them."""
+
 POOL = 512  # pictures that come again, mirrored
-SMALL_SIDES = (160, 360)  # most pictures: they cost little to draw, and the model sees 160 px of any
+SMALL_SIDES = (160, 360)  # most pictures: they cost little to draw, and the model sees 208 px of any
 
 
 def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene, list[Look], np.ndarray]:
@@ -39,7 +42,7 @@ def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene,
     scene = draw_scene(rng, sides=SMALL_SIDES) if small else draw_scene(rng)
     if rng.random() < unmarked:
         return scene, [], to_pixels(Image.fromarray(scene.picture))
-    looks = draw_looks(rng, scene)
+    looks = draw_looks(rng, scene, shares=KIND_SHARES)
     seed = int(rng.integers(2**31)) if rng.random() < 0.6 else None
     return scene, looks, to_pixels(mark_scene(rng, scene, looks, seed).image)
 
@@ -82,13 +85,17 @@ def train_vision(
         out: folder for the checkpoint and the log.
         seed: of weights and pictures.
         steps: steps in all.
-        init: folder of an exported checkpoint whose tower to go on from.
+        init: what to go on from, see `read_weights`.
         batch: pictures per step.
         lr: the highest learning rate.
     """
     torch.manual_seed(seed)
-    tower = build_vision() if init is None else load_model(init).model.vision_tower
+    tower = build_vision()
     heads = DenseHeads(tower.config.hidden_size)
+    if init is not None:
+        weights = read_weights(init)
+        tower.load_state_dict(part_of(weights, "model.model.vision_tower."))
+        heads.load_state_dict(part_of(weights, "heads.") or heads.state_dict())
     optimizers = Optimizers([(tower, 1.0), (nn.ModuleDict({"heads": heads}), 1.0)], lr)
     path, step = out / "vision.pt", 0
     if path.exists():
