@@ -274,6 +274,47 @@ def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, pictur
         assert list(ticket.future.result(60).ids) == plain.ids(talk, 3)
 
 
+def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, plain, pictures, monkeypatch):
+    """Running out of memory is faked: the model refuses to run as long as keys and values are kept."""
+    model, processor = parts
+    host = ModelHost(model, processor)
+    language_model = model.model.language_model
+    forward, calls = language_model.forward, []
+
+    def small(*args, **kwargs):
+        calls.append(host._engine.prefixes.bytes)
+        if calls[-1] or len(calls) < 2:
+            raise torch.OutOfMemoryError("no memory beside what is kept")
+        return forward(*args, **kwargs)
+
+    talks = [Conversation((Turn(word, (pictures[i],)),)) for i, word in enumerate(WORDS[:2])]
+    host.generate(request(talks[0], max_tokens=3))
+    expected = plain.ids(talks[1], 1)
+    monkeypatch.setattr(language_model, "forward", small)
+    assert list(host.generate(request(talks[1], max_tokens=1)).ids) == expected
+    with pytest.raises(GenerationError, match="out of memory"):  # what is kept of the prompt itself is too much
+        host.generate(request(talks[0], max_tokens=2))
+
+
+def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, pictures, monkeypatch):
+    model, processor = parts
+    host = ModelHost(model, processor, cache_bytes=0)
+    talk = Conversation((Turn("why", (pictures[0],)),))
+    host.generate(request(talk, max_tokens=3))
+    host.stop()
+    before = sum(node.nbytes for node in _live(torch.Tensor))
+
+    def broken(*args, **kwargs):
+        raise ValueError("broken")
+
+    monkeypatch.setattr(model.model.language_model, "forward", broken)
+    with pytest.raises(GenerationError, match="broken") as caught:
+        host.generate(request(talk, max_tokens=3))
+    host.stop()
+    assert sum(node.nbytes for node in _live(torch.Tensor)) <= before
+    assert caught.value.__cause__ is not None
+
+
 def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, pictures, monkeypatch):
     """The fault is faked: choosing a token fails, which only the answer that samples has to do."""
     host = ModelHost(*parts)
@@ -312,8 +353,8 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pic
                 ticket.cancel()
         for ticket in tickets:
             ticket.future.result(60)
+        host.stop()  # the last answer is handed over before its buffers are freed
         held.append(sum(node.nbytes for node in _live(torch.Tensor)))
-    host.stop()
     assert not [thread for thread in threading.enumerate() if thread.name == "vipllava-host"]
     stats = host.stats()
     assert (stats.running, stats.waiting) == (0, 0)
@@ -342,7 +383,7 @@ def _live(kind: type) -> list[object]:
 def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, pictures, monkeypatch):
     host = ModelHost(*parts)
     talk = Conversation((Turn("why", (pictures[0],)),))
-    monkeypatch.setattr(host._engine, "_schedule", lambda budget: budget / 0)
+    monkeypatch.setattr(host._engine.prefixes, "known", lambda key: len(key) / 0)
     tickets = [host.submit(request(talk, max_tokens=3)) for _ in range(2)]
     for ticket in tickets:
         with pytest.raises(GenerationError, match="division by zero"):

@@ -284,6 +284,15 @@ def test_device_map_is_honoured(tiny_checkpoint, device_map, llm):
     assert chat.invoke("Hi").text == llm.invoke("Hi").text
 
 
+def test_a_model_that_is_not_all_on_devices_is_refused(tiny_checkpoint):
+    whole = {"model.vision_tower": "cpu", "model.multi_modal_projector": "cpu", "lm_head": "cpu"}
+    layers = {f"model.language_model.layers.{number}": "disk" for number in range(2)}
+    others = {f"model.language_model.{part}": "cpu" for part in ("embed_tokens", "norm", "rotary_emb")}
+    chat = ChatVipLlava(model=str(tiny_checkpoint), device_map={**whole, **layers, **others})
+    with pytest.raises(CheckpointError, match=r"on disk.*quantization='4bit'"):
+        chat.invoke("Hi")
+
+
 def test_from_model_takes_what_is_loaded(llm, tiny_checkpoint, loads):
     expected = llm.invoke("Hi").text
     model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint).eval()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -116,21 +117,21 @@ class Engine:
         if self.waiting and len(self.rows) >= self.max_rows:
             self._make_room()
         group: list[Sequence] = []
-        later: list[Sequence] = []
         new = 0
-        while self.waiting and len(self.rows) + len(group) < self.max_rows and new < budget:
-            sequence = self.waiting.popleft()
+        for sequence in list(self.waiting):
+            if len(self.rows) + len(group) >= self.max_rows or new >= budget:
+                break
             if sequence.finished:
+                self.waiting.remove(sequence)
                 sequence.deliver()
                 continue
             known = self.prefixes.known(sequence.key)
             shares = any(common_length(sequence.key, other.key) >= known + _WORTH_WAITING for other in group)
-            if shares and self.prefixes.max_bytes:
-                later.append(sequence)
-                continue
-            new += sequence.length - known
-            group.append(sequence)
-        self.waiting.extendleft(reversed(later))
+            if not (shares and self.prefixes.max_bytes):
+                new += sequence.length - known
+                group.append(sequence)
+        for sequence in group:  # only now: whatever fails above, nobody is forgotten
+            self.waiting.remove(sequence)
         return group, new
 
     def _make_room(self) -> None:
@@ -145,6 +146,8 @@ class Engine:
         batches = batch_prompts({s: s.length - self._known(s) for s in group}, self._most_together)
         # where less is new than in the neighbours, known tokens are computed again instead of padding: no row has a gap
         known = {sequence: max(sequence.length - most, 0) for batch, most in batches for sequence in batch}
+        for sequence, tokens in known.items():
+            self.reused_tokens += sequence.begin(tokens)
         features = self.features.of([picture for s, start in known.items() for picture in s.prompt.after(start)])
         prefixes = [self.prefixes.find(sequence.key, start) for sequence, start in known.items()]
         self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
@@ -242,11 +245,7 @@ class Engine:
     def _known(self, sequence: Sequence) -> int:
         """How many tokens are known of a prompt that begins; at least one is left to compute."""
         sequence.stamp("begun")
-        known = min(self.prefixes.known(sequence.key), sequence.length - 1)
-        if sequence.reused is None:
-            sequence.reused = known
-            self.reused_tokens += known
-        return known
+        return min(self.prefixes.known(sequence.key), sequence.length - 1)
 
     def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
         """Embeddings (tokens, hidden size) of a prompt from a token on; a picture's are its features."""
@@ -267,10 +266,14 @@ class Engine:
             self.rows, self._cache = [], self._no_rows()  # who knows what is in it; it is computed again
             self.prefixes.clear()
             self.features.clear()
-            if len(group) == 1 and (touched == group or not isinstance(error, torch.OutOfMemoryError)):
-                touched.remove(group[0])
-                group[0].fail(explain(error, group[0]))
+            traceback.clear_frames(error.__traceback__)  # or whoever keeps the error keeps the old rows
+            first, alone = group[0], touched == group
+            hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.retried)
+            if len(group) == 1 and hopeless:
+                touched.remove(first)
+                first.fail(explain(error, first))
             else:
+                first.retried |= alone  # once more, now that nothing is kept
                 self.max_rows = max(1, len(touched) // 2)
             self.waiting.extendleft(reversed(touched))
 
