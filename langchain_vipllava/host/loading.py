@@ -143,8 +143,8 @@ def check_model(model: Any, processor: Any) -> Any:
             )
     if any(parameter.device.type == "meta" for parameter in model.parameters()):
         raise CheckpointError(
-            "device_map left a part of the model in the CPU's memory or on disk, to be copied from there for every token; "
-            "expected all of it on devices. Use quantization='4bit', a smaller checkpoint, or more GPUs."
+            "device_map left a part of the model in the CPU's memory or on disk; expected all of it on devices, as "
+            "that part would be copied for every token. Use quantization='4bit', a smaller checkpoint, or more GPUs."
         )
     layers = getattr(config, "vision_feature_layer", None) or config.vision_feature_layers
     width = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
