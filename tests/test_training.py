@@ -1,0 +1,149 @@
+"""`training/`: what it claims of its own parts, on random weights. What it makes is tested in test_bundled.py."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+if int(transformers.__version__.split(".")[0]) < 5:
+    pytest.skip("training runs with the versions of constraints.txt", allow_module_level=True)
+
+from training import model as model_module
+from training.export import export_model
+from training.labels import HEADS, dense_labels, patch_weights, turn_sample
+from training.model import GRID, IMAGE_TOKENS, build_model, part_of, read_weights
+from training.packing import NOTHING, Packer
+from training.questions import EVERYTHING, Asker
+from training.scene import PAINT_NAMES, SHAPES, Scene, Thing, draw_looks, draw_scene, mark_scene
+from training.tokenizer import IMAGE, build_tokenizer
+from training.train import Learner
+from training.vision import draw_sample
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return build_tokenizer()
+
+
+def make_model(tokenizer):
+    torch.manual_seed(0)
+    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).eval()
+
+
+def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(tokenizer):
+    model, packer, rng = make_model(tokenizer), Packer(tokenizer), np.random.default_rng(0)
+    scene, looks, pixels = draw_sample(rng)
+    asker = Asker(rng, scene, looks)
+    talks = [asker.converse(EVERYTHING) for _ in range(8)]
+    row, packed = packer.pack(talks)
+    assert packed >= 3
+    rows = torch.from_numpy(np.stack([getattr(row, name) for name in packer.fields]))[:, None].long()
+    pixels = torch.from_numpy(pixels.copy())[None]
+    with torch.inference_mode():
+        said = model.lm_head(Learner(model, packer.image_start).read(pixels, rows)[0])[0]
+        for number, talk in enumerate(talks[:packed], 1):
+            ids, targets, *_ = packer.talk(talk)
+            alone = model(
+                input_ids=torch.tensor([[*packer.prefix, *ids]]), pixel_values=model_module.normalize(pixels)
+            ).logits[0, -len(ids) :]
+            mine = said[torch.from_numpy(row.segments == number)]
+            torch.testing.assert_close(mine, alone, atol=1e-5, rtol=1e-4)
+            answers = [target for target in targets if target != NOTHING]
+            text = tokenizer.decode(answers, skip_special_tokens=True)
+            assert all(turn.answer in text for turn in talk)
+
+
+def test_a_mirrored_picture_has_the_labels_of_a_scene_that_was_drawn_so():
+    rng = np.random.default_rng(3)
+    scene = draw_scene(rng, 4, "square", sides=(GRID * 32, GRID * 32))
+    looks = draw_looks(rng, scene, 2)
+    side = scene.size[0]
+    mirrored = [
+        Thing(thing.shape, thing.color, (side - thing.center[0], thing.center[1]), (side, 0) + (-1, 1) * thing.outline)
+        for thing in reversed(scene.things)
+    ]
+    other = Scene(scene.picture[:, ::-1], tuple(mirrored))
+    moved = [type(look)(len(mirrored) - 1 - look.thing, look.kind, look.color) for look in looks]
+    pixels, labels = turn_sample(scene.picture.transpose(2, 0, 1), dense_labels(scene, looks), turn=1)
+    assert np.array_equal(pixels, other.picture.transpose(2, 0, 1))
+    drawn = dense_labels(other, moved)
+    assert (labels == drawn).mean() > 0.97  # patches that an object covers just so far may fall to either side
+    assert not np.array_equal(drawn, dense_labels(scene, looks))
+
+
+def test_labels_say_what_is_where():
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        scene = draw_scene(rng)
+        looks = draw_looks(rng, scene)
+        labels = dict(zip(HEADS, dense_labels(scene, looks).reshape(len(HEADS), GRID, GRID), strict=True))
+        side = max(scene.size)
+        left, top = ((side - n) // 2 for n in scene.size)
+        assert labels["middle"].sum(where=labels["middle"] > 0) == len(scene.things)
+        for number, thing in enumerate(scene.things):
+            x, y = (int((n + o) * GRID / side) for n, o in zip(thing.center, (left, top), strict=True))
+            assert labels["color"][y, x] == PAINT_NAMES.index(thing.color) + 1
+            assert labels["shape"][y, x] == SHAPES.index(thing.shape) + 1
+            assert labels["from_left"][y, x] == number + 1
+            assert (labels["marker_color"][y, x] > 0) == any(look.thing == number for look in looks)
+
+
+def test_every_object_counts_alike():
+    rng = np.random.default_rng(2)
+    scene = draw_scene(rng, 4)
+    labels = torch.from_numpy(dense_labels(scene, draw_looks(rng, scene)))[None]
+    owners, weights = labels[:, list(HEADS).index("from_left")], patch_weights(labels)
+    shares = [weights[owners == number].sum().item() for number in range(1, 5)]
+    assert shares == pytest.approx([shares[0]] * 4)
+    assert shares[0] > weights[owners <= 0].mean().item()
+
+
+def test_a_checkpoint_for_coarser_pictures_is_stretched(tokenizer, tmp_path, monkeypatch):
+    old = GRID - 3
+    monkeypatch.setattr(model_module, "IMAGE_SIZE", old * 16)
+    monkeypatch.setattr(model_module, "IMAGE_TOKENS", old * old)
+    coarse = make_model(tokenizer)
+    name = "model.vision_tower.embeddings.position_embedding.weight"
+    table = coarse.state_dict()[name]
+    assert len(table) == old * old + 1
+    ramp = torch.linspace(0, 1, old)
+    with torch.no_grad():  # what grows from the left to the right still does
+        table[1:] = ramp.repeat(old)[:, None]
+    export_model(coarse, tmp_path)
+    monkeypatch.undo()
+    weights = read_weights(tmp_path)
+    places = weights[f"model.{name}"]
+    assert len(places) == IMAGE_TOKENS + 1
+    torch.testing.assert_close(places[0], table[0].half().float())
+    rows = places[1:, 0].view(GRID, GRID)
+    torch.testing.assert_close(rows, rows[:1].expand(GRID, GRID))
+    assert (rows[0, 2:-1] > rows[0, 1:-2]).all()
+    make_model(tokenizer).load_state_dict(part_of(weights, "model."))
+
+
+def test_marked_scenes_show_their_markers():
+    rng = np.random.default_rng(4)
+    for seed in (None, 5):
+        scene = draw_scene(rng)
+        looks = draw_looks(rng, scene)
+        marked = mark_scene(rng, scene, looks, seed)
+        assert [(marker.kind, marker.color) for marker in marked.markers] == [(look.kind, look.color) for look in looks]
+        assert np.array_equal(np.asarray(marked.original), scene.picture)
+        assert (np.asarray(marked.image) != scene.picture).any()
+
+
+def test_answers_are_about_what_the_question_names():
+    rng = np.random.default_rng(5)
+    for _ in range(50):
+        scene = draw_scene(rng, 3)
+        asker = Asker(rng, scene, draw_looks(rng, scene, 2))
+        turn = asker.one(1, "identify")
+        thing = asker.thing(1)
+        assert turn.answer.lower() == f"{thing.name}."
+        assert asker.phrase(1) in turn.question
+        left = asker.compare("left", 0, 1)
+        if left is not None:
+            assert left == (asker.thing(0).center[0] < asker.thing(1).center[0])
