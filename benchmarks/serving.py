@@ -10,13 +10,13 @@ from __future__ import annotations
 import argparse
 import base64
 import io
+import itertools
 import json
 import os
 import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -101,7 +101,10 @@ def serve(python: str, folder: str, log: Path) -> Iterator[Vllm]:
             yield Vllm(f"http://127.0.0.1:{port}")
         finally:
             server.terminate()
-            server.wait(60)
+            try:
+                server.wait(60)
+            except subprocess.TimeoutExpired:
+                server.kill()
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
@@ -111,7 +114,7 @@ def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
             raise SystemExit(f"vLLM ended with {server.returncode}; its last words are in {log}.")
         try:
             urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
-        except (urllib.error.URLError, OSError):
+        except OSError:  # nobody listens yet
             time.sleep(1)
         else:
             return
@@ -133,13 +136,13 @@ def workloads() -> dict[str, Iterator[list[Question]]]:
     """Questions without end, about other pictures in every run."""
 
     def one_picture() -> Iterator[list[Question]]:
-        for run in range(1000):
+        for run in itertools.count():
             picture = make_picture(1000 + run)
             yield [(question, picture, 16) for question in QUESTIONS[:8]]
 
     def mixed() -> Iterator[list[Question]]:
         lengths = [8, 16, 24, 32, 64, 128] * 4
-        for run in range(1000):
+        for run in itertools.count():
             pictures = [make_picture(5000 + 8 * run + index) for index in range(8)]
             yield [(QUESTIONS[i % 8], pictures[i % 8], tokens) for i, tokens in enumerate(lengths)]
 
@@ -174,7 +177,8 @@ def main() -> None:
     model, processor = make_parts()
     with tempfile.TemporaryDirectory() as folder:
         save(model, processor, folder)
-        with console.status("vLLM starts ..."), serve(options.python, folder, options.log) as vllm:
+        console.print("vLLM starts ...")
+        with serve(options.python, folder, options.log) as vllm:
             host = ModelHost(model, processor, cache_bytes=4 * 2**30)
             rows = [compare(name, questions, host, vllm, options.repeats) for name, questions in workloads().items()]
     console.print(make_table(rows, sum(p.numel() for p in model.parameters())))

@@ -7,6 +7,7 @@ import io
 import subprocess
 import sys
 import threading
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -178,6 +179,7 @@ def test_a_follow_up_computes_only_its_own_tokens(parts, pictures):
     assert again.timings.reused_tokens >= answer.input_tokens - 1  # all of the first prompt but what the answer joins
     other = host.generate(request(Conversation((Turn("what is the object", (pictures[1],)),)), max_tokens=6))
     assert other.timings.reused_tokens < 16  # another picture: nothing behind "USER: " is the same
+    assert host.stats().reused_tokens == again.timings.reused_tokens + other.timings.reused_tokens
 
 
 def test_questions_about_one_picture_share_its_tokens_and_its_features(parts, pictures, monkeypatch):
@@ -296,6 +298,32 @@ def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, 
         host.generate(request(talks[0], max_tokens=2))
 
 
+def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, plain, pictures, monkeypatch):
+    """Running out of memory is faked: of two rows, then of one."""
+    model, processor = parts
+    host = ModelHost(model, processor)
+    language_model = model.model.language_model
+    forward, refused, both = language_model.forward, [], threading.Event()
+
+    def small(*args, **kwargs):
+        assert both.wait(60)
+        rows, new = kwargs["inputs_embeds"].shape[:2]
+        if new == 1 and refused.count(rows) < 1:
+            refused.append(rows)
+            raise torch.OutOfMemoryError("no memory")
+        return forward(*args, **kwargs)
+
+    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS[:2]]
+    expected = [plain.ids(talk, 5) for talk in talks]
+    monkeypatch.setattr(language_model, "forward", small)
+    host.submit(request(Conversation((Turn("why"),)), max_tokens=1))  # keeps the model busy until both are there
+    tickets = [host.submit(request(talk, max_tokens=5)) for talk in talks]
+    both.set()
+    results = [ticket.future.result(60) for ticket in tickets]
+    assert [list(result.ids) for result in results] == expected
+    assert refused == [2, 1]
+
+
 def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, pictures, monkeypatch):
     model, processor = parts
     host = ModelHost(model, processor, cache_bytes=0)
@@ -305,14 +333,24 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, pictures, monkeyp
     before = sum(node.nbytes for node in _live(torch.Tensor))
 
     def broken(*args, **kwargs):
-        raise ValueError("broken")
+        try:
+            raise ValueError("broken deep inside")
+        except ValueError as error:
+            raise RuntimeError("broken") from error
 
     monkeypatch.setattr(model.model.language_model, "forward", broken)
-    with pytest.raises(GenerationError, match="broken") as caught:
+    with pytest.raises(GenerationError, match="RuntimeError: broken") as caught:
         host.generate(request(talk, max_tokens=3))
     host.stop()
     assert sum(node.nbytes for node in _live(torch.Tensor)) <= before
-    assert caught.value.__cause__ is not None
+    assert isinstance(caught.value.__cause__.__cause__, ValueError)
+    assert "broken deep inside" in caught.value.__notes__[0]
+    engine = weakref.ref(host._engine)
+    kept = caught.value.with_traceback(None)  # what is left is the host's, not the caller's
+    del host, caught
+    gc.collect()
+    assert engine() is None
+    assert str(kept)
 
 
 def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, pictures, monkeypatch):

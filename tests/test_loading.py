@@ -289,7 +289,7 @@ def test_a_model_that_is_not_all_on_devices_is_refused(tiny_checkpoint):
     layers = {f"model.language_model.layers.{number}": "disk" for number in range(2)}
     others = {f"model.language_model.{part}": "cpu" for part in ("embed_tokens", "norm", "rotary_emb")}
     chat = ChatVipLlava(model=str(tiny_checkpoint), device_map={**whole, **layers, **others})
-    with pytest.raises(CheckpointError, match=r"on disk.*quantization='4bit'"):
+    with pytest.raises(CheckpointError, match=r"offloaded.*quantization='4bit'"):
         chat.invoke("Hi")
 
 

@@ -83,7 +83,7 @@ def build_model(vocab_size: int, image_token: int, bos: int, eos: int, pad: int)
 
 
 def read_weights(init: Path) -> dict[str, torch.Tensor]:
-    """Weights of `training.train.Learner` to go on from; those for a coarser picture are stretched to this one.
+    """Weights of `training.train.Learner` to go on from; those for pictures of another size are stretched to this one.
 
     Args:
         init: a state `talk.pt`, helper heads included, or the folder of an exported checkpoint.

@@ -279,7 +279,12 @@ def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None)
     model.model.language_model.set_attn_implementation(masked_attention())
     learner = Learner(model, packer.image_start)
     if init is not None:
-        learner.load_state_dict(read_weights(init), strict=False)
+        missing, unexpected = learner.load_state_dict(read_weights(init), strict=False)
+        lacking = [name for name in missing if name.startswith("model.")]  # helper heads may be new
+        if lacking or unexpected:
+            raise ValueError(
+                f"{init} does not fit: {lacking or unexpected}; expected a checkpoint of this architecture."
+            )
     state = torch.load(out / "vision.pt")
     model.model.vision_tower.load_state_dict(state["tower"])
     learner.heads.load_state_dict(state["heads"])

@@ -25,7 +25,7 @@ from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
 KIND_SHARES = tuple(share / 11 for share in (1, 1.5, 3, 1, 1, 1, 1.5, 1))
-"""How often each of KINDS is drawn: triangles most, as shapes are hardest to see through them."""
+"""How often each of KINDS is chosen: triangles most, then ellipses and masks, which hide most of an object's shape."""
 
 POOL = 512  # pictures that come again, mirrored
 SMALL_SIDES = (160, 360)  # most pictures: they cost little to draw, and the model sees 208 px of any

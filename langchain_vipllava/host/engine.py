@@ -146,8 +146,6 @@ class Engine:
         batches = batch_prompts({s: s.length - self._known(s) for s in group}, self._most_together)
         # where less is new than in the neighbours, known tokens are computed again instead of padding: no row has a gap
         known = {sequence: max(sequence.length - most, 0) for batch, most in batches for sequence in batch}
-        for sequence, tokens in known.items():
-            self.reused_tokens += sequence.begin(tokens)
         features = self.features.of([picture for s, start in known.items() for picture in s.prompt.after(start)])
         prefixes = [self.prefixes.find(sequence.key, start) for sequence, start in known.items()]
         self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
@@ -161,6 +159,9 @@ class Engine:
             logits = self._forward(embeddings, positions, slice(first, first + len(batch)))
             for row, sequence in enumerate(batch, first):
                 sequence.tokens_since_admission = 0
+                if sequence.reused is None:
+                    sequence.reused = known[sequence]
+                    self.reused_tokens += known[sequence]
                 self._remember(sequence.key, partial(self._cache.columns, row))
             self._write(batch, logits)
             first += len(batch)
@@ -266,8 +267,7 @@ class Engine:
             self.rows, self._cache = [], self._no_rows()  # who knows what is in it; it is computed again
             self.prefixes.clear()
             self.features.clear()
-            traceback.clear_frames(error.__traceback__)  # or whoever keeps the error keeps the old rows
-            first, alone = group[0], touched == group
+            first, alone = group[0], len(touched) == 1
             hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.retried)
             if len(group) == 1 and hopeless:
                 touched.remove(first)
@@ -300,7 +300,9 @@ def batch_prompts(prompts: Mapping[Sequence, int], most: int) -> list[tuple[list
 
 
 def explain(error: Exception, sequence: Sequence) -> Exception:
-    """What a caller is told of a failure."""
+    """What a caller is told of a failure; whoever keeps it keeps no rows, and no model."""
+    told = "".join(traceback.format_exception(error))
+    _forget_frames(error)
     if isinstance(error, VipLlavaError):
         return error
     if isinstance(error, torch.OutOfMemoryError):
@@ -309,4 +311,13 @@ def explain(error: Exception, sequence: Sequence) -> Exception:
         message = f"the model failed: {type(error).__name__}: {error}"
     explained = GenerationError(message)
     explained.__cause__ = error
+    explained.add_note(told)
     return explained
+
+
+def _forget_frames(error: BaseException) -> None:
+    """Take the tracebacks off an error and all that it came from: their frames hold every tensor that was at hand."""
+    chain: list[BaseException] = [error]
+    for one in chain:
+        one.__traceback__ = None
+        chain += [other for other in (one.__cause__, one.__context__) if other is not None and other not in chain]

@@ -44,7 +44,7 @@ class HostStats:
         running: answers that are being written.
         requests: requests so far.
         prompt_tokens: tokens of their prompts.
-        reused_tokens: how many of these were known already.
+        reused_tokens: how many of these were known already, and not computed.
         cache_bytes: keys and values that are kept for later prompts.
         cache_evictions: how often some of them were dropped for room.
         feature_bytes: picture features that are kept.

@@ -59,8 +59,8 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         raise
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{options.model!r} does not fit on {plan.device}: {error} Try quantization='4bit', or device_map='auto'. "
-            "`langchain-vipllava doctor` shows what fits."
+            f"{options.model!r} does not fit on {plan.device}: {error} Try quantization='4bit', or device_map='auto' "
+            "over several GPUs. `langchain-vipllava doctor` shows what fits."
         ) from error
     except Exception as error:
         raise CheckpointError(f"cannot load {options.model!r}: {type(error).__name__}: {error}") from error
@@ -143,8 +143,8 @@ def check_model(model: Any, processor: Any) -> Any:
             )
     if any(parameter.device.type == "meta" for parameter in model.parameters()):
         raise CheckpointError(
-            "device_map left a part of the model in the CPU's memory or on disk; expected all of it on devices, as "
-            "that part would be copied for every token. Use quantization='4bit', a smaller checkpoint, or more GPUs."
+            "a part of the model is offloaded (by device_map, to the CPU's memory or the disk), to be copied for every "
+            "token; expected all of it on devices. Use quantization='4bit', a smaller checkpoint, or more GPUs."
         )
     layers = getattr(config, "vision_feature_layer", None) or config.vision_feature_layers
     width = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))

@@ -87,7 +87,7 @@ class Timings:
         prefill: from there to its first token.
         first_token: from the call to its first token.
         decode: from its first token to its last.
-        reused_tokens: tokens of the prompt that were known from before.
+        reused_tokens: tokens of the prompt that were known from before, and not computed.
     """
 
     queued: float = 0.0

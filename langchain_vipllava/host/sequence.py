@@ -22,7 +22,7 @@ class Sequence:
         writer: takes the tokens of the answer.
         sampler: chooses them.
         tokens_since_admission: to take turns when there are more answers than rows.
-        reused: tokens of the prompt that were not computed when it began; None before.
+        reused: tokens of the prompt that were known when it began, and not computed; None before.
         retried: whether it ran out of memory with nobody beside it.
     """
 
@@ -56,13 +56,6 @@ class Sequence:
         if self.ticket.cancelled:
             self.writer.finish("cancelled")
         return self.writer.finish_reason is not None or self.ticket.future.done()
-
-    def begin(self, known: int) -> int:
-        """Note how many tokens need not be computed, the first time; how many more are noted now."""
-        if self.reused is not None:
-            return 0
-        self.reused = known
-        return known
 
     def stamp(self, event: str) -> None:
         """Note the first time that something happened."""
