@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import jsonschema
 import numpy as np
 import pytest
+from llguidance import LLMatcher
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
@@ -67,6 +68,19 @@ def a_model(rng: np.random.Generator, depth: int = 0) -> type[BaseModel]:
         kind = a_type(rng, depth)
         fields[f"field_{index}"] = (kind, ...) if rng.random() < 0.6 else (kind | None, None)
     return create_model(f"Model{int(rng.integers(10**6))}", **fields)
+
+
+@pytest.mark.parametrize(("bounds", "refused", "taken"), [
+    ({"exclusiveMaximum": 1, "minimum": 0}, "0.99999999999999999999", "0.9999"),
+    ({"exclusiveMinimum": 1, "maximum": 2}, "1.00000000000000000001", "1.5"),
+])  # fmt: skip
+def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, refused, taken):
+    grammar = Grammar.of_schema({"type": "array", "items": {"type": "number", **bounds}})
+    tokenizer = host._grammars._guide
+    for text, fits in ((refused, False), (taken, True)):
+        matcher = LLMatcher(tokenizer, grammar.text)
+        ids = tokenizer.tokenize_str(f"[{text}]")
+        assert (matcher.validate_tokens(ids) == len(ids)) is fits
 
 
 def test_200_random_schemas_are_kept(host):
