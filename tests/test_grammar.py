@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Literal
 
 import jsonschema
 import numpy as np
 import pytest
-from llguidance import LLMatcher
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
@@ -70,19 +70,6 @@ def a_model(rng: np.random.Generator, depth: int = 0) -> type[BaseModel]:
     return create_model(f"Model{int(rng.integers(10**6))}", **fields)
 
 
-@pytest.mark.parametrize(("bounds", "refused", "taken"), [
-    ({"exclusiveMaximum": 1, "minimum": 0}, "0.99999999999999999999", "0.9999"),
-    ({"exclusiveMinimum": 1, "maximum": 2}, "1.00000000000000000001", "1.5"),
-])  # fmt: skip
-def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, refused, taken):
-    grammar = Grammar.of_schema({"type": "array", "items": {"type": "number", **bounds}})
-    tokenizer = host._grammars._guide
-    for text, fits in ((refused, False), (taken, True)):
-        matcher = LLMatcher(tokenizer, grammar.text)
-        ids = tokenizer.tokenize_str(f"[{text}]")
-        assert (matcher.validate_tokens(ids) == len(ids)) is fits
-
-
 def test_200_random_schemas_are_kept(host):
     rng = np.random.default_rng(0)
     models = [a_model(rng) for _ in range(200)]
@@ -91,7 +78,8 @@ def test_200_random_schemas_are_kept(host):
     for model, ticket in zip(models, tickets, strict=True):
         answer = ticket.future.result(120)
         assert answer.finish_reason == "stop", (model.model_json_schema(), answer.text)
-        jsonschema.validate(json.loads(answer.text), model.model_json_schema())
+        # digit by digit: a float rounds 0.99999999999999999999 up to a bound that it keeps
+        jsonschema.validate(json.loads(answer.text, parse_float=Decimal), model.model_json_schema())
         model.model_validate_json(answer.text)
 
 

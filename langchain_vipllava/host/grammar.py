@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,6 @@ from langchain_vipllava.errors import GenerationError, shorten
 
 # A model that is free to pad JSON with spaces may pad it for ever.
 _COMPACT: Any = {"whitespace_flexible": False}
-_DATA = ("const", "enum", "default", "examples")
-"""Keywords of JSON schemas behind which there is no schema."""
-
 _CLOSING_SHARE = 0.4
 """Share of an answer's tokens that is left for bringing it to an end, once the rest is used up."""
 
@@ -190,34 +186,9 @@ def _what_is_wrong(grammar: str) -> str | None:
     return " ".join(messages) if wrong else None
 
 
-def _readable(schema: Any) -> Any:
-    """The same schema, with exclusive bounds of decimals moved inside by one in the 15th digit.
-
-    0.99999999999999999999 is less than 1, and is 1.0 to whoever reads the JSON.
-    """
-    if isinstance(schema, list):
-        return [_readable(part) for part in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    moved = {key: part if key in _DATA else _readable(part) for key, part in schema.items()}
-    if moved.get("type") != "integer":
-        for exclusive, inclusive, sign, nearer in (
-            ("exclusiveMaximum", "maximum", -1, min),
-            ("exclusiveMinimum", "minimum", 1, max),
-        ):
-            bound = moved.get(exclusive)
-            # at 0 there is always a smaller float
-            if isinstance(bound, int | float) and bound is not True and 1e-100 < abs(bound) < 1e15:
-                del moved[exclusive]
-                step = 10.0 ** (math.floor(math.log10(abs(bound))) - 14)
-                bound = float(f"{bound + sign * step:.15g}")  # llguidance reads no more digits
-                moved[inclusive] = nearer(bound, moved.get(inclusive, bound))
-    return moved
-
-
 def _to_json(schema: Mapping[str, Any]) -> str:
     try:
-        return json.dumps(_readable(_coerce(schema)))
+        return json.dumps(_coerce(schema))
     except (TypeError, ValueError) as error:
         raise GenerationError(f"{shorten(schema)} is no JSON schema: {error}.") from error
 
