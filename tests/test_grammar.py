@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Literal
@@ -80,7 +81,8 @@ def test_200_random_schemas_are_kept(host):
         assert answer.finish_reason == "stop", (model.model_json_schema(), answer.text)
         # digit by digit: a float rounds 0.99999999999999999999 up to a bound that it keeps
         jsonschema.validate(json.loads(answer.text, parse_float=Decimal), model.model_json_schema())
-        model.model_validate_json(answer.text)
+        if not re.search(r"\.9{16}", answer.text):
+            model.model_validate_json(answer.text)
 
 
 @pytest.mark.parametrize(
