@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,9 @@ from langchain_vipllava.errors import GenerationError, shorten
 
 # A model that is free to pad JSON with spaces may pad it for ever.
 _COMPACT: Any = {"whitespace_flexible": False}
+_DIGITS, _PLACES = 15, 10
+"""Digits that a float keeps of a decimal number, and places behind the point that llguidance can count to."""
+
 _CLOSING_SHARE = 0.4
 """Share of an answer's tokens that is left for bringing it to an end, once the rest is used up."""
 
@@ -194,11 +198,28 @@ def _to_json(schema: Mapping[str, Any]) -> str:
 
 
 def _coerce(part: Any) -> Any:
-    """A schema with "anyOf" for "oneOf" where a discriminator makes both the same, as pydantic's unions do."""
+    """A schema that llguidance enforces, and that says the same.
+
+    "anyOf" stands for "oneOf" where a discriminator makes both the same, as pydantic's unions do. Decimals with an
+    exclusive bound get a last place: 0.99999999999999999999 is less than 1, and is 1.0 to whoever reads the JSON.
+    """
     if isinstance(part, Mapping):
         found = {key: _coerce(value) for key, value in part.items()}
+        bounds = [found[name] for name in ("exclusiveMinimum", "exclusiveMaximum") if _is_decimal(found.get(name))]
+        if found.get("type") == "number" and bounds and "multipleOf" not in found:
+            found["multipleOf"] = _last_place(max(abs(bound) for bound in bounds))
         if "discriminator" in found and "oneOf" in found:
             found["anyOf"] = found.pop("oneOf")
             found.pop("discriminator")
         return found
     return [_coerce(value) for value in part] if isinstance(part, (list, tuple)) else part
+
+
+def _is_decimal(bound: Any) -> bool:
+    return isinstance(bound, int | float) and not isinstance(bound, bool)
+
+
+def _last_place(bound: float) -> float:
+    """What numbers near a bound are written in multiples of, so that a float tells them from it."""
+    before = math.floor(math.log10(bound)) if bound >= 1 else 0
+    return float(f"1e-{min(max(_DIGITS - 1 - before, 0), _PLACES)}")
