@@ -23,6 +23,9 @@ QUESTIONS = [
     f"What is the object within the {c} {k}?" for c in ("red", "lime", "blue") for k in ("rectangle", "arrow", "mask")
 ]
 
+LENGTHS = [8, 16, 24, 32, 64, 128] * 4
+"""Tokens of answers that are mixed on purpose."""
+
 
 @dataclass(frozen=True)
 class Row:
@@ -160,19 +163,18 @@ class Bench:
 
     def mixed(self) -> Row:
         """Answers of mixed lengths: a short one must not wait for a long one."""
-        lengths = [8, 16, 24, 32, 64, 128] * 4
         talks = [
-            Conversation((Turn(QUESTIONS[index % 8], (self.pictures[index % 8],)),)) for index in range(len(lengths))
+            Conversation((Turn(QUESTIONS[index % 8], (self.pictures[index % 8],)),)) for index in range(len(LENGTHS))
         ]
 
         def ours() -> None:
-            _together(self.host(), talks, lengths)
+            ask_together(self.host(), talks, LENGTHS)
 
         def theirs() -> None:
             for start in range(0, len(talks), 8):
                 group = talks[start : start + 8]
                 prompts = [FORM.render(talk).text for talk in group]
-                self.generate(prompts, [talk.pictures[0] for talk in group], max(lengths[start : start + 8]))
+                self.generate(prompts, [talk.pictures[0] for talk in group], max(LENGTHS[start : start + 8]))
 
         times = measure({"ours": ours, "generate": theirs}, 1)
         return Row("24 requests of 8-128 tokens", "generate in batches of 8", times["ours"], times["generate"], 1.6)
@@ -207,7 +209,7 @@ class Bench:
         said: dict[str, list[str]] = {}
 
         def ours() -> None:
-            said["ours"] = [result.text for result in _together(self.host(), talks, tokens)]
+            said["ours"] = [result.text for result in ask_together(self.host(), talks, tokens)]
 
         def theirs() -> None:
             prompts = [FORM.render(talk).text for talk in talks]
@@ -253,6 +255,7 @@ async def ask_all(host: ModelHost, talks: Sequence[Conversation], tokens: int) -
     return list(await asyncio.gather(*map(ask, talks)))
 
 
-def _together(host: ModelHost, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
+def ask_together(host: ModelHost, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
+    """Answers to questions that are handed in one after the other, before any of them is waited for."""
     tickets = [host.submit(make_request(talk, most)) for talk, most in zip(talks, tokens, strict=True)]
     return [ticket.future.result() for ticket in tickets]

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-import itertools
 import json
 import os
 import socket
@@ -28,7 +27,7 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.answering import QUESTIONS, Row, make_request
+from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together
 from benchmarks.checkpoint import make_parts, make_picture
 from benchmarks.report import make_table
 from benchmarks.timing import measure
@@ -132,33 +131,31 @@ def save(model: Any, processor: Any, folder: str) -> None:
     path.write_text(json.dumps(config))
 
 
-def workloads() -> dict[str, Iterator[list[Question]]]:
-    """Questions without end, about other pictures in every run."""
-
-    def one_picture() -> Iterator[list[Question]]:
-        for run in itertools.count():
-            picture = make_picture(1000 + run)
-            yield [(question, picture, 16) for question in QUESTIONS[:8]]
-
-    def mixed() -> Iterator[list[Question]]:
-        lengths = [8, 16, 24, 32, 64, 128] * 4
-        for run in itertools.count():
-            pictures = [make_picture(5000 + 8 * run + index) for index in range(8)]
-            yield [(QUESTIONS[i % 8], pictures[i % 8], tokens) for i, tokens in enumerate(lengths)]
-
-    return {"8 questions on one picture, 16 tokens": one_picture(), "24 requests of 8-128 tokens": mixed()}
+def one_picture(run: int) -> list[Question]:
+    """Eight questions about one picture, another one in every run."""
+    picture = make_picture(1000 + run)
+    return [(question, picture, 16) for question in QUESTIONS[:8]]
 
 
-def compare(name: str, questions: Iterator[list[Question]], host: ModelHost, vllm: Vllm, repeats: int) -> Row:
+def mixed(run: int) -> list[Question]:
+    """Answers of mixed lengths about eight pictures, other ones in every run."""
+    pictures = [make_picture(5000 + 8 * run + index) for index in range(8)]
+    return [(QUESTIONS[i % 8], pictures[i % 8], tokens) for i, tokens in enumerate(LENGTHS)]
+
+
+WORKLOADS = {"8 questions on one picture, 16 tokens": one_picture, "24 requests of 8-128 tokens": mixed}
+
+
+def compare(name: str, host: ModelHost, vllm: Vllm, repeats: int) -> Row:
     """Time both on the same questions."""
-    asked = [next(questions) for _ in range(repeats + 1)]  # one more: see measure
+    asked = [WORKLOADS[name](run) for run in range(repeats + 1)]  # one more: see measure
     mine, theirs = iter(asked), iter(asked)
     said: dict[str, list[str]] = {"ours": [], "vLLM": []}
 
     def ours() -> None:
-        talks = [(Conversation((Turn(text, (picture,)),)), tokens) for text, picture, tokens in next(mine)]
-        tickets = [host.submit(make_request(talk, tokens)) for talk, tokens in talks]
-        said["ours"] += [ticket.future.result().text for ticket in tickets]
+        texts, pictures, tokens = zip(*next(mine), strict=True)
+        talks = [Conversation((Turn(text, (picture,)),)) for text, picture in zip(texts, pictures, strict=True)]
+        said["ours"] += [result.text for result in ask_together(host, talks, tokens)]
 
     def served() -> None:
         said["vLLM"] += vllm(next(theirs))
@@ -182,7 +179,7 @@ def main() -> None:
         console.print("vLLM starts ...")
         with serve(options.python, folder, options.log) as vllm:
             host = ModelHost(model, processor, cache_bytes=4 * 2**30)
-            rows = [compare(name, questions, host, vllm, options.repeats) for name, questions in workloads().items()]
+            rows = [compare(name, host, vllm, options.repeats) for name in WORKLOADS]
     console.print(make_table(rows, sum(p.numel() for p in model.parameters())))
 
 

@@ -17,7 +17,7 @@ from training.model import GRID, IMAGE_TOKENS, build_model, part_of, read_weight
 from training.packing import NOTHING, Packer
 from training.questions import EVERYTHING, Asker
 from training.scene import PAINT_NAMES, SHAPES, Look, Scene, Thing, draw_looks, draw_scene, mark_scene
-from training.tokenizer import IMAGE, build_tokenizer
+from training.tokenizer import build_tokenizer
 from training.train import Learner
 from training.vision import draw_sample
 
@@ -29,8 +29,7 @@ def tokenizer():
 
 def make_model(tokenizer):
     torch.manual_seed(0)
-    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    return build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).eval()
+    return build_model(tokenizer).eval()
 
 
 def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(tokenizer):

@@ -36,8 +36,7 @@ def export(state: Path, folder: Path) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
-    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special)
+    model = build_model(tokenizer)
     if state.exists():
         learner = torch.load(state)["learner"]
         weights = {name.removeprefix("model."): value for name, value in learner.items() if name.startswith("model.")}

@@ -12,6 +12,7 @@ from transformers import (
     CLIPVisionConfig,
     CLIPVisionModel,
     LlamaConfig,
+    PreTrainedTokenizerFast,
     VipLlavaConfig,
     VipLlavaForConditionalGeneration,
 )
@@ -47,18 +48,10 @@ def build_vision() -> CLIPVisionModel:
     return CLIPVisionModel._from_config(vision_config(), attn_implementation="sdpa")
 
 
-def build_model(vocab_size: int, image_token: int, bos: int, eos: int, pad: int) -> VipLlavaForConditionalGeneration:
-    """The whole model with random weights.
-
-    Args:
-        vocab_size: pieces of the tokenizer, special tokens included.
-        image_token: id of `<image>`.
-        bos: id of `<s>`.
-        eos: id of `</s>`.
-        pad: id of `<pad>`.
-    """
+def build_model(tokenizer: PreTrainedTokenizerFast) -> VipLlavaForConditionalGeneration:
+    """The whole model with random weights, for the vocabulary and the special tokens of a tokenizer."""
     text = LlamaConfig(
-        vocab_size=vocab_size,
+        vocab_size=len(tokenizer),
         hidden_size=160,
         intermediate_size=432,
         num_hidden_layers=4,
@@ -67,14 +60,14 @@ def build_model(vocab_size: int, image_token: int, bos: int, eos: int, pad: int)
         max_position_embeddings=IMAGE_TOKENS + TEXT_CONTEXT,
         rms_norm_eps=1e-5,
         tie_word_embeddings=True,
-        bos_token_id=bos,
-        eos_token_id=eos,
-        pad_token_id=pad,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     )
     config = VipLlavaConfig(
         vision_config=vision_config(),
         text_config=text,
-        image_token_index=image_token,
+        image_token_index=tokenizer.image_token_id,
         vision_feature_layer=FEATURE_LAYERS,
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,

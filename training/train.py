@@ -41,7 +41,7 @@ from training.optim import Optimizers, rate
 from training.packing import NOTHING, Packer, attention_mask
 from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
-from training.tokenizer import IMAGE, build_tokenizer
+from training.tokenizer import build_tokenizer
 from training.vision import draw_sample, train_vision
 from training.wordings import COMPARISONS
 
@@ -274,8 +274,7 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
 
 
 def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None) -> Learner:
-    special = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
-    model = build_model(len(tokenizer), tokenizer.convert_tokens_to_ids(IMAGE), *special).train()
+    model = build_model(tokenizer).train()
     model.model.language_model.set_attn_implementation(masked_attention())
     learner = Learner(model, packer.image_start)
     if init is not None:

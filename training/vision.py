@@ -95,7 +95,8 @@ def train_vision(
     if init is not None:
         weights = read_weights(init)
         tower.load_state_dict(part_of(weights, "model.model.vision_tower."))
-        heads.load_state_dict(part_of(weights, "heads.") or heads.state_dict())
+        if known := part_of(weights, "heads."):  # an exported checkpoint has none
+            heads.load_state_dict(known)
     optimizers = Optimizers([(tower, 1.0), (nn.ModuleDict({"heads": heads}), 1.0)], lr)
     path, step = out / "vision.pt", 0
     if path.exists():
