@@ -37,6 +37,7 @@ def rows(repeats: int) -> list[Row]:
         """As ViP-LLaVA's own code does: for each region a transparent layer of the picture's size, composited."""
         result = picture
         for box, color in zip(BOXES, colors, strict=True):
+            result = result.convert("RGB")  # a copy, as theirs makes one
             layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
             ImageDraw.Draw(layer).rectangle(box, outline=(*color, 255), width=15)
             result = Image.alpha_composite(result.convert("RGBA"), layer).convert("RGB")

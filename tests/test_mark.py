@@ -333,6 +333,30 @@ def test_a_large_rectangle_looks_like_a_small_one(style):
     assert large[400, 1160:1220].any()
 
 
+@pytest.mark.parametrize(("box", "outer", "width"), [
+    ((100, 80, 240, 200), (98, 78, 242, 202), 4),  # 3 pixels of 336 are 3.6 of 400
+    ((100.4, 80.6, 240, 200), (98, 79, 242, 202), 4),
+    ((0, 0, 400, 300), (0, 0, 400, 300), 4),  # at the border, all of the line stays in the picture
+])  # fmt: skip
+def test_a_rectangle_is_whole_pixels_with_square_corners(box, outer, width):
+    wanted = np.zeros((300, 400), bool)
+    left, top, right, bottom = outer
+    wanted[top:bottom, left:right] = True
+    wanted[top + width : bottom - width, left + width : right - width] = False
+    picture = np.asarray(mark(black(), Region(box=box), color="aqua").image)
+    assert np.array_equal((picture == (0, 255, 255)).all(axis=2), wanted)
+    assert not picture[~wanted].any()
+
+
+def test_later_markers_lie_over_earlier_ones():
+    kinds = ("rectangle", "ellipse", "rectangle", "mask")
+    every = mark(black(), [REGION] * 4, kind=kinds, color=("red", "lime", "blue", "yellow"), opacity=1)
+    picture = black()
+    for kind, color in zip(kinds, ("red", "lime", "blue", "yellow"), strict=True):
+        picture = mark(picture, REGION, kind=kind, color=color, opacity=1).image
+    assert np.array_equal(np.asarray(every.image), np.asarray(picture))
+
+
 def test_a_scribble_keeps_to_its_box():
     for seed in (None, 0, 1, 2, 3):
         ys, xs = np.nonzero(drawn(REGION, "scribble", seed=seed, width=1))

@@ -33,7 +33,6 @@ from training.model import (
     IMAGE_TOKENS,
     build_model,
     half_precision,
-    masked_attention,
     normalize,
     read_weights,
 )
@@ -275,7 +274,6 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
 
 def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None) -> Learner:
     model = build_model(tokenizer).train()
-    model.model.language_model.set_attn_implementation(masked_attention())
     learner = Learner(model, packer.image_start)
     if init is not None:
         missing, unexpected = learner.load_state_dict(read_weights(init), strict=False)
@@ -298,7 +296,7 @@ def main() -> None:
     parser.add_argument("--init", type=Path, help="an exported checkpoint, or a state talk.pt, to go on from")
     parser.add_argument("--vision-steps", type=int, default=2000)
     parser.add_argument("--talk-steps", type=int, default=4000)
-    parser.add_argument("--vision-lr", type=float, default=1.5e-3, help="highest learning rate of stage 1")
+    parser.add_argument("--vision-lr", type=float, default=1e-3, help="highest learning rate of stage 1")
     parser.add_argument("--lr", type=float, default=RATE, help="highest learning rate of stage 2")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()

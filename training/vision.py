@@ -77,7 +77,7 @@ class DenseBatches(IterableDataset):
 
 
 def train_vision(
-    out: Path, seed: int, steps: int, init: Path | None = None, batch: int = 128, lr: float = 1.5e-3
+    out: Path, seed: int, steps: int, init: Path | None = None, batch: int = 128, lr: float = 1e-3
 ) -> None:
     """Train the tower, resuming from `out/vision.pt` if it is there.
 

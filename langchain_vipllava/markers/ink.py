@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import cv2
 import numpy as np
@@ -14,11 +14,11 @@ _HAIRLINE = 1.3
 _EXTRA = 1.6
 """Pixels that cv2's antialiased line of thickness 1 covers, and those that an even thickness covers besides itself."""
 
-_WORTH_CUTTING = 100_000
-"""Pixels that cost as much to turn into an array and back as three windows more."""
-
 _EDGE = 4
 """Pixels at the edge of an array where cv2 draws a line that leaves it too faint; 3 were seen."""
+
+Window = tuple[int, int, int, int]
+"""(left, top, right, bottom) in whole pixels."""
 
 _SHIFT = 4  # cv2 takes fixed-point coordinates with this many fractional bits
 _MAX_THICKNESS = 32_767  # of cv2
@@ -31,18 +31,6 @@ class Stroke:
     points: np.ndarray
     width: float
     closed: bool = True
-
-    @property
-    def hole(self) -> tuple[float, float, float, float] | None:
-        """Box (x0, y0, x1, y1) that the line of an upright rectangle leaves free; None for any other line."""
-        if len(self.points) != 4 or not self.closed:
-            return None
-        corners = np.roll(self.points, 0 if self.points[0, 1] == self.points[1, 1] else 1, axis=0)
-        (x0, y0), (x1, y1) = corners[0], corners[2]
-        if not np.array_equal(corners, [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]):
-            return None
-        (x0, x1), (y0, y1), reach = sorted((x0, x1)), sorted((y0, y1)), self.width / 2
-        return x0 + reach, y0 + reach, x1 - reach, y1 - reach
 
 
 @dataclass(frozen=True)
@@ -68,7 +56,14 @@ class Stencil:
     origin: tuple[int, int]
 
 
-Ink = Stroke | Fill | Disc | Stencil
+@dataclass(frozen=True)
+class Bar:
+    """All pixels of a window of the picture."""
+
+    window: Window
+
+
+Ink = Stroke | Fill | Disc | Stencil | Bar
 
 
 @dataclass(frozen=True)
@@ -92,30 +87,37 @@ class Layer:
         right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
         return max(int(left), 0), max(int(top), 0), min(int(right), size[0]), min(int(bottom), size[1])
 
-    def windows(self, size: tuple[int, int]) -> list[Window]:
-        """The same without the inside of a large rectangle: windows that have no pixel in common."""
-        left, top, right, bottom = bounds = self.bounds(size)
-        hole = self.inks[0].hole if len(self.inks) == 1 and isinstance(self.inks[0], Stroke) else None
-        if hole is None:
-            return [bounds]
-        x0, y0 = (max(math.ceil(n) + 2, least) for n, least in zip(hole[:2], bounds[:2], strict=True))
-        x1, y1 = (min(math.floor(n) - 2, most) for n, most in zip(hole[2:], bounds[2:], strict=True))
-        if x0 >= x1 or y0 >= y1 or _area((x0, y0, x1, y1)) < _WORTH_CUTTING:
-            return [bounds]
-        return [(left, top, right, y0), (left, y0, x0, y1), (x1, y0, right, y1), (left, y1, right, bottom)]
-
-
-Window = tuple[int, int, int, int]
-"""(left, top, right, bottom) in whole pixels."""
+    @property
+    def bars(self) -> list[Bar]:
+        """The inks, if all of them are bars; else none."""
+        bars = [ink for ink in self.inks if isinstance(ink, Bar)]
+        return bars if len(bars) == len(self.inks) else []
 
 
 def paint(image: Image.Image, layers: Sequence[Layer]) -> None:
     """Put layers on an RGB picture, one over the other, in place.
 
-    Turning a picture into an array and back costs more than drawing: only what changes is turned,
-    unless that is most of it.
+    Turning a picture into an array and back costs more than drawing: only what changes is turned, unless that is most
+    of it, and nothing under bars, which Pillow fills.
     """
-    windows = [(layer, window) for layer in layers for window in layer.windows(image.size)]
+    for of_bars, run in groupby(layers, key=lambda layer: bool(layer.bars)):
+        paint_some = _fill_bars if of_bars else _paint_arrays
+        paint_some(image, list(run))
+
+
+def _fill_bars(image: Image.Image, layers: Sequence[Layer]) -> None:
+    for layer in layers:
+        for bar in layer.bars:
+            left, top, right, bottom = bar.window
+            window = max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)
+            if _area(window):
+                size = window[2] - window[0], window[3] - window[1]
+                through = None if layer.opacity >= 1 else Image.new("L", size, round(255 * layer.opacity))
+                image.paste(layer.color, window, through)
+
+
+def _paint_arrays(image: Image.Image, layers: Sequence[Layer]) -> None:
+    windows = [(layer, layer.bounds(image.size)) for layer in layers]
     if sum(_area(window) for _, window in windows) < image.width * image.height:
         for layer, window in windows:
             _paint_window(image, window, [layer])
@@ -165,6 +167,8 @@ def line_width(wanted: float, least: float, most: float) -> float:
 
 def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
     """Box (x0, y0, x1, y1) that holds all of an ink."""
+    if isinstance(ink, Bar):
+        return ink.window
     if isinstance(ink, Stencil):
         x, y = ink.origin
         return x, y, x + ink.pixels.shape[1], y + ink.pixels.shape[0]
@@ -178,7 +182,10 @@ def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
 
 
 def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tuple[int, int]) -> None:
-    if isinstance(ink, Stencil):
+    if isinstance(ink, Bar):
+        left, top, right, bottom = (max(n - o, 0) for n, o in zip(ink.window, (*origin, *origin), strict=True))
+        canvas[top:bottom, left:right] = color
+    elif isinstance(ink, Stencil):
         x, y = ink.origin[0] - origin[0], ink.origin[1] - origin[1]
         height, width = ink.pixels.shape
         canvas[y : y + height, x : x + width][ink.pixels.astype(bool)] = color

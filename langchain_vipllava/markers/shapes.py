@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from langchain_vipllava.markers.extent import Extent
-from langchain_vipllava.markers.ink import Disc, Fill, Ink, Stencil, Stroke, line_width
+from langchain_vipllava.markers.ink import Bar, Disc, Fill, Ink, Stencil, Stroke, line_width
 from langchain_vipllava.markers.kinds import MarkerKind
 from langchain_vipllava.markers.style import Style
 from langchain_vipllava.regions.region import Point
@@ -26,10 +26,21 @@ _ARROW_LENGTHS = (30.0, 50.0)  # model pixels: readable; the most in training
 
 
 def rectangle(extent: Extent, style: Style) -> list[Ink]:
-    """The box."""
-    width = _line_width(style, extent)
+    """The box, its line in whole pixels and with square corners, as in training."""
+    most = max(_LINE_WIDTHS[1], style.width) * extent.scale
+    width = max(1, min(round(style.width * extent.scale), math.floor(most)))
     x0, y0, x1, y1 = _inset_box(extent, width)
-    return [Stroke(np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)]), width)]
+    left, top, right, bottom = (
+        math.floor(n + 0.5) for n in (x0 - width / 2, y0 - width / 2, x1 + width / 2, y1 + width / 2)
+    )
+    if right - left <= 2 * width or bottom - top <= 2 * width:
+        return [Bar((left, top, right, bottom))]
+    return [
+        Bar((left, top, right, top + width)),
+        Bar((left, top + width, left + width, bottom - width)),
+        Bar((right - width, top + width, right, bottom - width)),
+        Bar((left, bottom - width, right, bottom)),
+    ]
 
 
 def ellipse(extent: Extent, style: Style) -> list[Ink]:
@@ -83,8 +94,7 @@ def mask(extent: Extent, style: Style) -> list[Ink]:
     del style
     if extent.inside is not None:
         return [Stencil(extent.inside, extent.window[:2])]
-    left, top, right, bottom = extent.window
-    return [Stencil(np.ones((bottom - top, right - left), np.uint8), (left, top))]
+    return [Bar(extent.window)]
 
 
 def arrow(extent: Extent, style: Style) -> list[Ink]:
