@@ -344,7 +344,7 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, pictures, monkeyp
     host.stop()
     assert sum(node.nbytes for node in _live(torch.Tensor)) <= before
     assert isinstance(caught.value.__cause__.__cause__, ValueError)
-    assert "broken deep inside" in caught.value.__notes__[0]
+    assert "broken deep inside" in caught.value.__cause__.__notes__[0]
     engine = weakref.ref(host._engine)
     kept = caught.value.with_traceback(None)  # what is left is the host's, not the caller's
     del host, caught
@@ -424,8 +424,10 @@ def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, 
     monkeypatch.setattr(host._engine.prefixes, "known", lambda key: len(key) / 0)
     tickets = [host.submit(request(talk, max_tokens=3)) for _ in range(2)]
     for ticket in tickets:
-        with pytest.raises(GenerationError, match="division by zero"):
+        with pytest.raises(GenerationError, match="division by zero") as caught:
             ticket.future.result(60)
+        (told,) = caught.value.__cause__.__notes__  # every caller is told where it happened
+        assert "lambda" in told
     monkeypatch.undo()
     assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
 

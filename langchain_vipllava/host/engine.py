@@ -301,7 +301,8 @@ def batch_prompts(prompts: Mapping[Sequence, int], most: int) -> list[tuple[list
 
 def explain(error: Exception, sequence: Sequence) -> Exception:
     """What a caller is told of a failure; whoever keeps it keeps no rows, and no model."""
-    told = "".join(traceback.format_exception(error))
+    if error.__traceback__ is not None and not isinstance(error, VipLlavaError):  # once, for all who are told of it
+        error.add_note("".join(traceback.format_exception(error)))
     _forget_frames(error)
     if isinstance(error, VipLlavaError):
         return error
@@ -311,7 +312,6 @@ def explain(error: Exception, sequence: Sequence) -> Exception:
         message = f"the model failed: {type(error).__name__}: {error}"
     explained = GenerationError(message)
     explained.__cause__ = error
-    explained.add_note(told)
     return explained
 
 
