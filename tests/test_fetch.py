@@ -171,6 +171,14 @@ def test_a_name_that_resolves_to_a_private_address_among_others_is_refused(monke
         load_image("http://pictures.example/a.png", fetch_policy=FetchPolicy(private_hosts=False))
 
 
+def test_a_name_that_means_another_address_once_it_is_asked_gives_nothing(web, monkeypatch):
+    honest, answers = socket.getaddrinfo, iter(["93.184.216.34", "127.0.0.1"])
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kwargs: honest(next(answers), *args, **kwargs))
+    web.answers["/secret"] = (200, {}, encode(colors()))
+    with pytest.raises(PictureError, match=r"private network \(127\.0\.0\.1\)"):
+        load_image(f"http://pictures.example:{web.port}/secret", fetch_policy=FetchPolicy(private_hosts=False))
+
+
 def test_fetching_can_be_switched_off(web, tmp_path):
     off = FetchPolicy(enabled=False)
     with pytest.raises(PictureError, match="switched off"):

@@ -50,6 +50,9 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
                 _check_host(url, policy)
                 left = _time_left(url, policy, deadline)
                 with client.stream("GET", url, headers=_HEADERS, timeout=left) as response:
+                    # a name may mean one address when it is checked, and another when it is asked
+                    address, _ = response.extensions["network_stream"].get_extra_info("server_addr")[:2]
+                    _check_address(address, url, policy)
                     if response.has_redirect_location:
                         url = urljoin(url, response.headers["location"])
                         continue
@@ -85,8 +88,13 @@ def _check_host(url: str, policy: FetchPolicy) -> None:
     if policy.private_hosts:
         return
     for family, _, _, _, address in socket.getaddrinfo(parts.hostname, parts.port or parts.scheme):
-        if family in (socket.AF_INET, socket.AF_INET6) and not ipaddress.ip_address(address[0]).is_global:
-            raise PictureError(
-                f"{url!r} points into a private network ({address[0]}); expected a public address. "
-                "The program can allow it with FetchPolicy(private_hosts=True)."
-            )
+        if family in (socket.AF_INET, socket.AF_INET6):
+            _check_address(str(address[0]), url, policy)
+
+
+def _check_address(address: str, url: str, policy: FetchPolicy) -> None:
+    if not policy.private_hosts and not ipaddress.ip_address(address).is_global:
+        raise PictureError(
+            f"{url!r} points into a private network ({address}); expected a public address. "
+            "The program can allow it with FetchPolicy(private_hosts=True)."
+        )
