@@ -43,13 +43,20 @@ class Generate:
 
     def go_on(self, ids: Sequence[int], picture: Image.Image, tokens: int) -> list[int]:
         """Token ids of the answer behind these token ids, which hold one picture."""
-        pixels = self._processor.image_processor(images=[pad_to_square(picture)], return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
-            out = self._model.generate(
-                input_ids=torch.tensor([list(ids)]), pixel_values=pixels, max_new_tokens=tokens, do_sample=False
-            )
+            out = self._model.generate(**self._inputs(ids, picture), max_new_tokens=tokens, do_sample=False)
         said: list[int] = out[0, len(ids) :].tolist()
         return said
+
+    def logits(self, ids: Sequence[int], picture: Image.Image) -> torch.Tensor:
+        """Logits (vocabulary,) of the token behind these token ids, which hold one picture."""
+        with torch.inference_mode():
+            logits: torch.Tensor = self._model(**self._inputs(ids, picture), logits_to_keep=1).logits
+        return logits[0, -1]
+
+    def _inputs(self, ids: Sequence[int], picture: Image.Image) -> dict[str, torch.Tensor]:
+        pixels = self._processor.image_processor(images=[pad_to_square(picture)], return_tensors="pt")["pixel_values"]
+        return {"input_ids": torch.tensor([list(ids)]), "pixel_values": pixels}
 
 
 class Pipeline:

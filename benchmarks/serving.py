@@ -20,6 +20,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together
+from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together, make_request
 from benchmarks.checkpoint import make_parts, make_picture
+from benchmarks.peers import Generate
 from benchmarks.report import make_table
 from benchmarks.timing import measure
 from langchain_vipllava import pad_to_square
 from langchain_vipllava.host.host import ModelHost
+from langchain_vipllava.host.prefix_cache import common_length
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 console = Console(width=160)
@@ -47,12 +50,12 @@ class Vllm:
     def __init__(self, url: str) -> None:
         self.url = url
 
-    def __call__(self, questions: Sequence[Question]) -> list[str]:
-        """The answers to questions that are asked at once."""
+    def __call__(self, questions: Sequence[Question]) -> list[list[int]]:
+        """Token ids of the answers to questions that are asked at once."""
         with ThreadPoolExecutor(len(questions)) as pool:
             return list(pool.map(self._ask, questions))
 
-    def _ask(self, question: Question) -> str:
+    def _ask(self, question: Question) -> list[int]:
         text, picture, tokens = question
         png = io.BytesIO()
         pad_to_square(picture).save(png, "PNG", compress_level=1)
@@ -65,13 +68,14 @@ class Vllm:
             "temperature": 0,
             "ignore_eos": True,
             "add_special_tokens": True,  # its chat endpoint leaves `<s>` out otherwise
+            "return_token_ids": True,
         }
         request = urllib.request.Request(  # noqa: S310  # loopback
             f"{self.url}/v1/chat/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
         with urllib.request.urlopen(request, timeout=600) as reply:  # noqa: S310
-            said: str = json.load(reply)["choices"][0]["message"]["content"]
-        return said.strip()
+            ids: list[int] = json.load(reply)["choices"][0]["token_ids"]
+        return ids
 
 
 @contextmanager
@@ -146,24 +150,57 @@ def mixed(run: int) -> list[Question]:
 WORKLOADS = {"8 questions on one picture, 16 tokens": one_picture, "24 requests of 8-128 tokens": mixed}
 
 
-def compare(name: str, host: ModelHost, vllm: Vllm, repeats: int) -> Row:
-    """Time both on the same questions."""
-    asked = [WORKLOADS[name](run) for run in range(repeats + 1)]  # one more: see measure
-    mine, theirs = iter(asked), iter(asked)
-    said: dict[str, list[str]] = {"ours": [], "vLLM": []}
+class Comparison:
+    """Ours and vLLM on one model.
 
-    def ours() -> None:
-        texts, pictures, tokens = zip(*next(mine), strict=True)
-        talks = [Conversation((Turn(text, (picture,)),)) for text, picture in zip(texts, pictures, strict=True)]
-        said["ours"] += [result.text for result in ask_together(host, talks, tokens)]
+    Args:
+        model, processor: the parts that vLLM has too.
+        vllm: the server.
+        repeats: counted runs of each way.
+    """
 
-    def served() -> None:
-        said["vLLM"] += vllm(next(theirs))
+    def __init__(self, model: Any, processor: Any, vllm: Vllm, repeats: int) -> None:
+        self.host = ModelHost(model, processor, cache_bytes=4 * 2**30)
+        self.plain, self.vllm, self.repeats = Generate(model, processor), vllm, repeats
 
-    times = measure({"ours": ours, "vLLM": served}, repeats)
-    same = sum(mine == theirs for mine, theirs in zip(said["ours"], said["vLLM"], strict=True))
-    note = f"{same} of {len(said['ours'])} texts are the same"
-    return Row(name, "vLLM", times["ours"], times["vLLM"], 1.0, same == len(said["ours"]), note)
+    def __call__(self, name: str) -> Row:
+        """Time both on the same questions, and compare the answers' token ids."""
+        asked = [WORKLOADS[name](run) for run in range(self.repeats + 1)]  # one more: see measure
+        mine, theirs = iter(asked), iter(asked)
+        said: dict[str, list[list[int]]] = {"ours": [], "vLLM": []}
+
+        def ours() -> None:
+            questions = next(mine)
+            results = ask_together(self.host, [talk_of(one) for one in questions], [one[2] for one in questions])
+            said["ours"] += [list(result.ids) for result in results]
+
+        def served() -> None:
+            said["vLLM"] += self.vllm(next(theirs))
+
+        times = measure({"ours": ours, "vLLM": served}, self.repeats)
+        answers = zip(chain.from_iterable(asked), said["ours"], said["vLLM"], strict=True)
+        apart = [self.apart(question, one, other) for question, one, other in answers if one != other]
+        note = f"{len(said['ours']) - len(apart)} of {len(said['ours'])} answers are the same"
+        if apart:
+            note += (
+                f"; where two part, plain logits of ours and vLLM's lie {min(apart):.4f} to {max(apart):.4f} sd apart"
+            )
+        return Row(name, "vLLM", times["ours"], times["vLLM"], 1.0, not apart, note)
+
+    def apart(self, question: Question, ours: list[int], theirs: list[int]) -> float:
+        """How far our token lies above vLLM's where two answers part, in standard deviations of all logits there.
+
+        The logits are plain transformers' behind what both share; below 0, plain `generate` would say what vLLM says.
+        """
+        shared = common_length(ours, theirs)
+        prompt = self.host.encoder.encode(make_request(talk_of(question), 1)).ids
+        logits = self.plain.logits([*prompt, *ours[:shared]], question[1])
+        return float((logits[ours[shared]] - logits[theirs[shared]]) / logits.std())
+
+
+def talk_of(question: Question) -> Conversation:
+    """A question as ours takes it."""
+    return Conversation((Turn(question[0], (question[1],)),))
 
 
 def main() -> None:
@@ -178,8 +215,7 @@ def main() -> None:
         save(model, processor, folder)
         console.print("vLLM starts ...")
         with serve(options.python, folder, options.log) as vllm:
-            host = ModelHost(model, processor, cache_bytes=4 * 2**30)
-            rows = [compare(name, host, vllm, options.repeats) for name in WORKLOADS]
+            rows = list(map(Comparison(model, processor, vllm, options.repeats), WORKLOADS))
     console.print(make_table(rows, sum(p.numel() for p in model.parameters())))
 
 
