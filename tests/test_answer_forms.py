@@ -226,3 +226,10 @@ def test_an_agent_ends_with_an_answer_that_fits(eyes):
     final = agent.invoke({"messages": [HumanMessage("What is it?")]})
     assert isinstance(final["structured_response"], Thing)
     json.loads(final["messages"][-1].text)
+
+
+@pytest.mark.parametrize("most", [4, 5, 6])
+def test_words_beside_tools_are_not_brought_to_an_end_like_json(eyes, scene, most):
+    answer = eyes.bind_tools([zoom_in]).invoke([scene.message("Describe the image.")], max_tokens=most)
+    assert answer.text == "A white square."
+    assert answer.response_metadata["finish_reason"] == ("length" if most == 4 else "stop")

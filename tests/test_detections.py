@@ -1165,3 +1165,69 @@ def test_contours_of_opencv():
     found = sorted(region.box for region in regions_from(contours, image_size=(80, 60)))
     assert found == [(10, 20, 30, 40), (52, 22, 69, 39)]
     assert all(region.polygon for region in regions_from(contours))
+
+
+# --- tuples that look like OpenCV's, and what Ultralytics writes ---
+
+
+def test_tuples_of_decimals_are_not_taken_for_opencv_s():
+    boxes, scores = np.array([[100.5, 100, 200, 210], [10, 20, 60, 90]], np.float32), np.array([0.99, 0.8], np.float32)
+    refused((boxes, scores), "box_format='xyxy'")
+    refused((np.array([1, 2]), scores, boxes), "box_format='xyxy'")
+    first, second = regions_from((boxes, scores), box_format="xyxy")  # as facenet-pytorch gives them
+    assert (first.box, second.box) == ((100.5, 100, 200, 210), (10, 20, 60, 90))
+    assert first.score == pytest.approx(0.99)
+    whole = boxes.astype(int)
+    assert regions_from((whole, scores))[0].box == (100, 100, 300, 310)
+    assert regions_from((whole, scores), box_format="xyxy")[0].box == (100, 100, 200, 210)
+    refused((boxes, scores, np.array([3.0, 7.0])))  # classes are no scores
+
+
+def test_fractions_that_stick_out_a_little_are_not_pixels():
+    refused({"boxes": [[0.2, 0.1, 1.0004, 0.9]], "scores": [0.9], "labels": [1]}, "xyxyn", image_size=SIZE)
+    assert regions_from({"boxes": [[0, 0, 2, 1]], "scores": [0.9], "labels": [1]}, image_size=SIZE)[0].box == (
+        0,
+        0,
+        2,
+        1,
+    )
+
+
+def test_tracks_in_yolo_text_are_ids_and_no_scores_or_corners():
+    def read(*lines):
+        return [(r.id, r.score) for r in regions_from("\n".join(lines), image_size=(100, 100))]
+
+    assert read("0 .5 .5 .2 .2 7", "0 .3 .3 .1 .1 12", "0 .3 .3 .1 .1 1") == [("7", None), ("12", None), ("1", None)]
+    assert read("0 .5 .5 .2 .2 .9 7", "0 .3 .3 .1 .1 .8 1") == [("7", 0.9), ("1", 0.8)]
+    assert read("0 .5 .5 .2 .2 1", "0 .3 .3 .1 .1 .5") == [(None, 1.0), (None, 0.5)]
+    square = ".1 .1 .2 .1 .2 .2 .1 .2"
+    assert read(f"0 {square} .9 2", f"0 {square} .8 1") == [("2", 0.9), ("1", 0.8)]
+    assert read(f"0 {square} 5") == [("5", None)]
+    for line in (f"0 {square} .9 2", f"0 {square} 5", f"0 {square} .9", f"0 {square}"):
+        assert regions_from(line, image_size=(100, 100))[0].box == pytest.approx((10, 10, 20, 20))
+
+
+@pytest.mark.parametrize(("tail", "score", "id"), [("", None, None), (" .7", 0.7, None), (" .7 3", 0.7, "3"),
+                                                   (" 3", None, "3")])  # fmt: skip
+def test_a_pose_in_yolo_text_is_its_box(tail, score, id):
+    points = " ".join(f"{0.5 + 0.01 * n:.3f} {0.5 + 0.02 * (n % 5):.3f} {0.9 if n % 4 else 2}" for n in range(16))
+    (region,) = regions_from(f"0 .58 .54 .4 .4 {points} 0 0 0{tail}", image_size=(100, 100))
+    assert region.box == pytest.approx((38, 34, 78, 74))
+    assert (region.score, region.id, region.polygon) == (score, id, None)
+
+
+def test_a_turned_box_with_named_corners_is_all_four_of_them():
+    corners = {"x1": 100, "y1": 50, "x2": 180, "y2": 70, "x3": 175, "y3": 120, "x4": 95, "y4": 100}
+    (ship,) = regions_from([{"name": "ship", "class": 1, "confidence": 0.5, "box": corners}], image_size=(640, 480))
+    assert ship.box == (95, 50, 180, 120)
+    assert ship.polygon == ((100, 50), (180, 70), (175, 120), (95, 100))
+    assert (ship.label, ship.score) == ("ship", 0.5)
+
+
+def test_an_answer_of_google_vision_that_failed_or_holds_other_things_is_not_taken_for_nothing():
+    refused({"responses": [{"error": {"code": 3, "message": "Bad image data."}}]}, "Bad image data.")
+    faces = [{"boundingPoly": {"vertices": [{"x": 1, "y": 2}, {"x": 30, "y": 40}]}, "detectionConfidence": 0.9}]
+    refused({"responses": [{"faceAnnotations": faces}]}, "['responses'][0]['faceAnnotations']")
+    (face,) = regions_from(faces)
+    assert (face.box, face.score) == ((1, 2, 30, 40), 0.9)
+    assert regions_from({"responses": [{"labelAnnotations": [{"description": "sea", "score": 0.9}]}]}) == []

@@ -322,3 +322,17 @@ async def test_streamed_events_carry_every_piece(speller):
     events = [event async for event in speller.astream_events("Spell.", version="v2")]
     streamed = [event["data"]["chunk"].text for event in events if event["event"] == "on_chat_model_stream"]
     assert "".join(streamed) == SPELLED
+
+
+async def test_a_time_limit_does_not_reach_into_what_the_caller_does_with_a_piece(speller, monkeypatch):
+    loop, seen = asyncio.get_running_loop(), []
+    honest = loop.time
+    hasty = speller.model_copy(update={"timeout": 600.0})
+    async for chunk in hasty.astream("Spell."):
+        if not seen:
+            await speller.ainvoke("Spell.")  # by then the first answer is complete too
+            monkeypatch.setattr(loop, "time", lambda: honest() + 1000)
+            for _ in range(5):
+                await asyncio.sleep(0)
+        seen.append(chunk.text)
+    assert "".join(seen) == SPELLED

@@ -296,13 +296,13 @@ class ChatVipLlava(BoundAnswers):
 
         ticket = await chat._submit(request, give)
         ticket.future.add_done_callback(lambda _: give(None))
+        ends = None if self.timeout is None else loop.time() + self.timeout
         try:
-            async with asyncio.timeout(self.timeout):
-                while (piece := await pieces.get()) is not None:
-                    for chunk in chunks.of(piece):
-                        if run_manager is not None:
-                            await run_manager.on_llm_new_token(piece, chunk=chunk)
-                        yield chunk
+            while (piece := await _before(ends, pieces)) is not None:
+                for chunk in chunks.of(piece):
+                    if run_manager is not None:
+                        await run_manager.on_llm_new_token(piece, chunk=chunk)
+                    yield chunk
             for chunk in chunks.of(ticket.future.result()):
                 yield chunk
         except TimeoutError as error:
@@ -342,6 +342,15 @@ class ChatVipLlava(BoundAnswers):
     def _identifying_params(self) -> dict[str, Any]:
         names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *PER_CALL)
         return {name: getattr(self, name) for name in names}
+
+
+async def _before(ends: float | None, pieces: asyncio.Queue[str | None]) -> str | None:
+    """The next piece; a `TimeoutError` when there is none by that time of the loop's clock.
+
+    No time limit stands open while the caller has a piece: it would be cancelled in the middle of its own work.
+    """
+    async with asyncio.timeout_at(ends):
+        return await pieces.get()
 
 
 def _cancel_ticket(submitted: asyncio.Future[Ticket]) -> None:

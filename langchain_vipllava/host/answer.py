@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from langchain_vipllava.host.request import FinishReason
 
-_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What bytes that are no character, or not all of one yet, are decoded to."""
 
 
 class Decoder(Protocol):
@@ -85,7 +86,7 @@ class AnswerWriter:
         # A token alone may decode without its space or be half a character: decode it after the last ones.
         before = self._decoder.decode(self.ids[self._window : self._read], skip_special_tokens=True)
         after = self._decoder.decode(self.ids[self._window :], skip_special_tokens=True)
-        if len(after) > len(before) and (final or not after.endswith(_UNFINISHED)):
+        if len(after) > len(before) and (final or not after.endswith(UNFINISHED)):
             self._text += after[len(before) :]
             self._window, self._read = self._read, len(self.ids)
 
@@ -112,3 +113,11 @@ class AnswerWriter:
         self._given = max(self._given, end)
         if piece and self._on_piece is not None:
             self._on_piece(piece)
+
+
+def write(decoder: Decoder, ids: Sequence[int]) -> str:
+    """The text that a writer makes of ids: token by token, so it differs from decoding all where bytes are no text."""
+    writer = AnswerWriter(decoder, end_ids=(), max_tokens=len(ids))
+    for token in ids:
+        writer.add(token)
+    return writer.text

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from langchain_vipllava.errors import GenerationError, PromptTooLongError
+from langchain_vipllava.host.answer import UNFINISHED, write
 from langchain_vipllava.host.request import GenerationRequest
 from langchain_vipllava.pictures.load import ImageSource, load_image
 from langchain_vipllava.pictures.view import crop_to_square, pad_to_square
@@ -81,6 +82,7 @@ class PromptEncoder:
         self.image_tokens = (self.side // int(config.vision_config.patch_size)) ** 2
         self._context = int(config.text_config.max_position_embeddings)
         self._keys: dict[bytes, int] = {}  # of pictures that came as bytes before
+        self._keys_lock = threading.Lock()
         self._lock = threading.Lock()  # the tokenizer switches its special tokens off and on
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
@@ -133,8 +135,12 @@ class PromptEncoder:
 
     def _says(self, ids: tuple[int, ...], text: str) -> bool:
         """Whether ids are what a text says: not those of another checkpoint, or of an answer that was edited."""
-        known = all(0 <= token < len(self.tokenizer) and token != self._image_id for token in ids)
-        return known and self.tokenizer.decode(list(ids), skip_special_tokens=True).strip() == text.strip()
+        if not all(0 <= token < len(self.tokenizer) and token != self._image_id for token in ids):
+            return False
+        said = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        if said.strip() != text.strip() and UNFINISHED in text:
+            said = write(self.tokenizer, ids)
+        return said.strip() == text.strip()
 
     def _tokenize_run(self, segments: list[Segment], *, first: bool) -> list[int]:
         """Tokenize segments in a row, but keep special tokens that a user typed as text."""
@@ -189,9 +195,10 @@ class PromptEncoder:
             square = _square(source, fit)
             key = _content_key(square)
             if digest is not None:
-                self._keys[digest] = key
-                while len(self._keys) > _MOST_KEYS:
-                    self._keys.pop(next(iter(self._keys)), None)
+                with self._keys_lock:
+                    self._keys[digest] = key
+                    while len(self._keys) > _MOST_KEYS:
+                        del self._keys[next(iter(self._keys))]
             pixels = partial(self._pixels, square)
         else:
             pixels = partial(self._decode_pixels, source, fit)

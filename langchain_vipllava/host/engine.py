@@ -38,6 +38,9 @@ MOST_TOGETHER = {"cpu": 1024}
 """Prompt tokens that one forward pass computes, by type of device; elsewhere MAX_PREFILL. Two prompts with a picture
 take a CPU longer together than one after the other: what passes between layers no longer fits its caches."""
 
+_GOOD_STEPS = 256
+"""Steps without a failure after which one row more is tried, where a failure has made them fewer."""
+
 _WORTH_WAITING = 16
 """Tokens that two prompts must share for the second to wait until the first is computed."""
 
@@ -58,6 +61,7 @@ class Engine:
         self.waiting: deque[Sequence] = deque()
         self.rows: list[Sequence] = []
         self.max_rows = MAX_ROWS
+        self._good_steps = 0
         self.reused_tokens = 0
         self.compile_failure: str | None = None
         self._model = model
@@ -90,10 +94,11 @@ class Engine:
             budget = min(budget, MAX_PREFILL) - max(new, MAX_PREFILL // MAX_ROWS)  # what is all known costs a pass too
         if self.rows:
             self._guarded(self._decode, list(self.rows))
-        if not self.busy:
-            self.max_rows = MAX_ROWS
-            if self._compiled is None and self._cache.bytes > self.prefixes.max_bytes // 4:
-                self._cache = self._no_rows()
+        self._good_steps += 1
+        if not self.busy or self._good_steps % _GOOD_STEPS == 0:
+            self.max_rows = min(self.max_rows + 1, MAX_ROWS) if self.busy else MAX_ROWS
+        if not self.busy and self._cache.bytes > self.prefixes.max_bytes // 4:
+            self._cache = self._no_rows()
 
     def abort(self, error: Exception) -> None:
         """End every answer with an error and begin afresh: for a failure that no step expects."""
@@ -267,6 +272,7 @@ class Engine:
             self.rows, self._cache = [], self._no_rows()  # who knows what is in it; it is computed again
             self.prefixes.clear()
             self.features.clear()
+            self._good_steps = 0
             first, alone = group[0], len(touched) == 1
             hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.retried)
             if len(group) == 1 and hopeless:

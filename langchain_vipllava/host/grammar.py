@@ -110,7 +110,7 @@ class GrammarTokenizer:
             return np.array([token for text in texts for token in tokens.get(text, ())], dtype=np.int64)
 
         ranks = [np.array(self._end_ids, dtype=np.int64), ids("}]"), ids('"'), ids(",:{["), ids("0123456789")]
-        return Closers(ranks, quotes=ids('"'), letters=ids("zxq"))
+        return Closers(ranks, quotes=ids('"'), letters=ids("zxq"), breaks=ids("\n"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,14 +121,18 @@ class Closers:
         ranks: best first; each an array of token ids.
         quotes: what ends a string.
         letters: letters that no JSON outside a string begins with.
+        breaks: line breaks, which only free text may hold: here JSON has none, and those in strings are escaped.
     """
 
     ranks: list[np.ndarray]
     quotes: np.ndarray
     letters: np.ndarray
+    breaks: np.ndarray
 
     def among(self, allowed: np.ndarray) -> np.ndarray:
         """Those of the allowed tokens, (vocabulary,) bool, that bring JSON nearest to its end; else all of them."""
+        if allowed[self.breaks].any():
+            return allowed
         in_string = allowed[self.letters].any()
         for tokens in [self.quotes, *self.ranks] if in_string else self.ranks:
             fitting = tokens[allowed[tokens]]

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError
+from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError
 from langchain_vipllava.host.answer import AnswerWriter
 from langchain_vipllava.host.decode import choose_decode
 from langchain_vipllava.host.encoding import PromptEncoder
@@ -145,10 +145,21 @@ class ModelHost:
             self._prompt_tokens += len(prompt.ids)
             self._arrived.append(sequence)
             if self._worker is None:
-                self._worker = threading.Thread(target=self._work, name="vipllava-host", daemon=True)
-                self._worker.start()
+                self._worker = self._start(sequence)
                 _at_work.add(self)
         return ticket
+
+    def _start(self, first: Sequence) -> threading.Thread:
+        """A thread that runs the model, for the first of the requests that arrived."""
+        worker = threading.Thread(target=self._work, name="vipllava-host", daemon=True)
+        try:
+            worker.start()
+        except RuntimeError as error:  # or all later ones would wait for a thread that never ran
+            self._arrived.remove(first)
+            raise GenerationError(
+                f"the model's thread cannot start: {error}. The process may have no more threads; try again."
+            ) from error
+        return worker
 
     def generate(self, request: GenerationRequest, timeout: float | None = None) -> GenerationResult:
         """Answer a request and wait for it; an interrupt stops the model too.

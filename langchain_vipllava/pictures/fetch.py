@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import socket
-import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
 from langchain_vipllava.errors import PictureError
 
+if TYPE_CHECKING:
+    import httpx
+
 _REDIRECTS = 5
-_HEADERS = {"User-Agent": "langchain-vipllava"}
+_HEADERS = {"User-Agent": "langchain-vipllava", "Accept-Encoding": "identity"}
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,24 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
     Raises:
         PictureError: refused by the policy, unreachable, an HTTP error, too slow, too large.
     """
-    import httpx  # noqa: PLC0415  # only pictures from the web need it
-
     if not policy.enabled:
         raise PictureError(f"{url!r} is not fetched: pictures from the web are switched off. Give a path or bytes.")
-    deadline = time.monotonic() + policy.timeout
+    # a loop of its own: only there a time limit holds wherever a server dawdles, and the caller may be in another loop
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, _fetch(url, policy)).result()
+
+
+async def _fetch(url: str, policy: FetchPolicy) -> bytes:
+    import httpx  # noqa: PLC0415  # only pictures from the web need it
+
     try:
-        with httpx.Client(timeout=policy.timeout, follow_redirects=False, trust_env=policy.private_hosts) as client:
+        async with (
+            asyncio.timeout(policy.timeout),
+            httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=policy.private_hosts) as client,  # noqa: S113
+        ):
             for _ in range(_REDIRECTS + 1):
-                _check_host(url, policy)
-                left = _time_left(url, policy, deadline)
-                with client.stream("GET", url, headers=_HEADERS, timeout=left) as response:
+                await _check_host(url, policy)
+                async with client.stream("GET", url, headers=_HEADERS) as response:
                     # a name may mean one address when it is checked, and another when it is asked
                     address, _ = response.extensions["network_stream"].get_extra_info("server_addr")[:2]
                     _check_address(address, url, policy)
@@ -57,37 +69,37 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
                         url = urljoin(url, response.headers["location"])
                         continue
                     response.raise_for_status()
-                    return _read_body(response, url, policy, deadline)
+                    return await _read_body(response, url, policy)
+    except TimeoutError as error:
+        raise PictureError(
+            f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first."
+        ) from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise PictureError(f"cannot fetch {url!r}: {error or type(error).__name__}.") from error
     raise PictureError(f"cannot fetch {url!r}: more than {_REDIRECTS} redirects.")
 
 
-def _read_body(response: object, url: str, policy: FetchPolicy, deadline: float) -> bytes:
+async def _read_body(response: httpx.Response, url: str, policy: FetchPolicy) -> bytes:
+    packed = response.headers.get("content-encoding", "identity")
+    if packed != "identity":  # a few bytes may unfold to any number
+        raise PictureError(f"{url!r} came with Content-Encoding {packed!r}, unasked; download it first.")
     body = bytearray()
-    for chunk in response.iter_bytes():  # type: ignore[attr-defined]
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > policy.max_bytes:
             raise PictureError(f"{url!r} is larger than {policy.max_bytes} bytes; shrink it or raise max_bytes.")
-        _time_left(url, policy, deadline)
     return bytes(body)
 
 
-def _time_left(url: str, policy: FetchPolicy, deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise PictureError(f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first.")
-    return left
-
-
-def _check_host(url: str, policy: FetchPolicy) -> None:
+async def _check_host(url: str, policy: FetchPolicy) -> None:
     """Refuse schemes other than http(s), and hosts that resolve to private addresses."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise PictureError(f"{url!r} is not an http(s) URL.")
     if policy.private_hosts:
         return
-    for family, _, _, _, address in socket.getaddrinfo(parts.hostname, parts.port or parts.scheme):
+    loop = asyncio.get_running_loop()
+    for family, _, _, _, address in await loop.getaddrinfo(parts.hostname, parts.port or parts.scheme):
         if family in (socket.AF_INET, socket.AF_INET6):
             _check_address(str(address[0]), url, policy)
 

@@ -12,6 +12,9 @@ from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.formats.context import Context, Format, Row
 
 _NUMBERS = re.compile(r"[\d\s.+\-eE]*")
+_POSE = 4 + 3 * 17
+"""Numbers of a box and COCO's keypoints."""
+_ABOUT_HALF = 0.505  # of the picture, from its middle: boxes stick out a little
 
 
 def _is_yolo(found: Any) -> bool:
@@ -19,29 +22,47 @@ def _is_yolo(found: Any) -> bool:
 
 
 def _read_yolo(found: str, _context: Context) -> Iterator[Row]:
-    for line in filter(None, map(str.strip, found.splitlines())):
-        class_id, *values = line.split()
-        numbers = [float(value) for value in values]
-        # A triangle has as many numbers as a box with confidence and track; only a track is a whole number.
-        tracked = len(values) == 6 and values[5].isdigit() and numbers[5] >= 1
-        if len(values) in (4, 5) or tracked:
-            yield Row(
-                box=numbers[:4],
-                box_format="cxcywhn",
-                class_id=class_id,
-                score=numbers[4] if len(numbers) > 4 else None,
-                id=values[5] if tracked else None,
-            )
-        elif len(values) >= 6:
-            corners = len(numbers) // 2 * 2
-            yield Row(
-                rings=[numbers[:corners]],
-                rings_normalised=True,
-                class_id=class_id,
-                score=numbers[-1] if len(numbers) % 2 else None,
-            )
-        else:
-            raise ValueError(f"{line[:60]!r} is neither 'class cx cy w h [score]' nor 'class x1 y1 x2 y2 x3 y3 ...'")
+    lines = [line.split() for line in found.splitlines() if line.strip()]
+    # Ultralytics writes track ids in every line or in none, last; 1 may be an id, a score or a corner: others tell.
+    tracked = any(_is_track(line[-1], 2) for line in lines if len(line) > 5 and not _is_pose(line[1:]))
+    for class_id, *values in lines:
+        yield _yolo_row(class_id, values, tracked=tracked)
+
+
+def _yolo_row(class_id: str, values: list[str], *, tracked: bool) -> Row:
+    """A line of `box [score] [id]`, `polygon [score] [id]` or, of a pose, `box keypoints [score] [id]`."""
+    if _is_pose(values):
+        values = values[:4] + values[_POSE:]
+    track = None
+    # A triangle has as many numbers as a box with score and track; only a track is a whole number.
+    if len(values) > 4 and _is_track(values[-1], 1 if tracked or len(values) == 6 else 2):
+        *values, track = values
+    numbers = [float(value) for value in values]
+    if len(values) in (4, 5):
+        score = numbers[4] if len(numbers) > 4 else None
+        return Row(box=numbers[:4], box_format="cxcywhn", class_id=class_id, score=score, id=track)
+    if len(values) < 6:
+        line = " ".join([class_id, *values])
+        raise ValueError(f"{line[:60]!r} is neither 'class cx cy w h [score]' nor 'class x1 y1 x2 y2 x3 y3 ...'")
+    corners = len(numbers) // 2 * 2
+    score = numbers[-1] if len(numbers) % 2 else None
+    return Row(rings=[numbers[:corners]], rings_normalised=True, class_id=class_id, score=score, id=track)
+
+
+def _is_track(value: str, least: int) -> bool:
+    return value.isdigit() and int(value) >= least
+
+
+def _is_pose(values: list[str]) -> bool:
+    """Whether a box is followed by COCO's 17 keypoints of x, y and visibility, all those that are seen in the box."""
+    if not _POSE <= len(values) <= _POSE + 2:
+        return False
+    cx, cy, width, height, *points = map(float, values[:_POSE])
+    within = (abs(cx - 0.5) + width / 2 <= _ABOUT_HALF) and (abs(cy - 0.5) + height / 2 <= _ABOUT_HALF)
+    return within and all(
+        visible == 0 or (abs(x - cx) <= 0.6 * width and abs(y - cy) <= 0.6 * height) or (x, y) == (0, 0)
+        for x, y, visible in zip(points[::3], points[1::3], points[2::3], strict=True)
+    )
 
 
 def _is_xml(found: Any) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.regions.formats.context import Context, Format, Row
 from langchain_vipllava.regions.formats.values import field, keys_of
 
@@ -33,6 +33,14 @@ def _read_google(found: Any, _context: Context) -> Iterator[Row]:
         if len(responses) > 1:
             raise DetectionError(f"it holds {len(responses)} pictures; pass one: answer['responses'][0].")
         found = responses[0] if responses else {}
+        if error := field(found, "error"):
+            raise DetectionError(f"Google Vision failed: {shorten(field(error, 'message') or error)}.")
+        others = [name for name in sorted(keys_of(found)) if _google_rows(found[name])]
+        if others and _google_rows(found) is None:
+            raise DetectionError(
+                f"it holds no localizedObjectAnnotations, but {', '.join(others)}; to mark those, pass one of them: "
+                f"answer['responses'][0][{others[0]!r}]."
+            )
     for row in _google_rows(found) or ():
         vertices = field(_outline(row), "normalizedVertices", "normalized_vertices")
         box_format = "xyxyn" if vertices else "xyxy"
@@ -46,7 +54,7 @@ def _read_google(found: Any, _context: Context) -> Iterator[Row]:
             box=(min(xs), min(ys), max(xs), max(ys)),
             box_format=box_format,
             label=field(row, "name", "description"),
-            score=field(row, "score"),
+            score=field(row, "score", "detectionConfidence", "detection_confidence"),
         )
 
 

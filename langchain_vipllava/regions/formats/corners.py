@@ -39,6 +39,9 @@ def _holder(row: Mapping[str, Any]) -> Any:
 
 def corner_row(row: Mapping[str, Any], holder: Mapping[str, Any], context: Context) -> Row:
     """Read a row whose box has named corners; the label and score keys are those in common use."""
+    if keys_of(holder) >= {"x1", "y1", "x4", "y4"}:  # a turned box
+        ring = [float(holder[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
+        return _described(Row(rings=[ring], rings_normalised=max(map(abs, ring)) <= 1), row)
     names = _corner_names(holder)
     if names is None:
         raise ValueError(f"no known corner names among the keys {sorted(keys_of(holder))}")

@@ -41,9 +41,9 @@ def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
                 f"If these are pixels, pass box_format={box_format[:-1]!r} where the format has no fixed layout."
             )
         raw = raw * (image_size * 2)
-    elif 0 < farthest <= 1:
+    elif 0 < farthest <= 1 or (farthest <= _FARTHEST_NORMALISED and (raw % 1).any()):
         raise DetectionError(
-            f"box {shown} has all its values in 0..1, which cannot be {box_format} in pixels. If they are fractions "
+            f"box {shown} has all its values about 0..1, which cannot be {box_format} in pixels. If they are fractions "
             f"of the picture's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
         )
     a, b, c, d = raw.tolist()

@@ -39,14 +39,17 @@ def _read_ssd(found: Any, _context: Context) -> Iterator[Row]:
 
 def _is_rects_and_weights(found: Any) -> bool:
     """`(rects, weights)` of HOG, `(rects, counts)` and `(rects, levels, weights)` of cascades."""
-    return isinstance(found, tuple) and len(found) in (2, 3) and _fits(found[0], found[-1])
+    if not isinstance(found, tuple) or len(found) not in (2, 3) or not _fits(found[0], found[-1]):
+        return False
+    levels = np.asarray(plain(found[1]))
+    return len(found) == 2 or levels.size == 0 or (_is_whole(levels) and not _is_whole(found[2]))
 
 
-def _read_rects_and_weights(found: Any, _context: Context) -> Iterator[Row]:
+def _read_rects_and_weights(found: Any, context: Context) -> Iterator[Row]:
     weights = np.asarray(plain(found[-1]))
     # Whole numbers count the neighbours that a cascade merged; they are no confidence.
     scores = weights.ravel() if weights.dtype.kind == "f" else None
-    yield from columns(found[0], box_format="xywh", scores=scores)
+    yield from columns(found[0], box_format=_layout(found[0], context), scores=scores)
 
 
 def _is_dnn_model(found: Any) -> bool:
@@ -54,9 +57,9 @@ def _is_dnn_model(found: Any) -> bool:
     return isinstance(found, tuple) and len(found) == 3 and _fits(found[2], found[0]) and _fits(found[2], found[1])
 
 
-def _read_dnn_model(found: Any, _context: Context) -> Iterator[Row]:
+def _read_dnn_model(found: Any, context: Context) -> Iterator[Row]:
     class_ids, confidences, boxes = found
-    yield from columns(boxes, box_format="xywh", scores=confidences, classes=np.ravel(class_ids))
+    yield from columns(boxes, box_format=_layout(boxes, context), scores=confidences, classes=np.ravel(class_ids))
 
 
 def _fits(boxes: Any, values: Any) -> bool:
@@ -64,6 +67,20 @@ def _fits(boxes: Any, values: Any) -> bool:
     if table.size == 0:
         return bool(column.size == 0)
     return bool(table.ndim == 2 and table.shape[1] == 4 and column.shape in ((len(table),), (len(table), 1)))
+
+
+def _layout(boxes: Any, context: Context) -> str:
+    """OpenCV's boxes are whole numbers, xywh; others that give such tuples mean anything."""
+    if context.box_format is None and np.size(plain(boxes)) and not _is_whole(boxes):
+        raise DetectionError(
+            "its boxes are decimals, which OpenCV's are not, so nothing says what they mean: pass box_format='xyxy', "
+            "'xywh' or 'cxcywh' (with an 'n' at the end for values in 0..1)."
+        )
+    return context.layout("xywh")
+
+
+def _is_whole(values: Any) -> bool:
+    return np.asarray(plain(values)).dtype.kind in "iu"
 
 
 def _is_contours(found: Any) -> bool:
