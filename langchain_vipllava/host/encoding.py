@@ -137,7 +137,7 @@ class PromptEncoder:
         """Whether ids are what a text says: not those of another checkpoint, or of an answer that was edited."""
         if not all(0 <= token < len(self.tokenizer) and token != self._image_id for token in ids):
             return False
-        said = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        said: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
         if said.strip() != text.strip() and UNFINISHED in text:
             said = write(self.tokenizer, ids)
         return said.strip() == text.strip()
