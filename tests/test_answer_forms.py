@@ -7,12 +7,16 @@ import json
 from typing import Annotated, Literal, TypedDict
 
 import pytest
+import torch
+from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, Field
 
 from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, load_image, mark, regions_from
 from langchain_vipllava.apps.detectors import detect_shapes
+from langchain_vipllava.chat.answer_form import AnswerForm
 
 
 class Thing(BaseModel):
@@ -233,3 +237,76 @@ def test_words_beside_tools_are_not_brought_to_an_end_like_json(eyes, scene, mos
     answer = eyes.bind_tools([zoom_in]).invoke([scene.message("Describe the image.")], max_tokens=most)
     assert answer.text == "A white square."
     assert answer.response_metadata["finish_reason"] == ("length" if most == 4 else "stop")
+
+
+PAIR = {
+    "title": "pair", "description": "Two words.", "type": "object", "required": ["a", "b"],
+    "properties": {"a": {"enum": ["left"]}, "b": {"enum": ["right"]}}, "additionalProperties": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+async def test_half_a_structured_answer_is_no_answer(eyes, method):
+    """LangChain's own parsers close what is open and take it for all."""
+    whole = eyes.with_structured_output(PAIR, method=method)
+    assert whole.invoke("Where?") == list(whole.stream("Where?"))[-1] == {"a": "left", "b": "right"}
+    for cut in (eyes.model_copy(update={"max_tokens": 9}), eyes.model_copy(update={"stop": ["right"]})):
+        half = cut.with_structured_output(PAIR, method=method)
+        with pytest.raises(OutputParserException, match="ends before its JSON does"):
+            half.invoke("Where?")
+        with pytest.raises(OutputParserException, match="Raise max_tokens"):
+            list(half.stream("Where?"))
+        with pytest.raises(OutputParserException, match="Raise max_tokens"):
+            _ = [part async for part in half.astream("Where?")]
+        raw = cut.with_structured_output(PAIR, method=method, include_raw=True).invoke("Where?")
+        assert raw["parsed"] is None
+        assert isinstance(raw["parsing_error"], OutputParserException)
+
+
+def test_words_do_not_begin_like_calls_behind_a_space_either():
+    form = AnswerForm.of({"tools": [convert_to_openai_tool(zoom_in)]})
+    guide = ChatVipLlava(model="bundled").host._grammars
+    tokens = guide._tokenizer
+
+    def fits(text):
+        constraint = guide.start(form.grammar, 100)
+        try:
+            for token in tokens(text, add_special_tokens=False)["input_ids"]:
+                constraint.restrict(torch.zeros(len(tokens)))
+                constraint.accept(token)
+        except GenerationError:
+            return False
+        return True
+
+    assert fits("No [brackets] first.")
+    assert not fits(" [3, 4] are the corners.")
+
+
+def test_what_is_no_call_of_a_bound_tool_is_not_passed_on_as_one():
+    form = AnswerForm.of({"tools": [convert_to_openai_tool(zoom_in)]})
+    for text in ('[{"name":"nope","arguments":{}}]', '[{"name":"zoom_in","arguments":"z"}]', "[3]"):
+        assert form.read(text)[1] == []
+        assert form.read(text)[2][0]["args"] == text
+    assert form.read("[]") == ("[]", [], [])
+
+
+def test_tools_keep_their_own_definitions_of_the_same_name(eyes):
+    def function(name, word):
+        item = {"type": "object", "properties": {"item": {"$ref": "#/$defs/Item"}}, "required": ["item"]}
+        return {
+            "type": "function",
+            "function": {"name": name, "parameters": {**item, "$defs": {"Item": {"enum": [word]}}}},
+        }
+
+    tools = [function("fruit_a", "apple"), function("fruit_b", "pear")]
+    words = {"fruit_a": "apple", "fruit_b": "pear"}
+    for seed in range(4):
+        (call,) = eyes.bind_tools(tools, tool_choice="any").invoke("?", temperature=2.0, seed=seed).tool_calls
+        assert call["args"] == {"item": words[call["name"]]}
+
+
+def test_tools_that_are_no_functions_are_refused_and_any_argument_may_be_anything(eyes):
+    with pytest.raises(GenerationError, match=r"web_search.*with a name"):
+        eyes.bind_tools([{"type": "web_search"}]).invoke("?")
+    anything = {"name": "keep", "description": "Keep.", "parameters": {"type": "object", "properties": {"it": True}}}
+    assert eyes.bind_tools([{"type": "function", "function": anything}], tool_choice="any").invoke("?", max_tokens=30)

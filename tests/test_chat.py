@@ -193,6 +193,18 @@ def test_a_cache_tells_settings_and_models_apart(tiny_checkpoint, other_checkpoi
     assert len({first.text, *answers}) == 6
 
 
+def test_a_cache_tells_stop_texts_and_handed_in_models_apart():
+    cache, processor = InMemoryCache(), make_processor()
+    one, other = (
+        ChatVipLlava.from_model(make_model(processor, seed=seed), processor, cache=cache, max_tokens=12)
+        for seed in (0, 1)
+    )
+    assert one.model == other.model
+    for llm in (one, other, one.model_copy(update={"stop": ["e", "a", "i", "o"]})):
+        assert llm.invoke("Who?").text == llm.model_copy(update={"cache": False}).invoke("Who?").text
+    assert len(cache._cache) == 3
+
+
 def test_a_cache_tells_two_pictures_apart(tiny_checkpoint):
     cache = InMemoryCache()
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)

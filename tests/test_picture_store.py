@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import copy
 import io
 import os
+import pickle
 import signal
 import sqlite3
 import subprocess
@@ -27,6 +29,7 @@ from langchain_vipllava import (
     PictureError,
     PictureStore,
     Region,
+    RegionPrompt,
     VipLlavaToolkit,
     keep_pictures,
     mark,
@@ -384,3 +387,22 @@ def test_threads_without_an_id_stay_in_the_process(llm, photo, tmp_path):
 def test_a_model_does_not_say_where_its_pictures_lie(tiny_checkpoint, tmp_path):
     llm = ChatVipLlava(model=str(tiny_checkpoint), picture_store=PictureStore(tmp_path / "secret"))
     assert "picture_store" not in llm.model_dump()
+
+
+def test_a_store_is_shared_by_copies_and_one_with_a_folder_can_be_sent_on(tmp_path):
+    llm = ChatVipLlava(model="bundled", picture_store=PictureStore(tmp_path, max_bytes=10**6))
+    name = llm.picture_store.keep(b"a picture")
+    assert copy.deepcopy(llm).picture_store is llm.picture_store
+    sent = pickle.loads(pickle.dumps(llm)).picture_store
+    assert (sent.find(name), sent.max_bytes) == (b"a picture", 10**6)
+    with pytest.raises(PictureError, match="stays in its process"):
+        pickle.dumps(PictureStore())
+    toolkit = VipLlavaToolkit(chat_model=llm)
+    assert [tool.name for tool in copy.deepcopy(toolkit).get_tools()] == [tool.name for tool in toolkit.get_tools()]
+
+
+def test_a_history_whose_picture_is_kept_is_not_given_it_again():
+    store, marked = PictureStore(), mark(Image.new("RGB", (64, 48)), Region(box=(10, 10, 40, 40)))
+    history = [*keep_pictures([marked.message("What is {0}?")], store), AIMessage("A square.")]
+    messages = RegionPrompt().invoke({"marked": marked, "question": "And its color?", "history": history})
+    assert messages[-1] == HumanMessage("And its color?")

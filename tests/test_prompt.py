@@ -166,6 +166,13 @@ def test_restart_begins_at_the_newest_picture_and_keeps_the_system_message():
     assert prompt == "S. USER: <image>\nQ2ASSISTANT: A2USER: Q3ASSISTANT:"
 
 
+def test_restart_at_a_picture_that_a_tool_brought_keeps_what_was_asked():
+    call = {"name": "zoom_in", "args": {}, "id": "1"}
+    messages = [ask("Zoom in.", PICTURE), AIMessage("", tool_calls=[call])]
+    messages.append(ToolMessage([OTHER], tool_call_id="1"))
+    assert unloaded(multi_image="restart").render_prompt(messages) == "USER: <image>\nZoom in.ASSISTANT:"
+
+
 def test_restart_shows_the_newest_picture(llm):
     messages = [ask("Q1", PICTURE), AIMessage("A1"), ask("Q2", PICTURE, OTHER)]
     assert llm.invoke(messages, multi_image="restart").text == llm.invoke([ask("Q2", OTHER)]).text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage, trim_messages
 
 from langchain_vipllava import GenerationError, PromptTooLongError, trim_turns
 
@@ -56,3 +56,18 @@ def test_the_room_for_the_answer_is_yours(llm, marked):
 def test_a_turn_that_is_too_long_by_itself_says_by_how_much(llm, marked):
     with pytest.raises(PromptTooLongError, match=r"\d+ too many"):
         trim_turns([marked.message("What is {0}?"), AIMessage("A."), HumanMessage("word " * 800)], llm)
+
+
+@pytest.mark.parametrize("strategy", ["first", "last"])
+def test_trim_messages_may_count_any_part_of_a_conversation(llm, strategy):
+    talk = [HumanMessage("Hello. " * 30), AIMessage("Hi."), HumanMessage("Who?"), AIMessage("Me."), HumanMessage("Ok?")]
+    kept = trim_messages(talk, max_tokens=100, token_counter=llm, strategy=strategy)
+    assert kept == (talk[1:] if strategy == "last" else [])
+    assert llm.get_num_tokens_from_messages(talk) > 100 >= llm.get_num_tokens_from_messages(talk[1:])
+
+
+def test_without_max_tokens_there_is_room_for_as_many_as_a_call_takes(llm):
+    talk = [part for n in range(40) for part in (HumanMessage(f"Question {n}?"), AIMessage("Yes, it is."))]
+    talk.append(HumanMessage("And now?"))
+    unbound = llm.model_copy(update={"max_tokens": None})
+    assert trim_turns(talk, unbound) == trim_turns(talk, llm, room=256)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _MOST_CALLS = 4
 """Most calls in one answer, when several may be made."""
 
+_DEFINITIONS = "#/$defs/"
+
 
 @dataclass(frozen=True)
 class AnswerForm:
@@ -42,9 +44,9 @@ class AnswerForm:
         """Read what was bound: `tools`, `tool_choice`, `parallel_tool_calls`, `response_format`.
 
         Raises:
-            GenerationError: a choice or a format that is none of the known ones.
+            GenerationError: a choice or a format that is none of the known ones; a tool that is no function.
         """
-        tools = tuple(tool.get("function", tool) for tool in settings.get("tools") or ())
+        tools = tuple(_function(tool) for tool in settings.get("tools") or ())
         choice = settings.get("tool_choice")
         wanted, must_call = _choose(tools, choice)
         parallel = settings.get("parallel_tool_calls") is True
@@ -80,13 +82,18 @@ class AnswerForm:
         if not self.may_be_calls(text):
             return text, [], []
         try:
-            calls = [ToolCall(name=call["name"], args=call["arguments"], id=_new_id()) for call in json.loads(text)]
+            calls = [self._call(**call) for call in json.loads(text)]
         except (ValueError, KeyError, TypeError) as error:  # cut in the middle: max_tokens was reached
             wrong = InvalidToolCall(
                 type="invalid_tool_call", name=None, args=text, id=_new_id(), error=f"not a list of calls: {error}"
             )
             return "", [], [wrong]
-        return "", calls, []
+        return ("", calls, []) if calls else (text, [], [])
+
+    def _call(self, name: str, arguments: dict[str, Any]) -> ToolCall:
+        if not isinstance(arguments, dict) or all(name != tool["name"] for tool in self.tools):
+            raise ValueError(f"no such tool, or no arguments by name: {name!r}")
+        return ToolCall(name=name, args=arguments, id=_new_id())
 
     def may_be_calls(self, beginning: str) -> bool:
         """Whether an answer that begins like this is a list of calls; words never begin so."""
@@ -96,8 +103,8 @@ class AnswerForm:
     def _calls(self) -> dict[str, Any]:
         definitions: dict[str, Any] = {}
         calls = []
-        for tool in self.tools:
-            arguments = dict(tool.get("parameters") or {"type": "object", "properties": {}})
+        for index, tool in enumerate(self.tools):
+            arguments = _own_definitions(tool.get("parameters") or {"type": "object", "properties": {}}, f"{index}.")
             definitions |= arguments.pop("$defs", {})
             properties = {"name": {"const": tool["name"]}, "arguments": {"additionalProperties": False, **arguments}}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
@@ -148,9 +155,37 @@ def _schema(response_format: Any) -> Mapping[str, Any] | None:
     )
 
 
+def _function(tool: Any) -> Mapping[str, Any]:
+    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise GenerationError(
+            f"{shorten(tool)} among the tools; expected functions, each with a name: only those can be called here."
+        )
+    return function
+
+
+def _own_definitions(schema: Mapping[str, Any], mark: str) -> dict[str, Any]:
+    """A schema whose definitions are called otherwise than those of the other tools, which it will stand beside."""
+
+    def rename(part: Any) -> Any:
+        if isinstance(part, Mapping):
+            reference = part.get("$ref")
+            found = {key: rename(value) for key, value in part.items()}
+            if isinstance(reference, str) and reference.startswith(_DEFINITIONS):
+                found["$ref"] = _DEFINITIONS + mark + reference.removeprefix(_DEFINITIONS)
+            return found
+        return [rename(value) for value in part] if isinstance(part, (list, tuple)) else part
+
+    renamed: dict[str, Any] = rename(schema)
+    if isinstance(renamed.get("$defs"), Mapping):
+        renamed["$defs"] = {mark + name: value for name, value in renamed["$defs"].items()}
+    return renamed
+
+
 def _signature(tool: Mapping[str, Any]) -> str:
     properties = (tool.get("parameters") or {}).get("properties") or {}
-    arguments = ", ".join(f"{name}: {part.get('type', 'any')}" for name, part in properties.items())
+    kinds = {name: part.get("type", "any") if isinstance(part, Mapping) else "any" for name, part in properties.items()}
+    arguments = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
     return f"{tool['name']}({arguments})"
 
 

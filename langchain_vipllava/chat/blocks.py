@@ -89,6 +89,13 @@ def _text(block: Mapping[str, Any]) -> str:
     return str(block.get("text") or "")
 
 
+def _plain(block: Mapping[str, Any]) -> str:
+    """LangChain's text files, as text or base64."""
+    data = block.get("base64")
+    found = _text(block) if data is None else _decode(str(data))
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+
+
 def _image_url(block: Mapping[str, Any]) -> _Picture:
     """OpenAI's `image_url`, a mapping or plain, and the Responses API's `input_image`."""
     value = block.get("image_url")
@@ -152,7 +159,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
     "text": _text,
     "input_text": _text,
     "output_text": _text,
-    "text-plain": _text,
+    "text-plain": _plain,
     "image_url": _image_url,
     "input_image": _image_url,
     "image": _image,

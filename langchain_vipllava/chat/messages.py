@@ -21,11 +21,15 @@ _NO_OUTPUT = "(no output)"
 _CHAT_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "system": "system"}
 
 
-def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
+def read_messages(messages: Sequence[BaseMessage], *, whole: bool = True) -> Conversation:
     """Read messages as the turns of one conversation.
 
     Messages in a row from the same side are one turn, their texts joined by line breaks; a tool's
     output is read as the user's. System messages go in front, wherever they stand.
+
+    Args:
+        messages: of one conversation.
+        whole: False takes a part of one too, which may begin with an answer.
 
     Raises:
         PromptError: no question, an answer before the first question, or a block that cannot be read.
@@ -42,6 +46,8 @@ def read_messages(messages: Sequence[BaseMessage]) -> Conversation:
         elif role == "assistant":
             if pictures:
                 raise PromptError("a picture in an answer; expected it in a human message: ViP-LLaVA answers in words.")
+            if not turns and not whole:
+                turns.append(Turn(""))
             _add_answer(turns, text or _tool_calls(message), _token_ids(message))
         else:
             nothing = isinstance(message, ToolMessage) and not text.strip() and not pictures

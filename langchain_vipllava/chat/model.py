@@ -25,6 +25,7 @@ from langchain_vipllava.chat.bound import BoundAnswers
 from langchain_vipllava.chat.keeping import find_kept, prepare
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.chat.settings import (
+    MAX_TOKENS,
     NO_MODEL,
     PER_CALL,
     PROFILE,
@@ -37,7 +38,7 @@ from langchain_vipllava.chat.settings import (
 from langchain_vipllava.errors import AnswerTimeoutError
 from langchain_vipllava.pictures.store import PictureStore
 from langchain_vipllava.prompt.conversation import Conversation
-from langchain_vipllava.prompt.prompt import Prompt, parse_format
+from langchain_vipllava.prompt.prompt import Prompt, PromptFormat, parse_format
 
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
@@ -119,7 +120,7 @@ class ChatVipLlava(BoundAnswers):
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
-    max_tokens: int | None = 256
+    max_tokens: int | None = MAX_TOKENS
     stop: list[str] | str | None = Field(default=None)
     timeout: float | None = Field(default=None, gt=0)
     streaming: bool = False
@@ -192,8 +193,8 @@ class ChatVipLlava(BoundAnswers):
         cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)
         return prepare(super()._convert_input(model_input), cached=cached)
 
-    def _read(self, messages: Sequence[BaseMessage], multi_image: str) -> Conversation:
-        conversation = read_messages(messages)
+    def _read(self, messages: Sequence[BaseMessage], multi_image: str, *, whole: bool = True) -> Conversation:
+        conversation = read_messages(messages, whole=whole)
         if multi_image == "keep" and len(conversation.pictures) > 1 and not self._warned:
             self._warned = True
             warnings.warn(
@@ -217,11 +218,7 @@ class ChatVipLlava(BoundAnswers):
         chosen = {name: settings.get(name, getattr(self, name)) for name in PER_CALL}
         answer = AnswerForm.of(settings)
         form = parse_format(chosen["prompt_format"])
-        conversation = self._read(messages, chosen["multi_image"])
-        if answer.instructions:
-            before = form.system if conversation.system is None else conversation.system
-            system = "\n".join(text for text in (before, answer.instructions) if text)
-            conversation = replace(conversation, system=system)
+        conversation = _instruct(self._read(messages, chosen["multi_image"]), form, answer)
         stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
         pictures = find_kept(conversation.pictures, self.picture_store)
         return make_request(form.render(conversation), pictures, stops, chosen, answer.grammar)
@@ -247,7 +244,8 @@ class ChatVipLlava(BoundAnswers):
     ) -> ChatResult:
         del run_manager
         chat = self._chosen(kwargs)
-        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
+        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept pictures are read from disk
+        form = AnswerForm.of(kwargs)
         ticket = await chat._submit(request)
         try:
             waiting = asyncio.wrap_future(ticket.future)
@@ -285,7 +283,8 @@ class ChatVipLlava(BoundAnswers):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         chat = self._chosen(kwargs)
-        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
+        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept pictures are read from disk
+        form = AnswerForm.of(kwargs)
         chunks = AnswerChunks(form, chat.model)
         loop = asyncio.get_running_loop()
         pieces: asyncio.Queue[str | None] = asyncio.Queue()
@@ -324,9 +323,14 @@ class ChatVipLlava(BoundAnswers):
         return self.host.encoder.token_ids(text)
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Exact number of tokens that the model reads for these messages, pictures and tools included."""
-        settings = {"tools": [convert_to_openai_tool(tool) for tool in tools]} if tools else {}
-        return len(self.host.encoder.encode_text(self._request(messages, None, settings).prompt))
+        """Exact number of tokens that the model reads for these messages, pictures and tools included.
+
+        Any part of a conversation is counted, as `trim_messages` asks for.
+        """
+        answer = AnswerForm.of({"tools": [convert_to_openai_tool(tool) for tool in tools or ()]})
+        form = parse_format(self.prompt_format)
+        conversation = _instruct(self._read(messages, self.multi_image, whole=False), form, answer)
+        return len(self.host.encoder.encode_text(form.render(conversation, checked=False)))
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return [(name, value) for name, value in super().__repr_args__() if name not in ("profile", "metadata")]
@@ -341,7 +345,17 @@ class ChatVipLlava(BoundAnswers):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *PER_CALL)
-        return {name: getattr(self, name) for name in names}
+        # LangChain's cache puts a call's own stop texts in the place of these, and knows hosts by these words alone
+        more = {"model_stop": self.stop, "given_host": getattr(self.given_host, "identity", None)}
+        return {name: getattr(self, name) for name in names} | more
+
+
+def _instruct(conversation: Conversation, form: PromptFormat, answer: AnswerForm) -> Conversation:
+    """A conversation whose system text tells of the tools too."""
+    if not answer.instructions:
+        return conversation
+    before = form.system if conversation.system is None else conversation.system
+    return replace(conversation, system="\n".join(text for text in (before, answer.instructions) if text))
 
 
 async def _before(ends: float | None, pieces: asyncio.Queue[str | None]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from langchain_vipllava.errors import DetectionError, PromptError
 from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.pictures.load import load_image
+from langchain_vipllava.pictures.store import picture_id
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.detector import Detector, run_detector
 
@@ -135,8 +137,9 @@ class RegionPrompt(_Step):
         if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
             raise PromptError(f"'history' is {str(history)[:80]!r}; expected a list of messages.")
         picture = marked.content_block()["base64"]
+        kept = picture_id(base64.b64decode(picture))
         shown = any(
-            isinstance(block, Mapping) and block.get("base64") == picture
+            isinstance(block, Mapping) and (block.get("base64") == picture or block.get("file_id") == kept)
             for message in history
             for block in message.content
         )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from langchain_vipllava.host.grammar import Grammar
     from langchain_vipllava.host.request import GenerationRequest
 
+MAX_TOKENS = 256
+"""Most tokens of an answer where nobody says how many."""
+
 PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
 """Settings that are fields of the model and that `invoke`, `bind` and friends may override."""
 
@@ -68,7 +71,7 @@ def make_request(
     return GenerationRequest(
         prompt=prompt,
         pictures=pictures,
-        max_tokens=256 if settings["max_tokens"] is None else settings["max_tokens"],
+        max_tokens=MAX_TOKENS if settings["max_tokens"] is None else settings["max_tokens"],
         stop=stop,
         sampling=Sampling(
             temperature=0.0 if settings["temperature"] is None else settings["temperature"],

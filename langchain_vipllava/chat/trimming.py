@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
 
 from langchain_vipllava.chat.blocks import read_content
+from langchain_vipllava.chat.settings import MAX_TOKENS
 from langchain_vipllava.errors import GenerationError, PromptTooLongError
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
     """Drop the oldest turns, whole, until the rest fits into the model's context.
 
     A turn is a question with everything up to the next one. System messages, turns that hold a picture and the newest
-    turn are kept; LangChain's `trim_messages` would drop the picture first.
+    turn are kept; LangChain's `trim_messages` drops the picture first.
 
     Args:
         messages: a conversation that ends with a question.
@@ -36,7 +37,7 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
         >>> len(trim_turns([HumanMessage("Hello.")], llm))
         1
     """
-    wanted = (llm.max_tokens or 1) if room is None else room
+    wanted = (llm.max_tokens or MAX_TOKENS) if room is None else room
     if wanted < 1:
         raise GenerationError(f"room={room}; expected at least 1 token for the answer.")
     most = llm.host.encoder.context - wanted

@@ -69,7 +69,7 @@ class Grammar:
         ]
         if or_text:
             names.append("TEXT")
-            rules.append(r"TEXT: /[^\[](.|\n)*/")
+            rules.append(r"TEXT: /\s*[^\[\s](.|\n)*/")
         return cls(LLMatcher.grammar_from_lark("\n".join([f"start: {' | '.join(names)}", *rules])))
 
 

@@ -7,6 +7,7 @@ import logging
 import queue
 import threading
 import time
+import uuid
 import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -91,6 +92,7 @@ class ModelHost:
     ) -> None:
         self.model = check_model(model, processor)
         self.processor = processor
+        self.identity = uuid.uuid4().hex  # of this host among all: names may be the same
         self.name = name or str(getattr(model.config, "_name_or_path", "") or "vipllava")
         self.encoder = PromptEncoder(processor, model.config)
         if cache_bytes is None:

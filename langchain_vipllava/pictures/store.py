@@ -10,8 +10,9 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
 from langchain_core.stores import BaseStore
@@ -27,6 +28,11 @@ class PictureId(str):
     """Stands for a picture that is kept in a store, where a source of a picture is expected."""
 
     __slots__ = ()
+
+
+def picture_id(data: bytes) -> str:
+    """The id that a store gives to an encoded picture."""
+    return PREFIX + hashlib.sha256(data).hexdigest()
 
 
 class PictureStore(BaseStore[str, bytes]):
@@ -68,7 +74,7 @@ class PictureStore(BaseStore[str, bytes]):
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise PictureError(f"cannot keep {type(data).__name__}; expected the bytes of an encoded picture.")
-        name = PREFIX + hashlib.sha256(data).hexdigest()
+        name = picture_id(data)
         if self.mget([name]) != [data]:  # not there, or damaged
             self.mset([(name, bytes(data))])
         return name
@@ -87,6 +93,16 @@ class PictureStore(BaseStore[str, bytes]):
                 "Send the picture itself once more; PictureStore(folder) keeps pictures over a restart."
             )
         return data
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> PictureStore:
+        """A copy of whatever holds a store shares it."""
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, a store of the same folder."""
+        if self.folder is None:
+            raise PictureError("a picture store in memory stays in its process; PictureStore(folder) can be sent on.")
+        return partial(PictureStore, self.folder, max_bytes=self.max_bytes), ()
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The bytes for each key, None where there are none.

@@ -63,5 +63,8 @@ class Conversation:
                 "conversation, or pass multi_image='restart' (begin at the newest) or 'keep'."
             )
         newest = max(index for index, turn in enumerate(self.turns) if turn.pictures)
-        first = replace(self.turns[newest], pictures=self.turns[newest].pictures[-1:])
+        # a tool may bring the picture that a question before it asks for
+        asked = [turn.question for turn in self.turns[: newest + 1] if turn.question.strip()]
+        question = self.turns[newest].question if self.turns[newest].question.strip() or not asked else asked[-1]
+        first = replace(self.turns[newest], question=question, pictures=self.turns[newest].pictures[-1:])
         return replace(self, turns=(first, *self.turns[newest + 1 :]))

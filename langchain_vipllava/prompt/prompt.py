@@ -68,8 +68,12 @@ class PromptFormat:
     closes_answers: bool = False
     stop: tuple[str, ...] = ()
 
-    def render(self, conversation: Conversation) -> Prompt:
+    def render(self, conversation: Conversation, *, checked: bool = True) -> Prompt:
         """Write a conversation down.
+
+        Args:
+            conversation: what is said.
+            checked: False writes down parts of one too, which ask nothing.
 
         Raises:
             PromptError: no turn, an empty question, or the last turn is answered already.
@@ -79,7 +83,8 @@ class PromptFormat:
             >>> FORMATS["user_assistant"].render(Conversation((Turn("What is it?"),))).text
             'USER: What is it?ASSISTANT:'
         """
-        _check(conversation)
+        if checked:
+            _check(conversation)
         system = self.system if conversation.system is None else conversation.system
         segments = [Segment(system + self.system_end)] if system else []
         for turn in conversation.turns:

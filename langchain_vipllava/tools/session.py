@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 from langchain_core.messages import BaseMessage
@@ -183,6 +183,10 @@ class SessionStore:
         self._live: WeakValueDictionary[str, Session] = WeakValueDictionary()  # also those that a call still uses
         self._max_threads, self._max_images = max_threads, max_images
         self._lock = threading.Lock()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SessionStore:
+        """A copy of the tools goes on with the same pictures."""
+        return self
 
     def peek(self, thread_id: str | None) -> Session:
         """The session of a thread if there is one, else one that is not remembered."""

@@ -21,5 +21,5 @@ def ask(
     message = marked.message(question)
     show_markers(marked)
     llm = model_options.load()
-    console.print(marked.question(question), style="bold", markup=False, highlight=False)
-    console.print(llm.invoke([message]).text, markup=False, highlight=False)
+    console.print(marked.question(question), style="bold", markup=False, emoji=False, highlight=False, soft_wrap=True)
+    console.print(llm.invoke([message]).text, markup=False, emoji=False, highlight=False, soft_wrap=True)

@@ -88,7 +88,7 @@ class ModelOptions:
         typer.Option(
             "--model",
             "-m",
-            envvar="LANGCHAIN_VIPLLAVA_MODEL",
+            envvar="VIPLLAVA_MODEL",
             help="Hub id or folder of a ViP-LLaVA checkpoint, such as llava-hf/vip-llava-7b-hf; "
             "'bundled' is the small one inside this package.",
         ),
