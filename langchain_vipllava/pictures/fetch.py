@@ -62,9 +62,9 @@ async def _fetch(url: str, policy: FetchPolicy) -> bytes:
             for _ in range(_REDIRECTS + 1):
                 await _check_host(url, policy)
                 async with client.stream("GET", url, headers=_HEADERS) as response:
-                    # a name may mean one address when it is checked, and another when it is asked
-                    address, _ = response.extensions["network_stream"].get_extra_info("server_addr")[:2]
-                    _check_address(address, url, policy)
+                    if not policy.private_hosts:  # a name may mean another address by now than when it was checked
+                        stream = response.extensions["network_stream"]
+                        _check_address(stream.get_extra_info("server_addr")[0], url)
                     if response.has_redirect_location:
                         url = urljoin(url, response.headers["location"])
                         continue
@@ -84,7 +84,7 @@ async def _read_body(response: httpx.Response, url: str, policy: FetchPolicy) ->
     if packed != "identity":  # a few bytes may unfold to any number
         raise PictureError(f"{url!r} came with Content-Encoding {packed!r}, unasked; download it first.")
     body = bytearray()
-    async for chunk in response.aiter_raw():
+    async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > policy.max_bytes:
             raise PictureError(f"{url!r} is larger than {policy.max_bytes} bytes; shrink it or raise max_bytes.")
@@ -92,20 +92,21 @@ async def _read_body(response: httpx.Response, url: str, policy: FetchPolicy) ->
 
 
 async def _check_host(url: str, policy: FetchPolicy) -> None:
-    """Refuse schemes other than http(s), and hosts that resolve to private addresses."""
+    """Refuse schemes other than http(s), ports that are none, and hosts that resolve to private addresses."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise PictureError(f"{url!r} is not an http(s) URL.")
+    port = parts.port or parts.scheme
     if policy.private_hosts:
         return
     loop = asyncio.get_running_loop()
-    for family, _, _, _, address in await loop.getaddrinfo(parts.hostname, parts.port or parts.scheme):
+    for family, _, _, _, address in await loop.getaddrinfo(parts.hostname, port):
         if family in (socket.AF_INET, socket.AF_INET6):
-            _check_address(str(address[0]), url, policy)
+            _check_address(str(address[0]), url)
 
 
-def _check_address(address: str, url: str, policy: FetchPolicy) -> None:
-    if not policy.private_hosts and not ipaddress.ip_address(address).is_global:
+def _check_address(address: str, url: str) -> None:
+    if not ipaddress.ip_address(address).is_global:
         raise PictureError(
             f"{url!r} points into a private network ({address}); expected a public address. "
             "The program can allow it with FetchPolicy(private_hosts=True)."

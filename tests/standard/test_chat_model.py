@@ -46,7 +46,11 @@ def _pictures_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         content = as_jpeg.getvalue() if str(request.url).endswith((".jpg", ".jpeg")) else SCENE.read_bytes()
         return httpx.Response(200, content=content, request=request)
 
+    async def answer_later(self, request: httpx.Request) -> httpx.Response:
+        return answer(request)
+
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda self, request: answer(request))
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer_later)
 
 
 class TestIntegration(ChatModelIntegrationTests):
