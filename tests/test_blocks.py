@@ -10,7 +10,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from PIL import Image
 
-from langchain_vipllava import PictureError, PromptError, load_image
+from langchain_vipllava import ChatVipLlava, FetchPolicy, PictureError, PromptError, load_image
 from langchain_vipllava.chat.messages import read_messages
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
@@ -180,3 +180,25 @@ def test_a_picture_in_an_answer_is_refused(llm):
     answer = AIMessage([{"type": "text", "text": "Here."}, {"type": "image", "base64": B64, "mime_type": "image/png"}])
     with pytest.raises(PromptError, match="picture in an answer"):
         llm.render_prompt([HumanMessage("Draw."), answer, HumanMessage("Why?")])
+
+
+def test_messages_may_be_kept_to_a_folder_and_to_public_addresses(tmp_path):
+    inside, outside = tmp_path / "pictures", tmp_path / "secret.png"
+    inside.mkdir()
+    Image.new("RGB", (64, 48), "red").save(outside)
+    Image.new("RGB", (64, 48), "blue").save(inside / "a.png")
+    policy = FetchPolicy(private_hosts=False)
+    llm = ChatVipLlava(model="bundled", max_tokens=3, image_root=inside, fetch_policy=policy)
+
+    def ask(url):
+        return llm.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": url}}, "What is it?"])]).text
+
+    free = ChatVipLlava(model="bundled", max_tokens=3)
+    whole = HumanMessage([{"type": "image", "image": Image.open(inside / "a.png")}, "What is it?"])
+    assert ask("a.png") == ask(str(inside / "a.png")) == ask(f"file://{inside}/a.png") == free.invoke([whole]).text
+    for path in (str(outside), "../secret.png", f"file://{outside}", " ../secret.png"):
+        with pytest.raises(PictureError, match="outside the folder"):
+            ask(path)
+    with pytest.raises(PictureError, match="private network"):
+        ask("http://127.0.0.1:9/a.png")
+    assert llm.invoke([whole]).text == free.invoke([whole]).text

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -36,6 +37,8 @@ from langchain_vipllava.chat.settings import (
     torch_name,
 )
 from langchain_vipllava.errors import AnswerTimeoutError
+from langchain_vipllava.pictures.admission import Admission
+from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.store import PictureStore
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, PromptFormat, parse_format
@@ -84,6 +87,10 @@ class ChatVipLlava(BoundAnswers):
             "restart" at the newest, or "error". The model was trained on one.
         image_fit: "pad" shows the whole picture, as in training; "center_crop" cuts the sides off.
         picture_store: where pictures are found that messages name by an id; see `keep_pictures`.
+        image_root: when set, messages may name only files below this folder. Set it, and `fetch_policy`, where messages
+            come from strangers.
+        fetch_policy: how pictures are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` keeps to public
+            addresses, None fetches from any.
         given_host: the owner of a model that is loaded already; see `from_model`.
 
     Raises:
@@ -131,6 +138,8 @@ class ChatVipLlava(BoundAnswers):
     multi_image: str = "keep"
     image_fit: str = "pad"
     picture_store: PictureStore | None = Field(default=None, exclude=True)
+    image_root: Path | None = None
+    fetch_policy: FetchPolicy | None = None
 
     # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
     given_host: Any = Field(default=None, exclude=True, repr=False)
@@ -220,7 +229,8 @@ class ChatVipLlava(BoundAnswers):
         form = parse_format(chosen["prompt_format"])
         conversation = _instruct(self._read(messages, chosen["multi_image"]), form, answer)
         stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
-        pictures = find_kept(conversation.pictures, self.picture_store)
+        admission = Admission(self.image_root, self.fetch_policy)
+        pictures = tuple(map(admission.admit, find_kept(conversation.pictures, self.picture_store)))
         return make_request(form.render(conversation), pictures, stops, chosen, answer.grammar)
 
     def _generate(

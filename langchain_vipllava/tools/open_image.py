@@ -8,6 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
 from langchain_vipllava.errors import PictureError, VipLlavaError
+from langchain_vipllava.pictures.admission import Admission
 from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.load import load_image
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, save
@@ -39,7 +40,9 @@ class OpenImageTool(RegionTool):
     def _run(self, source: str, config: RunnableConfig) -> Reply:
         try:
             session = self._session(config)
-            image = load_image(self._check_source(source), fetch_policy=self.fetch_policy)
+            if not source.strip():
+                raise PictureError("source is empty; expected the path or URL of a picture.")
+            image = load_image(Admission(self.image_root, self.fetch_policy).admit(source.strip()))
         except VipLlavaError as error:
             raise as_tool_error(error) from error
         opened = session.add("img", image)
@@ -47,18 +50,3 @@ class OpenImageTool(RegionTool):
         width, height = image.size
         words = f"Opened as {opened.id}: {width} x {height} pixels."
         return words, {"image_id": opened.id, "width": width, "height": height}
-
-    def _check_source(self, source: str) -> str:
-        source = source.strip()
-        if not source:
-            raise PictureError("source is empty; expected the path or URL of a picture.")
-        if self.image_root is None or source.lower().startswith(("http://", "https://", "data:")):
-            return source
-        root = self.image_root.resolve()
-        try:
-            path = (root / source.removeprefix("file://")).resolve()
-        except (OSError, ValueError, RuntimeError) as error:
-            raise PictureError(f"{source!r} is no path: {error}; expected a path below {str(root)!r}.") from error
-        if not path.is_relative_to(root):
-            raise PictureError(f"{source!r} lies outside the folder of pictures; expected a path below {str(root)!r}.")
-        return str(path)

@@ -1,0 +1,50 @@
+"""`Admission`: which files and URLs may be opened, where somebody else than the program names them."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from langchain_vipllava.errors import PictureError
+from langchain_vipllava.pictures.fetch import FetchPolicy
+from langchain_vipllava.pictures.load import ImageSource, load_image
+
+_ELSEWHERE = ("http://", "https://", "data:")
+
+
+@dataclass(frozen=True)
+class Admission:
+    """Rules for sources of pictures; what holds the picture itself (bytes, a PIL picture, an array) always passes.
+
+    Attributes:
+        image_root: only files below this folder are opened; None for any.
+        fetch_policy: how URLs are fetched; None for the default of `load_image`.
+    """
+
+    image_root: Path | None = None
+    fetch_policy: FetchPolicy | None = None
+
+    def admit(self, source: ImageSource) -> ImageSource:
+        """A source that may be opened as it is: a URL that has rules of its own is fetched here.
+
+        Raises:
+            PictureError: a file outside the folder; a URL that is not fetched.
+        """
+        if not isinstance(source, (str, os.PathLike)):
+            return source
+        text = os.fsdecode(source).strip()
+        if text.lower().startswith(_ELSEWHERE):
+            fetched = self.fetch_policy is not None and not text.lower().startswith("data:")
+            return load_image(text, fetch_policy=self.fetch_policy) if fetched else source
+        return source if self.image_root is None else self._below(text, self.image_root.resolve())
+
+    @staticmethod
+    def _below(source: str, root: Path) -> str:
+        try:
+            path = (root / source.removeprefix("file://")).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise PictureError(f"{source!r} is no path: {error}; expected a path below {str(root)!r}.") from error
+        if not path.is_relative_to(root):
+            raise PictureError(f"{source!r} lies outside the folder of pictures; expected a path below {str(root)!r}.")
+        return str(path)
