@@ -71,7 +71,7 @@ bench-plot: $(READY)
 	$(BIN)/python -m benchmarks.growth docs/growth.png
 
 notebooks: $(READY)
-	$(BIN)/jupyter-execute --inplace examples/first_look.ipynb examples/agent_prototype.ipynb
+	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
 
 train: $(READY)
 	$(BIN)/python -m training.train --out runs/bundled
