@@ -95,10 +95,12 @@ class Engine:
         if self.rows:
             self._guarded(self._decode, list(self.rows))
         self._good_steps += 1
-        if not self.busy or self._good_steps % _GOOD_STEPS == 0:
-            self.max_rows = min(self.max_rows + 1, MAX_ROWS) if self.busy else MAX_ROWS
-        if not self.busy and self._cache.bytes > self.prefixes.max_bytes // 4:
-            self._cache = self._no_rows()
+        if not self.busy:
+            self.max_rows = MAX_ROWS
+            if self._cache.bytes > self.prefixes.max_bytes // 4:
+                self._cache = self._no_rows()
+        elif self._good_steps % _GOOD_STEPS == 0:
+            self.max_rows = min(self.max_rows + 1, MAX_ROWS)
 
     def abort(self, error: Exception) -> None:
         """End every answer with an error and begin afresh: for a failure that no step expects."""

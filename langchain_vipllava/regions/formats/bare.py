@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.formats.context import Context, Format, Row
 from langchain_vipllava.regions.formats.values import describe, field, numbers, plain
 from langchain_vipllava.regions.region import Region
@@ -45,16 +44,14 @@ def _is_number_table(found: Any) -> bool:
 
 def _read_number_table(found: Any, context: Context) -> Iterator[Row]:
     rows = np.atleast_2d(numbers(found, "the boxes"))
-    if context.box_format is None:
-        raise DetectionError(
-            f"{describe(found)} does not say what its numbers mean: pass box_format='xyxy', 'xywh' or 'cxcywh' (with "
-            "an 'n' at the end for values in 0..1). OpenCV's cascades write 'xywh'. A fifth column is read as score, "
-            "a sixth as class."
-        )
+    layout = context.named_layout(
+        f"{describe(found)} does not say what its numbers mean",
+        " OpenCV's cascades write 'xywh'. A fifth column is read as score, a sixth as class.",
+    )
     for row in rows:
         yield Row(
             box=row[:4],
-            box_format=context.box_format,
+            box_format=layout,
             score=row[4] if len(row) > 4 else None,
             class_id=row[5] if len(row) > 5 else None,
         )

@@ -99,6 +99,18 @@ class Context:
         """Layout of boxes whose format has only a usual one: what the caller said, else `usual`."""
         return self.box_format or usual
 
+    def named_layout(self, why: str, hint: str = "") -> str:
+        """Layout of boxes that do not say it themselves: what the caller said.
+
+        Raises:
+            DetectionError: the caller said nothing; begins with `why` and ends with `hint`.
+        """
+        if self.box_format is None:
+            raise DetectionError(
+                f"{why}: pass box_format='xyxy', 'xywh' or 'cxcywh' (with an 'n' at the end for values in 0..1).{hint}"
+            )
+        return self.box_format
+
     def region(self, row: Row) -> Region:
         """Make a region of a row: convert, check, clip and name it.
 

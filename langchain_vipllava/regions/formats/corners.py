@@ -112,16 +112,12 @@ def _has_unnamed_box(found: Any) -> bool:
 
 
 def _read_unnamed_box(found: Any, context: Context) -> Iterator[Row]:
-    if context.box_format is None:
-        raise DetectionError(
-            "its rows have a box of four numbers without saying what they mean: pass box_format='xyxy', 'xywh' or "
-            "'cxcywh' (with an 'n' at the end for values in 0..1)."
-        )
+    layout = context.named_layout("its rows have a box of four numbers without saying what they mean")
     for row in rows(found):
         box = field(row, *_HOLDERS)
         if box is None:
             raise KeyError("box")
-        yield _described(Row(box=box, box_format=context.box_format), row)
+        yield _described(Row(box=box, box_format=layout), row)
 
 
 FORMATS = (

@@ -71,11 +71,8 @@ def _fits(boxes: Any, values: Any) -> bool:
 
 def _layout(boxes: Any, context: Context) -> str:
     """OpenCV's boxes are whole numbers, xywh; others that give such tuples mean anything."""
-    if context.box_format is None and np.size(plain(boxes)) and not _is_whole(boxes):
-        raise DetectionError(
-            "its boxes are decimals, which OpenCV's are not, so nothing says what they mean: pass box_format='xyxy', "
-            "'xywh' or 'cxcywh' (with an 'n' at the end for values in 0..1)."
-        )
+    if np.size(plain(boxes)) and not _is_whole(boxes):
+        return context.named_layout("its boxes are decimals, which OpenCV's are not, so nothing says what they mean")
     return context.layout("xywh")
 
 
