@@ -263,6 +263,30 @@ async def test_half_a_structured_answer_is_no_answer(eyes, method):
         assert isinstance(raw["parsing_error"], OutputParserException)
 
 
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+async def test_with_the_raw_answer_a_stream_ends_as_the_whole_does(eyes, method):
+    for model, parsed, error in (
+        (eyes, {"a": "left", "b": "right"}, type(None)),
+        (eyes.model_copy(update={"max_tokens": 9}), None, OutputParserException),
+    ):
+        chain = model.with_structured_output(PAIR, method=method, include_raw=True)
+        streamed = list(chain.stream("Where?"))
+        awaited = [part async for part in chain.astream("Where?")]
+        for found in (chain.invoke("Where?"), await chain.ainvoke("Where?"), add(streamed), add(awaited)):
+            assert set(found) == {"raw", "parsed", "parsing_error"}
+            assert found["raw"].text or found["raw"].tool_calls or found["raw"].invalid_tool_calls
+            assert found["parsed"] == parsed
+            assert type(found["parsing_error"]) is error
+        assert method == "function_calling" or len(streamed) > 3, "the raw answer comes piece by piece"
+
+
+def add(parts):
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return whole
+
+
 def test_words_do_not_begin_like_calls_behind_a_space_either():
     form = AnswerForm.of({"tools": [convert_to_openai_tool(zoom_in)]})
     guide = ChatVipLlava(model="bundled").host._grammars

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.exceptions import OutputParserException
@@ -16,7 +15,7 @@ from langchain_core.output_parsers import (
     PydanticToolsParser,
 )
 from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import Runnable, RunnableMap, RunnablePassthrough
+from langchain_core.runnables import AddableDict, Runnable, RunnableConfig
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -41,12 +40,8 @@ def structured(
     asked_for = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
     make = _by_call if method == "function_calling" else _by_schema
     bound, parser = make(model, schema, asked_for)
-    if not include_raw:
-        chain: Runnable[Any, Any] = bound | parser
-        return chain
-    parsed = RunnablePassthrough.assign(parsed=itemgetter("raw") | parser, parsing_error=_nothing)
-    failed = RunnablePassthrough.assign(parsed=_nothing)
-    return RunnableMap(raw=bound) | parsed.with_fallbacks([failed], exception_key="parsing_error")
+    chain: Runnable[Any, Any] = bound | (_RawAndParsed(parser) if include_raw else parser)
+    return chain
 
 
 def _by_schema(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tuple[Any, Any]:
@@ -70,6 +65,45 @@ def _by_call(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tu
     if _is_model(schema):
         return bound, _ObjectsOfCalls(tools=[schema], first_tool_only=True)
     return bound, _JsonOfCalls(key_name=name, first_tool_only=True)
+
+
+class _RawAndParsed(Runnable[Any, dict[str, Any]]):
+    """An answer, piece by piece where it comes so, and then what is parsed of it or why it cannot be."""
+
+    def __init__(self, parser: Runnable[Any, Any]) -> None:
+        self._parser = parser
+
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return {"raw": input, "parsed": self._parser.invoke(input, config, **kwargs), "parsing_error": None}
+        except Exception as error:
+            return {"raw": input, "parsed": None, "parsing_error": error}
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> dict[str, Any]:
+        try:
+            return {"raw": input, "parsed": await self._parser.ainvoke(input, config, **kwargs), "parsing_error": None}
+        except Exception as error:
+            return {"raw": input, "parsed": None, "parsing_error": error}
+
+    def transform(
+        self, input: Iterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
+        whole = None
+        for chunk in input:
+            whole = chunk if whole is None else whole + chunk
+            yield AddableDict(raw=chunk)
+        found = self.invoke(whole, config, **kwargs)
+        yield AddableDict(parsed=found["parsed"], parsing_error=found["parsing_error"])
+
+    async def atransform(
+        self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
+    ) -> AsyncIterator[dict[str, Any]]:
+        whole = None
+        async for chunk in input:
+            whole = chunk if whole is None else whole + chunk
+            yield AddableDict(raw=chunk)
+        found = await self.ainvoke(whole, config, **kwargs)
+        yield AddableDict(parsed=found["parsed"], parsing_error=found["parsing_error"])
 
 
 class _Whole:
@@ -144,10 +178,6 @@ def _refuse_cut(answer: Generation) -> None:
             "leave out what stops it.",
             llm_output=text,
         ) from error
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 def _is_model(schema: Any) -> bool:
