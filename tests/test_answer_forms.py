@@ -334,3 +334,133 @@ def test_tools_that_are_no_functions_are_refused_and_any_argument_may_be_anythin
         eyes.bind_tools([{"type": "web_search"}]).invoke("?")
     anything = {"name": "keep", "description": "Keep.", "parameters": {"type": "object", "properties": {"it": True}}}
     assert eyes.bind_tools([{"type": "function", "function": anything}], tool_choice="any").invoke("?", max_tokens=30)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"type": "string", "format": "date-time"},
+        {"type": "string", "format": "time"},
+        {"type": "string", "pattern": "^[a-z0-9]+-?$"},
+    ],
+)
+def test_a_string_that_only_some_characters_may_end_is_brought_to_its_end(eyes, field):
+    schema = {"title": "T", "type": "object", "properties": {"x": field}, "required": ["x"]}
+    assert set(eyes.with_structured_output(schema, method="json_schema").invoke("When?")) == {"x"}
+
+
+class Shape(BaseModel):
+    shape: Literal["circle", "square"]
+
+
+class Holder(BaseModel):
+    inner: Shape
+    more: list[Shape] = []
+
+
+def test_an_object_has_the_properties_that_are_named_and_no_others(eyes):
+    for temperature in (None, 2.0):
+        model = eyes.model_copy(update={"temperature": temperature, "seed": 3})
+        raw = model.with_structured_output(Holder, include_raw=True).invoke("What is it?")["raw"]
+        answer = json.loads(raw.text)
+        assert set(answer) <= {"inner", "more"}
+        assert set(answer["inner"]) == {"shape"}
+
+
+def test_an_object_that_is_described_in_two_places_stays_open(eyes):
+    one, two = ({"properties": {name: {"const": name}}, "required": [name], "type": "object"} for name in "ab")
+    schema = {"title": "T", "type": "object", "allOf": [one, two]}
+    assert (
+        eyes.with_structured_output(schema, method="json_schema").invoke("What?").items()
+        >= {"a": "a", "b": "b"}.items()
+    )
+
+
+def test_properties_may_be_called_like_keywords(eyes):
+    names = {"discriminator": {"const": 1}, "oneOf": {"const": True}, "properties": {"const": 2}}
+    schema = {"title": "T", "type": "object", "properties": names, "required": list(names)}
+    answer = eyes.with_structured_output(schema, method="json_schema").invoke("What?")
+    assert answer == {"discriminator": 1, "oneOf": True, "properties": 2}
+
+
+@pytest.mark.parametrize("kind", [{"type": ["number", "null"]}, {}], ids=["or null", "untyped"])
+def test_no_number_rounds_onto_its_exclusive_bound(kind):
+    form = AnswerForm.of(response_format({**kind, "exclusiveMaximum": 1}))
+    guide = ChatVipLlava(model="bundled").host._grammars
+    constraint = guide.start(form.grammar, 100)
+    tokens = guide._tokenizer("0.99999999999999999999", add_special_tokens=False)["input_ids"]
+    with pytest.raises(GenerationError, match="does not fit"):
+        _ = [constraint.accept(token) for token in tokens]
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "number", "exclusiveMaximum": float("inf")},
+        {"type": "number", "minimum": float("nan")},
+        {"type": "number", "minimum": float("-inf")},
+        {"const": "half \ud83d"},
+        {"type": "integer", "maximum": 10**400},
+    ],
+)
+def test_what_is_no_schema_is_refused(eyes, schema):
+    with pytest.raises(GenerationError):
+        eyes.invoke(
+            "What?", response_format=response_format({"type": "object", "properties": {"x": schema}})["response_format"]
+        )
+
+
+def test_a_schema_that_holds_itself_is_refused(eyes):
+    schema = {"type": "object", "properties": {}}
+    schema["properties"]["again"] = schema
+    with pytest.raises(GenerationError):
+        _ = AnswerForm.of(response_format(schema)).grammar
+    with pytest.raises(GenerationError):
+        _ = AnswerForm.of({"tools": [{"name": "f", "parameters": schema}]}).grammar
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"tools": [{"name": "f"}], "tool_choice": {"function": "f"}}, {"tools": [{"name": "f", "parameters": [1]}]}],
+)
+def test_tools_that_are_written_wrong_are_refused(settings):
+    with pytest.raises(GenerationError):
+        AnswerForm.of(settings)
+
+
+def response_format(schema):
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}}
+
+
+def test_a_list_that_fits_the_schema_is_no_list_of_calls(eyes):
+    pair = {"type": "array", "items": {"const": 3}, "minItems": 2, "maxItems": 2}
+    bound = eyes.bind_tools([zoom_in], **response_format(pair))
+    texts = set()
+    for seed in range(6):
+        answer = bound.invoke("Hello", temperature=3, seed=seed)
+        assert not answer.invalid_tool_calls
+        texts.add(answer.text)
+        streamed = list(bound.stream("Hello", temperature=3, seed=seed))
+        assert "".join(part.text for part in streamed) == answer.text
+    assert "[3,3]" in texts
+
+
+@pytest.mark.parametrize("reference", ["#", "#/definitions/Node"])
+def test_a_tools_references_are_to_its_own_schema(eyes, reference):
+    node = {
+        "type": "object", "required": ["v"], "additionalProperties": False,
+        "properties": {"v": {"const": 7}, "child": {"anyOf": [{"type": "null"}, {"$ref": reference}]}},
+    }  # fmt: skip
+    parameters = {**node, "definitions": {"Node": node}}
+    tool = {"type": "function", "function": {"name": "grow", "description": "Grow.", "parameters": parameters}}
+
+    def check(found):
+        assert found is None or (set(found) <= {"v", "child"} and found["v"] == 7)
+        if found:
+            check(found.get("child"))
+
+    for seed in range(4):
+        answer = eyes.bind_tools([tool], tool_choice="any").invoke("Go", temperature=2, seed=seed)
+        for call in answer.tool_calls:
+            check(call["args"])
+        assert answer.tool_calls or answer.response_metadata["finish_reason"] == "length"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.runnables import ConfigurableField
 from PIL import Image
 
@@ -23,9 +23,11 @@ from langchain_vipllava import (
     AnswerTimeoutError,
     ChatVipLlava,
     CheckpointError,
+    FetchPolicy,
     PictureError,
     PromptTooLongError,
     VipLlavaError,
+    load_image,
 )
 from tests.support.checkpoints import make_model, make_processor, save_checkpoint
 
@@ -216,6 +218,71 @@ def test_a_cache_tells_two_pictures_apart(tiny_checkpoint):
         texts = [llm.invoke([HumanMessage([picture, {"type": "text", "text": "What?"}])]).text for picture in pictures]
         assert texts[0] == texts[2] != texts[1]
         assert len(cache._cache) == 2
+
+
+async def test_a_cache_tells_pictures_apart_in_generate_too(tiny_checkpoint):
+    cache = InMemoryCache()
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
+    arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
+    arrays[1][100:300, 100:300] = 255
+    asked = [[HumanMessage([{"type": "image", "image": array}, {"type": "text", "text": "What?"}])] for array in arrays]
+    one, other = (llm.invoke(messages).text for messages in asked)
+    assert one != other
+    for result in (llm.generate(asked), await llm.agenerate(asked), *[llm.generate([messages]) for messages in asked]):
+        texts = [generations[0].text for generations in result.generations]
+        assert texts in ([one, other], [one], [other])
+    assert len(cache._cache) == 2
+
+
+def test_a_cache_sees_that_a_file_has_changed(tiny_checkpoint, tmp_path):
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=InMemoryCache())
+    path = tmp_path / "frame.png"
+    for key, source in (("path", str(path)), ("url", path.as_uri())):
+        block = {"type": "image", key: source}
+        texts = []
+        for color in ("black", "white", "black"):
+            Image.new("RGB", (64, 64), color).save(path)
+            texts.append(llm.invoke([HumanMessage([block, {"type": "text", "text": "What?"}])]).text)
+        assert texts[0] == texts[2] != texts[1]
+    assert len(llm.cache._cache) == 2
+
+
+def test_a_cache_does_not_get_around_a_folder_of_pictures(tiny_checkpoint, tmp_path):
+    cache = InMemoryCache()
+    outside, inside = tmp_path / "outside.png", tmp_path / "inside"
+    inside.mkdir()
+    Image.new("RGB", (64, 64)).save(outside)
+    free, held = (
+        ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache=cache, image_root=root) for root in (None, inside)
+    )
+    question = [HumanMessage([{"type": "image", "path": str(outside)}, {"type": "text", "text": "What?"}])]
+    assert free.invoke(question)
+    with pytest.raises(PictureError, match="outside"):
+        held.invoke(question)
+    for llm, policy in ((free, None), (free.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=False)}), 1)):
+        llm.invoke("Hi")
+        assert len(cache._cache) == 2 + bool(policy), "what may be fetched is part of what a cached answer is for"
+
+
+def test_one_picture_object_may_be_asked_about_many_times_at_once(tiny_checkpoint, tmp_path):
+    path = tmp_path / "big.png"
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=2)
+    for _ in range(3):
+        with Image.open(path) as picture:
+            question = [HumanMessage([{"type": "image", "image": picture}, {"type": "text", "text": "What?"}])]
+            assert len({answer.text for answer in llm.batch([question] * 8)}) == 1
+        with path.open("rb") as file, ThreadPoolExecutor(8) as pool:
+            assert {image.size for image in pool.map(load_image, [file] * 24)} == {(700, 700)}
+
+
+def test_what_an_assistant_said_beside_its_calls_is_read_too(llm):
+    call = {"name": "look", "args": {}, "id": "1"}
+    messages = [HumanMessage("Hi"), AIMessage("Let me see.", tool_calls=[call]), ToolMessage("5", tool_call_id="1")]
+    assert llm.render_prompt(messages) == (
+        'USER: HiASSISTANT: Let me see.\n[{"name":"look","arguments":{}}]USER: 5ASSISTANT:'
+    )
 
 
 def test_callbacks_hear_of_the_call_and_every_token(llm):

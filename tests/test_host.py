@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,13 +19,17 @@ from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
 from langchain_vipllava import (
     ChatVipLlava,
+    CheckpointError,
     GenerationError,
     PictureError,
+    PromptError,
     PromptTooLongError,
     load_image,
     pad_to_square,
 )
 from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.host.generation_config import ignored_settings
+from langchain_vipllava.host.prefix_cache import PrefixCache
 from langchain_vipllava.host.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.prompt import FORMATS
 
@@ -316,3 +324,142 @@ def test_a_conversation_goes_on_with_the_ids_of_its_answers(tiny_checkpoint, mar
     as_text = [*asked, AIMessage("A dog."), HumanMessage("Why?")]
     assert chat.invoke(edited).content == chat.invoke(as_text).content
     assert chat.get_num_tokens_from_messages(edited) == chat.get_num_tokens_from_messages(as_text)
+
+
+PRIVATE = "".join(map(chr, range(0xE000, 0xF900)))
+
+
+async def test_text_of_every_private_character_is_read(llm):
+    assert llm.invoke(PRIVATE[:40] + "</s>", max_tokens=1)
+    for character in (PRIVATE, "half \ud83d"):  # too long for the context; no text at all
+        with pytest.raises((PromptTooLongError, PromptError)):
+            llm.invoke(character)
+        with pytest.raises((PromptTooLongError, PromptError)):
+            await asyncio.wait_for(llm.ainvoke(character), 60)
+    with pytest.raises(PromptError, match="half a character"):
+        llm.get_num_tokens("\ud83d")
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e10])
+async def test_a_timeout_may_be_longer_than_any_clock(llm, timeout):
+    patient = llm.model_copy(update={"timeout": timeout, "max_tokens": 2})
+    whole = patient.invoke("Hello.").text
+    assert "".join(chunk.text for chunk in patient.stream("Hello.")) == whole == (await patient.ainvoke("Hello.")).text
+    assert "".join([chunk.text async for chunk in patient.astream("Hello.")]) == whole
+
+
+ENDS = """
+import threading
+from langchain_vipllava import ChatVipLlava
+llm = ChatVipLlava(model="bundled", max_tokens=200)
+begun = threading.Barrier(4)
+def ask():
+    llm.invoke("Hello.", max_tokens=1)
+    begun.wait()
+    while True:
+        try:
+            llm.invoke("Describe the image at length.", temperature=2.0)
+        except Exception as error:
+            print(error)
+            if "ending" in str(error):
+                return
+for _ in range(3):
+    threading.Thread(target=ask, daemon=True).start()
+begun.wait()
+"""
+
+
+def test_a_process_ends_well_while_others_ask(tmp_path):
+    for _ in range(3):
+        done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+FORKS = """
+import multiprocessing, threading
+from langchain_vipllava import ChatVipLlava
+llm = ChatVipLlava(model="bundled", max_tokens=600)
+running = threading.Event()
+def ask(question):
+    return llm.invoke(question, max_tokens=3).text
+if __name__ == "__main__":
+    expected = ask("Who are you?")
+    def hear():
+        for chunk in llm.stream("Describe the image at length.", temperature=3.0, seed=1):
+            running.set()
+    threading.Thread(target=hear, daemon=True).start()
+    running.wait()
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.apply_async(ask, ("Who are you?",)).get(60) == expected
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_process_answers_while_its_parent_does(tmp_path):
+    (tmp_path / "forks.py").write_text(FORKS)
+    command = [sys.executable, "-W", "ignore", str(tmp_path / "forks.py")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
+    host = llm.host
+    prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")]))
+    request = GenerationRequest(prompt, (), max_tokens=200, sampling=Sampling(temperature=3.0, seed=1))
+    first = host.submit(request)
+    engine = host._engine
+    before, engine.max_rows = engine.max_rows, 1
+    try:
+        late = host.submit(request)
+        late.cancel()
+        assert late.future.result(60).finish_reason == "cancelled"
+        assert not first.future.done()
+    finally:
+        engine.max_rows = before
+        first.cancel()
+        first.future.result(60)
+
+
+def test_an_answer_that_was_cut_as_the_host_stopped_is_an_error(llm):
+    begun = threading.Event()
+
+    def stop():
+        begun.wait()
+        llm.host.stop()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    pieces = llm.stream("Describe it at length.", max_tokens=400, temperature=3.0, seed=1)
+    next(pieces)
+    begun.set()
+    with pytest.raises(GenerationError, match="host was stopped"):
+        list(pieces)
+    stopper.join()
+    assert llm.invoke("Hello.", max_tokens=2)
+
+
+def test_a_loaded_model_takes_no_settings_of_loading(llm):
+    model, processor = llm.host.model, llm.host.processor
+    kept = ChatVipLlava.from_model(model, processor, cache_bytes=0)
+    kept.invoke("Hello.", max_tokens=1)
+    assert kept.host.stats().cache_bytes == 0
+    with pytest.raises(CheckpointError, match="dtype"):
+        ChatVipLlava.from_model(model, processor, dtype="float16")
+    with pytest.raises(CheckpointError, match="device_map"):
+        ChatVipLlava(model="bundled", device_map={"": ["cpu"]})
+
+
+def test_settings_of_generation_that_are_not_applied_are_named(llm):
+    model = copy.copy(llm.host.model)
+    model.generation_config = copy.deepcopy(model.generation_config)
+    model.generation_config.update(num_beams=4, min_new_tokens=1, repetition_penalty=1.0, no_repeat_ngram_size=0)
+    assert ignored_settings(model) == ["min_new_tokens=1", "num_beams=4"]
+
+
+def test_a_deep_tree_of_prefixes_is_trimmed():
+    cache = PrefixCache(3000 * 8)
+    for length in range(1, 2200):
+        cache.add(tuple(range(length)), lambda start, length=length: torch.zeros(1, 2, 1, length - start, 1))
+    cache.max_bytes = 8
+    cache.add((9999,), lambda start: torch.zeros(1, 2, 1, 1, 1))
+    assert cache.bytes == 8

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage, trim_messages
+from langchain_core.messages import AIMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage, trim_messages
 
 from langchain_vipllava import GenerationError, PromptTooLongError, trim_turns
 
@@ -71,3 +71,16 @@ def test_without_max_tokens_there_is_room_for_as_many_as_a_call_takes(llm):
     talk.append(HumanMessage("And now?"))
     unbound = llm.model_copy(update={"max_tokens": None})
     assert trim_turns(talk, unbound) == trim_turns(talk, llm, room=256)
+
+
+def test_messages_that_only_name_their_role_are_turns_too(llm):
+    named = [ChatMessage("Be brief.", role="system")]
+    plain = [SystemMessage("Be brief.")]
+    for turn in range(40):
+        named += [ChatMessage(f"What is number {turn}?", role="user"), ChatMessage("A star.", role="assistant")]
+        plain += [HumanMessage(f"What is number {turn}?"), AIMessage("A star.")]
+    named, plain = ([*messages, HumanMessage("And this?")] for messages in (named, plain))
+    kept = trim_turns(named, llm)
+    assert [message.content for message in kept] == [message.content for message in trim_turns(plain, llm)]
+    assert len(kept) < len(named)
+    assert kept[0].content == "Be brief."

@@ -14,6 +14,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from langchain_vipllava.chat.answer_form import AnswerForm
 from langchain_vipllava.chat.messages import TOKEN_IDS
+from langchain_vipllava.errors import GenerationError
 
 if TYPE_CHECKING:
     from langchain_vipllava.host.request import GenerationResult
@@ -22,7 +23,12 @@ PROVIDER = "vipllava"
 
 
 def chat_result(result: GenerationResult, form: AnswerForm, model_name: str) -> ChatResult:
-    """A whole answer."""
+    """A whole answer.
+
+    Raises:
+        GenerationError: the host was stopped before the answer was whole.
+    """
+    _refuse_cancelled(result)
     text, calls, invalid = form.read(result.text)
     message = AIMessage(
         content=text,
@@ -33,6 +39,11 @@ def chat_result(result: GenerationResult, form: AnswerForm, model_name: str) -> 
     )
     generation = ChatGeneration(message=message, generation_info={"finish_reason": result.finish_reason})
     return ChatResult(generations=[generation], llm_output={"model_name": model_name})
+
+
+def _refuse_cancelled(result: GenerationResult) -> None:
+    if result.finish_reason == "cancelled":  # by nobody who waits for it
+        raise GenerationError("the answer was cut off, as its host was stopped; ask again.")
 
 
 class AnswerChunks:
@@ -55,12 +66,13 @@ class AnswerChunks:
             if not self._calling:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
             return
-        _, calls, invalid = self._form.read(piece.text)
+        _refuse_cancelled(piece)
+        text, calls, invalid = self._form.read(piece.text)
         parts: list[tuple[str | None, str, str | None]]
         parts = [(call["name"], json.dumps(call["args"], ensure_ascii=False), call["id"]) for call in calls]
         parts += [(call["name"], call["args"] or "", call["id"]) for call in invalid]
         message = AIMessageChunk(
-            content="",
+            content=text if self._calling else "",  # what was held back, and is no call
             tool_call_chunks=[
                 ToolCallChunk(type="tool_call_chunk", name=name, args=args, id=identity, index=index)
                 for index, (name, args, identity) in enumerate(parts)

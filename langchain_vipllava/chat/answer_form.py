@@ -63,9 +63,13 @@ class AnswerForm:
 
         if not self.tools:
             return None if self.schema is None else Grammar.of_schema(self.schema)
+        try:
+            calls = self._calls
+        except RecursionError as error:
+            raise GenerationError("the parameters of a tool hold themselves; expected a JSON schema.") from error
         if self.must_call:
-            return Grammar.of_schema(self._calls)
-        schemas = [self._calls] if self.schema is None else [self._calls, self.schema]
+            return Grammar.of_schema(calls)
+        schemas = [calls] if self.schema is None else [calls, self.schema]
         return Grammar.of_alternatives(schemas, or_text=self.schema is None)
 
     @property
@@ -82,7 +86,10 @@ class AnswerForm:
         if not self.may_be_calls(text):
             return text, [], []
         try:
-            calls = [self._call(**call) for call in json.loads(text)]
+            listed = json.loads(text)
+            if self.schema is not None and not all(_is_call(call) for call in listed):
+                return text, [], []  # JSON that fits the schema, a list too
+            calls = [self._call(**call) for call in listed]
         except (ValueError, KeyError, TypeError) as error:  # cut in the middle: max_tokens was reached
             wrong = InvalidToolCall(
                 type="invalid_tool_call", name=None, args=text, id=_new_id(), error=f"not a list of calls: {error}"
@@ -106,7 +113,9 @@ class AnswerForm:
         for index, tool in enumerate(self.tools):
             arguments = _own_definitions(tool.get("parameters") or {"type": "object", "properties": {}}, f"{index}.")
             definitions |= arguments.pop("$defs", {})
-            properties = {"name": {"const": tool["name"]}, "arguments": {"additionalProperties": False, **arguments}}
+            arguments = {"additionalProperties": False, **arguments}
+            definitions[f"{index}."] = arguments  # for references to the whole
+            properties = {"name": {"const": tool["name"]}, "arguments": arguments}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
                           "additionalProperties": False})  # fmt: skip
         most = _MOST_CALLS if self.parallel else 1
@@ -128,7 +137,8 @@ def _choose(tools: tuple[Mapping[str, Any], ...], choice: Any) -> tuple[tuple[Ma
     if choice is True or choice in ("any", "required"):
         wanted = tools
     else:
-        name = choice.get("function", choice).get("name") if isinstance(choice, Mapping) else choice
+        function = choice.get("function", choice) if isinstance(choice, Mapping) else {"name": choice}
+        name = function.get("name") if isinstance(function, Mapping) else None
         wanted = tuple(tool for tool in tools if tool["name"] == name)
     if not wanted:
         names = ", ".join(tool["name"] for tool in tools) or "no tool is bound"
@@ -161,6 +171,8 @@ def _function(tool: Any) -> Mapping[str, Any]:
         raise GenerationError(
             f"{shorten(tool)} among the tools; expected functions, each with a name: only those can be called here."
         )
+    if not isinstance(function.get("parameters") or {}, Mapping):
+        raise GenerationError(f"the parameters of {function['name']!r} are no JSON schema; expected an object.")
     return function
 
 
@@ -173,6 +185,8 @@ def _own_definitions(schema: Mapping[str, Any], mark: str) -> dict[str, Any]:
             found = {key: rename(value) for key, value in part.items()}
             if isinstance(reference, str) and reference.startswith(_DEFINITIONS):
                 found["$ref"] = _DEFINITIONS + mark + reference.removeprefix(_DEFINITIONS)
+            elif isinstance(reference, str) and reference.startswith("#"):  # to all of its own schema, or a part
+                found["$ref"] = _DEFINITIONS + mark + reference.removeprefix("#")
             return found
         return [rename(value) for value in part] if isinstance(part, (list, tuple)) else part
 
@@ -187,6 +201,10 @@ def _signature(tool: Mapping[str, Any]) -> str:
     kinds = {name: part.get("type", "any") if isinstance(part, Mapping) else "any" for name, part in properties.items()}
     arguments = ", ".join(f"{name}: {kind}" for name, kind in kinds.items())
     return f"{tool['name']}({arguments})"
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"name", "arguments"}
 
 
 def _new_id() -> str:

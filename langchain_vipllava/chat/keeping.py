@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.messages import BaseMessage
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
 from langchain_vipllava.chat.blocks import read_picture
 from langchain_vipllava.errors import PictureError, PromptError
-from langchain_vipllava.pictures.load import ImageSource, encode_image, image_type
+from langchain_vipllava.pictures.admission import Admission
+from langchain_vipllava.pictures.load import ImageSource, encode_image, image_type, is_remote
 from langchain_vipllava.pictures.store import PREFIX, PictureId, PictureStore
 
 
@@ -54,19 +53,22 @@ def bring_pictures(messages: Sequence[BaseMessage], store: PictureStore) -> list
     return [_with_blocks(message, _Bringer(store)) for message in messages]
 
 
-def prepare(prompt: PromptValue, *, cached: bool) -> PromptValue:
-    """Make the pictures of a prompt such that LangChain itself can handle them, before we are asked.
+def prepare(messages: Sequence[BaseMessage], admission: Admission | None) -> list[BaseMessage]:
+    """Make the pictures of messages such that LangChain itself can handle them, before we are asked.
 
     Base64 without a mime type gets one: LangChain would refuse it. For a cache, which tells prompts apart by their
-    `repr`, pictures that are objects become base64: the `repr` of a large array leaves its middle out.
+    `repr`, pictures that are objects or files become base64: the `repr` of a large array leaves its middle out, and
+    what a file holds may change.
+
+    Args:
+        messages: not changed.
+        admission: which files may be opened for a cache; None where there is no cache.
 
     Raises:
         PictureError: a picture that cannot be read.
     """
-    if not isinstance(prompt, ChatPromptValue):
-        return prompt
-    change = _inline if cached else _name_type
-    return ChatPromptValue(messages=[_with_blocks(message, change) for message in prompt.messages])
+    change = _name_type if admission is None else _Inliner(admission)
+    return [_with_blocks(message, change) for message in messages]
 
 
 def _name_type(block: Any) -> Any:
@@ -75,12 +77,16 @@ def _name_type(block: Any) -> Any:
     return {**block, "mime_type": "image/png"} if nameless and {"base64", "source_type"} & block.keys() else block
 
 
-def _inline(block: Any) -> Any:
-    source = None if isinstance(block, str) else read_picture(block)
-    if source is None or isinstance(source, (str, bytes, os.PathLike)):
-        return _name_type(block)
-    data = base64.b64encode(encode_image(source) or b"").decode("ascii")
-    return {"type": "image", "base64": data, "mime_type": "image/png"}
+@dataclass(frozen=True)
+class _Inliner:
+    admission: Admission
+
+    def __call__(self, block: Any) -> Any:
+        source = None if isinstance(block, str) else read_picture(block)
+        if source is None or isinstance(source, (bytes, PictureId)) or is_remote(source):
+            return _name_type(block)
+        data = base64.b64encode(encode_image(self.admission.admit(source)) or b"").decode("ascii")
+        return {"type": "image", "base64": data, "mime_type": "image/png"}
 
 
 def find_kept(pictures: Sequence[ImageSource], store: PictureStore | None) -> tuple[ImageSource, ...]:

@@ -37,7 +37,7 @@ def read_messages(messages: Sequence[BaseMessage], *, whole: bool = True) -> Con
     system: list[str] = []
     turns: list[Turn] = []
     for message in messages:
-        role = _role(message)
+        role = role_of(message)
         text, pictures = read_content(message.content)
         if role == "system":
             if pictures:
@@ -48,14 +48,20 @@ def read_messages(messages: Sequence[BaseMessage], *, whole: bool = True) -> Con
                 raise PromptError("a picture in an answer; expected it in a human message: ViP-LLaVA answers in words.")
             if not turns and not whole:
                 turns.append(Turn(""))
-            _add_answer(turns, text or _tool_calls(message), _token_ids(message))
+            said = "\n".join(part for part in (text, _tool_calls(message)) if part)
+            _add_answer(turns, said, _token_ids(message))
         else:
             nothing = isinstance(message, ToolMessage) and not text.strip() and not pictures
             _add_question(turns, Turn(_NO_OUTPUT if nothing else text, pictures))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
 
 
-def _role(message: BaseMessage) -> str:
+def role_of(message: BaseMessage) -> str:
+    """Whose message it is: "user" (a tool's output too), "assistant" or "system".
+
+    Raises:
+        PromptError: nobody's that is known.
+    """
     if isinstance(message, (HumanMessage, ToolMessage)):
         return "user"
     if isinstance(message, AIMessage):

@@ -14,8 +14,8 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.prompt_values import PromptValue
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.utils import from_env
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -36,7 +36,7 @@ from langchain_vipllava.chat.settings import (
     stop_texts,
     torch_name,
 )
-from langchain_vipllava.errors import AnswerTimeoutError
+from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, shorten
 from langchain_vipllava.pictures.admission import Admission
 from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.store import PictureStore
@@ -50,6 +50,12 @@ if TYPE_CHECKING:
     from langchain_vipllava.host.options import LoadOptions
     from langchain_vipllava.host.request import GenerationRequest
     from langchain_vipllava.host.ticket import Ticket
+
+
+_LOADING = (
+    "dtype", "device", "device_map", "quantization", "attn_implementation", "revision", "local_files_only",
+)  # fmt: skip
+"""Settings of how a checkpoint is loaded."""
 
 
 class ChatVipLlava(BoundAnswers):
@@ -153,14 +159,20 @@ class ChatVipLlava(BoundAnswers):
         Args:
             model: a `VipLlavaForConditionalGeneration`.
             processor: its `LlavaProcessor`.
-            settings: `temperature`, `max_tokens`, `prompt_format` and the like.
+            settings: `temperature`, `max_tokens`, `prompt_format`, `cache_bytes` and the like.
 
         Raises:
-            CheckpointError: the model is no ViP-LLaVA, or the processor does not fit.
+            CheckpointError: the model is no ViP-LLaVA, or the processor does not fit; a setting of how to load it.
         """
         from langchain_vipllava.host.host import ModelHost  # noqa: PLC0415  # torch is loaded when needed
 
-        host = ModelHost(model, processor)
+        if loading := [name for name in _LOADING if name in settings]:
+            raise CheckpointError(
+                f"{', '.join(loading)} for a model that is loaded already; give them to from_pretrained, or "
+                "ChatVipLlava a folder."
+            )
+        kept = {name: settings.get(name) for name in ("cache_bytes", "compile_decode")}
+        host = ModelHost(model, processor, **kept)
         return cls(model=host.name, given_host=host, **settings)
 
     @property
@@ -196,11 +208,37 @@ class ChatVipLlava(BoundAnswers):
         settings = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
         if isinstance(self.device_map, dict):
             settings["device_map"] = tuple(sorted(self.device_map.items()))
-        return LoadOptions(**settings)
+        options = LoadOptions(**settings)
+        try:
+            hash(options)
+        except TypeError as error:
+            raise CheckpointError(
+                f"device_map={shorten(self.device_map)}; expected the names of devices by the names of modules."
+            ) from error
+        return options
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        prompt = super()._convert_input(model_input)
+        return (
+            ChatPromptValue(messages=self._prepare(prompt.messages)) if isinstance(prompt, ChatPromptValue) else prompt
+        )
+
+    def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's: several conversations, one after the other, through its callbacks and its cache."""
+        return super().generate([self._prepare(conversation) for conversation in messages], *args, **kwargs)
+
+    async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's: several conversations at once, through its callbacks and its cache."""
+        prepared = await asyncio.to_thread(lambda: [self._prepare(conversation) for conversation in messages])
+        return await super().agenerate(prepared, *args, **kwargs)
+
+    def _prepare(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
         cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)
-        return prepare(super()._convert_input(model_input), cached=cached)
+        return prepare(messages, self._admission if cached else None)
+
+    @property
+    def _admission(self) -> Admission:
+        return Admission(self.image_root, self.fetch_policy)
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str, *, whole: bool = True) -> Conversation:
         conversation = read_messages(messages, whole=whole)
@@ -229,8 +267,7 @@ class ChatVipLlava(BoundAnswers):
         form = parse_format(chosen["prompt_format"])
         conversation = _instruct(self._read(messages, chosen["multi_image"]), form, answer)
         stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
-        admission = Admission(self.image_root, self.fetch_policy)
-        pictures = tuple(map(admission.admit, find_kept(conversation.pictures, self.picture_store)))
+        pictures = tuple(map(self._admission.admit, find_kept(conversation.pictures, self.picture_store)))
         return make_request(form.render(conversation), pictures, stops, chosen, answer.grammar)
 
     def _generate(
@@ -357,6 +394,8 @@ class ChatVipLlava(BoundAnswers):
         names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *PER_CALL)
         # LangChain's cache puts a call's own stop texts in the place of these, and knows hosts by these words alone
         more = {"model_stop": self.stop, "given_host": getattr(self.given_host, "identity", None)}
+        # and what one model may not open, another must not answer for it
+        more |= {"image_root": str(self.image_root), "fetch_policy": repr(self.fetch_policy)}
         return {name: getattr(self, name) for name in names} | more
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from langchain_core.messages import BaseMessage, HumanMessage, SystemMessage
+from langchain_core.messages import BaseMessage, ToolMessage
 
 from langchain_vipllava.chat.blocks import read_content
+from langchain_vipllava.chat.messages import role_of
 from langchain_vipllava.chat.settings import MAX_TOKENS
 from langchain_vipllava.errors import GenerationError, PromptTooLongError
 
@@ -41,7 +42,7 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
     if wanted < 1:
         raise GenerationError(f"room={room}; expected at least 1 token for the answer.")
     most = llm.host.encoder.context - wanted
-    system = [message for message in messages if isinstance(message, SystemMessage)]
+    system = [message for message in messages if role_of(message) == "system"]
     turns = _split(messages)
     while True:
         kept = [*system, *(message for turn in turns for message in turn)]
@@ -60,13 +61,16 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
 def _split(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
     turns: list[list[BaseMessage]] = []
     for message in messages:
-        if isinstance(message, SystemMessage):
+        if role_of(message) == "system":
             continue
-        asks = isinstance(message, HumanMessage)
-        if not turns or (asks and not isinstance(turns[-1][-1], HumanMessage)):
+        if not turns or (_asks(message) and not _asks(turns[-1][-1])):
             turns.append([])
         turns[-1].append(message)
     return turns
+
+
+def _asks(message: BaseMessage) -> bool:
+    return role_of(message) == "user" and not isinstance(message, ToolMessage)
 
 
 def _holds_picture(turn: Sequence[BaseMessage]) -> bool:

@@ -13,14 +13,15 @@ from typing import Any
 import torch
 from PIL import Image
 
-from langchain_vipllava.errors import GenerationError, PromptTooLongError
+from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError, shorten
 from langchain_vipllava.host.answer import UNFINISHED, write
 from langchain_vipllava.host.request import GenerationRequest
 from langchain_vipllava.pictures.load import ImageSource, load_image
 from langchain_vipllava.pictures.view import crop_to_square, pad_to_square
 from langchain_vipllava.prompt.prompt import IMAGE, Prompt, Segment
 
-_PRIVATE_USE = range(0xE000, 0xF8FF)
+_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+"""Code points that stand for nothing: of the basic plane, and planes 15 and 16."""
 _MOST_KEYS = 1024
 
 
@@ -82,10 +83,14 @@ class PromptEncoder:
         self.image_tokens = (self.side // int(config.vision_config.patch_size)) ** 2
         self._context = int(config.text_config.max_position_embeddings)
         self._keys: dict[bytes, int] = {}  # of pictures that came as bytes before
-        self._keys_lock = threading.Lock()
-        self._lock = threading.Lock()  # the tokenizer switches its special tokens off and on
+        self.renew_locks()
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
+
+    def renew_locks(self) -> None:
+        """Begin with free locks: at first, and in a process that was forked while some were held."""
+        self._keys_lock = threading.Lock()
+        self._lock = threading.Lock()  # the tokenizer switches its special tokens off and on
 
     @property
     def context(self) -> int:
@@ -97,6 +102,7 @@ class PromptEncoder:
 
         Raises:
             PictureError: a picture cannot be loaded.
+            PromptError: text that is no Unicode.
             PromptTooLongError: it leaves no room for an answer.
         """
         ids = self.encode_text(request.prompt)
@@ -108,7 +114,13 @@ class PromptEncoder:
         return EncodedPrompt(ids, self._encode_pictures(request, ids))
 
     def encode_text(self, prompt: Prompt) -> tuple[int, ...]:
-        """Token ids of a prompt, each picture as `image_tokens` image tokens."""
+        """Token ids of a prompt, each picture as `image_tokens` image tokens.
+
+        Raises:
+            PromptError: text that is no Unicode.
+        """
+        for segment in prompt.segments:
+            _check_text(segment.text)
         with self._lock:
             ids = self._tokenize(prompt)
         expanded: list[int] = []
@@ -117,7 +129,12 @@ class PromptEncoder:
         return tuple(expanded)
 
     def token_ids(self, text: str) -> list[int]:
-        """Token ids of a text by itself, without the token that begins a prompt."""
+        """Token ids of a text by itself, without the token that begins a prompt.
+
+        Raises:
+            PromptError: text that is no Unicode.
+        """
+        _check_text(text)
         with self._lock:
             return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
@@ -235,4 +252,18 @@ def _content_key(image: Image.Image) -> int:
 
 
 def _unused_character(text: str) -> str:
-    return next(chr(code) for code in _PRIVATE_USE if chr(code) not in text)
+    used = set(text)
+    free = next((chr(code) for plane in _PRIVATE_USE for code in plane if chr(code) not in used), None)
+    if free is None:
+        raise PromptError("the text holds every private character of Unicode; expected text that leaves one out.")
+    return free
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PromptError(
+            f"{shorten(text[max(error.start - 20, 0) : error.end + 20])} holds half a character ({error.reason}); "
+            "expected text that UTF-8 can write: text.encode('utf-8', 'replace').decode() puts a ? in its place."
+        ) from error

@@ -105,12 +105,16 @@ class Engine:
     def abort(self, error: Exception) -> None:
         """End every answer with an error and begin afresh: for a failure that no step expects."""
         touched = [*self.rows, *self.waiting]
+        self.forget()
+        for sequence in touched:
+            sequence.fail(explain(error, sequence))
+
+    def forget(self) -> None:
+        """Drop every answer, and all that is kept."""
         self.rows, self._cache = [], self._no_rows()
         self.waiting.clear()
         self.prefixes.clear()
         self.features.clear()
-        for sequence in touched:
-            sequence.fail(explain(error, sequence))
 
     def _no_rows(self) -> RowCache:
         return RowCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
@@ -121,6 +125,9 @@ class Engine:
         Returns:
             The answers, and how many tokens of their prompts are new.
         """
+        for sequence in [waiting for waiting in self.waiting if waiting.finished]:  # cancelled before they began
+            self.waiting.remove(sequence)
+            sequence.deliver()
         if self.waiting and len(self.rows) >= self.max_rows:
             self._make_room()
         group: list[Sequence] = []
@@ -128,10 +135,6 @@ class Engine:
         for sequence in list(self.waiting):
             if len(self.rows) + len(group) >= self.max_rows or new >= budget:
                 break
-            if sequence.finished:
-                self.waiting.remove(sequence)
-                sequence.deliver()
-                continue
             known = self.prefixes.known(sequence.key)
             shares = any(common_length(sequence.key, other.key) >= known + _WORTH_WAITING for other in group)
             if not (shares and self.prefixes.max_bytes):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 import queue
 import threading
 import time
@@ -34,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_CACHE_BYTES = 4 * 2**30
 _FEATURE_BYTES = 256 * 2**20
+_FOR_EVER = threading.TIMEOUT_MAX / 2  # seconds; a longer wait is one without an end
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ class ModelHost:
 
         Raises:
             PictureError: a picture cannot be loaded.
-            GenerationError: the prompt is too long.
+            PromptError: text that is no Unicode.
+            GenerationError: the prompt is too long; the process is ending.
         """
         prompt = self.encoder.encode(request)
         for picture in prompt.pictures:
@@ -148,14 +151,13 @@ class ModelHost:
             self._arrived.append(sequence)
             if self._worker is None:
                 self._worker = self._start(sequence)
-                _at_work.add(self)
         return ticket
 
     def _start(self, first: Sequence) -> threading.Thread:
         """A thread that runs the model, for the first of the requests that arrived."""
         worker = threading.Thread(target=self._work, name="vipllava-host", daemon=True)
         try:
-            worker.start()
+            _life.begin(self, worker)
         except RuntimeError as error:  # or all later ones would wait for a thread that never ran
             self._arrived.remove(first)
             raise GenerationError(
@@ -171,7 +173,7 @@ class ModelHost:
         """
         ticket = self.submit(request)
         try:
-            return ticket.future.result(timeout)
+            return ticket.future.result(_bounded(timeout))
         except TimeoutError as error:
             raise AnswerTimeoutError.after(timeout) from error
         finally:
@@ -185,7 +187,8 @@ class ModelHost:
         Raises:
             AnswerTimeoutError: it took more than `timeout` seconds.
         """
-        ends = None if timeout is None else time.monotonic() + timeout
+        seconds = _bounded(timeout)
+        ends = None if seconds is None else time.monotonic() + seconds
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         ticket = self.submit(request, pieces.put)
         ticket.future.add_done_callback(lambda _: pieces.put(None))
@@ -237,6 +240,15 @@ class ModelHost:
             except Exception as error:  # or everybody would wait for ever
                 self._engine.abort(error)
 
+    def begin_anew(self) -> None:
+        """In a forked process: the parent's answers are the parent's, and its thread is not here."""
+        self._lock = threading.Lock()
+        self._worker, self._stopping = None, False
+        self._arrived.clear()
+        self._engine.forget()
+        self.encoder.renew_locks()
+        self._grammars.renew_lock()
+
     def _writer(self, ticket: Ticket, max_tokens: int) -> AnswerWriter:
         return AnswerWriter(
             self.encoder.tokenizer,
@@ -259,14 +271,40 @@ class ModelHost:
         return f"<ModelHost {self.name!r} on {self.model.device}, {self.model.dtype}>"
 
 
-_at_work: weakref.WeakSet[ModelHost] = weakref.WeakSet()
+class _Life:
+    """What befalls the process befalls every host: its end, and forks of it."""
+
+    def __init__(self) -> None:
+        self._hosts: weakref.WeakSet[ModelHost] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._ending = False
+        atexit.register(self._end)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._begin_anew)
+
+    def begin(self, host: ModelHost, worker: threading.Thread) -> None:
+        """Start a host's thread, unless the process is ending; a `RuntimeError` where it cannot start."""
+        with self._lock:
+            if self._ending:
+                raise RuntimeError("the process is ending")
+            self._hosts.add(host)
+            worker.start()
+
+    def _end(self) -> None:
+        # A thread that Python cuts off in the middle of torch's C++ takes the process down with it.
+        with self._lock:
+            self._ending = True
+        for host in list(self._hosts):
+            host.stop()
+
+    def _begin_anew(self) -> None:
+        # Threads do not come along into a forked process, but the locks that they held do.
+        self._lock = threading.Lock()
+        for host in list(self._hosts):
+            host.begin_anew()
 
 
-@atexit.register
-def _stop_all() -> None:
-    # A thread that Python cuts off in the middle of torch's C++ takes the process down with it.
-    for host in list(_at_work):
-        host.stop()
+_life = _Life()
 
 
 _hosts: dict[LoadOptions, ModelHost] = {}
@@ -283,16 +321,23 @@ def get_host(options: LoadOptions) -> ModelHost:
     with _hosts_lock:
         lock = _loading.setdefault(options, threading.Lock())
     with lock:
-        if options not in _hosts:
+        host = _hosts.get(options)
+        if host is None:
             model, processor = load_checkpoint(options)
-            _hosts[options] = ModelHost(
+            host = ModelHost(
                 model,
                 processor,
                 name=options.model,
                 cache_bytes=options.cache_bytes,
                 compile_decode=options.compile_decode,
             )
-        return _hosts[options]
+            _hosts[options] = host
+        return host
+
+
+def _bounded(timeout: float | None) -> float | None:
+    """Seconds to wait that a lock can count; None for ever."""
+    return None if timeout is None or timeout > _FOR_EVER else timeout
 
 
 def unload_models() -> None:

@@ -108,11 +108,13 @@ class PrefixCache:
             self.evictions += 1
 
     def _leaves(self, node: _Node) -> Iterator[_Node]:
-        for child in node.children.values():
-            if child.children:
-                yield from self._leaves(child)
-            else:
-                yield child
+        inner = [node]  # a list of its own: a conversation of a thousand turns is a thousand nodes deep
+        while inner:
+            for child in inner.pop().children.values():
+                if child.children:
+                    inner.append(child)
+                else:
+                    yield child
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:

@@ -7,6 +7,7 @@ import binascii
 import io
 import os
 import re
+import threading
 from pathlib import Path
 from typing import IO, Any, Literal
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -28,6 +29,9 @@ MAX_PIXELS = 178_956_970
 _DATA_URI = re.compile(r"data:[^,]*,", re.IGNORECASE)
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+
+_one_at_a_time = threading.Lock()
+"""For pictures and files that are read where they stand: several threads may be given the same one."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -74,7 +78,8 @@ def load_image(
     if channels not in ("rgb", "bgr"):
         raise PictureError(f"channels={channels!r}; expected 'rgb' or 'bgr'.")
     if isinstance(source, Image.Image):
-        return _decode(source, "the PIL picture")
+        with _one_at_a_time:
+            return _decode(source, "the PIL picture")
     if isinstance(source, np.ndarray):
         return array_to_rgb(source, bgr=channels == "bgr")
     if isinstance(source, str):
@@ -125,6 +130,11 @@ def encode_image(source: ImageSource) -> bytes | None:
     return buffer.getvalue()
 
 
+def is_remote(source: ImageSource) -> bool:
+    """Whether a source is a URL to fetch, or a data: URI, which is its own content: no file here."""
+    return isinstance(source, str) and bool(_URL.match(source) or _DATA_URI.match(source))
+
+
 def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
     if _DATA_URI.match(source):
         return _load_bytes(_read_data_uri(source), "the data: URI")
@@ -170,9 +180,10 @@ def _safe_formats() -> list[str]:
 
 def _read_all(file: Any) -> bytes:
     try:
-        if hasattr(file, "seekable") and file.seekable():
-            file.seek(0)
-        data = file.read()
+        with _one_at_a_time:
+            if hasattr(file, "seekable") and file.seekable():
+                file.seek(0)
+            data = file.read()
     except Exception as error:
         raise PictureError(f"cannot read the file object: {error}. Open it in binary mode ('rb').") from error
     if not isinstance(data, (bytes, bytearray, memoryview)):
@@ -217,6 +228,8 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     except PictureError:
         raise
     except Exception as error:
+        if getattr(image, "fp", image) is None and not str(error):
+            raise PictureError(f"{shorten(name)} is closed; load it (image.load()) before that.") from error
         raise PictureError(f"{shorten(name)} is damaged or truncated: {error}. Get the file again.") from error
     if orientation in _UPRIGHT:
         upright = upright.transpose(_UPRIGHT[orientation])
