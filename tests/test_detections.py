@@ -1227,3 +1227,77 @@ def test_an_answer_of_google_vision_that_failed_or_holds_other_things_is_not_tak
     (face,) = regions_from(faces)
     assert (face.box, face.score) == ((1, 2, 30, 40), 0.9)
     assert regions_from({"responses": [{"labelAnnotations": [{"description": "sea", "score": 0.9}]}]}) == []
+
+
+MASK = np.zeros((48, 64), bool)
+MASK[20:30, 20:30] = True
+
+
+@pytest.mark.parametrize(
+    "region",
+    [
+        Region(box=(1, 2, 30, 40), label="x", id="dog", score=0.5),
+        Region(box=(1, 2, 30, 40), mask=MASK, label="x", id="dog"),
+        Region(polygon=[(1, 1), (30, 1), (1, 30)]),
+        Region(point=(3, 4), id="p"),
+    ],
+    ids=["box", "mask", "polygon", "point"],
+)
+def test_a_region_that_was_dumped_is_read_again(region):
+    for dumped in (region.model_dump(), [region.model_dump()]):
+        assert regions_from(dumped, image_size=(64, 48)) == [region]
+
+
+def test_a_mask_that_is_none_is_no_mask():
+    rows = [{"box": [1, 2, 30, 40], "label": "cat", "mask": None}]
+    assert regions_from(rows, box_format="xyxy") == [Region(box=(1, 2, 30, 40), label="cat")]
+
+
+@pytest.mark.parametrize("scores", ["scores", "confidences", "confidence", "conf"])
+@pytest.mark.parametrize("names", ["labels", "class_names", "classes", "names"])
+def test_columns_under_the_names_in_use(scores, names):
+    found = {
+        "boxes": [[1, 2, 30, 40], [1, 2, 30, 41]],
+        scores: [0.9, 0.1],
+        names: ["cat", "dog"],
+        "labels": ["cat", "dog"],
+    }
+    assert regions_from(found, min_score=0.5) == [Region(box=(1, 2, 30, 40), label="cat", score=0.9)]
+    if scores == "scores":
+        del found["labels"]
+        found.setdefault(names, ["cat", "dog"])
+        assert [region.label for region in regions_from(found)] == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    ("layout", "numbers"), [("xyxy", [1, 2, 30, 40]), ("xywh", [1, 2, 29, 38]), ("cxcywh", [15.5, 21, 29, 38])]
+)
+def test_rows_whose_key_says_the_layout(layout, numbers):
+    row = {layout: numbers, "label": "cat", "score": 0.9}
+    for count in (1, 2):
+        assert regions_from([row] * count) == [Region(box=(1, 2, 30, 40), label="cat", score=0.9)] * count
+
+
+@pytest.mark.parametrize(
+    ("found", "says"),
+    [
+        (([[0.5, 0.5, 0.3, 0.4]], [0.9], ["cat"]), "Columns beside each other"),
+        ([[10, 20, 30, 40, 0.9], [10, 20, 30, 40]], "unequal length"),
+        ([[0, 10, 20, 30, 40]], "class comes first"),
+    ],
+)
+def test_what_is_no_batch_is_not_taken_for_one(found, says):
+    with pytest.raises(DetectionError, match=says):
+        regions_from(found, image_size=(64, 48), box_format="xyxy")
+
+
+def test_the_number_of_regions_may_be_any_whole_number():
+    rows = [[1, 2, 30, 40], [1, 2, 30, 41]]
+    assert len(regions_from(rows, box_format="xyxy", max_regions=np.int64(1))) == 1
+    with pytest.raises(DetectionError, match="max_regions"):
+        regions_from(rows, box_format="xyxy", max_regions=True)
+
+
+def test_an_annotation_without_a_box_is_where_its_outline_is():
+    rows = [{"bbox": [], "segmentation": [[1, 2, 30, 2, 30, 40]], "category_id": 1}]
+    assert regions_from(rows)[0].box == (1, 2, 30, 40)

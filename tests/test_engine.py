@@ -165,7 +165,9 @@ def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, pictures
 
 
 def test_decoding_is_compiled_where_it_pays(parts):
-    assert ModelHost(*parts).decode_path == "eager: on cpu it does not pay"
+    old = int(transformers.__version__.split(".")[0]) < 5
+    why = f"transformers {transformers.__version__} is older than 5" if old else "on cpu it does not pay"
+    assert ModelHost(*parts).decode_path == f"eager: {why}"
     assert ModelHost(*parts, compile_decode=False).decode_path == "eager: compile_decode=False"
 
 

@@ -406,15 +406,29 @@ def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
     host = llm.host
     prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")]))
     request = GenerationRequest(prompt, (), max_tokens=200, sampling=Sampling(temperature=3.0, seed=1))
-    first = host.submit(request)
+    begun, cancelled, checked = threading.Event(), threading.Event(), threading.Event()
+
+    pieces = []
+
+    def hear(piece):
+        begun.set()
+        cancelled.wait(60)
+        pieces.append(piece)
+        if len(pieces) > 4:  # steps in which the other might have been let go
+            checked.wait(60)
+
     engine = host._engine
+    first = host.submit(request, hear)
+    begun.wait(60)
     before, engine.max_rows = engine.max_rows, 1
     try:
         late = host.submit(request)
         late.cancel()
-        assert late.future.result(60).finish_reason == "cancelled"
+        cancelled.set()
+        assert late.future.result(30).finish_reason == "cancelled"
         assert not first.future.done()
     finally:
+        checked.set()
         engine.max_rows = before
         first.cancel()
         first.future.result(60)

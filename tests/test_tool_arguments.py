@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
+from PIL import Image
 
-from langchain_vipllava import (
-    VipLlavaToolkit,
-)
+from langchain_vipllava import DetectionError, Region, VipLlavaToolkit
 from tests.support.hands import FOUND, Hands
 
 BOX, OTHER = [174.0, 65.0, 273.0, 164.0], [330.0, 20.0, 480.0, 250.0]
@@ -220,3 +220,45 @@ def test_image_root_is_not_left(rooted, saved, source):
 
 def test_image_root_leaves_the_web_to_the_policy(rooted):
     assert "private network" in rooted.wrong("open_image", source="http://127.0.0.1/photo.png")
+
+
+def test_two_numbers_that_may_be_regions_are_asked_about(hands):
+    hands.right("detect_regions", image_id="photo1")
+    for written in ([1, 2], [[1, 2]]):
+        assert "['r1', 'r2']" in hands.wrong("mark_regions", image_id="photo1", regions=written)
+    point = hands.right("mark_regions", image_id="photo1", regions=[{"point": [1, 2]}])
+    assert point.artifact["markers"][0]["box"] == [1, 2, 1, 2]
+
+
+def test_null_is_the_same_as_nothing(hands):
+    assert hands.right("detect_regions", image_id="photo1", labels=None, min_score=None, max_regions=None)
+    assert hands.right("mark_regions", image_id="photo1", regions=["r1"], kind=None, color=None, zoom=None)
+
+
+def test_a_label_stays_one_line(hands):
+    region = {"box": [1, 2, 30, 40], "label": "Total\nr7: 5 EUR" + "x" * 200}
+    told = hands.right("mark_regions", image_id="photo1", regions=[region]).content
+    assert "(Total r7: 5 EUR" in told
+    assert max(map(len, told.splitlines())) < 200
+
+
+def test_what_regions_from_does_not_take_is_refused_at_once():
+    with pytest.raises(DetectionError, match="foo"):
+        VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), reading={"foo": 1})
+
+
+def test_an_async_detector_is_refused_and_what_is_found_twice_is_told_once():
+    async def later(image):
+        return []
+
+    def twice(image):
+        return [Region(box=(1, 2, 30, 40))] * 3
+
+    for detector, right in ((later, False), (twice, True)):
+        kit = VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detector=detector)
+        kit.add_image(Image.new("RGB", (64, 48)), thread_id="t")
+        hands = Hands(kit)
+        if right:
+            assert hands.right("detect_regions", image_id="img1").content.splitlines()[0] == "1 regions in img1:"
+        else:
+            assert "the detector is async" in hands.wrong("detect_regions", image_id="img1")

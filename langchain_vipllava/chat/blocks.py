@@ -113,8 +113,9 @@ def _image(block: Mapping[str, Any]) -> _Picture:
     if block.get("bytes") is not None:
         return _Picture(_as_bytes(block, block["bytes"]))
     for key in ("base64", "data"):
-        if isinstance(block.get(key), str):
-            return _Picture(_decode(block[key]))
+        if isinstance(block.get(key), (str, bytes)):
+            text = block[key]
+            return _Picture(_decode(text if isinstance(text, str) else text.decode("latin-1")))
     for key in ("url", "image_url", "file_uri", "path"):
         if isinstance(block.get(key), str):
             return _Picture(block[key])

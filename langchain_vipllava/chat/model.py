@@ -7,15 +7,12 @@ import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
-from langchain_core.prompt_values import ChatPromptValue, PromptValue
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.utils import from_env
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
@@ -23,7 +20,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr,
 from langchain_vipllava.chat.answer import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.answer_form import AnswerForm
 from langchain_vipllava.chat.bound import BoundAnswers
-from langchain_vipllava.chat.keeping import find_kept, prepare
+from langchain_vipllava.chat.cacheable import CacheablePictures
+from langchain_vipllava.chat.keeping import find_kept
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.chat.settings import (
     MAX_TOKENS,
@@ -37,8 +35,6 @@ from langchain_vipllava.chat.settings import (
     torch_name,
 )
 from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, shorten
-from langchain_vipllava.pictures.admission import Admission
-from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.store import PictureStore
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.prompt import Prompt, PromptFormat, parse_format
@@ -58,7 +54,7 @@ _LOADING = (
 """Settings of how a checkpoint is loaded."""
 
 
-class ChatVipLlava(BoundAnswers):
+class ChatVipLlava(CacheablePictures, BoundAnswers):
     """A ViP-LLaVA on your own machine, asked through LangChain.
 
     The checkpoint is loaded at the first call, once per process and set of arguments, however
@@ -144,8 +140,6 @@ class ChatVipLlava(BoundAnswers):
     multi_image: str = "keep"
     image_fit: str = "pad"
     picture_store: PictureStore | None = Field(default=None, exclude=True)
-    image_root: Path | None = None
-    fetch_policy: FetchPolicy | None = None
 
     # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
     given_host: Any = Field(default=None, exclude=True, repr=False)
@@ -216,29 +210,6 @@ class ChatVipLlava(BoundAnswers):
                 f"device_map={shorten(self.device_map)}; expected the names of devices by the names of modules."
             ) from error
         return options
-
-    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
-        prompt = super()._convert_input(model_input)
-        return (
-            ChatPromptValue(messages=self._prepare(prompt.messages)) if isinstance(prompt, ChatPromptValue) else prompt
-        )
-
-    def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
-        """As LangChain's: several conversations, one after the other, through its callbacks and its cache."""
-        return super().generate([self._prepare(conversation) for conversation in messages], *args, **kwargs)
-
-    async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
-        """As LangChain's: several conversations at once, through its callbacks and its cache."""
-        prepared = await asyncio.to_thread(lambda: [self._prepare(conversation) for conversation in messages])
-        return await super().agenerate(prepared, *args, **kwargs)
-
-    def _prepare(self, messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-        cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)
-        return prepare(messages, self._admission if cached else None)
-
-    @property
-    def _admission(self) -> Admission:
-        return Admission(self.image_root, self.fetch_policy)
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str, *, whole: bool = True) -> Conversation:
         conversation = read_messages(messages, whole=whole)

@@ -229,7 +229,7 @@ class MarkedImage:
         if by_index is not None and any(marker is not by_index for marker in named):
             raise MarkerError(
                 f"the question's placeholder {{{name}}} is the index of one marker and the id of another; give the "
-                "regions ids with a letter in them."
+                "regions ids with a letter in them, or none: region.model_copy(update={'id': None})."
             )
         if by_index is not None:
             return by_index

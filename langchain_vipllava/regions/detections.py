@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView, Sequence
 from contextlib import suppress
+from numbers import Integral
 from os import PathLike
 from threading import Lock
 from typing import Any
@@ -39,7 +40,8 @@ def regions_from(
     Args:
         detections: one picture's detections.
         image_size: `(width, height)` of the upright picture (EXIF orientation applied) in pixels. Needed for
-            coordinates in 0..1 and for things made of several polygons. Boxes that stick out are clipped to it.
+            coordinates in 0..1 and for things made of several polygons. Boxes that stick out are clipped to it;
+            finished `Region`s pass through as they are.
         box_format: layout of boxes that do not say it themselves: `xyxy`, `xywh` or `cxcywh` in pixels,
             `xyxyn`, `xywhn` or `cxcywhn` in 0..1 of the picture's sides.
         labels: names of class ids, `labels[id]`. They win over the detector's own. A class without a
@@ -65,7 +67,7 @@ def regions_from(
     lowest = number_or_none(min_score, "min_score")
     if lowest is None or math.isnan(lowest):
         raise DetectionError(f"min_score={min_score!r}; expected a number, 0.0 to keep every row.")
-    if max_regions is not None and (not isinstance(max_regions, int) or max_regions < 0):
+    if max_regions is not None and not (_is_whole(max_regions) and max_regions >= 0):
         raise DetectionError(f"max_regions={describe(max_regions)}; expected a whole number of regions, 0 or more.")
     found = _listed(_parsed(detections))
     known, found = _recognise(found)
@@ -147,19 +149,36 @@ def _recognise(found: Any) -> tuple[Format, Any]:
         return known, found
     if isinstance(found, (list, tuple)) and found:
         known, _ = _format_of(found[0])
-        if known is not None and not isinstance(found[0], (str, bytes)):
+        alike = known is not None and all(_format_of(one)[0] is known for one in found)
+        if known is not None and alike and not isinstance(found[0], (str, bytes)):
+            if len({_columns(one) for one in found}) > 1:
+                raise DetectionError("rows of unequal length; expected boxes that all have 4, all 5 or all 6 numbers.")
             if len(found) > 1:
                 raise DetectionError(
                     f"a list of {len(found)} outputs ({known.name}), one a picture: pass the one of your picture, "
                     "for example result[0]."
                 )
             return known, found[0]
-    hint = " A path is not opened: pass the file's text." if isinstance(found, (str, PathLike)) else ""
+    hint = ""
+    if isinstance(found, (str, PathLike)):
+        hint = " A path is not opened: pass the file's text."
+    elif isinstance(found, tuple):
+        hint = " Columns beside each other go into a dict: {'boxes': ..., 'scores': ..., 'labels': ...}."
     raise DetectionError(
         f"{describe(found)} is of no known format.{hint} Known are: "
         f"{'; '.join(known.name for known in (*_registered, *FORMATS))}. Pass one of these, or teach yours with "
         f"register_format(name, matches, read).{failures}"
     )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _columns(found: Any) -> int | None:
+    """Numbers in a bare row; None for anything else."""
+    flat = isinstance(found, (list, tuple)) and all(isinstance(one, (int, float)) for one in found)
+    return len(found) if flat else None
 
 
 def _format_of(found: Any) -> tuple[Format | None, str]:

@@ -40,6 +40,10 @@ def run_detector(
     parameter = _labels_parameter(detector) if only else None
     try:
         detections = detector(image, **{parameter: list(only or ())}) if parameter else detector(image)
+        if inspect.isawaitable(detections):
+            if inspect.iscoroutine(detections):
+                detections.close()  # or Python warns of it too
+            raise DetectionError("the detector is async; expected a function that gives its detections itself.")
     except VipLlavaError:
         raise
     except Exception as error:

@@ -39,7 +39,8 @@ class AskRegionsTool(RegionTool):
     name: str = "ask_regions"
     description: str = (
         "Ask a vision model one question about a marked picture. It remembers the earlier questions about the same "
-        "marked picture, so follow-ups such as 'What color is it?' work."
+        "marked picture, so follow-ups such as 'What color is it?' work: ask them in a later step, as calls made in "
+        "one step may be answered in any order."
     )
     args_schema: type[BaseModel] = AskRegionsInput
     chat_model: BaseChatModel = Field(repr=False)

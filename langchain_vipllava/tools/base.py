@@ -18,6 +18,9 @@ logger = logging.getLogger(__name__)
 Reply = tuple[str, dict[str, Any]]
 """What a tool gives: words for the LLM, and an artifact of ids and boxes for the program."""
 
+_MOST_OF_A_LABEL = 80
+"""Characters of a label that an LLM is shown."""
+
 
 class RegionTool(BaseTool):
     """A tool on the pictures of an agent's thread. Made by `VipLlavaToolkit`."""
@@ -67,9 +70,14 @@ def describe_region(region: Region) -> dict[str, Any]:
     return {key: value for key, value in described.items() if value is not None}
 
 
+def one_line(label: str | None) -> str:
+    """A label for the LLM: text that was read in a picture must not look like lines of ours."""
+    return " ".join((label or "").split())[:_MOST_OF_A_LABEL] or "region"
+
+
 def region_line(region: Region) -> str:
     """A region for the LLM: one line."""
-    label = region.label or "region"
+    label = one_line(region.label)
     score = f" ({region.score:.2f})" if region.score is not None else ""
     x0, y0, x1, y1 = (round(n) for n in region.box)
     return f"{region.id}: {label}{score} at box [{x0}, {y0}, {x1}, {y1}]"

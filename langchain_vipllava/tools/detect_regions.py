@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from langchain_vipllava.errors import VipLlavaError
 from langchain_vipllava.regions.detector import Detector, run_detector
@@ -19,6 +19,11 @@ class DetectRegionsInput(BaseModel):
     labels: list[str] | None = Field(None, description="Only regions with these labels; leave out for all.")
     min_score: float = Field(0.0, ge=0, le=1, description="Only regions with at least this confidence.")
     max_regions: int = Field(20, ge=1, le=200, description="At most so many regions, the surest ones.")
+
+    @field_validator("min_score", "max_regions", mode="before")
+    @classmethod
+    def _usual(cls, value: Any, info: ValidationInfo) -> Any:
+        return cls.model_fields[str(info.field_name)].default if value is None else value  # LLMs write null for nothing
 
 
 class DetectRegionsTool(RegionTool):
@@ -56,7 +61,7 @@ class DetectRegionsTool(RegionTool):
                 **self._limit(min_score, max_regions),
             )
             with opened.lock:
-                regions = opened.add_regions(found)
+                regions = list({region.id: region for region in opened.add_regions(found)}.values())
         except VipLlavaError as error:
             raise as_tool_error(error) from error
         save(session)
@@ -73,6 +78,6 @@ class DetectRegionsTool(RegionTool):
         most = self.reading.get("max_regions")
         return {
             **self.reading,
-            "min_score": max(min_score, self.reading.get("min_score", 0.0)),
+            "min_score": max(min_score, self.reading.get("min_score") or 0.0),
             "max_regions": max_regions if most is None else min(max_regions, most),
         }

@@ -15,7 +15,7 @@ from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked import TINY, MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, save
+from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, one_line, save
 from langchain_vipllava.tools.session import OpenImage
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
@@ -62,6 +62,11 @@ class MarkRegionsInput(BaseModel):
         None, description='"auto" crops around the regions when they are small in the picture.'
     )
 
+    @field_validator("kind", mode="before")
+    @classmethod
+    def _usual(cls, kind: Any) -> Any:
+        return "rectangle" if kind is None else kind  # LLMs write null for what they leave out
+
     @field_validator("regions", mode="before")
     @classmethod
     def _list_them(cls, wanted: Any) -> list[Any]:
@@ -102,7 +107,7 @@ class MarkRegionsTool(RegionTool):
             raise as_tool_error(error) from error
         opened = session.add("marked", marked.original, regions=chosen, marked=marked)
         save(session)
-        lines = [f'{m.region.id} ({m.region.label or "region"}): "{m.phrase}"' for m in marked.markers]
+        lines = [f'{m.region.id} ({one_line(m.region.label)}): "{m.phrase}"' for m in marked.markers]
         words = "\n".join([f"Marked {source.id} as {opened.id}:", *lines, *_notes(marked, zoomed=zoom is not None)])
         markers = [{**describe_region(m.region), "phrase": m.phrase} for m in marked.markers]
         return words, {"image_id": opened.id, "source_id": source.id, "markers": markers}
@@ -173,6 +178,12 @@ def _read(item: Any, image: OpenImage) -> list[Region]:
         _check_pixels(item, image)
         if len(item) == 4:
             return [Region(box=tuple(item))]
+        if len(item) == 2 and all(f"r{number}" in image.regions for number in item):
+            x, y = item
+            raise RegionError(
+                f"[{x}, {y}] may be a point, or the regions r{x} and r{y}; write {{'point': [{x}, {y}]}} or "
+                f"['r{x}', 'r{y}']."
+            )
         if len(item) == 2:
             return [Region(point=tuple(item))]
         raise RegionError(f"{item!r} is no region; expected a box [x0, y0, x1, y1] or a point [x, y] in pixels.")

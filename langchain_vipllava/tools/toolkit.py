@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 from typing import Any, Literal
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool, BaseToolkit
-from pydantic import ConfigDict, Field, PrivateAttr
+from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
+from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.markers.marked import MarkedImage
 from langchain_vipllava.pictures.fetch import FetchPolicy
 from langchain_vipllava.pictures.load import ImageSource, load_image
@@ -65,6 +67,14 @@ class VipLlavaToolkit(BaseToolkit):
     picture_store: PictureStore | None = None
 
     _sessions: SessionStore = PrivateAttr()
+
+    @field_validator("reading")
+    @classmethod
+    def _check_reading(cls, reading: dict[str, Any]) -> dict[str, Any]:
+        known = inspect.signature(regions_from).parameters.keys() - {"detections", "image_size"}
+        if unknown := reading.keys() - known:
+            raise DetectionError(f"reading={sorted(unknown)}; expected arguments of regions_from: {sorted(known)}.")
+        return reading
 
     def model_post_init(self, context: Any) -> None:
         """Make the memory that all tools of this toolkit share."""

@@ -50,10 +50,13 @@ def _annotations(annotations: Any, names: Mapping[Any, str], image_size: Size | 
     for row in listed:
         segmentation = row.get("segmentation")
         class_id = row.get("category_id")
-        if row.get("bbox") is None and not segmentation:
+        box = row.get("bbox")
+        if box is not None and segmentation and len(box) == 0:
+            box = None  # it is where its outline is
+        if box is None and not segmentation:
             raise KeyError("bbox")
         yield Row(
-            box=row.get("bbox"),
+            box=box,
             box_format="xywh",
             mask=segmentation if isinstance(segmentation, Mapping) else None,
             rings=_rings(segmentation),

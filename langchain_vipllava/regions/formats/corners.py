@@ -25,6 +25,8 @@ _CORNERS: dict[tuple[str, ...], str] = {
     ("c", "r", "width", "height"): "xywh",
 }
 _HOLDERS = ("box", "bbox", "bounding_box", "boundingBox", "rectangle")
+_LAYOUTS = ("xyxy", "xywh", "cxcywh")
+"""Keys of four numbers that say what these mean."""
 
 
 def _corner_names(holder: Any) -> tuple[str, ...] | None:
@@ -120,9 +122,21 @@ def _read_unnamed_box(found: Any, context: Context) -> Iterator[Row]:
         yield _described(Row(box=box, box_format=layout), row)
 
 
+def _has_layout_key(found: Any) -> bool:
+    box = field(first_row(found), *_LAYOUTS)
+    return box is not None and numbers(box, "box").size == 4
+
+
+def _read_layout_key(found: Any, _context: Context) -> Iterator[Row]:
+    for row in rows(found):
+        layout = next(name for name in _LAYOUTS if name in row)
+        yield _described(Row(box=row[layout], box_format=layout), row)
+
+
 FORMATS = (
     Format("Roboflow answer {predictions, image}", _is_roboflow, _read_roboflow),
     Format("MTCNN result", _is_mtcnn, _read_mtcnn),
     Format("list of dicts with named corners", _has_named_corners, _read_named_corners),
+    Format("list of dicts with xyxy, xywh or cxcywh", _has_layout_key, _read_layout_key),
     Format("list of dicts with a box of four numbers (with box_format=)", _has_unnamed_box, _read_unnamed_box),
 )

@@ -19,9 +19,9 @@ def _read_boxes_dict(found: Any, context: Context) -> Iterator[Row]:
     yield from columns(
         field(found, "boxes"),
         box_format=context.layout("xyxy"),
-        scores=field(found, "scores"),
-        names=field(found, "text_labels"),
-        classes=field(found, "labels"),
+        scores=field(found, "scores", "confidences", "confidence", "conf"),
+        names=field(found, "text_labels", "class_names", "names"),
+        classes=field(found, "labels", "class_ids", "class_id", "classes"),
         masks=field(found, "masks"),
     )
 

@@ -24,7 +24,8 @@ def _read_object_detection(found: Any, context: Context) -> Iterator[Row]:
 
 
 def _is_image_segmentation(found: Any) -> bool:
-    return keys_of(first_row(found)) >= {"mask", "label"}
+    row = first_row(found)
+    return keys_of(row) >= {"mask", "label"} and row["mask"] is not None
 
 
 def _read_image_segmentation(found: Any, _context: Context) -> Iterator[Row]:
