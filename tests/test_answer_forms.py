@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import reduce
+from operator import add
 from typing import Annotated, Literal, TypedDict
 
 import pytest
@@ -272,19 +274,17 @@ async def test_with_the_raw_answer_a_stream_ends_as_the_whole_does(eyes, method)
         chain = model.with_structured_output(PAIR, method=method, include_raw=True)
         streamed = list(chain.stream("Where?"))
         awaited = [part async for part in chain.astream("Where?")]
-        for found in (chain.invoke("Where?"), await chain.ainvoke("Where?"), add(streamed), add(awaited)):
+        for found in (
+            chain.invoke("Where?"),
+            await chain.ainvoke("Where?"),
+            reduce(add, streamed),
+            reduce(add, awaited),
+        ):
             assert set(found) == {"raw", "parsed", "parsing_error"}
             assert found["raw"].text or found["raw"].tool_calls or found["raw"].invalid_tool_calls
             assert found["parsed"] == parsed
             assert type(found["parsing_error"]) is error
         assert method == "function_calling" or len(streamed) > 3, "the raw answer comes piece by piece"
-
-
-def add(parts):
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole + part
-    return whole
 
 
 def test_words_do_not_begin_like_calls_behind_a_space_either():
@@ -402,9 +402,7 @@ def test_no_number_rounds_onto_its_exclusive_bound(kind):
 )
 def test_what_is_no_schema_is_refused(eyes, schema):
     with pytest.raises(GenerationError):
-        eyes.invoke(
-            "What?", response_format=response_format({"type": "object", "properties": {"x": schema}})["response_format"]
-        )
+        eyes.invoke("What?", **response_format({"type": "object", "properties": {"x": schema}}))
 
 
 def test_a_schema_that_holds_itself_is_refused(eyes):

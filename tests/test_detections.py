@@ -1301,3 +1301,7 @@ def test_the_number_of_regions_may_be_any_whole_number():
 def test_an_annotation_without_a_box_is_where_its_outline_is():
     rows = [{"bbox": [], "segmentation": [[1, 2, 30, 2, 30, 40]], "category_id": 1}]
     assert regions_from(rows)[0].box == (1, 2, 30, 40)
+
+
+def test_a_row_that_lacks_the_key_of_its_fellows_is_named():
+    refused([{"xyxy": [1, 2, 30, 40]}, {"label": "cat"}], "row 1 of the", "'xyxy' is missing")

@@ -111,11 +111,10 @@ class AnswerForm:
         definitions: dict[str, Any] = {}
         calls = []
         for index, tool in enumerate(self.tools):
-            arguments = _own_definitions(tool.get("parameters") or {"type": "object", "properties": {}}, f"{index}.")
-            definitions |= arguments.pop("$defs", {})
-            arguments = {"additionalProperties": False, **arguments}
-            definitions[f"{index}."] = arguments  # for references to the whole
-            properties = {"name": {"const": tool["name"]}, "arguments": arguments}
+            name = f"tool{index}"
+            parameters = _moved(tool.get("parameters") or {"type": "object", "properties": {}}, _DEFINITIONS + name)
+            definitions[name] = {"additionalProperties": False, **parameters}
+            properties = {"name": {"const": tool["name"]}, "arguments": {"$ref": _DEFINITIONS + name}}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
                           "additionalProperties": False})  # fmt: skip
         most = _MOST_CALLS if self.parallel else 1
@@ -176,24 +175,15 @@ def _function(tool: Any) -> Mapping[str, Any]:
     return function
 
 
-def _own_definitions(schema: Mapping[str, Any], mark: str) -> dict[str, Any]:
-    """A schema whose definitions are called otherwise than those of the other tools, which it will stand beside."""
-
-    def rename(part: Any) -> Any:
-        if isinstance(part, Mapping):
-            reference = part.get("$ref")
-            found = {key: rename(value) for key, value in part.items()}
-            if isinstance(reference, str) and reference.startswith(_DEFINITIONS):
-                found["$ref"] = _DEFINITIONS + mark + reference.removeprefix(_DEFINITIONS)
-            elif isinstance(reference, str) and reference.startswith("#"):  # to all of its own schema, or a part
-                found["$ref"] = _DEFINITIONS + mark + reference.removeprefix("#")
-            return found
-        return [rename(value) for value in part] if isinstance(part, (list, tuple)) else part
-
-    renamed: dict[str, Any] = rename(schema)
-    if isinstance(renamed.get("$defs"), Mapping):
-        renamed["$defs"] = {mark + name: value for name, value in renamed["$defs"].items()}
-    return renamed
+def _moved(part: Any, place: str) -> Any:
+    """A schema, or a part of it, that stands at a place of a larger one: that is where its references begin."""
+    if isinstance(part, Mapping):
+        found = {key: _moved(value, place) for key, value in part.items()}
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            found["$ref"] = place + reference.removeprefix("#")
+        return found
+    return [_moved(value, place) for value in part] if isinstance(part, (list, tuple)) else part
 
 
 def _signature(tool: Mapping[str, Any]) -> str:

@@ -31,8 +31,9 @@ class CacheablePictures(BaseChatModel):
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         prompt = super()._convert_input(model_input)
+        # not for a cache yet: a stream asks none, and `generate` and `agenerate` do that, the latter in a thread
         return (
-            ChatPromptValue(messages=self._prepare(prompt.messages)) if isinstance(prompt, ChatPromptValue) else prompt
+            ChatPromptValue(messages=prepare(prompt.messages, None)) if isinstance(prompt, ChatPromptValue) else prompt
         )
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:

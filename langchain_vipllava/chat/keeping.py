@@ -11,8 +11,8 @@ from langchain_core.messages import BaseMessage
 
 from langchain_vipllava.chat.blocks import read_picture
 from langchain_vipllava.errors import PictureError, PromptError
-from langchain_vipllava.pictures.admission import Admission
-from langchain_vipllava.pictures.load import ImageSource, encode_image, image_type, is_remote
+from langchain_vipllava.pictures.admission import Admission, is_elsewhere
+from langchain_vipllava.pictures.load import ImageSource, encode_image, image_type
 from langchain_vipllava.pictures.store import PREFIX, PictureId, PictureStore
 
 
@@ -83,7 +83,7 @@ class _Inliner:
 
     def __call__(self, block: Any) -> Any:
         source = None if isinstance(block, str) else read_picture(block)
-        if source is None or isinstance(source, (bytes, PictureId)) or is_remote(source):
+        if source is None or isinstance(source, (bytes, PictureId)) or is_elsewhere(source):
             return _name_type(block)
         data = base64.b64encode(encode_image(self.admission.admit(source)) or b"").decode("ascii")
         return {"type": "image", "base64": data, "mime_type": "image/png"}

@@ -48,12 +48,6 @@ if TYPE_CHECKING:
     from langchain_vipllava.host.ticket import Ticket
 
 
-_LOADING = (
-    "dtype", "device", "device_map", "quantization", "attn_implementation", "revision", "local_files_only",
-)  # fmt: skip
-"""Settings of how a checkpoint is loaded."""
-
-
 class ChatVipLlava(CacheablePictures, BoundAnswers):
     """A ViP-LLaVA on your own machine, asked through LangChain.
 
@@ -159,13 +153,14 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
             CheckpointError: the model is no ViP-LLaVA, or the processor does not fit; a setting of how to load it.
         """
         from langchain_vipllava.host.host import ModelHost  # noqa: PLC0415  # torch is loaded when needed
+        from langchain_vipllava.host.options import LoadOptions  # noqa: PLC0415
 
-        if loading := [name for name in _LOADING if name in settings]:
+        kept = {name: settings.get(name) for name in ("cache_bytes", "compile_decode")}
+        if loading := [field.name for field in fields(LoadOptions) if field.name in settings.keys() - kept.keys()]:
             raise CheckpointError(
                 f"{', '.join(loading)} for a model that is loaded already; give them to from_pretrained, or "
                 "ChatVipLlava a folder."
             )
-        kept = {name: settings.get(name) for name in ("cache_bytes", "compile_decode")}
         host = ModelHost(model, processor, **kept)
         return cls(model=host.name, given_host=host, **settings)
 

@@ -111,8 +111,11 @@ class Engine:
 
     def forget(self) -> None:
         """Drop every answer, and all that is kept."""
-        self.rows, self._cache = [], self._no_rows()
         self.waiting.clear()
+        self._forget_computed()
+
+    def _forget_computed(self) -> None:
+        self.rows, self._cache = [], self._no_rows()
         self.prefixes.clear()
         self.features.clear()
 
@@ -274,9 +277,7 @@ class Engine:
         except Exception as error:
             logger.debug("a step with %d answers failed", len(group), exc_info=True)
             touched = [*self.rows, *(sequence for sequence in group if sequence not in self.rows)]
-            self.rows, self._cache = [], self._no_rows()  # who knows what is in it; it is computed again
-            self.prefixes.clear()
-            self.features.clear()
+            self._forget_computed()  # who knows what is in it; it is computed again
             self._good_steps = 0
             first, alone = group[0], len(touched) == 1
             hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.retried)

@@ -34,7 +34,7 @@ class Admission:
         if not isinstance(source, (str, os.PathLike)):
             return source
         text = os.fsdecode(source).strip()
-        if text.lower().startswith(_ELSEWHERE):
+        if is_elsewhere(text):
             fetched = self.fetch_policy is not None and not text.lower().startswith("data:")
             return load_image(text, fetch_policy=self.fetch_policy) if fetched else source
         return source if self.image_root is None else self._below(text, self.image_root.resolve())
@@ -48,3 +48,8 @@ class Admission:
         if not path.is_relative_to(root):
             raise PictureError(f"{source!r} lies outside the folder of pictures; expected a path below {str(root)!r}.")
         return str(path)
+
+
+def is_elsewhere(source: ImageSource) -> bool:
+    """Whether a source is a URL, or a data: URI, which is its own content: no file here."""
+    return isinstance(source, str) and source.strip().lower().startswith(_ELSEWHERE)

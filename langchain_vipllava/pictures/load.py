@@ -130,11 +130,6 @@ def encode_image(source: ImageSource) -> bytes | None:
     return buffer.getvalue()
 
 
-def is_remote(source: ImageSource) -> bool:
-    """Whether a source is a URL to fetch, or a data: URI, which is its own content: no file here."""
-    return isinstance(source, str) and bool(_URL.match(source) or _DATA_URI.match(source))
-
-
 def _load_text(source: str, policy: FetchPolicy) -> Image.Image:
     if _DATA_URI.match(source):
         return _load_bytes(_read_data_uri(source), "the data: URI")

@@ -108,9 +108,13 @@ def _read_mtcnn(found: Any, _context: Context) -> Iterator[Row]:
         yield Row(box=row["box"], box_format="xywh", score=row["confidence"])
 
 
+def _has_four_numbers(found: Any, *names: str) -> bool:
+    box = field(first_row(found), *names)
+    return box is not None and numbers(box, "box").size == 4
+
+
 def _has_unnamed_box(found: Any) -> bool:
-    holder = field(first_row(found), *_HOLDERS)
-    return holder is not None and numbers(holder, "box").size == 4
+    return _has_four_numbers(found, *_HOLDERS)
 
 
 def _read_unnamed_box(found: Any, context: Context) -> Iterator[Row]:
@@ -123,13 +127,12 @@ def _read_unnamed_box(found: Any, context: Context) -> Iterator[Row]:
 
 
 def _has_layout_key(found: Any) -> bool:
-    box = field(first_row(found), *_LAYOUTS)
-    return box is not None and numbers(box, "box").size == 4
+    return _has_four_numbers(found, *_LAYOUTS)
 
 
 def _read_layout_key(found: Any, _context: Context) -> Iterator[Row]:
     for row in rows(found):
-        layout = next(name for name in _LAYOUTS if name in row)
+        layout = next((name for name in _LAYOUTS if name in row), _LAYOUTS[0])
         yield _described(Row(box=row[layout], box_format=layout), row)
 
 
