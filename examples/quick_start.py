@@ -1,4 +1,4 @@
-"""From a picture and a detector's output to an answer, and a second question that builds on it."""
+"""From an image and a detector's output to an answer, and a second question that builds on it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them from LangChain.
+"""Point at regions of an image, mark them, and ask a local ViP-LLaVA about them from LangChain.
 
 Names are loaded on first use: importing the package loads neither torch, transformers nor cv2.
 """
@@ -9,30 +9,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from langchain_vipllava.chat.keeping import keep_pictures
+    from langchain_vipllava.chat.image_refs import keep_images
     from langchain_vipllava.chat.model import ChatVipLlava
     from langchain_vipllava.chat.runnables import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.chat.trimming import trim_turns
+    from langchain_vipllava.engine.runner import unload_models
     from langchain_vipllava.errors import (
         AnswerTimeoutError,
         CheckpointError,
         DetectionError,
         GenerationError,
+        ImageError,
         MarkerError,
-        PictureError,
         PromptError,
         PromptTooLongError,
         RegionError,
         SessionError,
         VipLlavaError,
     )
-    from langchain_vipllava.host.host import unload_models
+    from langchain_vipllava.images.fetch import FetchPolicy
+    from langchain_vipllava.images.load import load_image
+    from langchain_vipllava.images.store import ImageStore
+    from langchain_vipllava.images.view import pad_to_square
     from langchain_vipllava.markers.mark import mark
-    from langchain_vipllava.markers.marked import MarkedImage, Marker, TinyRegionWarning
-    from langchain_vipllava.pictures.fetch import FetchPolicy
-    from langchain_vipllava.pictures.load import load_image
-    from langchain_vipllava.pictures.store import PictureStore
-    from langchain_vipllava.pictures.view import pad_to_square
+    from langchain_vipllava.markers.marked_image import MarkedImage, Marker, TinyRegionWarning
     from langchain_vipllava.regions.detections import regions_from, register_format
     from langchain_vipllava.regions.region import Region
     from langchain_vipllava.tools.toolkit import VipLlavaToolkit
@@ -43,31 +43,31 @@ _HOMES = {
     "CheckpointError": "errors",
     "DetectRegions": "chat.runnables",
     "DetectionError": "errors",
-    "FetchPolicy": "pictures.fetch",
+    "FetchPolicy": "images.fetch",
     "GenerationError": "errors",
     "MarkRegions": "chat.runnables",
-    "MarkedImage": "markers.marked",
-    "Marker": "markers.marked",
+    "MarkedImage": "markers.marked_image",
+    "Marker": "markers.marked_image",
     "MarkerError": "errors",
-    "PictureError": "errors",
-    "PictureStore": "pictures.store",
+    "ImageError": "errors",
+    "ImageStore": "images.store",
     "PromptError": "errors",
     "PromptTooLongError": "errors",
     "Region": "regions.region",
     "RegionError": "errors",
     "RegionPrompt": "chat.runnables",
     "SessionError": "errors",
-    "TinyRegionWarning": "markers.marked",
+    "TinyRegionWarning": "markers.marked_image",
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
-    "keep_pictures": "chat.keeping",
-    "load_image": "pictures.load",
+    "keep_images": "chat.image_refs",
+    "load_image": "images.load",
     "mark": "markers.mark",
-    "pad_to_square": "pictures.view",
+    "pad_to_square": "images.view",
     "regions_from": "regions.detections",
     "register_format": "regions.detections",
     "trim_turns": "chat.trimming",
-    "unload_models": "host.host",
+    "unload_models": "engine.runner",
 }
 
 __all__ = [
@@ -78,12 +78,12 @@ __all__ = [
     "DetectionError",
     "FetchPolicy",
     "GenerationError",
+    "ImageError",
+    "ImageStore",
     "MarkRegions",
     "MarkedImage",
     "Marker",
     "MarkerError",
-    "PictureError",
-    "PictureStore",
     "PromptError",
     "PromptTooLongError",
     "Region",
@@ -93,7 +93,7 @@ __all__ = [
     "TinyRegionWarning",
     "VipLlavaError",
     "VipLlavaToolkit",
-    "keep_pictures",
+    "keep_images",
     "load_image",
     "mark",
     "pad_to_square",

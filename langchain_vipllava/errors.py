@@ -22,12 +22,12 @@ class VipLlavaError(Exception):
     """Root of every error that this package raises on purpose."""
 
 
-class PictureError(VipLlavaError):
-    """A picture cannot be found, fetched, decoded or understood."""
+class ImageError(VipLlavaError):
+    """An image cannot be found, fetched, decoded or understood."""
 
 
 class RegionError(VipLlavaError):
-    """A region is not a region: NaN, inverted, empty, outside its picture."""
+    """A region is not a region: NaN, inverted, empty, outside its image."""
 
 
 class DetectionError(RegionError):
@@ -35,7 +35,7 @@ class DetectionError(RegionError):
 
 
 class MarkerError(VipLlavaError):
-    """A marker cannot be drawn or named: unknown kind or colour, too many regions."""
+    """A marker cannot be drawn or named: unknown kind or color, too many regions."""
 
 
 class PromptError(VipLlavaError):

@@ -55,7 +55,7 @@ def hands(toolkit: VipLlavaToolkit, photo: Image.Image) -> Hands:
 @pytest.fixture(scope="session")
 def saved(photo: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The photo as a file, in a folder of its own."""
-    path = tmp_path_factory.mktemp("outer") / "pictures" / "photo.png"
+    path = tmp_path_factory.mktemp("outer") / "images" / "photo.png"
     path.parent.mkdir()
     photo.save(path, compress_level=1)
     return path

@@ -58,7 +58,7 @@ def results(state, name=None):
 
 
 @pytest.fixture
-def picture(photo, tmp_path):
+def image(photo, tmp_path):
     photo.save(tmp_path / "photo.png")
     return str(tmp_path / "photo.png")
 
@@ -71,8 +71,8 @@ def toolkit(llm):
 QUESTIONS = ["What is the object {r1} doing to the object {r2}?", "Why?"]
 
 
-def scripted(toolkit, picture, checkpointer=None, questions=QUESTIONS):
-    llm = ScriptedAgentModel(source=picture, questions=questions)
+def scripted(toolkit, image, checkpointer=None, questions=QUESTIONS):
+    llm = ScriptedAgentModel(source=image, questions=questions)
     return create_agent(llm, toolkit.get_tools(), checkpointer=checkpointer or InMemorySaver())
 
 
@@ -83,8 +83,8 @@ def two_turns(first_answer):
     )
 
 
-def test_the_second_question_is_a_true_second_turn(toolkit, picture, llm):
-    state = scripted(toolkit, picture).invoke({"messages": [("human", "Look.")]}, thread("a"))
+def test_the_second_question_is_a_true_second_turn(toolkit, image, llm):
+    state = scripted(toolkit, image).invoke({"messages": [("human", "Look.")]}, thread("a"))
     names = [message.name for message in results(state)]
     assert names == ["open_image", "detect_regions", "mark_regions", "ask_regions", "ask_regions"]
     assert {message.status for message in results(state)} == {"success"}
@@ -95,8 +95,8 @@ def test_the_second_question_is_a_true_second_turn(toolkit, picture, llm):
     assert state["messages"][-1].text.endswith(second)
 
 
-async def test_the_same_awaited(toolkit, picture, llm):
-    state = await scripted(toolkit, picture).ainvoke({"messages": [("human", "Look.")]}, thread("a"))
+async def test_the_same_awaited(toolkit, image, llm):
+    state = await scripted(toolkit, image).ainvoke({"messages": [("human", "Look.")]}, thread("a"))
     first, second = (message.content for message in results(state, "ask_regions"))
     messages = toolkit.messages("marked1", thread_id="a")
     assert llm.render_prompt(messages[:-1]) == two_turns(first)
@@ -123,9 +123,9 @@ def test_a_later_run_of_the_thread_goes_on_with_the_conversation(toolkit, llm, p
     )
 
 
-def test_two_threads_do_not_see_each_others_pictures(toolkit, picture):
+def test_two_threads_do_not_see_each_others_images(toolkit, image):
     checkpointer = InMemorySaver()
-    scripted(toolkit, picture, checkpointer).invoke({"messages": [("human", "Look.")]}, thread("a"))
+    scripted(toolkit, image, checkpointer).invoke({"messages": [("human", "Look.")]}, thread("a"))
     spy = Script(
         lines=[
             calls(
@@ -139,7 +139,7 @@ def test_two_threads_do_not_see_each_others_pictures(toolkit, picture):
     agent = create_agent(spy, toolkit.get_tools(), checkpointer=checkpointer)
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("b"))
     assert [message.status for message in results(state)] == ["error"] * 3
-    assert all("no picture is open. Call open_image" in message.content for message in results(state))
+    assert all("no image is open. Call open_image" in message.content for message in results(state))
     assert len(toolkit.messages("marked1", thread_id="a")) == 4
 
 
@@ -163,7 +163,7 @@ def test_parallel_calls_of_one_step(toolkit, llm, photo):
     assert {message.artifact["image_id"] for message in marked} == {f"marked{i}" for i in range(1, 7)}
     ids = [message.artifact["markers"][0]["id"] for message in marked]
     assert sorted(ids) == [f"r{i}" for i in range(3, 9)]
-    for message in marked:  # every id names the picture with that call's own box
+    for message in marked:  # every id names the image with that call's own box
         box = toolkit.marked_image(message.artifact["image_id"], thread_id="a").regions[0].box
         assert list(box) == message.artifact["markers"][0]["box"]
     asked = results(state, "ask_regions")
@@ -173,8 +173,8 @@ def test_parallel_calls_of_one_step(toolkit, llm, photo):
     assert len(toolkit.messages("marked1", thread_id="a")) == 6
 
 
-def test_many_threads_of_one_agent_at_once(toolkit, picture):
-    agent = scripted(toolkit, picture)
+def test_many_threads_of_one_agent_at_once(toolkit, image):
+    agent = scripted(toolkit, image)
 
     def run(name):
         state = agent.invoke({"messages": [("human", "Look.")]}, thread(name))
@@ -186,18 +186,18 @@ def test_many_threads_of_one_agent_at_once(toolkit, picture):
     assert len(found[0]) == 5
 
 
-async def test_many_tasks_of_one_agent_at_once(toolkit, picture):
-    agent = scripted(toolkit, picture)
+async def test_many_tasks_of_one_agent_at_once(toolkit, image):
+    agent = scripted(toolkit, image)
     states = await asyncio.gather(*(agent.ainvoke({"messages": [("human", "Look.")]}, thread(name)) for name in "abcd"))
     found = [[message.content for message in results(state)] for state in states]
     assert all(one == found[0] for one in found)
     assert len(found[0]) == 5
 
 
-def test_no_picture_reaches_the_llm_or_the_checkpoints(toolkit, picture, tmp_path):
+def test_no_image_reaches_the_llm_or_the_checkpoints(toolkit, image, tmp_path):
     script = Script(
         lines=[
-            calls(("open_image", {"source": picture})),
+            calls(("open_image", {"source": image})),
             calls(("detect_regions", {"image_id": "img1"})),
             calls(("mark_regions", {"image_id": "img1", "regions": ["r1", "r2"]})),
             calls(("ask_regions", {"image_id": "marked1", "question": "What is {r1}?"})),
@@ -223,8 +223,8 @@ def test_no_picture_reaches_the_llm_or_the_checkpoints(toolkit, picture, tmp_pat
 
 
 @pytest.mark.parametrize("awaited", [False, True])
-async def test_inner_tokens_do_not_leak_into_the_agents_stream(toolkit, picture, awaited):
-    agent = scripted(toolkit, picture)
+async def test_inner_tokens_do_not_leak_into_the_agents_stream(toolkit, image, awaited):
+    agent = scripted(toolkit, image)
     given = {"messages": [HumanMessage("Look.")]}
     if awaited:
         streamed = [part async for part in agent.astream(given, thread("a"), stream_mode="messages")]
@@ -237,7 +237,7 @@ async def test_inner_tokens_do_not_leak_into_the_agents_stream(toolkit, picture,
     assert len(answers) == 4
 
 
-def test_inner_calls_are_children_of_the_tools_run(toolkit, picture):
+def test_inner_calls_are_children_of_the_tools_run(toolkit, image):
     """Tracing still sees them."""
     from langchain_core.callbacks import BaseCallbackHandler
 
@@ -253,22 +253,22 @@ def test_inner_calls_are_children_of_the_tools_run(toolkit, picture):
                 self.parents.append(self.tools.get(parent_run_id))
 
     listener = Listener()
-    scripted(toolkit, picture).invoke({"messages": [HumanMessage("Look.")]}, {**thread("a"), "callbacks": [listener]})
+    scripted(toolkit, image).invoke({"messages": [HumanMessage("Look.")]}, {**thread("a"), "callbacks": [listener]})
     assert listener.parents == ["ask_regions", "ask_regions"]
 
 
-def test_bad_calls_come_back_as_messages_and_the_agent_goes_on(toolkit, picture):
+def test_bad_calls_come_back_as_messages_and_the_agent_goes_on(toolkit, image):
     script = Script(
         lines=[
             calls(
                 ("open_image", {"source": "/no/such.png"}),
-                ("open_image", {"path": picture}),
+                ("open_image", {"path": image}),
                 ("mark_regions", {"image_id": "img1", "regions": ["r1"]}),
                 ("ask_regions", {"image_id": "marked1", "question": ""}),
                 ("detect_regions", {"image_id": "img1", "labels": "face"}),
                 ("zoom_image", {"image_id": "img1"}),
             ),
-            calls(("open_image", {"source": picture})),
+            calls(("open_image", {"source": image})),
             calls(("mark_regions", {"image_id": "img1", "regions": [[10, 10, 5, 5]]})),
             calls(("mark_regions", {"image_id": "img1", "regions": "[" * 50_000})),
             calls(("mark_regions", {"image_id": "img1", "regions": [[5, 5, 90, 90]]})),
@@ -284,8 +284,8 @@ def test_bad_calls_come_back_as_messages_and_the_agent_goes_on(toolkit, picture)
     assert all(message.content.strip() for message in results(state))
 
 
-def test_an_agent_without_a_thread_works(toolkit, picture):
-    llm = ScriptedAgentModel(source=picture, questions=QUESTIONS)
+def test_an_agent_without_a_thread_works(toolkit, image):
+    llm = ScriptedAgentModel(source=image, questions=QUESTIONS)
     state = create_agent(llm, toolkit.get_tools()).invoke({"messages": [("human", "Look.")]})
     assert [message.status for message in results(state)] == ["success"] * 5
     assert len(toolkit.messages("marked1")) == 4
@@ -329,7 +329,7 @@ def test_an_interrupted_agent_goes_on_where_it_was(toolkit, photo):
     assert state["messages"][-1].text == "Done."
 
 
-def test_agents_as_tools_of_an_agent_keep_their_pictures_apart(toolkit, photo):
+def test_agents_as_tools_of_an_agent_keep_their_images_apart(toolkit, photo):
     from langchain_core.tools import tool
 
     toolkit.add_image(photo, detections=FOUND)
@@ -352,8 +352,8 @@ def test_agents_as_tools_of_an_agent_keep_their_pictures_apart(toolkit, photo):
         toolkit.messages("marked1", thread_id="main")
 
 
-async def test_events_of_an_agent_name_tools_and_both_models(toolkit, picture):
-    agent = scripted(toolkit, picture)
+async def test_events_of_an_agent_name_tools_and_both_models(toolkit, image):
+    agent = scripted(toolkit, image)
     given = {"messages": [("human", "Look.")]}
     events = [event async for event in agent.astream_events(given, thread("a"), version="v2")]
     tools = [event["name"] for event in events if event["event"] == "on_tool_end"]

@@ -32,7 +32,7 @@ class Thing(BaseModel):
 class ThingDict(TypedDict):
     """What is marked."""
 
-    color: Annotated[str, ..., "its colour"]
+    color: Annotated[str, ..., "its color"]
     corners: Annotated[int, ..., "how many"]
 
 
@@ -175,7 +175,7 @@ def test_the_model_is_told_of_its_tools(eyes):
     assert more == len(eyes.host.encoder.encode_text(request.prompt))
 
 
-def test_tool_messages_are_read_as_the_user_s_with_their_pictures(eyes, scene):
+def test_tool_messages_are_read_as_the_user_s_with_their_images(eyes, scene):
     call = {"name": "zoom_in", "args": {"region": "r1", "factor": 2}, "id": "1"}
     messages = [
         HumanMessage("Look."),

@@ -1,4 +1,4 @@
-"""Content blocks as LangChain and the providers write them: one picture, many dialects."""
+"""Content blocks as LangChain and the providers write them: one image, many dialects."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from PIL import Image
 
-from langchain_vipllava import ChatVipLlava, FetchPolicy, PictureError, PromptError, load_image
+from langchain_vipllava import ChatVipLlava, FetchPolicy, ImageError, PromptError, load_image
 from langchain_vipllava.chat.messages import read_messages
 
-PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
+IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
 
 
 def png():
     buffer = io.BytesIO()
-    PICTURE.save(buffer, format="PNG")
+    IMAGE.save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -55,8 +55,8 @@ DIALECTS = {
     "Google media URI": {"type": "media", "mime_type": "image/png", "file_uri": URI},
     "Google inline data": {"inline_data": {"mime_type": "image/png", "data": B64}},
     "Google inline data, as its JSON": {"inlineData": {"mimeType": "image/png", "data": B64}},
-    "Hugging Face PIL": {"type": "image", "image": PICTURE},
-    "Hugging Face array": {"type": "image", "image": np.asarray(PICTURE)},
+    "Hugging Face PIL": {"type": "image", "image": IMAGE},
+    "Hugging Face array": {"type": "image", "image": np.asarray(IMAGE)},
     "Hugging Face bytes": {"type": "image", "image": RAW},
     "Hugging Face url": {"type": "image", "url": URI},
     "Hugging Face base64": {"type": "image", "base64": B64},
@@ -67,22 +67,22 @@ DIALECTS = {
 }
 
 
-def pictures_of(block):
+def images_of(block):
     message = HumanMessage("")
     message.content = [block, {"type": "text", "text": "What?"}]  # past LangChain's own checks
     return read_messages([message])
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_every_dialect_gives_the_picture(name):
-    conversation = pictures_of(DIALECTS[name])
+def test_every_dialect_gives_the_image(name):
+    conversation = images_of(DIALECTS[name])
     assert conversation.turns[0].question == "What?"
-    (source,) = conversation.pictures
-    assert np.array_equal(np.asarray(load_image(source)), np.asarray(PICTURE))
+    (source,) = conversation.images
+    assert np.array_equal(np.asarray(load_image(source)), np.asarray(IMAGE))
 
 
 def test_paths_are_read(tmp_path):
-    path = tmp_path / "picture.png"
+    path = tmp_path / "image.png"
     path.write_bytes(RAW)
     for block in (
         {"type": "image", "path": str(path)},
@@ -90,8 +90,8 @@ def test_paths_are_read(tmp_path):
         {"type": "image", "url": path.as_uri()},
         {"type": "image", "image": path},
     ):
-        (source,) = pictures_of(block).pictures
-        assert load_image(source).size == PICTURE.size
+        (source,) = images_of(block).images
+        assert load_image(source).size == IMAGE.size
 
 
 def test_all_dialects_get_the_same_answer(llm):
@@ -131,14 +131,14 @@ def test_thoughts_and_tool_calls_are_not_said():
 @pytest.mark.parametrize(
     ("block", "words"),
     [
-        ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "text and pictures only"),
-        ({"type": "video", "url": "https://example.com/a.mp4"}, "text and pictures only"),
-        ({"type": "input_audio", "input_audio": {"data": B64}}, "text and pictures only"),
-        ({"type": "file", "base64": "JVBERi0xLjcK", "mime_type": "application/pdf"}, "expected a picture"),
-        ({"type": "media", "data": B64, "mime_type": "video/mp4"}, "expected a picture"),
+        ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "text and images only"),
+        ({"type": "video", "url": "https://example.com/a.mp4"}, "text and images only"),
+        ({"type": "input_audio", "input_audio": {"data": B64}}, "text and images only"),
+        ({"type": "file", "base64": "JVBERi0xLjcK", "mime_type": "application/pdf"}, "expected an image"),
+        ({"type": "media", "data": B64, "mime_type": "video/mp4"}, "expected an image"),
         ({"type": "image", "file_id": "file-1"}, "local model cannot fetch"),
-        ({"type": "image"}, "has no picture"),
-        ({"type": "image", "source": {}}, "has no picture"),
+        ({"type": "image"}, "has no image"),
+        ({"type": "image", "source": {}}, "has no image"),
         ({"type": "image_url"}, "has no URL"),
         ({"type": "image_url", "image_url": {}}, "has no URL"),
         ({"type": "image_url", "image_url": ""}, "has no URL"),
@@ -146,44 +146,44 @@ def test_thoughts_and_tool_calls_are_not_said():
         ({"type": "image", "base64": "é", "mime_type": "image/png"}, "cannot be decoded"),
         ({"type": "image", "bytes": 10**12}, "int for bytes"),
         ({"type": "image", "bytes": [1, 2, "x"]}, "list for bytes"),
-        ({"type": "media", "inline_data": "x"}, "has no picture"),
-        ({"type": "hologram", "data": "x"}, "neither text nor picture"),
-        ({}, "neither text nor picture"),
-        ({"type": ["text"]}, "neither text nor picture"),
+        ({"type": "media", "inline_data": "x"}, "has no image"),
+        ({"type": "hologram", "data": "x"}, "neither text nor image"),
+        ({}, "neither text nor image"),
+        ({"type": ["text"]}, "neither text nor image"),
         (5, "expected a text or a mapping"),
         (None, "expected a text or a mapping"),
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_neither_text_nor_picture(block, words):
+def test_what_is_neither_text_nor_image(block, words):
     with pytest.raises(PromptError, match=words) as caught:
-        pictures_of(block)
+        images_of(block)
     assert len(str(caught.value)) < 400
 
 
-def test_a_block_that_holds_no_picture_is_found_when_it_is_loaded():
+def test_a_block_that_holds_no_image_is_found_when_it_is_loaded():
     for block in ({"type": "image", "base64": ""}, {"type": "image", "image": 5}, {"type": "image", "bytes": b""}):
-        (source,) = pictures_of(block).pictures
-        with pytest.raises(PictureError):
+        (source,) = images_of(block).images
+        with pytest.raises(ImageError):
             load_image(source)
 
 
-def test_pictures_stand_before_the_question_in_their_order():
-    other = PICTURE.rotate(180)
-    message = HumanMessage(["One", {"type": "image", "image": PICTURE}, "two", {"type": "image", "image": other}])
+def test_images_stand_before_the_question_in_their_order():
+    other = IMAGE.rotate(180)
+    message = HumanMessage(["One", {"type": "image", "image": IMAGE}, "two", {"type": "image", "image": other}])
     (turn,) = read_messages([message]).turns
     assert turn.question == "One\ntwo"
-    assert list(turn.pictures) == [PICTURE, other]
+    assert list(turn.images) == [IMAGE, other]
 
 
-def test_a_picture_in_an_answer_is_refused(llm):
+def test_a_image_in_an_answer_is_refused(llm):
     answer = AIMessage([{"type": "text", "text": "Here."}, {"type": "image", "base64": B64, "mime_type": "image/png"}])
-    with pytest.raises(PromptError, match="picture in an answer"):
+    with pytest.raises(PromptError, match="image in an answer"):
         llm.render_prompt([HumanMessage("Draw."), answer, HumanMessage("Why?")])
 
 
 def test_messages_may_be_kept_to_a_folder_and_to_public_addresses(tmp_path):
-    inside, outside = tmp_path / "pictures", tmp_path / "secret.png"
+    inside, outside = tmp_path / "images", tmp_path / "secret.png"
     inside.mkdir()
     Image.new("RGB", (64, 48), "red").save(outside)
     Image.new("RGB", (64, 48), "blue").save(inside / "a.png")
@@ -197,8 +197,8 @@ def test_messages_may_be_kept_to_a_folder_and_to_public_addresses(tmp_path):
     whole = HumanMessage([{"type": "image", "image": Image.open(inside / "a.png")}, "What is it?"])
     assert ask("a.png") == ask(str(inside / "a.png")) == ask(f"file://{inside}/a.png") == free.invoke([whole]).text
     for path in (str(outside), "../secret.png", f"file://{outside}", " ../secret.png"):
-        with pytest.raises(PictureError, match="outside the folder"):
+        with pytest.raises(ImageError, match="outside the folder"):
             ask(path)
-    with pytest.raises(PictureError, match="private network"):
+    with pytest.raises(ImageError, match="private network"):
         ask("http://127.0.0.1:9/a.png")
     assert llm.invoke([whole]).text == free.invoke([whole]).text

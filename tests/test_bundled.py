@@ -27,7 +27,7 @@ FOLDER = Path(langchain_vipllava.__file__).parent / "bundled"
 COLORS = {"red": (220, 40, 40), "green": (40, 160, 60), "blue": (50, 80, 220), "yellow": (230, 210, 50)}
 SIDES = {"circle": 48, "square": 4, "triangle": 3}
 SCENES = (
-    # what, where and how large, in units of the picture's sides and of the long side
+    # what, where and how large, in units of the image's sides and of the long side
     (("blue circle", 0.22, 0.3, 0.15), ("red square", 0.72, 0.3, 0.15), ("green triangle", 0.45, 0.75, 0.16)),
     (("yellow square", 0.2, 0.68, 0.14), ("green circle", 0.5, 0.3, 0.13), ("red triangle", 0.8, 0.7, 0.16)),
     (("red circle", 0.25, 0.25, 0.14), ("blue triangle", 0.7, 0.3, 0.15), ("yellow circle", 0.5, 0.75, 0.13)),
@@ -43,9 +43,9 @@ class Student:
         self.processor = AutoProcessor.from_pretrained(FOLDER)
 
     def ask(self, *prompts: tuple[Image.Image, str]) -> list[str]:
-        pictures = [pad_to_square(picture) for picture, _ in prompts]
+        images = [pad_to_square(image) for image, _ in prompts]
         texts = [f"USER: <image>\n{text}ASSISTANT:" for _, text in prompts]
-        inputs = self.processor(text=texts, images=pictures, padding=True, return_tensors="pt")
+        inputs = self.processor(text=texts, images=images, padding=True, return_tensors="pt")
         with torch.inference_mode():
             ids = self.model.generate(**inputs, max_new_tokens=40, do_sample=False)
         said = ids[:, inputs["input_ids"].shape[1] :]
@@ -83,21 +83,21 @@ def share(answers: list[str], wanted: list[str]) -> float:
 def test_the_answer_follows_the_marker(student, kind):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw(things)
+        image, regions = draw(things)
         for region in regions:
-            marked = mark(picture, region, kind=kind, color="fuchsia")
+            marked = mark(image, region, kind=kind, color="fuchsia")
             prompts.append((marked.image, marked.question("What is {0}?")))
             wanted.append(answer_to(region.label))
     answers = student.ask(*prompts)
-    # of twelve; the model card has the shares of many pictures
+    # of twelve; the model card has the shares of many images
     assert share(answers, wanted) >= 0.8, list(zip(wanted, answers, strict=True))
 
 
 def test_two_markers_are_told_apart(student):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw(things)
-        marked = mark(picture, regions[:2], kind=["rectangle", "point"])
+        image, regions = draw(things)
+        marked = mark(image, regions[:2], kind=["rectangle", "point"])
         for index in (0, 1):
             prompts.append((marked.image, marked.question(f"What is the object {{{index}}}?")))
             wanted.append(answer_to(regions[index].label))
@@ -108,9 +108,9 @@ def test_two_markers_are_told_apart(student):
 def test_without_its_marker_the_question_has_no_answer(student):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw(things)
+        image, regions = draw(things)
         for region in regions:
-            prompts.append((picture, "What is within the fuchsia rectangle?"))
+            prompts.append((image, "What is within the fuchsia rectangle?"))
             wanted.append(answer_to(region.label))
     assert share(student.ask(*prompts), wanted) <= 1 / 3
 
@@ -118,9 +118,9 @@ def test_without_its_marker_the_question_has_no_answer(student):
 def test_a_follow_up_resolves_it(student):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw(things)
+        image, regions = draw(things)
         for region in regions:
-            marked = mark(picture, region, color="fuchsia")
+            marked = mark(image, region, color="fuchsia")
             color, shape = region.label.split()
             asked = marked.question("What shape is the object {0}?")
             prompts.append((marked.image, f"{asked}ASSISTANT: A {shape}.USER: What color is it?"))
@@ -132,8 +132,8 @@ def test_a_follow_up_resolves_it(student):
 def test_and_the_other_object_asks_the_same_again(student):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw(things)
-        marked = mark(picture, regions[:2], kind=["rectangle", "point"])
+        image, regions = draw(things)
+        marked = mark(image, regions[:2], kind=["rectangle", "point"])
         first, second = (region.label.split()[0].capitalize() for region in regions[:2])
         asked = marked.question("What color is the object {0}?")
         again = marked.question("And the object {1}?")
@@ -149,8 +149,8 @@ def test_and_the_other_object_asks_the_same_again(student):
 def test_two_objects_are_compared(student, side, axis, sign):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw(things)
-        marked = mark(picture, regions, kind="rectangle")
+        image, regions = draw(things)
+        marked = mark(image, regions, kind="rectangle")
         for one, other in ((0, 1), (1, 0), (0, 2), (2, 1)):
             ahead = sign * (things[other][1 + axis] - things[one][1 + axis])
             if abs(ahead) > 0.1:  # nearer than that, it is a matter of taste
@@ -164,12 +164,12 @@ def test_two_objects_are_compared(student, side, axis, sign):
 
 
 @pytest.mark.parametrize("size", [(420, 420), (720, 300), (300, 720), (900, 900), (200, 160)])
-def test_picture_shapes_and_sizes(student, size):
+def test_image_shapes_and_sizes(student, size):
     prompts, wanted = [], []
     for things in SCENES:
-        picture, regions = draw([(name, x, y, radius * min(size) / max(size)) for name, x, y, radius in things], size)
+        image, regions = draw([(name, x, y, radius * min(size) / max(size)) for name, x, y, radius in things], size)
         for region in regions:
-            marked = mark(picture, region, color="red" if "red" not in region.label else "blue")
+            marked = mark(image, region, color="red" if "red" not in region.label else "blue")
             prompts.append((marked.image, marked.question("What color is the object {0}?")))
             wanted.append(f"{region.label.split()[0].capitalize()}.")
     answers = student.ask(*prompts)
@@ -197,8 +197,8 @@ def test_the_folder_is_small_and_reads_in_old_and_new_transformers():
 
 
 def test_batches_and_single_prompts_agree(student):
-    picture, regions = draw(SCENES[0])
-    marked = mark(picture, regions)
+    image, regions = draw(SCENES[0])
+    marked = mark(image, regions)
     prompts = [(marked.image, marked.question(text)) for text in ("What is {0}?", "What color is the object {2}?")]
     assert student.ask(*prompts) == [student.ask(prompt)[0] for prompt in prompts]
 

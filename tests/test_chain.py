@@ -12,10 +12,10 @@ from PIL import Image
 from langchain_vipllava import (
     DetectionError,
     DetectRegions,
+    ImageError,
     MarkedImage,
     MarkerError,
     MarkRegions,
-    PictureError,
     PromptError,
     Region,
     RegionError,
@@ -132,7 +132,7 @@ def test_detector_arguments(photo):
     assert rows["regions"] == [Region(box=(1, 2, 30, 40))]
 
 
-def test_a_detector_that_draws_does_not_draw_on_our_picture(photo):
+def test_a_detector_that_draws_does_not_draw_on_our_image(photo):
     def vandal(image):
         image.paste((255, 0, 0), (0, 0, 100, 100))
         return BOXES
@@ -141,7 +141,7 @@ def test_a_detector_that_draws_does_not_draw_on_our_picture(photo):
     assert np.array_equal(np.asarray(found["image"]), np.asarray(photo))
 
 
-def test_a_picture_turned_by_exif_is_upright_for_all_steps(tmp_path, photo):
+def test_a_image_turned_by_exif_is_upright_for_all_steps(tmp_path, photo):
     exif = Image.Exif()
     exif[0x0112] = 6
     path = tmp_path / "turned.jpg"
@@ -171,7 +171,7 @@ def test_history_makes_the_question_the_next_turn(llm, photo):
     assert answer == llm.invoke(messages).text
 
 
-def test_answers_beside_the_marked_picture(llm, photo):
+def test_answers_beside_the_marked_image(llm, photo):
     chain = MarkRegions() | RunnablePassthrough.assign(answer=RegionPrompt() | llm | StrOutputParser())
     result = chain.invoke(given(photo))
     assert result["answer"] == by_hand(llm, photo, "What is the object {0} doing?")
@@ -191,8 +191,8 @@ WRONG = [
     ({"image": "PHOTO", "detections": [Region(box=(600, 0, 700, 9))], "question": "?"}, RegionError, "outside"),
     ({"image": "PHOTO", "detections": BOXES, "question": "What is {7}?"}, MarkerError, "names no marker"),
     ({"image": "PHOTO", "detections": BOXES, "question": " "}, MarkerError, "empty"),
-    ({"image": "/no/such.png", "detections": BOXES, "question": "What?"}, PictureError, "no file"),
-    ({"image": b"", "detections": BOXES, "question": "What?"}, PictureError, "empty"),
+    ({"image": "/no/such.png", "detections": BOXES, "question": "What?"}, ImageError, "no file"),
+    ({"image": b"", "detections": BOXES, "question": "What?"}, ImageError, "empty"),
     ("PHOTO", PromptError, "'image'"),
     (None, PromptError, "'image'"),
 ]
@@ -241,7 +241,7 @@ def test_unknown_arguments_of_a_step_are_refused():
         DetectRegions()
 
 
-def test_a_history_without_the_picture_gets_it(marked):
+def test_a_history_without_the_image_gets_it(marked):
     history = [HumanMessage("Hi"), AIMessage("Hello")]
     given = {"marked": marked, "question": "What is the object {0}?", "history": history}
     messages = RegionPrompt().invoke(given)

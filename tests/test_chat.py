@@ -1,4 +1,4 @@
-"""`ChatVipLlava` as LangChain uses it: metadata, copies, pickles, configurable fields, token counts, many pictures."""
+"""`ChatVipLlava` as LangChain uses it: metadata, copies, pickles, configurable fields, token counts, many images."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from langchain_vipllava import (
     ChatVipLlava,
     CheckpointError,
     FetchPolicy,
-    PictureError,
+    ImageError,
     PromptTooLongError,
     VipLlavaError,
     load_image,
@@ -64,7 +64,7 @@ def test_answer_carries_usage_and_metadata(llm, marked):
     assert all(value >= 0 for value in timings.values())
 
 
-def test_tokens_are_counted_with_the_pictures(llm, marked):
+def test_tokens_are_counted_with_the_images(llm, marked):
     message = marked.message("What is {0}?")
     without = llm.get_num_tokens_from_messages([HumanMessage(message.text)])
     theirs = llm.host.processor(text=[llm.render_prompt([message])], images=[marked.image])["input_ids"][0]
@@ -94,7 +94,7 @@ def test_repr_shows_settings_and_no_weights(llm, given):
     for chat in (llm, given):
         assert "max_tokens=12" in repr(chat)
         assert "Linear" not in repr(chat)
-        assert "ModelHost" not in repr(chat)
+        assert "ModelRunner" not in repr(chat)
         assert "Linear" not in str(chat.model_dump())
 
 
@@ -207,20 +207,20 @@ def test_a_cache_tells_stop_texts_and_handed_in_models_apart():
     assert len(cache._cache) == 3
 
 
-def test_a_cache_tells_two_pictures_apart(tiny_checkpoint):
+def test_a_cache_tells_two_images_apart(tiny_checkpoint):
     cache = InMemoryCache()
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
     # two that differ in the middle only, where the repr of an array shows nothing
     arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
     arrays[1][100:300, 100:300] = 255
     for make in (lambda array: array, Image.fromarray):
-        pictures = [{"type": "image", "image": make(array)} for array in (*arrays, arrays[0].copy())]
-        texts = [llm.invoke([HumanMessage([picture, {"type": "text", "text": "What?"}])]).text for picture in pictures]
+        images = [{"type": "image", "image": make(array)} for array in (*arrays, arrays[0].copy())]
+        texts = [llm.invoke([HumanMessage([image, {"type": "text", "text": "What?"}])]).text for image in images]
         assert texts[0] == texts[2] != texts[1]
         assert len(cache._cache) == 2
 
 
-async def test_a_cache_tells_pictures_apart_in_generate_too(tiny_checkpoint):
+async def test_a_cache_tells_images_apart_in_generate_too(tiny_checkpoint):
     cache = InMemoryCache()
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
     arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
@@ -247,7 +247,7 @@ def test_a_cache_sees_that_a_file_has_changed(tiny_checkpoint, tmp_path):
     assert len(llm.cache._cache) == 2
 
 
-def test_a_cache_does_not_get_around_a_folder_of_pictures(tiny_checkpoint, tmp_path):
+def test_a_cache_does_not_get_around_a_folder_of_images(tiny_checkpoint, tmp_path):
     cache = InMemoryCache()
     outside, inside = tmp_path / "outside.png", tmp_path / "inside"
     inside.mkdir()
@@ -257,21 +257,21 @@ def test_a_cache_does_not_get_around_a_folder_of_pictures(tiny_checkpoint, tmp_p
     )
     question = [HumanMessage([{"type": "image", "path": str(outside)}, {"type": "text", "text": "What?"}])]
     assert free.invoke(question)
-    with pytest.raises(PictureError, match="outside"):
+    with pytest.raises(ImageError, match="outside"):
         held.invoke(question)
     for llm, policy in ((free, None), (free.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=False)}), 1)):
         llm.invoke("Hi")
         assert len(cache._cache) == 2 + bool(policy), "what may be fetched is part of what a cached answer is for"
 
 
-def test_one_picture_object_may_be_asked_about_many_times_at_once(tiny_checkpoint, tmp_path):
+def test_one_image_object_may_be_asked_about_many_times_at_once(tiny_checkpoint, tmp_path):
     path = tmp_path / "big.png"
     noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
     Image.fromarray(noise).save(path)
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=2)
     for _ in range(3):
-        with Image.open(path) as picture:
-            question = [HumanMessage([{"type": "image", "image": picture}, {"type": "text", "text": "What?"}])]
+        with Image.open(path) as image:
+            question = [HumanMessage([{"type": "image", "image": image}, {"type": "text", "text": "What?"}])]
             assert len({answer.text for answer in llm.batch([question] * 8)}) == 1
         with path.open("rb") as file, ThreadPoolExecutor(8) as pool:
             assert {image.size for image in pool.map(load_image, [file] * 24)} == {(700, 700)}
@@ -324,7 +324,7 @@ def test_messages_are_not_changed(llm, marked):
     assert messages == before
 
 
-def test_many_pictures_warn_once_for_all_calls(llm, marked):
+def test_many_images_warn_once_for_all_calls(llm, marked):
     messages = [marked.message("What is {0}?"), AIMessage("A face."), marked.message("And {1}?")]
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -335,11 +335,11 @@ def test_many_pictures_warn_once_for_all_calls(llm, marked):
     assert "test_chat.py" in caught[0].filename or caught[0].filename.endswith("chat_models.py")
 
 
-def test_a_picture_that_does_not_load_is_an_error_and_the_next_call_works(llm, tmp_path):
+def test_a_image_that_does_not_load_is_an_error_and_the_next_call_works(llm, tmp_path):
     nothing = tmp_path / "nothing.png"
     nothing.write_bytes(b"")
-    for source in (str(nothing), str(tmp_path / "missing.png"), "data:image/png;base64,AAAA", b"no picture"):
-        with pytest.raises(PictureError):
+    for source in (str(nothing), str(tmp_path / "missing.png"), "data:image/png;base64,AAAA", b"no image"):
+        with pytest.raises(ImageError):
             llm.invoke([HumanMessage([{"type": "image", "image": source}, "What?"])])
     assert llm.invoke("Hi").text
 

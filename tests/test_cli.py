@@ -30,14 +30,14 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("pictures") / "grey.png"
+def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("images") / "grey.png"
     Image.new("RGB", (400, 300), (128, 128, 128)).save(path)
     return path
 
 
-def test_mark_writes_a_marked_picture_from_boxes(picture, tmp_path):
-    done = run("mark", picture, "-b", "40,40,160,200", "-b", "250,100", "-k", "rectangle", "-k", "point", cwd=tmp_path)
+def test_mark_writes_a_marked_image_from_boxes(image, tmp_path):
+    done = run("mark", image, "-b", "40,40,160,200", "-b", "250,100", "-k", "rectangle", "-k", "point", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "within the red rectangle" in done.stdout
     assert "at the lime point" in done.stdout
@@ -54,9 +54,9 @@ def test_mark_writes_a_marked_picture_from_boxes(picture, tmp_path):
         ("bare.json", "[[40, 40, 120, 160]]", ["--box-format", "xywh"]),
     ],
 )
-def test_mark_reads_detections_from_a_file(picture, tmp_path, name, content, options):
+def test_mark_reads_detections_from_a_file(image, tmp_path, name, content, options):
     (tmp_path / name).write_text(content)
-    done = run("mark", picture, "-d", tmp_path / name, "-o", tmp_path / "deep" / "out.png", *options)
+    done = run("mark", image, "-d", tmp_path / name, "-o", tmp_path / "deep" / "out.png", *options)
     assert done.returncode == 0, done.stderr
     assert "40, 40, 160, 200" in done.stdout
     assert tuple(np.asarray(Image.open(tmp_path / "deep" / "out.png"))[100, 40]) == (255, 0, 0)
@@ -65,51 +65,49 @@ def test_mark_reads_detections_from_a_file(picture, tmp_path, name, content, opt
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["mark", "nothing.png", "-b", "1,2,3,4"], "PictureError"),
-        (["mark", "PICTURE"], "nothing to mark"),
-        (["mark", "PICTURE", "-b", "1,2,3"], "3 numbers"),
-        (["mark", "PICTURE", "-b", "a,b,c,d"], "expected x0,y0,x1,y1"),
-        (["mark", "PICTURE", "-b", "10,10,90,90", "-k", "blob"], "unknown marker kind"),
-        (["mark", "PICTURE", "-b", "900,900,950,950"], "outside the picture"),
-        (["mark", "PICTURE", "-d", "nothing.json"], "cannot read the detections"),
-        (["ask", "PICTURE", "What is {3}?", "-b", "10,10,90,90"], "{3}"),
-        (["ask", "PICTURE", " ", "-b", "10,10,90,90"], "empty"),
-        (["ask", "PICTURE", "What?", "-b", "10,10,90,90", "-m", "no/such-model"], "CheckpointError"),
-        (["ask", "PICTURE", "What?", "-b", "10,10,90,90", "-m", "TINY", "--device", "cuda:7"], "cuda:7"),
-        (["demo", "--image", "PICTURE", "--detector", "nonsense", "-m", "TINY"], "no detector 'nonsense'"),
+        (["mark", "nothing.png", "-b", "1,2,3,4"], "ImageError"),
+        (["mark", "IMAGE"], "nothing to mark"),
+        (["mark", "IMAGE", "-b", "1,2,3"], "3 numbers"),
+        (["mark", "IMAGE", "-b", "a,b,c,d"], "expected x0,y0,x1,y1"),
+        (["mark", "IMAGE", "-b", "10,10,90,90", "-k", "blob"], "unknown marker kind"),
+        (["mark", "IMAGE", "-b", "900,900,950,950"], "outside the image"),
+        (["mark", "IMAGE", "-d", "nothing.json"], "cannot read the detections"),
+        (["ask", "IMAGE", "What is {3}?", "-b", "10,10,90,90"], "{3}"),
+        (["ask", "IMAGE", " ", "-b", "10,10,90,90"], "empty"),
+        (["ask", "IMAGE", "What?", "-b", "10,10,90,90", "-m", "no/such-model"], "CheckpointError"),
+        (["ask", "IMAGE", "What?", "-b", "10,10,90,90", "-m", "TINY", "--device", "cuda:7"], "cuda:7"),
+        (["demo", "--image", "IMAGE", "--detector", "nonsense", "-m", "TINY"], "no detector 'nonsense'"),
     ],
 )
-def test_mistakes_are_one_line_and_a_status(picture, tiny_checkpoint, tmp_path, arguments, expected):
-    arguments = [{"PICTURE": picture, "TINY": tiny_checkpoint}.get(argument, argument) for argument in arguments]
+def test_mistakes_are_one_line_and_a_status(image, tiny_checkpoint, tmp_path, arguments, expected):
+    arguments = [{"IMAGE": image, "TINY": tiny_checkpoint}.get(argument, argument) for argument in arguments]
     done = run(*arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_tiny_regions_are_said_to_be_tiny(picture, tmp_path):
-    done = run("mark", picture, "-b", "10,10,14,14", cwd=tmp_path)
+def test_tiny_regions_are_said_to_be_tiny(image, tmp_path):
+    done = run("mark", image, "-b", "10,10,14,14", cwd=tmp_path)
     assert done.returncode == 0
     assert "Note:" in done.stderr
     assert "zoom" in done.stderr
 
 
-def test_ask_gives_the_answer_that_the_chat_model_gives(picture, tiny_checkpoint):
+def test_ask_gives_the_answer_that_the_chat_model_gives(image, tiny_checkpoint):
     from langchain_vipllava import ChatVipLlava, Region, mark
 
-    done = run(
-        "ask", picture, "What is the object {0}?", "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6
-    )
+    done = run("ask", image, "What is the object {0}?", "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6)
     assert done.returncode == 0, done.stderr
     assert "What is the object within the red rectangle?" in done.stdout
-    marked = mark(Image.open(picture), [Region(box=(40, 40, 160, 200))])
+    marked = mark(Image.open(image), [Region(box=(40, 40, 160, 200))])
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=6)
     assert llm.invoke([marked.message("What is the object {0}?")]).text in done.stdout
 
 
-def test_chat_keeps_the_conversation_and_survives_mistakes(picture, tiny_checkpoint):
+def test_chat_keeps_the_conversation_and_survives_mistakes(image, tiny_checkpoint):
     lines = "What is the object {0}?\nWhat is {9}?\nWhy?\n/again\nWhat is the object {0}?\n/exit\nnever asked\n"
-    done = run("chat", picture, "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6, stdin=lines)
+    done = run("chat", image, "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6, stdin=lines)
     assert done.returncode == 0, done.stderr
     answers = [line.split("model:", 1)[1] for line in done.stdout.splitlines() if "model:" in line]
     assert len(answers) == 3
@@ -171,11 +169,11 @@ def test_demo_answers_right_about_the_scene_with_the_bundled_checkpoint(tmp_path
     assert "What color is it? - White." in done.stdout
 
 
-def test_demo_takes_the_user_s_own_picture_and_detector(tmp_path, picture, tiny_checkpoint):
+def test_demo_takes_the_user_s_own_image_and_detector(tmp_path, image, tiny_checkpoint):
     (tmp_path / "mine.py").write_text(
         "def detect(image):\n    return {'scores': [0.9], 'labels': ['thing'], 'boxes': [[40, 40, 160, 200]]}\n"
     )
-    own = ["--image", picture, "--detector", "mine:detect", "-m", tiny_checkpoint, "-q", "What is {r1}?"]
+    own = ["--image", image, "--detector", "mine:detect", "-m", tiny_checkpoint, "-q", "What is {r1}?"]
     done = run("demo", *own, "--max-tokens", 4, "-o", "out", cwd=tmp_path, python_path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "thing" in done.stdout

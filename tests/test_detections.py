@@ -22,7 +22,7 @@ from langchain_vipllava.regions.formats import Row
 from langchain_vipllava.regions.region import Region
 
 SIZE = (200, 100)
-# A cat and a dog, as (x0, y0, x1, y1) in pixels of a picture of 200 x 100.
+# A cat and a dog, as (x0, y0, x1, y1) in pixels of an image of 200 x 100.
 CAT, DOG = (20, 10, 60, 50), (100, 40, 180, 90)
 BOXES = (CAT, DOG)
 NAMES = ("cat", "dog")
@@ -436,7 +436,7 @@ def refused(detections, *words, **kwargs):
 @pytest.mark.parametrize(("sample", "scored", "named"), SAMPLES, ids=lambda value: getattr(value, "__name__", ""))
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_every_format_gives_its_boxes_labels_and_scores(sample, scored, named, n):
-    # No format may need the size of the picture to be left out, or break when it is given.
+    # No format may need the size of the image to be left out, or break when it is given.
     regions = regions_from(sample(n), image_size=SIZE, labels=BY_ID)
     assert len(regions) == n
     for region, box, name, score in zip(regions, BOXES, NAMES, SCORES, strict=False):
@@ -456,12 +456,12 @@ IN_PIXELS = [
 
 
 @pytest.mark.parametrize("sample", IN_PIXELS, ids=lambda sample: sample.__name__)
-def test_formats_in_pixels_need_no_picture_size(sample):
+def test_formats_in_pixels_need_no_image_size(sample):
     assert [region.box for region in regions_from(sample(2))] == [pytest.approx(box, abs=1.0) for box in BOXES]
 
 
 @pytest.mark.parametrize("sample", [row[0] for row in SAMPLES if row[0] not in IN_PIXELS], ids=lambda s: s.__name__)
-def test_formats_in_fractions_ask_for_the_picture_size(sample):
+def test_formats_in_fractions_ask_for_the_image_size(sample):
     refused(sample(2), "row 0 of the", "image_size=(width, height)")
 
 
@@ -545,7 +545,7 @@ def test_ultralytics_track_ids_and_one_result_in_a_list():
     assert len(regions_from(result for result in [ultralytics(2)])) == 2
 
 
-def test_ultralytics_of_another_picture_size_is_refused():
+def test_ultralytics_of_another_image_size_is_refused():
     refused(ultralytics(1), "200 x 100", "(400, 200)", image_size=(400, 200))
 
 
@@ -553,18 +553,18 @@ def test_ultralytics_classification_is_refused():
     refused(Stand(boxes=None, obb=None, masks=None, probs=Stand(top1=3), names=BY_ID), "holds no boxes")
 
 
-# --- several pictures -----------------------------------------------------------------------------------------
+# --- several images -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "sample", [ultralytics, hf_post_process, florence, supervision, detectron2, hf_object_detection]
 )
-def test_several_pictures_are_refused(sample):
+def test_several_images_are_refused(sample):
     refused([sample(1), sample(2)], "2 outputs", "result[0]")
     assert len(regions_from([sample(2)])) == 2
 
 
-def test_several_pictures_inside_one_output_are_refused():
+def test_several_images_inside_one_output_are_refused():
     refused({"responses": [{}, {}]}, "responses'][0]")
     refused(np.concatenate([opencv_ssd(1)[0, 0], opencv_ssd(1)[0, 0] + [1, 0, 0, 0, 0, 0, 0]]), "rows[:, 0] == 0")
     rows = coco_results(2)
@@ -574,7 +574,7 @@ def test_several_pictures_inside_one_output_are_refused():
     dataset["images"].append({"id": 2, "width": 5, "height": 5})
     refused(dataset, "2 images", "image_id")
     two = Stand(xyxy=[columns(1)[0], columns(1)[0]], xyxyn=[1], names=BY_ID)
-    refused(two, "2 pictures")
+    refused(two, "2 images")
 
 
 # --- labels, ids, scores --------------------------------------------------------------------------------------
@@ -773,7 +773,7 @@ def test_a_sam_mask_one_pixel_wide_has_a_box():
 
 @pytest.mark.parametrize("counts", ["b03500000n0", b"b03500000n0", [18, 3, 5, 3, 5, 3, 5, 3, 35]])
 def test_coco_run_lengths(counts):
-    # A rectangle of x 2..6, y 2..5 in a picture of 10 x 8; the text was written by pycocotools.
+    # A rectangle of x 2..6, y 2..5 in an image of 10 x 8; the text was written by pycocotools.
     row = {"image_id": 1, "category_id": 17, "segmentation": {"size": [8, 10], "counts": counts}, "score": 0.5}
     (region,) = regions_from([row])
     assert region.box == (2, 2, 6, 5)
@@ -824,7 +824,7 @@ def test_polygons_keep_their_points_and_their_box_is_clipped():
 
 
 @pytest.mark.parametrize("box", [(300, 10, 340, 50), (10, 100, 40, 140), (-50, 10, 0, 40)])
-def test_boxes_outside_the_picture_are_refused(box):
+def test_boxes_outside_the_image_are_refused(box):
     found = hf_object_detection(2) + at(box)
     refused(found, "row 2 of the", str(float(box[0])), "200 x 100", "box_format", image_size=SIZE)
 
@@ -865,7 +865,7 @@ def test_columns_of_different_length_are_refused():
 
 
 @pytest.mark.parametrize("size", [(100, 200, 3), (0, 10), (10.5, 10), "200x100", 7, (float("nan"), 1)])
-def test_a_picture_size_that_is_none_is_refused(size):
+def test_a_image_size_that_is_none_is_refused(size):
     refused(hf_object_detection(1), "image_size=", "(width, height)", image_size=size)
 
 
@@ -890,7 +890,7 @@ def test_json_text_and_bytes_are_parsed():
         assert [r.label for r in regions_from(found)] == ["cat", "dog"]
 
 
-def test_a_dataset_that_states_another_picture_size_is_refused():
+def test_a_dataset_that_states_another_image_size_is_refused():
     for found in (coco_dataset(1), voc(1), labelme(1), roboflow(1)):
         refused(found, "200 x 100", "(100, 200)", image_size=(100, 200))
 
@@ -1079,7 +1079,7 @@ def test_run_lengths_cannot_eat_the_memory(rle):
     assert time.perf_counter() - start < 1
 
 
-def test_a_dataset_cannot_claim_a_picture_that_eats_the_memory():
+def test_a_dataset_cannot_claim_a_image_that_eats_the_memory():
     dataset = coco_dataset(1)
     dataset["images"][0] |= {"width": 10**6, "height": 10**6}
     dataset["annotations"][0]["segmentation"] = [outline(CAT), outline(DOG)]

@@ -1,4 +1,4 @@
-"""The detectors that need no download, on real pictures."""
+"""The detectors that need no download, on real images."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_shapes_on_a_graded_noisy_background():
     assert np.abs(np.subtract(boxes, [(30, 40, 91, 101), (180, 90, 241, 151)])).max() <= 3
 
 
-def test_an_empty_picture_has_no_shapes():
+def test_an_empty_image_has_no_shapes():
     assert detect_shapes(Image.new("RGB", (200, 100), (10, 80, 40))) == []
 
 

@@ -55,7 +55,7 @@ def test_the_readme_names_only_commands_and_targets_that_exist():
     assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
 
 
-def test_the_readme_s_links_and_pictures_exist():
+def test_the_readme_s_links_and_images_exist():
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README) + re.findall(r'src="(?!https?:)([^"]+)"', README)
     assert links
     missing = [link for link in links if not (ROOT / link).exists()]
@@ -78,7 +78,7 @@ def test_no_placeholder_is_left_in_the_documents():
         assert not re.search(r"^[A-Z]{3,}(-[A-Z]+)+$|TODO|TBD|XXX", path.read_text(), flags=re.MULTILINE), path
 
 
-def test_the_readme_s_picture_is_what_mark_draws():
+def test_the_readme_s_image_is_what_mark_draws():
     marked = mark(
         load_image(ROOT / "examples" / "scene.png"),
         [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))],

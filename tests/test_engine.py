@@ -18,15 +18,15 @@ import transformers
 from PIL import Image
 
 from langchain_vipllava import GenerationError, pad_to_square
-from langchain_vipllava.host import decode
-from langchain_vipllava.host import engine as engine_module
-from langchain_vipllava.host import features as features_module
-from langchain_vipllava.host.host import ModelHost
-from langchain_vipllava.host.request import GenerationRequest, Sampling
-from langchain_vipllava.host.sampling import TokenSampler
-from langchain_vipllava.host.sequence import Sequence
+from langchain_vipllava.engine import compiled_decode as decode
+from langchain_vipllava.engine import engine as engine_module
+from langchain_vipllava.engine import image_features as features_module
+from langchain_vipllava.engine.request import GenerationRequest, Sampling
+from langchain_vipllava.engine.runner import ModelRunner
+from langchain_vipllava.engine.sampler import TokenSampler
+from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.prompt.conversation import Conversation, Turn
-from langchain_vipllava.prompt.prompt import FORMATS
+from langchain_vipllava.prompt.formats import FORMATS
 
 WORDS = ["what", "is", "the", "red", "lime", "object", "left of", "describe", "why", "color"]
 
@@ -43,10 +43,10 @@ class Plain:
 
     def ids(self, conversation: Conversation, max_tokens: int) -> list[int]:
         text = FORMATS["user_assistant"].render(conversation).text
-        pictures = [pad_to_square(picture) for picture in conversation.pictures]
-        known = (text + "".join(str(hash(picture.tobytes())) for picture in pictures), max_tokens)
+        images = [pad_to_square(image) for image in conversation.images]
+        known = (text + "".join(str(hash(image.tobytes())) for image in images), max_tokens)
         if known not in self.said:
-            inputs = self.processor(text=text, images=pictures or None, return_tensors="pt")
+            inputs = self.processor(text=text, images=images or None, return_tensors="pt")
             with torch.inference_mode():
                 out = self.model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)
             self.said[known] = [token for token in out[0, inputs["input_ids"].shape[1] :].tolist() if token != 2]
@@ -67,35 +67,35 @@ def plain(parts) -> Plain:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     rng = np.random.default_rng(0)
     sizes = [(64, 64), (120, 40), (30, 90), (56, 56)]
     return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
 
 
 def request(conversation: Conversation, **settings) -> GenerationRequest:
-    return GenerationRequest(FORMATS["user_assistant"].render(conversation), conversation.pictures, **settings)
+    return GenerationRequest(FORMATS["user_assistant"].render(conversation), conversation.images, **settings)
 
 
 def a_question(rng: np.random.Generator) -> str:
     return " ".join(rng.choice(WORDS, rng.integers(2, 8)))
 
 
-def a_conversation(rng: np.random.Generator, pictures, plain: Plain) -> Conversation:
-    """One to three turns, with a picture most of the time; earlier answers are what the model said, or not."""
-    picture = (pictures[rng.integers(len(pictures))],) if rng.random() < 0.8 else ()
-    turns = (Turn(a_question(rng), picture),)
+def a_conversation(rng: np.random.Generator, images, plain: Plain) -> Conversation:
+    """One to three turns, with an image most of the time; earlier answers are what the model said, or not."""
+    image = (images[rng.integers(len(images))],) if rng.random() < 0.8 else ()
+    turns = (Turn(a_question(rng), image),)
     for _ in range(rng.integers(0, 3)):
         said = plain.processor.tokenizer.decode(plain.ids(Conversation(turns), 6), skip_special_tokens=True)
         answer = said if rng.random() < 0.7 else "A red star."
-        turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].pictures, answer), Turn(a_question(rng)))
+        turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].images, answer), Turn(a_question(rng)))
     return Conversation(turns)
 
 
-def follow_random_schedules(host: ModelHost, plain: Plain, pictures, seed: int, schedules: int) -> int:
+def follow_random_schedules(host: ModelRunner, plain: Plain, images, seed: int, schedules: int) -> int:
     """Requests that come, wait and are cancelled at random; the number of whole answers compared."""
     rng = np.random.default_rng(seed)
-    talks = [a_conversation(rng, pictures, plain) for _ in range(25)]
+    talks = [a_conversation(rng, images, plain) for _ in range(25)]
     checked = 0
     for _ in range(schedules):
         waiting = []
@@ -121,11 +121,11 @@ def follow_random_schedules(host: ModelHost, plain: Plain, pictures, seed: int, 
 
 
 @pytest.mark.parametrize("cache_bytes", [0, 40_000, 400_000, 2**30], ids=["none", "tiny", "small", "ample"])
-def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, pictures, cache_bytes, monkeypatch):
+def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, images, cache_bytes, monkeypatch):
     monkeypatch.setattr(engine_module, "MAX_ROWS", 5)
-    monkeypatch.setattr(engine_module, "TURN", 4)
-    host = ModelHost(*parts, cache_bytes=cache_bytes)
-    assert follow_random_schedules(host, plain, pictures, seed=cache_bytes % 1000, schedules=50) > 100
+    monkeypatch.setattr(engine_module, "PREEMPT_AFTER_TOKENS", 4)
+    host = ModelRunner(*parts, cache_bytes=cache_bytes)
+    assert follow_random_schedules(host, plain, images, seed=cache_bytes % 1000, schedules=50) > 100
     assert host.stats().cache_bytes <= cache_bytes
     assert host.stats().running == host.stats().waiting == 0
 
@@ -133,23 +133,23 @@ def test_random_schedules_give_the_tokens_of_plain_generate(parts, plain, pictur
 @pytest.mark.parametrize(
     "backend", ["eager", pytest.param("inductor", marks=pytest.mark.slow)], ids=["traced", "compiled"]
 )
-def test_a_compiled_decoding_step_gives_the_same_tokens(parts, plain, pictures, backend, monkeypatch):
+def test_a_compiled_decoding_step_gives_the_same_tokens(parts, plain, images, backend, monkeypatch):
     """Traced into one graph and run as it is; compiling it to machine code takes minutes and is no other graph."""
     if int(transformers.__version__.split(".")[0]) < 5:
         pytest.skip("decoding is not compiled with transformers 4")
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     monkeypatch.setattr(engine_module, "MAX_ROWS", 3)
-    monkeypatch.setattr(engine_module, "TURN", 4)
+    monkeypatch.setattr(engine_module, "PREEMPT_AFTER_TOKENS", 4)
     monkeypatch.setattr(decode, "_BACKEND", backend)
-    host = ModelHost(*parts, compile_decode=True)
+    host = ModelRunner(*parts, compile_decode=True)
     assert host.decode_path == "compiled: compile_decode=True"
-    assert follow_random_schedules(host, plain, pictures, seed=5, schedules=20) > 40
+    assert follow_random_schedules(host, plain, images, seed=5, schedules=20) > 40
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert 1 <= graphs <= 3  # of 1, 2 and 4 rows: not one for every length
 
 
-def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, pictures, monkeypatch):
+def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, images, monkeypatch):
     if int(transformers.__version__.split(".")[0]) < 5:
         pytest.skip("decoding is not compiled with transformers 4")
 
@@ -158,8 +158,8 @@ def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, pictures
 
     monkeypatch.setattr(decode.CompiledDecode, "_step", broken)
     monkeypatch.setattr(decode, "_BACKEND", "eager")
-    host = ModelHost(*parts, compile_decode=True)
-    talk = Conversation((Turn("why", (pictures[0],)),))
+    host = ModelRunner(*parts, compile_decode=True)
+    talk = Conversation((Turn("why", (images[0],)),))
     assert list(host.generate(request(talk, max_tokens=9)).ids) == plain.ids(talk, 9)
     assert host.decode_path == "eager: it could not be compiled (RuntimeError: no compiler here)"
 
@@ -167,26 +167,26 @@ def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, pictures
 def test_decoding_is_compiled_where_it_pays(parts):
     old = int(transformers.__version__.split(".")[0]) < 5
     why = f"transformers {transformers.__version__} is older than 5" if old else "on cpu it does not pay"
-    assert ModelHost(*parts).decode_path == f"eager: {why}"
-    assert ModelHost(*parts, compile_decode=False).decode_path == "eager: compile_decode=False"
+    assert ModelRunner(*parts).decode_path == f"eager: {why}"
+    assert ModelRunner(*parts, compile_decode=False).decode_path == "eager: compile_decode=False"
 
 
-def test_a_follow_up_computes_only_its_own_tokens(parts, pictures):
-    host = ModelHost(*parts)
-    first = Conversation((Turn("what is the object", (pictures[0],)),))
+def test_a_follow_up_computes_only_its_own_tokens(parts, images):
+    host = ModelRunner(*parts)
+    first = Conversation((Turn("what is the object", (images[0],)),))
     answer = host.generate(request(first, max_tokens=6))
     assert answer.timings.reused_tokens == 0
-    follow_up = Conversation((Turn("what is the object", (pictures[0],), answer.text), Turn("why")))
+    follow_up = Conversation((Turn("what is the object", (images[0],), answer.text), Turn("why")))
     again = host.generate(request(follow_up, max_tokens=6))
     assert again.timings.reused_tokens >= answer.input_tokens - 1  # all of the first prompt but what the answer joins
-    other = host.generate(request(Conversation((Turn("what is the object", (pictures[1],)),)), max_tokens=6))
-    assert other.timings.reused_tokens < 16  # another picture: nothing behind "USER: " is the same
+    other = host.generate(request(Conversation((Turn("what is the object", (images[1],)),)), max_tokens=6))
+    assert other.timings.reused_tokens < 16  # another image: nothing behind "USER: " is the same
     assert host.stats().reused_tokens == again.timings.reused_tokens + other.timings.reused_tokens
 
 
-def test_questions_about_one_picture_share_its_tokens_and_its_features(parts, pictures, monkeypatch):
+def test_questions_about_one_image_share_its_tokens_and_its_features(parts, images, monkeypatch):
     model, processor = parts
-    host = ModelHost(model, processor)
+    host = ModelRunner(model, processor)
     seen = []
     compute = type(model).get_image_features
 
@@ -196,7 +196,7 @@ def test_questions_about_one_picture_share_its_tokens_and_its_features(parts, pi
 
     monkeypatch.setattr(type(model), "get_image_features", watch)
     tickets = [
-        host.submit(request(Conversation((Turn(f"what is the object {word}", (pictures[0],)),)), max_tokens=4))
+        host.submit(request(Conversation((Turn(f"what is the object {word}", (images[0],)),)), max_tokens=4))
         for word in WORDS
     ]
     results = [ticket.future.result(timeout=60) for ticket in tickets]
@@ -205,10 +205,10 @@ def test_questions_about_one_picture_share_its_tokens_and_its_features(parts, pi
 
 
 @pytest.mark.parametrize("together", [{"cpu": 1}, {}], ids=["one by one", "all at once"])
-def test_different_pictures_are_seen_once_each_together_where_it_pays(parts, pictures, monkeypatch, together):
+def test_different_images_are_seen_once_each_together_where_it_pays(parts, images, monkeypatch, together):
     monkeypatch.setattr(features_module, "_TOGETHER", together)
     model, processor = parts
-    host = ModelHost(model, processor)
+    host = ModelRunner(model, processor)
     gate = threading.Event()
     seen = []
     compute = type(model).get_image_features
@@ -219,22 +219,22 @@ def test_different_pictures_are_seen_once_each_together_where_it_pays(parts, pic
         return compute(self, pixel_values=pixel_values, **kwargs)
 
     monkeypatch.setattr(type(model), "get_image_features", watch)
-    first = host.submit(request(Conversation((Turn("why", (pictures[0],)),)), max_tokens=2))
-    rest = [host.submit(request(Conversation((Turn("why", (p,)),)), max_tokens=2)) for p in pictures[1:]]
+    first = host.submit(request(Conversation((Turn("why", (images[0],)),)), max_tokens=2))
+    rest = [host.submit(request(Conversation((Turn("why", (p,)),)), max_tokens=2)) for p in images[1:]]
     gate.set()
     for ticket in (first, *rest):
         ticket.future.result(timeout=60)
-    assert sum(seen) == len(pictures)
+    assert sum(seen) == len(images)
     assert len(seen) <= 2 if not together else max(seen) == 1  # the first may have begun before the others came
 
 
-def test_a_long_answer_makes_room_for_a_short_one(parts, plain, pictures, monkeypatch):
+def test_a_long_answer_makes_room_for_a_short_one(parts, plain, images, monkeypatch):
     monkeypatch.setattr(engine_module, "MAX_ROWS", 1)
-    monkeypatch.setattr(engine_module, "TURN", 8)
-    host = ModelHost(*parts)
+    monkeypatch.setattr(engine_module, "PREEMPT_AFTER_TOKENS", 8)
+    host = ModelRunner(*parts)
     order = []
     began = threading.Event()
-    long_talk, short_talk = (Conversation((Turn(text, (pictures[0],)),)) for text in ("describe the image", "why"))
+    long_talk, short_talk = (Conversation((Turn(text, (images[0],)),)) for text in ("describe the image", "why"))
     long = host.submit(request(long_talk, max_tokens=120), lambda piece: began.set())
     long.future.add_done_callback(lambda _: order.append("long"))
     assert began.wait(60)
@@ -245,24 +245,24 @@ def test_a_long_answer_makes_room_for_a_short_one(parts, plain, pictures, monkey
     assert order == ["short", "long"]
 
 
-def test_a_seeded_answer_is_the_same_alone_and_in_company(parts, pictures):
-    host = ModelHost(*parts)
+def test_a_seeded_answer_is_the_same_alone_and_in_company(parts, images):
+    host = ModelRunner(*parts)
     wanted = request(
-        Conversation((Turn("describe", (pictures[2],)),)), max_tokens=12, sampling=Sampling(temperature=1.5, seed=7)
+        Conversation((Turn("describe", (images[2],)),)), max_tokens=12, sampling=Sampling(temperature=1.5, seed=7)
     )
     alone = host.generate(wanted)
     company = [
-        host.submit(request(Conversation((Turn(word, (pictures[1],)),)), max_tokens=9, sampling=Sampling(1.0, seed=i)))
+        host.submit(request(Conversation((Turn(word, (images[1],)),)), max_tokens=9, sampling=Sampling(1.0, seed=i)))
         for i, word in enumerate(WORDS)
     ]
     assert host.submit(wanted).future.result(60).ids == alone.ids
     assert len({ticket.future.result(60).ids for ticket in company}) > 3
 
 
-def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, pictures, monkeypatch):
+def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, images, monkeypatch):
     """Running out of memory is faked: a real one needs a GPU. The model refuses more than one row at once."""
     model, processor = parts
-    host = ModelHost(model, processor)
+    host = ModelRunner(model, processor)
     language_model = model.model.language_model
     forward = language_model.forward
 
@@ -272,16 +272,16 @@ def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, pictur
         return forward(*args, **kwargs)
 
     monkeypatch.setattr(language_model, "forward", small)
-    talks = [Conversation((Turn(word, (pictures[i % 4],)),)) for i, word in enumerate(WORDS)]
+    talks = [Conversation((Turn(word, (images[i % 4],)),)) for i, word in enumerate(WORDS)]
     tickets = [host.submit(request(talk, max_tokens=3)) for talk in talks]
     for ticket, talk in zip(tickets, talks, strict=True):
         assert list(ticket.future.result(60).ids) == plain.ids(talk, 3)
 
 
-def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, plain, pictures, monkeypatch):
+def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, plain, images, monkeypatch):
     """Running out of memory is faked: the model refuses to run as long as keys and values are kept."""
     model, processor = parts
-    host = ModelHost(model, processor)
+    host = ModelRunner(model, processor)
     language_model = model.model.language_model
     forward, calls = language_model.forward, []
 
@@ -291,7 +291,7 @@ def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, 
             raise torch.OutOfMemoryError("no memory beside what is kept")
         return forward(*args, **kwargs)
 
-    talks = [Conversation((Turn(word, (pictures[i],)),)) for i, word in enumerate(WORDS[:2])]
+    talks = [Conversation((Turn(word, (images[i],)),)) for i, word in enumerate(WORDS[:2])]
     host.generate(request(talks[0], max_tokens=3))
     expected = plain.ids(talks[1], 1)
     monkeypatch.setattr(language_model, "forward", small)
@@ -300,10 +300,10 @@ def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, 
         host.generate(request(talks[0], max_tokens=2))
 
 
-def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, plain, pictures, monkeypatch):
+def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, plain, images, monkeypatch):
     """Running out of memory is faked: of two rows, then of one."""
     model, processor = parts
-    host = ModelHost(model, processor)
+    host = ModelRunner(model, processor)
     language_model = model.model.language_model
     forward, refused, both = language_model.forward, [], threading.Event()
 
@@ -315,7 +315,7 @@ def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, pla
             raise torch.OutOfMemoryError("no memory")
         return forward(*args, **kwargs)
 
-    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS[:2]]
+    talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS[:2]]
     expected = [plain.ids(talk, 5) for talk in talks]
     monkeypatch.setattr(language_model, "forward", small)
     host.submit(request(Conversation((Turn("why"),)), max_tokens=1))  # keeps the model busy until both are there
@@ -326,10 +326,10 @@ def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, pla
     assert refused == [2, 1]
 
 
-def test_after_a_failure_as_many_answers_as_before_are_written_at_once_again(parts, plain, pictures, monkeypatch):
+def test_after_a_failure_as_many_answers_as_before_are_written_at_once_again(parts, plain, images, monkeypatch):
     monkeypatch.setattr(engine_module, "_GOOD_STEPS", 2)
     model, processor = parts
-    host = ModelHost(model, processor)
+    host = ModelRunner(model, processor)
     language_model = model.model.language_model
     forward, rows_seen, all_there = language_model.forward, [], threading.Event()
 
@@ -342,7 +342,7 @@ def test_after_a_failure_as_many_answers_as_before_are_written_at_once_again(par
         rows_seen.append(rows)
         return forward(*args, **kwargs)
 
-    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS[:8]]
+    talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS[:8]]
     expected = [plain.ids(talk, 40) for talk in talks]
     monkeypatch.setattr(language_model, "forward", once)
     tickets = [host.submit(request(talk, max_tokens=40)) for talk in talks]
@@ -353,10 +353,10 @@ def test_after_a_failure_as_many_answers_as_before_are_written_at_once_again(par
     assert max(after) == 8
 
 
-def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, pictures, monkeypatch):
+def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, images, monkeypatch):
     model, processor = parts
-    host = ModelHost(model, processor, cache_bytes=0)
-    talk = Conversation((Turn("why", (pictures[0],)),))
+    host = ModelRunner(model, processor, cache_bytes=0)
+    talk = Conversation((Turn("why", (images[0],)),))
     host.generate(request(talk, max_tokens=3))
     host.stop()
     before = _tensor_bytes()
@@ -382,10 +382,10 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, pictures, monkeyp
     assert "RuntimeError: broken" in str(kept)
 
 
-def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, pictures, monkeypatch):
+def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, images, monkeypatch):
     """The fault is faked: choosing a token fails, which only the answer that samples has to do."""
-    host = ModelHost(*parts)
-    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS[:3]]
+    host = ModelRunner(*parts)
+    talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS[:3]]
     host.generate(request(talks[0], max_tokens=1))
 
     def broken(self, scores):
@@ -406,13 +406,13 @@ def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, p
     assert again.timings.reused_tokens >= host.encoder.image_tokens
 
 
-def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pictures):
-    host = ModelHost(*parts, cache_bytes=200_000)
+def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, images):
+    host = ModelRunner(*parts, cache_bytes=200_000)
     rng = np.random.default_rng(1)
     held = []
     for _ in range(50):
         tickets = [
-            host.submit(request(Conversation((Turn(a_question(rng), (pictures[i % 4],)),)), max_tokens=6))
+            host.submit(request(Conversation((Turn(a_question(rng), (images[i % 4],)),)), max_tokens=6))
             for i in range(10)
         ]
         for ticket in tickets:
@@ -432,12 +432,12 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, pic
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_what_a_crowd_of_answers_needed_is_given_back(parts, pictures, compiled, monkeypatch):
+def test_what_a_crowd_of_answers_needed_is_given_back(parts, images, compiled, monkeypatch):
     if compiled and int(transformers.__version__.split(".")[0]) < 5:
         pytest.skip("decoding is not compiled with transformers 4")
     monkeypatch.setattr(decode, "_BACKEND", "eager")
-    host = ModelHost(*parts, cache_bytes=0, compile_decode=compiled)
-    talks = [Conversation((Turn(word, (pictures[0],)),)) for word in WORDS]
+    host = ModelRunner(*parts, cache_bytes=0, compile_decode=compiled)
+    talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS]
     host.generate(request(talks[0], max_tokens=3))
     before = _tensor_bytes()
     for ticket in [host.submit(request(talk, max_tokens=9)) for talk in talks]:
@@ -456,9 +456,9 @@ def _live(kind: type) -> list[object]:
     return [thing for thing in gc.get_objects() if issubclass(type(thing), kind)]
 
 
-def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, pictures, monkeypatch):
-    host = ModelHost(*parts)
-    talk = Conversation((Turn("why", (pictures[0],)),))
+def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, images, monkeypatch):
+    host = ModelRunner(*parts)
+    talk = Conversation((Turn("why", (images[0],)),))
     monkeypatch.setattr(host._engine.prefixes, "known", lambda key: len(key) / 0)
     tickets = [host.submit(request(talk, max_tokens=3)) for _ in range(2)]
     for ticket in tickets:
@@ -470,14 +470,14 @@ def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, 
     assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
 
 
-def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(parts, plain, pictures, monkeypatch):
-    host = ModelHost(*parts)
-    talk = Conversation((Turn("why", (pictures[0],)),))
+def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(parts, plain, images, monkeypatch):
+    host = ModelRunner(*parts)
+    talk = Conversation((Turn("why", (images[0],)),))
 
     def full(self, row, start):
         raise torch.OutOfMemoryError("no memory for a copy")
 
-    monkeypatch.setattr(engine_module.RowCache, "columns", full)
+    monkeypatch.setattr(engine_module.BatchKVCache, "columns", full)
     assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
 
 
@@ -496,30 +496,30 @@ def test_a_program_that_ends_in_the_middle_of_an_answer_ends_well(tiny_checkpoin
     assert run.returncode == 7, run.stderr.decode()
 
 
-def _plain_continuation(parts, ids: tuple[int, ...], picture: Image.Image, most: int) -> list[int]:
+def _plain_continuation(parts, ids: tuple[int, ...], image: Image.Image, most: int) -> list[int]:
     """What plain `generate` says behind these very token ids."""
     model, processor = parts
-    pixels = processor.image_processor(images=[pad_to_square(picture)], return_tensors="pt")["pixel_values"]
+    pixels = processor.image_processor(images=[pad_to_square(image)], return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
         out = model.generate(input_ids=torch.tensor([ids]), pixel_values=pixels, max_new_tokens=most, do_sample=False)
     return [token for token in out[0, len(ids) :].tolist() if token != 2]
 
 
-def test_an_answer_s_own_ids_are_continued(parts, pictures):
-    host = ModelHost(*parts)
+def test_an_answer_s_own_ids_are_continued(parts, images):
+    host = ModelRunner(*parts)
     retokenized = 0
     for word in WORDS:
-        first = Conversation((Turn(word, (pictures[0],)),))
+        first = Conversation((Turn(word, (images[0],)),))
         answer = host.generate(request(first, max_tokens=9))
-        turn = Turn(word, (pictures[0],), answer.text, answer.ids)
+        turn = Turn(word, (images[0],), answer.text, answer.ids)
         follow_up = request(Conversation((turn, Turn("why"))), max_tokens=5)
         again = host.generate(follow_up)
         known = answer.input_tokens + len(answer.ids)
         assert again.timings.reused_tokens >= known - 1
         ids = host.encoder.encode(follow_up).ids
         assert ids[:known] == (*host.encoder.encode(request(first)).ids, *answer.ids)
-        assert list(again.ids) == _plain_continuation(parts, ids, pictures[0], 5)
-        by_text = host.encoder.encode(request(Conversation((Turn(word, (pictures[0],), answer.text), Turn("why")))))
+        assert list(again.ids) == _plain_continuation(parts, ids, images[0], 5)
+        by_text = host.encoder.encode(request(Conversation((Turn(word, (images[0],), answer.text), Turn("why")))))
         retokenized += by_text.ids != ids
         assert host.encoder.tokenizer.decode(by_text.ids[known:]).endswith("USER: whyASSISTANT:")
     assert retokenized  # or this test says nothing
@@ -528,20 +528,18 @@ def test_an_answer_s_own_ids_are_continued(parts, pictures):
 @pytest.mark.parametrize(
     "ids", [(5, 6, 7), (10**6,), (-1,), ()], ids=["another answer", "too large", "negative", "none"]
 )
-def test_ids_that_are_not_the_answer_s_are_not_used(parts, pictures, ids):
-    host = ModelHost(*parts)
-    said, made_up = (
-        Conversation((Turn("what", (pictures[0],), "A red star.", own), Turn("why"))) for own in (None, ids)
-    )
+def test_ids_that_are_not_the_answer_s_are_not_used(parts, images, ids):
+    host = ModelRunner(*parts)
+    said, made_up = (Conversation((Turn("what", (images[0],), "A red star.", own), Turn("why"))) for own in (None, ids))
     assert host.encoder.encode(request(made_up)).ids == host.encoder.encode(request(said)).ids
 
 
-def test_a_picture_that_came_as_bytes_before_is_not_decoded_again(parts, pictures, monkeypatch):
-    from langchain_vipllava.host import encoding
+def test_a_image_that_came_as_bytes_before_is_not_decoded_again(parts, images, monkeypatch):
+    from langchain_vipllava.engine import encoding
 
     buffer = io.BytesIO()
-    pictures[1].save(buffer, format="PNG")
-    host = ModelHost(*parts)
+    images[1].save(buffer, format="PNG")
+    host = ModelRunner(*parts)
     decoded = []
     load = encoding.load_image
     monkeypatch.setattr(encoding, "load_image", lambda source: decoded.append(source) or load(source))
@@ -559,17 +557,17 @@ def test_a_picture_that_came_as_bytes_before_is_not_decoded_again(parts, picture
 
 def test_generation_settings_of_a_checkpoint_that_are_not_applied_are_named(parts, caplog, monkeypatch):
     model, processor = parts
-    ModelHost(model, processor)
+    ModelRunner(model, processor)
     assert not caplog.records
     monkeypatch.setattr(model.generation_config, "repetition_penalty", 1.3)
     monkeypatch.setattr(model.generation_config, "no_repeat_ngram_size", 2)
-    ModelHost(model, processor)
+    ModelRunner(model, processor)
     assert "repetition_penalty=1.3, no_repeat_ngram_size=2 are not applied" in caplog.text
 
 
 def test_a_thread_that_cannot_start_is_an_error_and_the_next_request_is_answered(parts, monkeypatch):
     """A process without room for a thread is faked."""
-    host = ModelHost(*parts)
+    host = ModelRunner(*parts)
 
     def refuse(self):
         raise RuntimeError("can't start new thread")

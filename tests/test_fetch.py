@@ -1,4 +1,4 @@
-"""Pictures from the web, from a real server on the loopback: limits, errors, and hosts that are refused."""
+"""Images from the web, from a real server on the loopback: limits, errors, and hosts that are refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vipllava import FetchPolicy, PictureError, load_image
+from langchain_vipllava import FetchPolicy, ImageError, load_image
 
 
 def colors():
@@ -65,7 +65,7 @@ def web():
     thread.join()
 
 
-def test_a_picture_from_the_web_through_redirects(web):
+def test_a_image_from_the_web_through_redirects(web):
     web.answers["/a.png"] = (200, {}, encode(colors()))
     web.answers["/moved"] = (302, {"Location": "/a.png"}, b"")
     web.answers["/far"] = (301, {"Location": f"{web.url}/moved"}, b"")
@@ -83,16 +83,16 @@ def test_errors_of_the_web(web):
     web.answers["/file"] = (302, {"Location": "file:///etc/hostname"}, b"")
     web.answers["/cut"] = (200, {"Content-Length": "9999"}, encode(colors()))
     web.answers["/good"] = (200, {}, encode(colors()))
-    said = {"missing": "404", "broken": "500", "page": "not a picture", "empty": "empty", "loop": "redirects",
+    said = {"missing": "404", "broken": "500", "page": "not an image", "empty": "empty", "loop": "redirects",
             "file": "not an http", "cut": "cannot fetch"}  # fmt: skip
     for path, words in said.items():
-        with pytest.raises(PictureError, match=words):
+        with pytest.raises(ImageError, match=words):
             load_image(f"{web.url}/{path}")
     assert web.asked.count("/loop") == 6
     assert load_image(f"{web.url}/good").size == (6, 4)
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        with pytest.raises(PictureError, match="cannot fetch"):
+        with pytest.raises(ImageError, match="cannot fetch"):
             load_image(f"http://127.0.0.1:{unused.getsockname()[1]}/")
 
 
@@ -109,13 +109,13 @@ def test_a_download_stops_at_the_size_limit(web):
             gone.set()
 
     web.answers["/endless"] = endless
-    with pytest.raises(PictureError, match="larger than 100000 bytes"):
+    with pytest.raises(ImageError, match="larger than 100000 bytes"):
         load_image(f"{web.url}/endless", fetch_policy=FetchPolicy(max_bytes=100_000))
     assert gone.wait(10)
     data = encode(colors())
     web.answers["/fits"] = (200, {}, data)
     assert load_image(f"{web.url}/fits", fetch_policy=FetchPolicy(max_bytes=len(data))).size == (6, 4)
-    with pytest.raises(PictureError, match="larger"):
+    with pytest.raises(ImageError, match="larger"):
         load_image(f"{web.url}/fits", fetch_policy=FetchPolicy(max_bytes=len(data) - 1))
 
 
@@ -138,7 +138,7 @@ def dawdle(handler, where):
 @pytest.mark.parametrize("where", ["silence", "headers", "body"])
 def test_the_timeout_is_for_the_whole_download(web, where):
     web.answers["/slow"] = lambda handler: dawdle(handler, where)
-    with pytest.raises(PictureError, match=r"took longer than 0\.4 s"):
+    with pytest.raises(ImageError, match=r"took longer than 0\.4 s"):
         load_image(f"{web.url}/slow", fetch_policy=FetchPolicy(timeout=0.4))
     assert where == "silence" or web.server.gone.wait(10)
 
@@ -151,17 +151,17 @@ def test_the_timeout_is_for_all_redirects_together(web):
         handler.end_headers()
 
     web.answers["/to"] = on
-    with pytest.raises(PictureError, match=r"took longer than 0\.5 s"):
+    with pytest.raises(ImageError, match=r"took longer than 0\.5 s"):
         load_image(f"{web.url}/to", fetch_policy=FetchPolicy(timeout=0.5))
 
 
 def test_a_download_that_would_unfold_is_refused(web):
     web.answers["/bomb"] = (200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(10**7)))
-    with pytest.raises(PictureError, match="Content-Encoding 'gzip'"):
+    with pytest.raises(ImageError, match="Content-Encoding 'gzip'"):
         load_image(f"{web.url}/bomb", fetch_policy=FetchPolicy(max_bytes=10**5))
 
 
-async def test_a_picture_is_fetched_within_a_running_loop(web):
+async def test_a_image_is_fetched_within_a_running_loop(web):
     web.answers["/a"] = (200, {}, encode(colors()))
     assert load_image(f"{web.url}/a").size == (6, 4)
 
@@ -173,7 +173,7 @@ PRIVATE = ["127.0.0.1", "localhost", "[::1]", "[::ffff:127.0.0.1]", "[::ffff:10.
 
 @pytest.mark.parametrize("host", PRIVATE)
 def test_private_hosts_are_refused_without_being_asked(web, host):
-    with pytest.raises(PictureError, match="private network"):
+    with pytest.raises(ImageError, match="private network"):
         load_image(f"http://{host}:{web.port}/a", fetch_policy=FetchPolicy(private_hosts=False))
     assert web.asked == []
 
@@ -187,7 +187,7 @@ def test_a_public_host_cannot_redirect_into_the_private_network(web, monkeypatch
     web.answers["/good"] = (200, {}, encode(colors()))
     web.answers["/evil"] = (302, {"Location": f"http://{host}:{web.port}/good"}, b"")
     assert load_image(f"{web.url}/good", fetch_policy=policy).size == (6, 4)
-    with pytest.raises(PictureError, match="private network"):
+    with pytest.raises(ImageError, match="private network"):
         load_image(f"{web.url}/evil", fetch_policy=policy)
     assert web.asked == ["/good", "/evil"]
 
@@ -196,21 +196,21 @@ def test_a_name_that_resolves_to_a_private_address_among_others_is_refused(monke
     family = socket.AF_INET
     addresses = [(family, 1, 6, "", ("93.184.216.34", 80)), (family, 1, 6, "", ("10.0.0.7", 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: addresses)
-    with pytest.raises(PictureError, match=r"10\.0\.0\.7"):
-        load_image("http://pictures.example/a.png", fetch_policy=FetchPolicy(private_hosts=False))
+    with pytest.raises(ImageError, match=r"10\.0\.0\.7"):
+        load_image("http://images.example/a.png", fetch_policy=FetchPolicy(private_hosts=False))
 
 
 def test_a_name_that_means_another_address_once_it_is_asked_gives_nothing(web, monkeypatch):
     honest, answers = socket.getaddrinfo, iter(["93.184.216.34", "127.0.0.1"])
     monkeypatch.setattr(socket, "getaddrinfo", lambda host, *args, **kwargs: honest(next(answers), *args, **kwargs))
     web.answers["/secret"] = (200, {}, encode(colors()))
-    with pytest.raises(PictureError, match=r"private network \(127\.0\.0\.1\)"):
-        load_image(f"http://pictures.example:{web.port}/secret", fetch_policy=FetchPolicy(private_hosts=False))
+    with pytest.raises(ImageError, match=r"private network \(127\.0\.0\.1\)"):
+        load_image(f"http://images.example:{web.port}/secret", fetch_policy=FetchPolicy(private_hosts=False))
 
 
 def test_fetching_can_be_switched_off(web, tmp_path):
     off = FetchPolicy(enabled=False)
-    with pytest.raises(PictureError, match="switched off"):
+    with pytest.raises(ImageError, match="switched off"):
         load_image(f"{web.url}/a", fetch_policy=off)
     assert web.asked == []
     colors().save(tmp_path / "a.png")

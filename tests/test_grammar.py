@@ -14,11 +14,11 @@ from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
 from langchain_vipllava import GenerationError
-from langchain_vipllava.host.grammar import Grammar
-from langchain_vipllava.host.host import ModelHost
-from langchain_vipllava.host.request import GenerationRequest, Sampling
+from langchain_vipllava.engine.grammar import Grammar
+from langchain_vipllava.engine.request import GenerationRequest, Sampling
+from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
-from langchain_vipllava.prompt.prompt import FORMATS
+from langchain_vipllava.prompt.formats import FORMATS
 
 
 class Shade(Enum):
@@ -27,19 +27,19 @@ class Shade(Enum):
 
 
 @pytest.fixture(scope="module")
-def host() -> ModelHost:
+def host() -> ModelRunner:
     """The bundled checkpoint: it was never taught any JSON."""
-    from langchain_vipllava.host.host import get_host
-    from langchain_vipllava.host.options import LoadOptions
+    from langchain_vipllava.engine.load_options import LoadOptions
+    from langchain_vipllava.engine.runner import get_runner
 
-    return get_host(LoadOptions("bundled"))
+    return get_runner(LoadOptions("bundled"))
 
 
 def ask(grammar: Grammar, question: str = "What is it?", most: int = 200, seed: int | None = None) -> GenerationRequest:
-    picture = Image.new("RGB", (160, 160), (40, 160, 60))
-    prompt = FORMATS["user_assistant"].render(Conversation((Turn(question, (picture,)),)))
+    image = Image.new("RGB", (160, 160), (40, 160, 60))
+    prompt = FORMATS["user_assistant"].render(Conversation((Turn(question, (image,)),)))
     sampling = Sampling() if seed is None else Sampling(temperature=1.5, seed=seed)
-    return GenerationRequest(prompt, (picture,), max_tokens=most, grammar=grammar, sampling=sampling)
+    return GenerationRequest(prompt, (image,), max_tokens=most, grammar=grammar, sampling=sampling)
 
 
 def a_type(rng: np.random.Generator, depth: int = 0) -> object:

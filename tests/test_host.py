@@ -21,48 +21,48 @@ from langchain_vipllava import (
     ChatVipLlava,
     CheckpointError,
     GenerationError,
-    PictureError,
+    ImageError,
     PromptError,
     PromptTooLongError,
     load_image,
     pad_to_square,
 )
 from langchain_vipllava.chat.messages import read_messages
-from langchain_vipllava.host.generation_config import ignored_settings
-from langchain_vipllava.host.prefix_cache import PrefixCache
-from langchain_vipllava.host.request import GenerationRequest, Sampling
-from langchain_vipllava.prompt.prompt import FORMATS
+from langchain_vipllava.engine.generation_config import ignored_settings
+from langchain_vipllava.engine.prefix_cache import PrefixCache
+from langchain_vipllava.engine.request import GenerationRequest, Sampling
+from langchain_vipllava.prompt.formats import FORMATS
 
 TOKENS = 12
 SHAPES = [(56, 56), (336, 336), (640, 480), (480, 640), (300, 100), (100, 300), (37, 211), (5, 5), (1, 40), (1000, 17)]
 
 
 def noise(size, mode="RGB"):
-    """A picture of smooth noise, another one for every size."""
+    """An image of smooth noise, another one for every size."""
     rng = np.random.default_rng(size[0] * 10_000 + size[1])
     coarse = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
     return coarse.resize(size, Image.Resampling.BICUBIC).convert(mode)
 
 
-PICTURES = [noise(size) for size in SHAPES] + [noise((90, 60), "L"), noise((60, 90), "RGBA"), noise((64, 48), "CMYK")]
+IMAGES = [noise(size) for size in SHAPES] + [noise((90, 60), "L"), noise((60, 90), "RGBA"), noise((64, 48), "CMYK")]
 
 
-def ask(text, picture=None):
-    block = [] if picture is None else [{"type": "image", "image": picture}]
+def ask(text, image=None):
+    block = [] if image is None else [{"type": "image", "image": image}]
     return HumanMessage([*block, {"type": "text", "text": text}])
 
 
-def conversation(turns, picture=None):
-    messages = [ask("What is within the red rectangle?", picture)]
+def conversation(turns, image=None):
+    messages = [ask("What is within the red rectangle?", image)]
     for turn in range(1, turns):
         messages += [AIMessage(f"A blue circle number {turn}."), HumanMessage(f"And is it left of star {turn}?")]
     return messages
 
 
 def every_conversation():
-    """Pictures of all shapes, one to three turns, some without a picture: prompts of many lengths."""
-    with_pictures = [conversation(1 + index % 3, picture) for index, picture in enumerate(PICTURES)]
-    return with_pictures + [conversation(turns) for turns in (1, 2, 3)]
+    """Images of all shapes, one to three turns, some without an image: prompts of many lengths."""
+    with_images = [conversation(1 + index % 3, image) for index, image in enumerate(IMAGES)]
+    return with_images + [conversation(turns) for turns in (1, 2, 3)]
 
 
 class Plain:
@@ -74,8 +74,8 @@ class Plain:
 
     def ids(self, messages, tokens=TOKENS, name="user_assistant"):
         read = read_messages(messages)
-        pictures = [pad_to_square(load_image(picture)) for picture in read.pictures]
-        inputs = self.processor(text=[FORMATS[name].render(read).text], images=pictures or None, return_tensors="pt")
+        images = [pad_to_square(load_image(image)) for image in read.images]
+        inputs = self.processor(text=[FORMATS[name].render(read).text], images=images or None, return_tensors="pt")
         made = self.model.generate(**inputs, do_sample=False, max_new_tokens=tokens)
         ids = made[0, inputs["input_ids"].shape[1] :].tolist()
         return tuple(ids[:-1] if ids[-1] == self.processor.tokenizer.eos_token_id else ids)
@@ -95,7 +95,7 @@ def expected(plain):
 def request_for(messages, name="user_assistant", **settings):
     read = read_messages(messages)
     prompt = FORMATS[name].render(read)
-    return GenerationRequest(prompt, read.pictures, **{"max_tokens": TOKENS, **settings})
+    return GenerationRequest(prompt, read.images, **{"max_tokens": TOKENS, **settings})
 
 
 class Gate:
@@ -141,7 +141,7 @@ def test_same_ids_as_plain_generate_alone(llm, expected, index):
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_same_ids_as_plain_generate_in_every_format(llm, plain, name, turns):
-    messages = conversation(turns, PICTURES[2])
+    messages = conversation(turns, IMAGES[2])
     assert llm.host.generate(request_for(messages, name)).ids == plain.ids(messages, name=name)
 
 
@@ -181,17 +181,17 @@ def test_batch_threads_and_abatch_answer_as_one_by_one(llm):
 
 
 def test_center_crop_is_what_the_checkpoints_processor_does_by_itself(llm, plain):
-    picture = noise((300, 100))
+    image = noise((300, 100))
     inputs = plain.processor(
-        text=["USER: <image>\nWhat is it?ASSISTANT:"], images=[picture.crop((100, 0, 200, 100))], return_tensors="pt"
+        text=["USER: <image>\nWhat is it?ASSISTANT:"], images=[image.crop((100, 0, 200, 100))], return_tensors="pt"
     )
     made = plain.model.generate(**inputs, do_sample=False, max_new_tokens=TOKENS)
-    result = llm.host.generate(request_for([ask("What is it?", picture)], image_fit="center_crop"))
+    result = llm.host.generate(request_for([ask("What is it?", image)], image_fit="center_crop"))
     assert result.ids == tuple(made[0, inputs["input_ids"].shape[1] :].tolist())
-    assert result.ids != llm.host.generate(request_for([ask("What is it?", picture)])).ids
+    assert result.ids != llm.host.generate(request_for([ask("What is it?", image)])).ids
 
 
-def test_both_sides_of_a_wide_picture_are_seen(llm):
+def test_both_sides_of_a_wide_image_are_seen(llm):
     """The checkpoint's own processor would cut them off."""
     wide = noise((600, 100))
     changed = wide.copy()
@@ -236,7 +236,7 @@ def test_one_bad_request_does_not_hurt_the_others(llm, tmp_path):
     alone = [llm.invoke(messages).text for messages in every_conversation()]
     assert [answer.text for answer in results[::2]] == alone
     kinds = [type(error) for error in results[1::2]]
-    assert kinds[:3] == [PictureError, PictureError, PromptTooLongError]
+    assert kinds[:3] == [ImageError, ImageError, PromptTooLongError]
     assert not any(isinstance(answer, AIMessage) for answer in results[1::2])
 
 
@@ -294,14 +294,14 @@ def test_a_listener_that_fails_loses_only_its_own_answer(llm, expected):
         assert other.future.result(60).ids == expected[0]
 
 
-def test_number_of_pictures_must_fit_the_prompt(llm):
-    request = GenerationRequest(FORMATS["user_assistant"].render(read_messages([ask("What?", PICTURES[0])])), ())
-    with pytest.raises(GenerationError, match="1 <image> but 0 pictures"):
+def test_number_of_images_must_fit_the_prompt(llm):
+    request = GenerationRequest(FORMATS["user_assistant"].render(read_messages([ask("What?", IMAGES[0])])), ())
+    with pytest.raises(GenerationError, match="1 <image> but 0 images"):
         llm.host.generate(request)
 
 
-def test_values_print_without_pictures_or_weights(llm):
-    request = request_for([ask("What?", PICTURES[0])], sampling=Sampling(temperature=0.5))
+def test_values_print_without_images_or_weights(llm):
+    request = request_for([ask("What?", IMAGES[0])], sampling=Sampling(temperature=0.5))
     assert "Image" not in repr(request)
     assert len(repr(llm.host)) < 200
     assert len(repr(llm.host.submit(request))) < 1000

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM, VipLlavaForConditionalGeneration
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
-from langchain_vipllava.host.host import unload_models
-from langchain_vipllava.host.loading import FEATURE_LAYERS
+from langchain_vipllava.engine.loading import FEATURE_LAYERS
+from langchain_vipllava.engine.runner import unload_models
 from tests.support.checkpoints import feature_key, make_processor, make_tokenizer
 
 
@@ -154,12 +154,12 @@ def published_style(tmp_path_factory):
     return folder
 
 
-def logits_of(chat, picture):
+def logits_of(chat, image):
     from langchain_core.messages import HumanMessage
 
-    messages = [HumanMessage([{"type": "image", "image": picture}, "What is it?"])]
+    messages = [HumanMessage([{"type": "image", "image": image}, "What is it?"])]
     encoded = chat.host.encoder.encode(chat._request(messages, None, {}))
-    pixel_values = torch.stack([picture.pixels() for picture in encoded.pictures])
+    pixel_values = torch.stack([image.pixels() for image in encoded.images])
     with torch.inference_mode():
         return chat.host.model(input_ids=torch.tensor([encoded.ids]), pixel_values=pixel_values).logits
 

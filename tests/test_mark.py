@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vipllava import MarkerError, PictureError, Region, RegionError, TinyRegionWarning, mark
+from langchain_vipllava import ImageError, MarkerError, Region, RegionError, TinyRegionWarning, mark
 
 COLORS = ("red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple", "gold")
 KINDS = ("rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask", "arrow")
@@ -104,7 +104,7 @@ def test_markers_are_the_same_every_time_and_with_the_same_seed(photo, kind):
     assert len(images) == 4
 
 
-def test_the_picture_given_is_never_changed(photo):
+def test_the_image_given_is_never_changed(photo):
     before = photo.tobytes()
     marked = mark(photo, boxes(72), kind="auto", numbers=False, seed=1)
     assert photo.tobytes() == before == marked.original.tobytes()
@@ -172,7 +172,7 @@ def test_sizes_that_are_none(name, value):
         ({"kind": [5]}, "expected names, not numbers"),
         ({"kind": []}, "0 values in kind= for 1"),
         ({"kind": ["mask", "mask"]}, "2 values in kind= for 1"),
-        ({"color": "green"}, "unknown marker colour 'green'.*lime"),
+        ({"color": "green"}, "unknown marker color 'green'.*lime"),
         ({"color": (255, 0, 0)}, "expected names, not numbers"),
         ({"color": 5}, "color=5"),
         ({"zoom": True}, "zoom=True"),
@@ -195,10 +195,10 @@ def test_what_are_no_regions(regions):
         mark(black(), regions)
 
 
-def test_pictures_that_are_none():
-    with pytest.raises(PictureError):
+def test_images_that_are_none():
+    with pytest.raises(ImageError):
         mark("no/such/file.png", REGION)
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         mark(Image.new("RGB", (0, 0)), REGION)
 
 
@@ -221,7 +221,7 @@ def test_pictures_that_are_none():
 )
 @pytest.mark.parametrize("zoom", [None, "auto"])
 def test_regions_outside_and_masks_of_another_size(region, zoom):
-    with pytest.raises(RegionError, match=r"picture"):
+    with pytest.raises(RegionError, match=r"image"):
         mark(black(), [REGION, region], zoom=zoom)
 
 
@@ -272,7 +272,7 @@ def test_a_contour_follows_every_part_of_the_mask(name):
     cv2.drawContours(solid, outlines, -1, 1)
     inked = drawn(region, "mask contour").astype(np.uint8)
     border = np.zeros_like(solid)
-    border[4:-4, 4:-4] = 1  # a line along the picture's border is moved inwards by half its width
+    border[4:-4, 4:-4] = 1  # a line along the image's border is moved inwards by half its width
     assert inked[(solid & border) == 1].mean() > 0.97 if (solid & border).any() else inked.any()
     near = cv2.dilate(solid, np.ones((13, 13), np.uint8))
     assert not inked[near == 0].any()
@@ -336,25 +336,25 @@ def test_a_large_rectangle_looks_like_a_small_one(style):
 @pytest.mark.parametrize(("box", "outer", "width"), [
     ((100, 80, 240, 200), (98, 78, 242, 202), 4),  # 3 pixels of 336 are 3.6 of 400
     ((100.4, 80.6, 240, 200), (98, 79, 242, 202), 4),
-    ((0, 0, 400, 300), (0, 0, 400, 300), 4),  # at the border, all of the line stays in the picture
+    ((0, 0, 400, 300), (0, 0, 400, 300), 4),  # at the border, all of the line stays in the image
 ])  # fmt: skip
 def test_a_rectangle_is_whole_pixels_with_square_corners(box, outer, width):
     wanted = np.zeros((300, 400), bool)
     left, top, right, bottom = outer
     wanted[top:bottom, left:right] = True
     wanted[top + width : bottom - width, left + width : right - width] = False
-    picture = np.asarray(mark(black(), Region(box=box), color="aqua").image)
-    assert np.array_equal((picture == (0, 255, 255)).all(axis=2), wanted)
-    assert not picture[~wanted].any()
+    image = np.asarray(mark(black(), Region(box=box), color="aqua").image)
+    assert np.array_equal((image == (0, 255, 255)).all(axis=2), wanted)
+    assert not image[~wanted].any()
 
 
 def test_later_markers_lie_over_earlier_ones():
     kinds = ("rectangle", "ellipse", "rectangle", "mask")
     every = mark(black(), [REGION] * 4, kind=kinds, color=("red", "lime", "blue", "yellow"), opacity=1)
-    picture = black()
+    image = black()
     for kind, color in zip(kinds, ("red", "lime", "blue", "yellow"), strict=True):
-        picture = mark(picture, REGION, kind=kind, color=color, opacity=1).image
-    assert np.array_equal(np.asarray(every.image), np.asarray(picture))
+        image = mark(image, REGION, kind=kind, color=color, opacity=1).image
+    assert np.array_equal(np.asarray(every.image), np.asarray(image))
 
 
 def test_a_scribble_keeps_to_its_box():
@@ -391,16 +391,16 @@ def test_an_arrow_points_at_the_middle_from_where_there_is_room():
 
 
 def test_a_region_below_8_model_pixels_is_warned_about_where_it_was_marked(recwarn):
-    picture = black((3360, 1000))
-    mark(picture, [Region(box=(0, 0, 81, 81)), Region(point=(5, 5))])
+    image = black((3360, 1000))
+    mark(image, [Region(box=(0, 0, 81, 81)), Region(point=(5, 5))])
     assert not recwarn.list
     with pytest.warns(TinyRegionWarning, match=r"7\.9 x 8\.1 px.*zoom='auto'") as caught:
-        marked = mark(picture, [Region(box=(0, 0, 79, 81)), REGION])
+        marked = mark(image, [Region(box=(0, 0, 79, 81)), REGION])
     assert len(caught) == 1
     with pytest.warns(TinyRegionWarning, match=r"8\.1 x 7\.9 px"):
-        mark(picture, Region(box=(0, 0, 81, 79)))
+        mark(image, Region(box=(0, 0, 81, 79)))
     assert caught[0].filename == __file__
     assert marked.sizes_seen[0] == pytest.approx((7.9, 8.1))
     with pytest.warns(TinyRegionWarning):
-        cut = mark(picture, Region(box=(-500, 100, 70, 500)))
+        cut = mark(image, Region(box=(-500, 100, 70, 500)))
     assert cut.sizes_seen == [pytest.approx((7.0, 40.0))]

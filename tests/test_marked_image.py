@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vipllava import MarkedImage, MarkerError, PictureError, Region, mark
+from langchain_vipllava import ImageError, MarkedImage, MarkerError, Region, mark
 
 RED, LIME = "within the red rectangle", "within the lime rectangle"
 
@@ -117,7 +117,7 @@ def test_extras_say_what_is_marked_in_plain_json(photo):
 # --- files ---
 
 
-def test_saved_as_png_it_is_the_same_picture_in_a_folder_that_is_made(marked, tmp_path, monkeypatch):
+def test_saved_as_png_it_is_the_same_image_in_a_folder_that_is_made(marked, tmp_path, monkeypatch):
     path = marked.save(tmp_path / "a" / "b" / "marked.png")
     assert path == tmp_path / "a" / "b" / "marked.png"
     assert Image.open(path).tobytes() == marked.image.tobytes()
@@ -133,14 +133,14 @@ def test_the_suffix_chooses_the_format(marked, tmp_path):
 @pytest.mark.parametrize("name", ["a", "a.nope", "a.psd", "a.fits", "file/a.png", "\0.png", "."])
 def test_what_cannot_be_written_is_an_error_and_leaves_nothing(marked, tmp_path, name):
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(PictureError, match="cannot write"):
+    with pytest.raises(ImageError, match="cannot write"):
         marked.save(f"{tmp_path}/{name}")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
-    with pytest.raises(PictureError, match="cannot write"):
+    with pytest.raises(ImageError, match="cannot write"):
         marked.save("~nobody-of-this-name/a.png")
 
 
-def test_a_notebook_shows_the_marked_picture(marked):
+def test_a_notebook_shows_the_marked_image(marked):
     shown = Image.open(io.BytesIO(marked._repr_png_()))
     assert shown.tobytes() == marked.image.tobytes()
     assert marked.original.tobytes() != marked.image.tobytes()

@@ -23,7 +23,7 @@ MASK_OPACITY = 128 / 255
 
 @pytest.fixture(scope="module")
 def see():
-    """The model's 336 x 336 view of a picture, in 0..255."""
+    """The model's 336 x 336 view of an image, in 0..255."""
     from transformers import CLIPImageProcessor
 
     side = {"height": 336, "width": 336}
@@ -48,7 +48,7 @@ def grid(size):
 
 
 def in_view(box, size):
-    """A box of the picture in pixels of the model's square."""
+    """A box of the image in pixels of the model's square."""
     side = max(size)
     shift = np.array([(side - size[0]) // 2, (side - size[1]) // 2] * 2)
     return (np.array(box) + shift) * 336 / side
@@ -68,13 +68,13 @@ def recognisable(before, after, color, opacity, window):
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
 def test_every_kind_in_every_color_is_recognisable_where_the_model_looks(size, photo, see):
-    picture = photo.resize(size)
-    before = see(picture)
+    image = photo.resize(size)
+    before = see(image)
     regions = grid(size)
     for kind in KINDS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", TinyRegionWarning)
-            marked = mark(picture, regions, kind=kind)
+            marked = mark(image, regions, kind=kind)
         after = see(marked.image)
         for region, marker in zip(regions, marked.markers, strict=True):
             opacity = MASK_OPACITY if kind == "mask" else 1
@@ -98,14 +98,14 @@ def edges(size):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.filterwarnings("ignore::langchain_vipllava.TinyRegionWarning")
 def test_no_region_at_the_border_loses_its_marker(size, kind, see):
-    picture = Image.new("RGB", size, (90, 110, 100))
-    before = see(picture)
+    image = Image.new("RGB", size, (90, 110, 100))
+    before = see(image)
     tiny = 336 / max(size) < 2  # a tiny region is a mask of less than two model pixels: it gets a warning instead
     for region in edges(size):
         sides = np.subtract(region.box[2:], region.box[:2])
         if kind == "mask" and tiny and 0 < sides.min() <= 1:
             continue
-        marked = mark(picture, region, kind=kind, color="red")
+        marked = mark(image, region, kind=kind, color="red")
         opacity = MASK_OPACITY if kind == "mask" else 1
         hits = recognisable(before, see(marked.image), "red", opacity, (0, 0, 336, 336))
         assert hits >= 3, region
@@ -123,11 +123,11 @@ def line_width(ink):
 
 
 def drawn_width(size, kind, see, **style):
-    picture, middle = Image.new("RGB", size), np.array(size) / 2
+    image, middle = Image.new("RGB", size), np.array(size) / 2
     reach = 20 * max(size) / 336 if kind == "arrow" else 0.3 * np.array(size)
     region = Region(box=(*(middle - reach), *(middle + reach)))
-    marked = mark(picture, region, kind=kind, color="red", opacity=1, **style)
-    ink = (see(marked.image) - see(picture))[..., 0] / 255
+    marked = mark(image, region, kind=kind, color="red", opacity=1, **style)
+    ink = (see(marked.image) - see(image))[..., 0] / 255
     if kind == "arrow":  # its head lies around the region's middle
         rows, columns = np.ogrid[:336, :336]
         ink[(rows - 168) ** 2 + (columns - 168) ** 2 < 24**2] = 0
@@ -174,10 +174,10 @@ def test_pixels_away_from_the_marker_stay_as_they_are(size):
     noise = np.random.default_rng(0).integers(0, 256, (h, w, 3), dtype=np.uint8)
     box = (w * 0.4, h * 0.45, w * 0.55, h * 0.6)
     reach = {"arrow": 50 + 16, "point": 20, "ellipse": 0.25 * max(w * 0.15, h * 0.15) / scale, "mask": 0}
-    picture = Image.fromarray(noise)
+    image = Image.fromarray(noise)
     for kind in KINDS if w < 4000 else ("ellipse", "mask", "arrow"):
         for style in ({}, {"seed": 5}) if w < 4000 else ({},):
-            left, top, right, bottom = changed_box(mark(picture, Region(box=box), kind=kind, **style))
+            left, top, right, bottom = changed_box(mark(image, Region(box=box), kind=kind, **style))
             near = reach.get(kind, 0) * scale + (5 * scale + 3 if kind != "mask" else 1)
             assert box[0] - near <= left < right <= box[2] + near, (kind, style)
             assert box[1] - near <= top < bottom <= box[3] + near, (kind, style)

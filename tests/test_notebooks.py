@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from nbclient import NotebookClient
 from PIL import Image
 
-from langchain_vipllava import GenerationError, PictureStore, Region, keep_pictures, load_image, mark
+from langchain_vipllava import GenerationError, ImageStore, Region, keep_images, load_image, mark
 from langchain_vipllava.apps.notebook import ConversationView, pick_regions, picked, watch
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -47,24 +47,24 @@ def test_notebooks_say_what_is_written_in_them(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_small_and_show_pictures(path):
+def test_notebooks_are_small_and_show_images(path):
     assert path.stat().st_size < 400_000
     assert "data:image/png;base64," in path.read_text()
     assert "/tmp" not in path.read_text() and "Traceback" not in path.read_text()  # noqa: PT018
 
 
-def pictures_in(html: str) -> list[Image.Image]:
+def images_in(html: str) -> list[Image.Image]:
     return [load_image(io.BytesIO(base64.b64decode(data))) for data in re.findall(r'base64,([^"]+)"', html)]
 
 
-def test_a_marked_picture_shows_itself(photo):
+def test_a_marked_image_shows_itself(photo):
     regions = [
         Region(box=(10, 10, 60, 50), id="dog", label="<b>dog</b>", score=0.987),
         Region(box=(70, 20, 73, 23)),
     ]
     marked = mark(photo, regions)
     html = marked._repr_html_()
-    (shown,) = pictures_in(html)
+    (shown,) = images_in(html)
     assert np.array_equal(shown, marked.image)
     assert "within the red rectangle" in html and "{dog}" in html and "0.99" in html  # noqa: PT018
     assert "&lt;b&gt;dog" in html and "<b>dog" not in html  # noqa: PT018
@@ -72,24 +72,24 @@ def test_a_marked_picture_shows_itself(photo):
     assert html.count("<tr>") == 3
 
 
-def test_large_pictures_are_shown_small():
+def test_large_images_are_shown_small():
     marked = mark(Image.new("RGB", (3000, 1000)), [Region(box=(10, 10, 900, 900))])
-    (shown,) = pictures_in(marked._repr_html_())
+    (shown,) = images_in(marked._repr_html_())
     assert shown.size == (640, 213)
     assert marked.image.size == (3000, 1000)
     assert "3000 x 1000 pixels" in marked._repr_html_()
 
 
 def test_a_conversation_shows_itself(photo, tmp_path):
-    store = PictureStore()
+    store = ImageStore()
     first = mark(photo, [Region(box=(10, 10, 60, 50))]).message("What is <b> {0}?")
-    messages = [*keep_pictures([first], store), AIMessage("A dog\n& a cat."), HumanMessage("Why?")]
+    messages = [*keep_images([first], store), AIMessage("A dog\n& a cat."), HumanMessage("Why?")]
     view = ConversationView(messages, store)
     html = view._repr_html_()
-    assert len(pictures_in(html)) == 1
+    assert len(images_in(html)) == 1
     assert "&lt;b&gt;" in html and "A dog<br>&amp; a cat." in html and "Why?" in html  # noqa: PT018
     assert repr(view) == ("USER: <image> What is <b> within the red rectangle?\nASSISTANT: A dog\n& a cat.\nUSER: Why?")
-    assert "give ChatVipLlava its picture_store" in ConversationView(messages)._repr_html_()
+    assert "give ChatVipLlava its image_store" in ConversationView(messages)._repr_html_()
 
 
 def test_an_answer_is_watched_while_it_is_written(llm, monkeypatch):

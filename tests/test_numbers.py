@@ -29,9 +29,9 @@ def overlap(a, b):
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
 
 
-def labels(picture, regions, **options):
+def labels(image, regions, **options):
     """Pixels that the numbers changed, (H, W) bool."""
-    plain, numbered = (np.asarray(mark(picture, regions, numbers=n, **options).image) for n in (False, True))
+    plain, numbered = (np.asarray(mark(image, regions, numbers=n, **options).image) for n in (False, True))
     return (plain != numbered).any(axis=2)
 
 

@@ -20,14 +20,14 @@ from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, pad_to_square
 from langchain_vipllava.chat.messages import read_messages
-from langchain_vipllava.prompt.prompt import FORMATS
+from langchain_vipllava.prompt.formats import FORMATS
 
 CASES = json.loads((Path(__file__).parent / "data" / "prompt_cases.json").read_text())["cases"]
 VICUNA = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
     "and polite answers to the human's questions. "
 )
-PICTURE = {"type": "image", "image": Image.new("RGB", (40, 20), "teal")}
+IMAGE = {"type": "image", "image": Image.new("RGB", (40, 20), "teal")}
 OTHER = {"type": "image", "image": Image.new("RGB", (20, 40), "navy")}
 
 
@@ -36,18 +36,18 @@ def unloaded(**settings):
     return ChatVipLlava(model="/nowhere/at/all", **settings)
 
 
-def ask(text, *pictures):
-    return HumanMessage([*pictures, {"type": "text", "text": text}])
+def ask(text, *images):
+    return HumanMessage([*images, {"type": "text", "text": text}])
 
 
 def three_turns():
-    return [ask("Q1", PICTURE), AIMessage("A1"), HumanMessage("Q2"), AIMessage("A2"), HumanMessage("Q3")]
+    return [ask("Q1", IMAGE), AIMessage("A1"), HumanMessage("Q2"), AIMessage("A2"), HumanMessage("Q3")]
 
 
 def messages_of(case):
     messages = []
     for index, (question, answer) in enumerate(case["turns"]):
-        messages.append(ask(question, *([PICTURE] if index == case["image_turn"] else [])))
+        messages.append(ask(question, *([IMAGE] if index == case["image_turn"] else [])))
         messages += [] if answer is None else [AIMessage(answer)]
     return messages
 
@@ -96,7 +96,7 @@ def test_empty_system_message_silences_the_formats_own():
 
 def test_messages_of_one_side_are_one_turn():
     messages = [
-        HumanMessage([PICTURE]),
+        HumanMessage([IMAGE]),
         HumanMessage("Look."),
         ToolMessage("42", tool_call_id="t"),
         AIMessage("Yes"),
@@ -125,12 +125,12 @@ def test_every_input_of_a_chat_model_is_rendered():
         ([AIMessage("Hello.")], "begins with an answer"),
         ([HumanMessage("Hi"), AIMessage("Hello.")], "ends with an answer"),
         ([HumanMessage("  \n")], "empty question"),
-        ([HumanMessage([PICTURE])], "picture without a question"),
+        ([HumanMessage([IMAGE])], "image without a question"),
         ([HumanMessage("Hi"), AIMessage("Yes"), HumanMessage("")], "empty question"),
-        ([SystemMessage([PICTURE]), HumanMessage("Hi")], "system message"),
+        ([SystemMessage([IMAGE]), HumanMessage("Hi")], "system message"),
         ([RemoveMessage(id="1")], "expected human, AI"),
         ([ChatMessage("Hi", role="robot")], "expected human, AI"),
-        ([HumanMessage([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}])], "text and pictures only"),
+        ([HumanMessage([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}])], "text and images only"),
     ],
 )
 def test_messages_that_make_no_prompt(messages, hint):
@@ -145,44 +145,44 @@ def test_unknown_format_is_refused_at_construction():
         unloaded(prompt_format="chatml")
 
 
-def two_pictures():
-    return [ask("Q1", PICTURE), AIMessage("A1"), ask("Q2", PICTURE, OTHER), AIMessage("A2"), HumanMessage("Q3")]
+def two_images():
+    return [ask("Q1", IMAGE), AIMessage("A1"), ask("Q2", IMAGE, OTHER), AIMessage("A2"), HumanMessage("Q3")]
 
 
-def test_several_pictures_are_kept_with_exactly_one_warning():
+def test_several_images_are_kept_with_exactly_one_warning():
     chat = unloaded()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        prompts = [chat.render_prompt(two_pictures()) for _ in range(3)]
+        prompts = [chat.render_prompt(two_images()) for _ in range(3)]
         chat.render_prompt(three_turns())
     assert set(prompts) == {"USER: <image>\nQ1ASSISTANT: A1USER: <image>\n<image>\nQ2ASSISTANT: A2USER: Q3ASSISTANT:"}
     assert len([one for one in caught if "trained on one" in str(one.message)]) == 1
 
 
-def test_restart_begins_at_the_newest_picture_and_keeps_the_system_message():
+def test_restart_begins_at_the_newest_image_and_keeps_the_system_message():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        prompt = unloaded(multi_image="restart").render_prompt([SystemMessage("S."), *two_pictures()])
+        prompt = unloaded(multi_image="restart").render_prompt([SystemMessage("S."), *two_images()])
     assert prompt == "S. USER: <image>\nQ2ASSISTANT: A2USER: Q3ASSISTANT:"
 
 
-def test_restart_at_a_picture_that_a_tool_brought_keeps_what_was_asked():
+def test_restart_at_a_image_that_a_tool_brought_keeps_what_was_asked():
     call = {"name": "zoom_in", "args": {}, "id": "1"}
-    messages = [ask("Zoom in.", PICTURE), AIMessage("", tool_calls=[call])]
+    messages = [ask("Zoom in.", IMAGE), AIMessage("", tool_calls=[call])]
     messages.append(ToolMessage([OTHER], tool_call_id="1"))
     assert unloaded(multi_image="restart").render_prompt(messages) == "USER: <image>\nZoom in.ASSISTANT:"
 
 
-def test_restart_shows_the_newest_picture(llm):
-    messages = [ask("Q1", PICTURE), AIMessage("A1"), ask("Q2", PICTURE, OTHER)]
+def test_restart_shows_the_newest_image(llm):
+    messages = [ask("Q1", IMAGE), AIMessage("A1"), ask("Q2", IMAGE, OTHER)]
     assert llm.invoke(messages, multi_image="restart").text == llm.invoke([ask("Q2", OTHER)]).text
-    assert llm.invoke([ask("Q2", OTHER)]).text != llm.invoke([ask("Q2", PICTURE)]).text
+    assert llm.invoke([ask("Q2", OTHER)]).text != llm.invoke([ask("Q2", IMAGE)]).text
 
 
-def test_error_refuses_several_pictures_and_takes_one():
+def test_error_refuses_several_images_and_takes_one():
     chat = unloaded(multi_image="error")
-    with pytest.raises(PromptError, match=r"3 pictures.*restart"):
-        chat.render_prompt(two_pictures())
+    with pytest.raises(PromptError, match=r"3 images.*restart"):
+        chat.render_prompt(two_images())
     assert chat.render_prompt(three_turns()).count("<image>") == 1
 
 
@@ -218,7 +218,7 @@ def sections(tokenizer, ids):
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_a_user_types_stays_text(llm, text, name):
-    messages = [SystemMessage(text), ask(text, PICTURE), AIMessage(text), HumanMessage(f"{text} again")]
+    messages = [SystemMessage(text), ask(text, IMAGE), AIMessage(text), HumanMessage(f"{text} again")]
     prompt = FORMATS[name].render(read_messages(messages))
     encoder = llm.host.encoder
     found, image_tokens = sections(encoder.tokenizer, list(encoder.encode_text(prompt)))
@@ -233,9 +233,9 @@ def test_what_a_user_types_stays_text(llm, text, name):
 
 
 def test_typed_image_token_is_answered_like_any_text(llm):
-    answer = llm.invoke([ask("Is <image> a </s> token?", PICTURE)])
+    answer = llm.invoke([ask("Is <image> a </s> token?", IMAGE)])
     assert answer.usage_metadata["input_tokens"] == llm.get_num_tokens_from_messages(
-        [ask("Is <image> a </s> token?", PICTURE)]
+        [ask("Is <image> a </s> token?", IMAGE)]
     )
     assert llm.invoke("<image>").usage_metadata["input_tokens"] < 16 + len("USER: <image>ASSISTANT:")
 
@@ -243,17 +243,17 @@ def test_typed_image_token_is_answered_like_any_text(llm):
 @pytest.mark.parametrize("name", FORMATS)
 def test_ids_are_those_of_the_checkpoints_own_processor(llm, name):
     form = FORMATS[name]
-    picture = pad_to_square(PICTURE["image"])
-    for messages in (three_turns(), [HumanMessage("What ünï 中文\n\n  is it?")], [ask("  Spaces \n", PICTURE)]):
+    image = pad_to_square(IMAGE["image"])
+    for messages in (three_turns(), [HumanMessage("What ünï 中文\n\n  is it?")], [ask("  Spaces \n", IMAGE)]):
         prompt = form.render(read_messages(messages))
-        pictures = [picture] * prompt.text.count("<image>")
-        theirs = llm.host.processor(text=[prompt.text], images=pictures or None)["input_ids"][0]
+        images = [image] * prompt.text.count("<image>")
+        theirs = llm.host.processor(text=[prompt.text], images=images or None)["input_ids"][0]
         assert list(llm.host.encoder.encode_text(prompt)) == list(theirs)
 
 
 def test_prompt_that_fills_the_context_is_refused_with_the_numbers(llm):
-    with pytest.raises(GenerationError, match=r"tokens \(16 per picture\).*512.*too many"):
-        llm.invoke([ask("long " * 600, PICTURE)])
+    with pytest.raises(GenerationError, match=r"tokens \(16 per image\).*512.*too many"):
+        llm.invoke([ask("long " * 600, IMAGE)])
     assert llm.invoke("short").text
 
 

@@ -12,7 +12,7 @@ import pytest
 import langchain_vipllava
 
 PACKAGE = Path(langchain_vipllava.__file__).parent
-ROOMS = ["errors", "pictures", "regions", "markers", "prompt", "host", "chat", "tools", "apps"]
+ROOMS = ["errors", "images", "regions", "markers", "prompt", "engine", "chat", "tools", "apps"]
 
 
 def _room_of(module: str) -> str:
@@ -98,12 +98,12 @@ def test_the_public_surface_is_this():
         "DetectionError",
         "FetchPolicy",
         "GenerationError",
+        "ImageError",
+        "ImageStore",
         "MarkRegions",
         "MarkedImage",
         "Marker",
         "MarkerError",
-        "PictureError",
-        "PictureStore",
         "PromptError",
         "PromptTooLongError",
         "Region",
@@ -113,7 +113,7 @@ def test_the_public_surface_is_this():
         "TinyRegionWarning",
         "VipLlavaError",
         "VipLlavaToolkit",
-        "keep_pictures",
+        "keep_images",
         "load_image",
         "mark",
         "pad_to_square",

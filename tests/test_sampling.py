@@ -31,8 +31,8 @@ def test_greedy_does_not_look_at_the_seed(llm):
 
 
 def test_seeded_answers_are_the_same_alone_and_in_company(llm):
-    picture = {"type": "image", "image": Image.new("RGB", (50, 90), "teal")}
-    questions = ["Hi", "What do you see in the picture, and why?", [HumanMessage([picture, "Look."])]] * 2
+    image = {"type": "image", "image": Image.new("RGB", (50, 90), "teal")}
+    questions = ["Hi", "What do you see in the image, and why?", [HumanMessage([image, "Look."])]] * 2
     seeded = [llm.bind(temperature=1.0, seed=index) for index in range(len(questions))]
     seeded[1] = llm  # a greedy row among them
     alone = [chat.invoke(question).text for chat, question in zip(seeded, questions, strict=True)]

@@ -12,7 +12,7 @@ import torch
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from langchain_vipllava import ChatVipLlava
-from langchain_vipllava.host.request import GenerationResult
+from langchain_vipllava.engine.request import GenerationResult
 from tests.support.checkpoints import make_model, make_processor
 
 SPELLED = "Yes. 中🙂é, red circle: no"

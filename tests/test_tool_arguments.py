@@ -61,7 +61,7 @@ def test_a_region_keeps_its_id_and_new_ones_get_new_ids(hands):
     assert [region["id"] for region in found.artifact["regions"]] == ["r1", "r2"]
 
 
-def test_new_regions_of_a_marked_picture_do_not_take_the_ids_of_old_ones(hands):
+def test_new_regions_of_a_marked_image_do_not_take_the_ids_of_old_ones(hands):
     hands.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40], [9, 9, 40, 40]])
     hands.right("mark_regions", image_id="photo1", regions=["r2", "r4"])
     message = hands.right("mark_regions", image_id="marked2", regions=["r4", [50, 50, 90, 90], [60, 60, 99, 99], "r2"])
@@ -73,13 +73,13 @@ BAD_ARGUMENTS = [
     ("open_image", {"source": "/no/such/file.png"}, "no file"),
     ("open_image", {"source": ""}, "expected the path or URL"),
     ("open_image", {"source": "   "}, "expected the path or URL"),
-    ("open_image", {"source": "a\0b"}, "PictureError"),
-    ("open_image", {"source": "x" * 5000}, "PictureError"),
-    ("open_image", {"source": "FILE:TEXT"}, "not a picture"),
+    ("open_image", {"source": "a\0b"}, "ImageError"),
+    ("open_image", {"source": "x" * 5000}, "ImageError"),
+    ("open_image", {"source": "FILE:TEXT"}, "not an image"),
     ("open_image", {"source": "FILE:TRUNCATED"}, "truncated"),
     ("open_image", {"source": "FILE:EMPTY"}, "is empty"),
     ("open_image", {"source": "."}, "is a folder"),
-    ("open_image", {"source": "data:image/png;base64,AAAA"}, "not a picture"),
+    ("open_image", {"source": "data:image/png;base64,AAAA"}, "not an image"),
     ("open_image", {"source": "data:image/png;base64,%"}, "base64"),
     ("open_image", {"source": "ftp://example.com/a.png"}, "unknown scheme"),
     ("open_image", {"source": "http://127.0.0.1:1/a.png"}, "private network"),
@@ -89,7 +89,7 @@ BAD_ARGUMENTS = [
     ("open_image", {"source": "http://"}, "not an http"),
     ("open_image", {}, "source: Field required"),
     ("open_image", {"source": 5}, "source: Input should be a valid string"),
-    ("detect_regions", {"image_id": "img9"}, r"no picture 'img9'; open pictures: photo1. Call open_image"),
+    ("detect_regions", {"image_id": "img9"}, r"no image 'img9'; open images: photo1. Call open_image"),
     ("detect_regions", {"image_id": "photo1", "labels": "face"}, "labels: Input should be a valid list"),
     ("detect_regions", {"image_id": "photo1", "min_score": 50}, "min_score: Input should be less"),
     ("detect_regions", {"image_id": "photo1", "max_regions": 0}, "max_regions: Input should be greater"),
@@ -113,8 +113,8 @@ BAD_ARGUMENTS = [
     ("mark_regions", {"image_id": "photo1", "regions": "[[NaN, 0, 9, 9]]"}, "NaN"),
     ("mark_regions", {"image_id": "photo1", "regions": [[0, 0, float("inf"), 9]]}, "infinity"),
     ("mark_regions", {"image_id": "photo1", "regions": [[10**400, 0, 9, 9]]}, "number"),
-    ("mark_regions", {"image_id": "photo1", "regions": [[900, 900, 950, 950]]}, "outside the picture of 512 x 512"),
-    ("mark_regions", {"image_id": "photo1", "regions": [[900, 900]]}, "outside the picture"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[900, 900, 950, 950]]}, "outside the image of 512 x 512"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[900, 900]]}, "outside the image"),
     ("mark_regions", {"image_id": "photo1", "regions": [{"bbox": [1, 2, 3, 4]}]}, "expected a region id"),
     ("mark_regions", {"image_id": "photo1", "regions": [{"label": "face"}]}, "512 x 512 pixels; expected a region id"),
     ("mark_regions", {"image_id": "photo1", "regions": [{"polygon": [[1, 2], [3, 4]]}]}, "at least 3"),
@@ -165,7 +165,7 @@ def test_forged_arguments_change_nothing(toolkit, hands, photo):
     toolkit.add_image(photo, thread_id="victim")
     forged = {"configurable": {"thread_id": "victim"}}
     content = hands.wrong("ask_regions", image_id="img1", question="What?", config=forged, thread_id="victim")
-    assert "no picture 'img1'" in content
+    assert "no image 'img1'" in content
     answer = hands.right(
         "ask_regions", image_id="photo1", question="What?", run_manager="x", chat_model=None, sessions={}, config=None
     )
@@ -174,7 +174,7 @@ def test_forged_arguments_change_nothing(toolkit, hands, photo):
 
 @pytest.fixture(scope="module")
 def links(saved):
-    """Ways out of the folder of pictures, and one that stays inside."""
+    """Ways out of the folder of images, and one that stays inside."""
     outer = saved.parent.parent
     (outer / "secret.png").write_bytes(saved.read_bytes())
     (saved.parent / "out.png").symlink_to(outer / "secret.png")
@@ -214,7 +214,7 @@ def test_image_root_opens_what_lies_below_it(rooted, saved):
     ],
 )
 def test_image_root_is_not_left(rooted, saved, source):
-    assert "PictureError" in rooted.wrong("open_image", source=source.format(outer=saved.parent.parent))
+    assert "ImageError" in rooted.wrong("open_image", source=source.format(outer=saved.parent.parent))
     assert rooted.right("open_image", source="photo.png")
 
 

@@ -1,4 +1,4 @@
-"""What a toolkit remembers: pictures and conversations per thread, bounded, under concurrent calls."""
+"""What a toolkit remembers: images and conversations per thread, bounded, under concurrent calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from langchain_vipllava import (
     DetectionError,
-    PictureError,
+    ImageError,
     Region,
     SessionError,
     VipLlavaToolkit,
@@ -23,7 +23,7 @@ from langchain_vipllava.tools.session import OpenImage
 from tests.support.hands import FOUND, Hands
 
 
-def test_added_pictures_are_seen_by_one_thread_or_by_all(toolkit, photo):
+def test_added_images_are_seen_by_one_thread_or_by_all(toolkit, photo):
     shared = toolkit.add_image(photo, detections=FOUND)
     private = toolkit.add_image(photo, detections=FOUND[:1], thread_id="a")
     a, b = Hands(toolkit, "a"), Hands(toolkit, "b")
@@ -31,11 +31,11 @@ def test_added_pictures_are_seen_by_one_thread_or_by_all(toolkit, photo):
     for hands in (a, b):
         assert len(hands.right("mark_regions", image_id=shared, regions=["r1", "r2"]).artifact["markers"]) == 2
     assert a.right("mark_regions", image_id=private, regions=["r1"])
-    assert "no picture 'img1'" in b.wrong("mark_regions", image_id=private, regions=["r1"])
+    assert "no image 'img1'" in b.wrong("mark_regions", image_id=private, regions=["r1"])
     assert "known regions: r1." in a.wrong("mark_regions", image_id=private, regions=["r2"])
 
 
-def test_threads_do_not_share_the_conversation_about_a_shared_picture(toolkit, photo):
+def test_threads_do_not_share_the_conversation_about_a_shared_image(toolkit, photo):
     toolkit.add_image(photo, detections=FOUND)
     a, b = Hands(toolkit, "a"), Hands(toolkit, "b")
     a.right("ask_regions", image_id="photo1", question="What is it?")
@@ -45,19 +45,19 @@ def test_threads_do_not_share_the_conversation_about_a_shared_picture(toolkit, p
     assert "known regions: r1, r2." in b.wrong("mark_regions", image_id="photo1", regions=["r3"])
 
 
-def test_bad_pictures_and_detections_of_the_program_are_errors(toolkit, photo):
-    with pytest.raises(PictureError):
+def test_bad_images_and_detections_of_the_program_are_errors(toolkit, photo):
+    with pytest.raises(ImageError):
         toolkit.add_image(b"nothing")
     with pytest.raises(DetectionError):
         toolkit.add_image(photo, detections="nonsense")
-    with pytest.raises(SessionError, match="no picture is open"):
+    with pytest.raises(SessionError, match="no image is open"):
         toolkit.messages("photo1", thread_id="t")
     with pytest.raises(SessionError):
         toolkit.marked_image("marked1")
     assert toolkit.add_image(photo) == "photo1"
 
 
-def test_the_least_recently_used_pictures_go_first(llm, photo):
+def test_the_least_recently_used_images_go_first(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm, max_images=3)
     hands = Hands(toolkit)
     for _ in range(3):
@@ -65,7 +65,7 @@ def test_the_least_recently_used_pictures_go_first(llm, photo):
     hands.right("ask_regions", image_id="img1", question="What?")
     hands.right("mark_regions", image_id="img3", regions=[[1, 2, 30, 40]])
     content = hands.wrong("ask_regions", image_id="img2", question="What?")
-    assert "open pictures: img1, img3, marked1. Call open_image(source) first." in content
+    assert "open images: img1, img3, marked1. Call open_image(source) first." in content
     assert hands.right("ask_regions", image_id="img1", question="And?")
 
 
@@ -75,7 +75,7 @@ def test_the_least_recently_used_threads_go_first(llm, photo):
         toolkit.add_image(photo, thread_id=thread)
     Hands(toolkit, "a").right("mark_regions", image_id="img1", regions=[[1, 2, 30, 40]])
     toolkit.add_image(photo, thread_id="c")
-    assert "no picture is open. Call open_image" in Hands(toolkit, "b").wrong(
+    assert "no image is open. Call open_image" in Hands(toolkit, "b").wrong(
         "ask_regions", image_id="img1", question="What?"
     )
     with pytest.raises(ValueError, match="max_threads"):
@@ -83,12 +83,12 @@ def test_the_least_recently_used_threads_go_first(llm, photo):
 
 
 def test_concurrent_threads_and_calls_keep_their_own(toolkit):
-    """Every thread opens its own picture, marks it and asks, many at once."""
+    """Every thread opens its own image, marks it and asks, many at once."""
 
     def work(index):
-        picture = Image.new("RGB", (100 + index, 80), (index * 20, 90, 200 - index * 10))
+        image = Image.new("RGB", (100 + index, 80), (index * 20, 90, 200 - index * 10))
         thread = f"thread-{index}"
-        image_id = toolkit.add_image(picture, thread_id=thread)
+        image_id = toolkit.add_image(image, thread_id=thread)
         hands = Hands(toolkit, thread)
         marked = hands.right("mark_regions", image_id=image_id, regions=[[10, 10, 60, 60]]).artifact["image_id"]
         first = hands.right("ask_regions", image_id=marked, question=f"What is number {index}?")
@@ -105,7 +105,7 @@ def test_concurrent_threads_and_calls_keep_their_own(toolkit):
         assert toolkit.chat_model.invoke(messages[:3]).text == second
 
 
-def test_questions_about_one_picture_at_once_are_turns_one_after_the_other(toolkit, hands):
+def test_questions_about_one_image_at_once_are_turns_one_after_the_other(toolkit, hands):
     hands.right("mark_regions", image_id="photo1", regions=["r1"])
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(hands.right, "ask_regions", image_id="marked1", question=f"Q{i}") for i in range(4)]
@@ -126,7 +126,7 @@ def test_regions_with_masks_survive_the_session(toolkit, photo):
     assert toolkit.marked_image("marked1", thread_id="t").regions[0].mask.sum() == 10_000
 
 
-def test_reading_arguments_reach_detector_and_added_pictures(llm, photo):
+def test_reading_arguments_reach_detector_and_added_images(llm, photo):
     toolkit = VipLlavaToolkit(
         chat_model=llm,
         detector=lambda image: [{"bbox": [10, 20, 100, 90], "category_id": 0, "score": 0.9}],
@@ -177,7 +177,7 @@ def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, mo
 
     with ThreadPoolExecutor(4) as pool:
         ids = [name for names in pool.map(work, range(4)) for name in names]
-    assert not met.is_set(), "two calls changed the same picture's regions at once"
+    assert not met.is_set(), "two calls changed the same image's regions at once"
     assert sorted(ids, key=lambda name: int(name[1:])) == [f"r{i}" for i in range(1, 13)]
 
 
@@ -186,7 +186,7 @@ def test_fractions_are_told_to_be_pixels_and_leave_no_region(photo, llm):
     image_id = toolkit.add_image(photo)
     call = Hands(toolkit)
     assert "512 x 512 pixels" in call.wrong("mark_regions", image_id=image_id, regions=[[0.1, 0.2, 0.5, 0.5]])
-    assert "outside the picture" in call.wrong("mark_regions", image_id=image_id, regions=[[5000, 5000, 6000, 6000]])
+    assert "outside the image" in call.wrong("mark_regions", image_id=image_id, regions=[[5000, 5000, 6000, 6000]])
     assert "known regions: none yet" in call.wrong("mark_regions", image_id=image_id, regions=["r1"])
     assert "r1" in call.right("mark_regions", image_id=image_id, regions=[[10, 20, 300, 400]]).text
 

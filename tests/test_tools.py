@@ -76,7 +76,7 @@ def test_open_detect_mark_ask(toolkit, llm, photo, saved):
         json.dumps(message.artifact)
 
 
-def test_every_marked_picture_has_its_own_conversation(toolkit, hands, llm):
+def test_every_marked_image_has_its_own_conversation(toolkit, hands, llm):
     hands.right("mark_regions", image_id="photo1", regions=["r1"])
     hands.right("mark_regions", image_id="photo1", regions=["r2"])
     first = hands.right("ask_regions", image_id="marked1", question="What is {r1}?").content
@@ -90,7 +90,7 @@ def test_every_marked_picture_has_its_own_conversation(toolkit, hands, llm):
     assert len(toolkit.messages("marked2", thread_id="t")) == 2
 
 
-def test_unmarked_pictures_can_be_asked_about(toolkit, hands, llm, photo):
+def test_unmarked_images_can_be_asked_about(toolkit, hands, llm, photo):
     answer = hands.right("ask_regions", image_id="photo1", question="What is it?").content
     assert answer == llm.invoke([HumanMessage([{"type": "image", "image": photo}, "What is it?"])]).text
     assert "Mark first" in hands.wrong("ask_regions", image_id="photo1", question="What is {r1}?")
@@ -140,7 +140,7 @@ def test_a_detector_that_finds_nothing_says_what_to_do(llm, photo):
     assert message.artifact["regions"] == []
 
 
-def test_a_detector_that_draws_does_not_draw_on_our_picture(llm, photo):
+def test_a_detector_that_draws_does_not_draw_on_our_image(llm, photo):
     def vandal(image):
         image.paste((255, 0, 0), (0, 0, 100, 100))
         return FOUND

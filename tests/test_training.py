@@ -56,7 +56,7 @@ def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(token
 
 
 @pytest.mark.parametrize("turn", range(1, 8))
-def test_a_turned_picture_has_the_labels_of_a_scene_that_was_drawn_so(turn):
+def test_a_turned_image_has_the_labels_of_a_scene_that_was_drawn_so(turn):
     rng = np.random.default_rng(3)
     scene = draw_scene(rng, 4, "square", sides=(GRID * 32, GRID * 32))
     looks = draw_looks(rng, scene, 2)
@@ -68,12 +68,12 @@ def test_a_turned_picture_has_the_labels_of_a_scene_that_was_drawn_so(turn):
 
     things = [Thing(t.shape, t.color, tuple(turned(t.center)), turned(t.outline)) for t in scene.things]
     order = sorted(range(4), key=lambda index: things[index].center[0])
-    other = Scene(scene.picture, tuple(things[index] for index in order))
+    other = Scene(scene.image, tuple(things[index] for index in order))
     moved = [Look(order.index(look.thing), look.kind, look.color) for look in looks]
     before = dense_labels(scene, looks)
-    pixels, labels = turn_sample(scene.picture.transpose(2, 0, 1), before, turn)
+    pixels, labels = turn_sample(scene.image.transpose(2, 0, 1), before, turn)
     corner = pixels[:, 0, 0]
-    assert np.array_equal(corner, scene.picture[*{0: (0, 0), 1: (0, -1), 2: (-1, 0), 3: (-1, -1)}[turn & 3]])
+    assert np.array_equal(corner, scene.image[*{0: (0, 0), 1: (0, -1), 2: (-1, 0), 3: (-1, -1)}[turn & 3]])
     drawn = dense_labels(other, moved)
     assert (labels == drawn).mean() > 0.97  # patches that an object covers just so far may fall to either side
     assert (before == drawn).mean() < 0.97
@@ -106,7 +106,7 @@ def test_every_object_counts_alike():
     assert weights[owners == 0].tolist() == pytest.approx([0.1] * int((owners == 0).sum()))
 
 
-def test_a_checkpoint_for_coarser_pictures_is_stretched(tokenizer, tmp_path, monkeypatch):
+def test_a_checkpoint_for_coarser_images_is_stretched(tokenizer, tmp_path, monkeypatch):
     old = GRID - 3
     monkeypatch.setattr(model_module, "IMAGE_SIZE", old * 16)
     monkeypatch.setattr(model_module, "IMAGE_TOKENS", old * old)
@@ -136,8 +136,8 @@ def test_marked_scenes_show_their_markers():
         looks = draw_looks(rng, scene)
         marked = mark_scene(rng, scene, looks, seed)
         assert [(marker.kind, marker.color) for marker in marked.markers] == [(look.kind, look.color) for look in looks]
-        assert np.array_equal(np.asarray(marked.original), scene.picture)
-        assert (np.asarray(marked.image) != scene.picture).any()
+        assert np.array_equal(np.asarray(marked.original), scene.image)
+        assert (np.asarray(marked.image) != scene.image).any()
 
 
 def test_answers_are_about_what_the_question_names():

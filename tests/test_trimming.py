@@ -1,4 +1,4 @@
-"""Long conversations cut down to the context: the picture stays, whole turns go, the oldest first."""
+"""Long conversations cut down to the context: the image stays, whole turns go, the oldest first."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_what_fits_is_left_as_it_is(llm, marked):
     assert trim_turns(talk, llm) == talk
 
 
-def test_the_oldest_turns_go_whole_and_the_picture_stays(llm, marked):
+def test_the_oldest_turns_go_whole_and_the_image_stays(llm, marked):
     talk = a_long_talk(marked, 12)
     kept = trim_turns(talk, llm)
     assert kept[:3] == talk[:3]

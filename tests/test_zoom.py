@@ -108,7 +108,7 @@ def test_regions_far_apart_are_all_kept_and_warned_about(noise):
     assert min(zoomed.sizes_seen[0]) >= 32
 
 
-def test_points_alone_and_pictures_smaller_than_a_crop_are_not_zoomed():
+def test_points_alone_and_images_smaller_than_a_crop_are_not_zoomed():
     assert mark(Image.new("RGB", SIZE), Region(point=(5, 5)), zoom="auto").crop is None
     small = Image.new("RGB", (40, 40))
     with pytest.warns(TinyRegionWarning):

@@ -1,4 +1,4 @@
-"""What the evaluation asks: fresh pictures with questions whose answers are known."""
+"""What the evaluation asks: fresh images with questions whose answers are known."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava import pad_to_square
-from langchain_vipllava.pictures.view import crop_to_square
+from langchain_vipllava.images.view import crop_to_square
 from training.questions import Asker
-from training.scene import Look, PictureShape, Scene, draw_looks, draw_scene, mark_scene
+from training.scene import ImageShape, Look, Scene, draw_looks, draw_scene, mark_scene
 from training.wordings import ASPECTS, HELD_OUT, SIDES, WORDINGS
 
 CANONICAL = {kind: words[:1] for kind, words in WORDINGS.items()}
@@ -22,15 +22,15 @@ class Case:
     """One question with its answer.
 
     Attributes:
-        picture: what the processor gets, square.
+        image: what the processor gets, square.
         questions: one per turn; the model answers each before it hears the next.
         answer: to the last one.
         style: "constant" or "hand-drawn".
         objects: how many there are.
-        lost: whether what the question is about is not in the picture.
+        lost: whether what the question is about is not in the image.
     """
 
-    picture: Image.Image
+    image: Image.Image
     questions: tuple[str, ...]
     answer: str
     style: str = ""
@@ -44,13 +44,13 @@ class Marked:
 
     scene: Scene
     looks: list[Look]
-    picture: Image.Image
+    image: Image.Image
     style: str
     asker: Asker
 
-    def case(self, *questions: str, answer: str, picture: Image.Image | None = None) -> Case:
-        """A case about this picture, padded to a square."""
-        shown = pad_to_square(self.picture) if picture is None else picture
+    def case(self, *questions: str, answer: str, image: Image.Image | None = None) -> Case:
+        """A case about this image, padded to a square."""
+        shown = pad_to_square(self.image) if image is None else image
         return Case(shown, questions, answer, self.style, len(self.scene.things))
 
 
@@ -58,7 +58,7 @@ def draw_marked(
     rng: np.random.Generator,
     *,
     kind: str | None = None,
-    shape: PictureShape = "any",
+    shape: ImageShape = "any",
     least_marked: int = 1,
     held_out: bool = False,
 ) -> Marked:
@@ -71,13 +71,13 @@ def draw_marked(
         if len({(look.kind, look.color) for look in looks}) == len(looks):
             break
     seed = int(rng.integers(2**31)) if rng.random() < 0.5 else None
-    picture = mark_scene(rng, scene, looks, seed).image
+    image = mark_scene(rng, scene, looks, seed).image
     asker = Asker(rng, scene, looks, HELD_OUT if held_out else CANONICAL)
-    return Marked(scene, looks, picture, "constant" if seed is None else "hand-drawn", asker)
+    return Marked(scene, looks, image, "constant" if seed is None else "hand-drawn", asker)
 
 
 def identify(
-    rng: np.random.Generator, kind: str | None = None, shape: PictureShape = "any", *, held_out: bool = False
+    rng: np.random.Generator, kind: str | None = None, shape: ImageShape = "any", *, held_out: bool = False
 ) -> Case:
     """Ask "What is ...?" about the first marker."""
     marked = draw_marked(rng, kind=kind, shape=shape, held_out=held_out)
@@ -86,13 +86,13 @@ def identify(
 
 
 def aspect(rng: np.random.Generator, kind: str, *, held_out: bool = False) -> Case:
-    """Colour or shape of what the first marker marks."""
+    """Color or shape of what the first marker marks."""
     turn = (marked := draw_marked(rng, held_out=held_out)).asker.one(0, kind)
     return marked.case(turn.question, answer=turn.answer)
 
 
 def moved(rng: np.random.Generator) -> tuple[Case, Case]:
-    """The same picture twice, the same marker on two objects that differ."""
+    """The same image twice, the same marker on two objects that differ."""
     while True:
         scene = draw_scene(rng, int(rng.integers(2, 5)))
         first, second = (int(i) for i in rng.permutation(len(scene.things))[:2])
@@ -103,8 +103,8 @@ def moved(rng: np.random.Generator) -> tuple[Case, Case]:
     for thing in (first, second):
         looks = [replace(look, thing=thing)]
         turn = Asker(rng, scene, looks, CANONICAL).one(0, "identify")
-        picture = pad_to_square(mark_scene(rng, scene, looks, seed).image)
-        cases.append(Case(picture, (turn.question,), turn.answer))
+        image = pad_to_square(mark_scene(rng, scene, looks, seed).image)
+        cases.append(Case(image, (turn.question,), turn.answer))
     return cases[0], cases[1]
 
 
@@ -112,18 +112,18 @@ def unmarked(rng: np.random.Generator) -> Case:
     """Ask "What is ...?" about a marker that was not drawn."""
     marked = draw_marked(rng)
     turn = marked.asker.one(0, "identify")
-    bare = pad_to_square(Image.fromarray(marked.scene.picture))
-    return marked.case(turn.question, answer=turn.answer, picture=bare)
+    bare = pad_to_square(Image.fromarray(marked.scene.image))
+    return marked.case(turn.question, answer=turn.answer, image=bare)
 
 
 def cropped(rng: np.random.Generator) -> tuple[Case, Case]:
-    """A 3:1 picture padded, and the same with its middle cut out instead."""
+    """A 3:1 image padded, and the same with its middle cut out instead."""
     marked = draw_marked(rng, shape="wide")
     turn = marked.asker.one(0, "identify")
     padded = marked.case(turn.question, answer=turn.answer)
-    width, height = marked.picture.size
+    width, height = marked.image.size
     lost = abs(marked.asker.thing(0).center[0] - width / 2) > height / 2
-    cut = marked.case(turn.question, answer=turn.answer, picture=crop_to_square(marked.picture))
+    cut = marked.case(turn.question, answer=turn.answer, image=crop_to_square(marked.image))
     return replace(padded, lost=lost), replace(cut, lost=lost)
 
 
@@ -161,8 +161,8 @@ def whole(rng: np.random.Generator, kind: str, *, held_out: bool = False) -> Cas
     asker = Asker(rng, scene, looks, HELD_OUT if held_out else CANONICAL)
     turn = asker.one(0, kind)
     seed = int(rng.integers(2**31)) if rng.random() < 0.5 else None
-    picture = pad_to_square(mark_scene(rng, scene, looks, seed).image)
-    return Case(picture, (turn.question,), turn.answer, objects=len(scene.things))
+    image = pad_to_square(mark_scene(rng, scene, looks, seed).image)
+    return Case(image, (turn.question,), turn.answer, objects=len(scene.things))
 
 
 def many(make: Callable[[], Case], count: int) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Score a checkpoint on pictures that training never saw: `python -m training.evaluate [CHECKPOINT]`.
+"""Score a checkpoint on images that training never saw: `python -m training.evaluate [CHECKPOINT]`.
 
 Plain transformers, greedy, batches with left padding. Every answer has to be right word for word.
 """
@@ -52,8 +52,8 @@ class Student:
         return answers
 
     def _generate(self, prompts: list[str], cases: Sequence[Case]) -> list[str]:
-        pictures = [case.picture for case in cases]
-        inputs = self.processor(text=prompts, images=pictures, padding=True, return_tensors="pt")
+        images = [case.image for case in cases]
+        inputs = self.processor(text=prompts, images=images, padding=True, return_tensors="pt")
         with torch.inference_mode():
             ids = self.model.generate(**inputs, max_new_tokens=48, do_sample=False)
         said = ids[:, inputs["input_ids"].shape[1] :]
@@ -83,8 +83,8 @@ def score_kinds(student: Student, rng: np.random.Generator, count: int) -> list[
     return rows
 
 
-def score_pictures(student: Student, rng: np.random.Generator, count: int) -> list[Row]:
-    """Score "What is ...?" per picture shape, with a moved marker, and the controls."""
+def score_images(student: Student, rng: np.random.Generator, count: int) -> list[Row]:
+    """Score "What is ...?" per image shape, with a moved marker, and the controls."""
     rows = []
     for name, shape in (("square", "square"), ("3:1", "wide"), ("1:3", "tall")):
         hits = student.right(many(partial(identify, rng, None, shape), count))
@@ -105,7 +105,7 @@ def score_pictures(student: Student, rng: np.random.Generator, count: int) -> li
 
 
 def score_talk(student: Student, rng: np.random.Generator, count: int) -> list[Row]:
-    """Colour, shape, conversations, two regions, counts and descriptions."""
+    """Color, shape, conversations, two regions, counts and descriptions."""
     few = max(count // 2, 1)
     cells = [
         ("What color is the object ...?", partial(aspect, rng, "color"), few, ""),
@@ -177,7 +177,7 @@ def main() -> None:
     rng = np.random.default_rng([options.seed, 777])
     rows = [
         row
-        for score in (score_kinds, score_pictures, score_talk, score_paraphrases)
+        for score in (score_kinds, score_images, score_talk, score_paraphrases)
         for row in score(student, rng, options.count)
     ]
     print(table(rows))

@@ -14,7 +14,7 @@ from transformers import VipLlavaForConditionalGeneration
 from training.model import CLIP_MEAN, CLIP_STD, FEATURE_LAYERS, IMAGE_SIZE, PATCH_SIZE, TEXT_CONTEXT, build_model
 from training.tokenizer import BOS, EOS, IMAGE, PAD, build_tokenizer
 
-# The format that the 7B checkpoint was evaluated with; a literal line break follows the picture
+# The format that the 7B checkpoint was evaluated with; a literal line break follows the image
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"

@@ -1,4 +1,4 @@
-"""Dense labels: what each patch of a picture shows. They come free with a drawn scene."""
+"""Dense labels: what each patch of an image shows. They come free with a drawn scene."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def dense_labels(scene: Scene, looks: list[Look]) -> np.ndarray:
 
 
 def turn_sample(pixels: np.ndarray, labels: np.ndarray, turn: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mirror a picture and its labels.
+    """Mirror an image and its labels.
 
     Args:
         pixels: (3, H, W).

@@ -12,7 +12,7 @@ from training.wordings import SIDES
 PLACE_WEIGHT = 5.0
 AHEAD = 0.3  # of the square: about how far apart two objects are
 TOLD = 2 + HEADS["color"] + HEADS["shape"]
-"""Numbers that are told of an object: x, y, scores of colours, scores of shapes."""
+"""Numbers that are told of an object: x, y, scores of colors, scores of shapes."""
 
 
 def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
@@ -99,7 +99,7 @@ def tell_loss(
     """How far the text model is from knowing both objects, where an answer compares them.
 
     Args:
-        told: (B, T, 2 * TOLD), what it says of each: x, y, scores of colours, scores of shapes.
+        told: (B, T, 2 * TOLD), what it says of each: x, y, scores of colors, scores of shapes.
         things: (B, T), see `point_loss`.
         first: (B, T), see `choose_loss`.
         second: (B, T), see `choose_loss`.

@@ -22,7 +22,7 @@ PATCH_SIZE = 16
 GRID = IMAGE_SIZE // PATCH_SIZE
 IMAGE_TOKENS = GRID * GRID
 FEATURE_LAYERS = [-1, -2, -3, -4, 1]  # five, as in ViP-LLaVA
-TEXT_CONTEXT = 640  # text tokens beside the picture
+TEXT_CONTEXT = 640  # text tokens beside the image
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -76,7 +76,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> VipLlavaForConditionalGen
 
 
 def read_weights(init: Path) -> dict[str, torch.Tensor]:
-    """Weights of `training.train.Learner` to go on from; those for pictures of another size are stretched to this one.
+    """Weights of `training.train.Learner` to go on from; those for images of another size are stretched to this one.
 
     Args:
         init: a state `talk.pt`, helper heads included, or the folder of an exported checkpoint.

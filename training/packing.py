@@ -1,7 +1,7 @@
-"""Several conversations about one picture in one row, none of which sees another.
+"""Several conversations about one image in one row, none of which sees another.
 
-A picture costs 169 tokens and a question 20, so a row carries the picture once and then as many
-conversations as fit. Each has the positions that it would have alone and attends to the picture
+An image costs 169 tokens and a question 20, so a row carries the image once and then as many
+conversations as fit. Each has the positions that it would have alone and attends to the image
 and to itself only: exactly the numbers of a row of its own, at a fraction of the cost.
 """
 
@@ -26,13 +26,13 @@ ROW = IMAGE_TOKENS + 124  # tokens per row
 
 @dataclass(frozen=True)
 class Row:
-    """One picture's conversations, each field (ROW,) unless said otherwise.
+    """One image's conversations, each field (ROW,) unless said otherwise.
 
     Attributes:
         ids: token ids.
         targets: the token to say next, NOTHING where the user is speaking.
         positions: as if each conversation were alone.
-        segments: 0 for the picture, then 1, 2, ... per conversation, -1 behind them.
+        segments: 0 for the image, then 1, 2, ... per conversation, -1 behind them.
         answers: number of the answer that a target belongs to, 0 for none.
         things: the object, counted from 1 at the left, that a token is about: it ends the phrase that names the
             object, or chooses a word about it. 0 for none or several.

@@ -1,4 +1,4 @@
-"""Pictures of a training run: what it saw, and how it went."""
+"""Images of a training run: what it saw, and how it went."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _INKS = ((40, 90, 200), (200, 60, 40), (40, 150, 70), (150, 60, 160), (230, 140,
 
 
 def plot_samples(path: Path, seed: int, columns: int = 8, rows: int = 5) -> None:
-    """Write a sheet of training pictures, as the model sees them."""
+    """Write a sheet of training images, as the model sees them."""
     rng = np.random.default_rng(seed)
     sheet = np.stack([draw_sample(rng)[2] for _ in range(columns * rows)])
     sheet = sheet.reshape(rows, columns, 3, IMAGE_SIZE, IMAGE_SIZE).transpose(0, 3, 1, 4, 2)

@@ -90,7 +90,7 @@ class Asker:
         return [self.one(int(self.rng.integers(len(self.looks))), kind)]
 
     def one(self, index: int, kind: str) -> Turn:
-        """One question that stands alone: about the marker `index`, or about the picture."""
+        """One question that stands alone: about the marker `index`, or about the image."""
         if kind in ("count", "describe"):
             answer = self.answer(index, kind)
             told = find_names(answer, self.scene.things) if kind == "describe" else ()
@@ -140,7 +140,7 @@ class Asker:
         return int(self.rng.choice([i for i in range(len(self.looks)) if i != index]))
 
     def two(self, kind: str | None = None) -> Turn | None:
-        """A question about two markers, with yes as likely as no where the picture allows; None if there are none."""
+        """A question about two markers, with yes as likely as no where the image allows; None if there are none."""
         count = len(self.looks)
         pairs = [(a, b) for a in range(count) for b in range(count) if a != b]
         kind = kind or str(self.rng.choice([*SIDES, "same_color", "same_color", "same_shape"]))

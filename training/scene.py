@@ -1,4 +1,4 @@
-"""The world of the bundled checkpoint: pictures of a few simple objects, some of them marked."""
+"""The world of the bundled checkpoint: images of a few simple objects, some of them marked."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ PAINTS: dict[str, tuple[int, int, int]] = {
     "white": (245, 245, 245),
 }
 PAINT_NAMES: tuple[str, ...] = tuple(PAINTS)
-PictureShape = Literal["any", "square", "wide", "tall"]
+ImageShape = Literal["any", "square", "wide", "tall"]
 
 _SIDES = (160, 1000)
-_SHAPE_SHARES = (0.25, 0.125, 0.125, 0.5)  # of square, 3:1 and 1:3 pictures, and of all between
+_SHAPE_SHARES = (0.25, 0.125, 0.125, 0.5)  # of square, 3:1 and 1:3 images, and of all between
 _RADIUS = (0.08, 0.20)  # of the long side
 _GAP = 0.02  # between the circles around two objects, of the long side
-_ALIKE = 0.15  # how often an object takes another's colour on purpose
+_ALIKE = 0.15  # how often an object takes another's color on purpose
 _CONTRAST = 110.0  # RGB distance between an object and the background, or nobody could see it
 _SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
 _NOISE = np.random.default_rng(0).normal(size=(1200, 1200, 1)).astype(np.float32)
@@ -56,7 +56,7 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """Colour and shape with an article: "a blue circle", "an orange star"."""
+        """Color and shape with an article: "a blue circle", "an orange star"."""
         return f"{'an' if self.color == 'orange' else 'a'} {self.color} {self.shape}"
 
 
@@ -71,35 +71,35 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture without markers, and what is in it.
+    """An image without markers, and what is in it.
 
     Attributes:
-        picture: (H, W, 3) RGB uint8.
+        image: (H, W, 3) RGB uint8.
         things: from left to right.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     things: tuple[Thing, ...]
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) in pixels."""
-        return self.picture.shape[1], self.picture.shape[0]
+        return self.image.shape[1], self.image.shape[0]
 
 
 def draw_scene(
     rng: np.random.Generator,
     count: int | None = None,
-    shape: PictureShape = "any",
+    shape: ImageShape = "any",
     sides: tuple[int, int] = _SIDES,
 ) -> Scene:
-    """Draw a picture.
+    """Draw an image.
 
     Args:
         rng: source of everything that varies.
         count: how many objects; None for 1 to 5.
         shape: "square", "wide" (3:1), "tall" (1:3) or anything between.
-        sides: least and most pixels of the long side. Small pictures are more frequent than large ones.
+        sides: least and most pixels of the long side. Small images are more frequent than large ones.
     """
     size = _draw_size(rng, shape, sides)
     count = int(rng.integers(1, 6)) if count is None else count
@@ -127,11 +127,11 @@ def draw_scene(
 def draw_looks(
     rng: np.random.Generator, scene: Scene, count: int | None = None, shares: Sequence[float] | None = None
 ) -> list[Look]:
-    """Choose objects and give each a (colour, kind) of its own.
+    """Choose objects and give each a (color, kind) of its own.
 
     Args:
         rng: source of everything that varies.
-        scene: the picture.
+        scene: the image.
         count: how many objects; None for 1 to 3.
         shares: how often each of KINDS; None for all alike.
     """
@@ -142,9 +142,9 @@ def draw_looks(
     colors = rng.permutation(COLOR_NAMES)[:count]
     kinds = rng.choice(KINDS, count, p=shares)
     alike = rng.random()
-    if alike < 0.12:  # one colour for all: only the kind tells them apart
+    if alike < 0.12:  # one color for all: only the kind tells them apart
         colors, kinds = np.repeat(colors[:1], count), rng.permutation(KINDS)[:count]
-    elif alike < 0.55:  # one kind for all, as `mark` does: only the colour tells them apart
+    elif alike < 0.55:  # one kind for all, as `mark` does: only the color tells them apart
         kinds = np.repeat(kinds[:1], count)
     return [Look(int(i), str(k), str(c)) for i, k, c in zip(chosen, kinds, colors, strict=True)]
 
@@ -154,14 +154,14 @@ def mark_scene(rng: np.random.Generator, scene: Scene, looks: list[Look], seed: 
 
     Args:
         rng: chooses what is known of each region: mask, polygon or box.
-        scene: the picture.
+        scene: the image.
         looks: what to mark.
         seed: None for constant markers, a number for hand-drawn ones.
     """
     alone = len({look.color for look in looks}) == len(looks)
     regions = [region_of(rng, scene, look, outline_only=not alone) for look in looks]
     kinds, colors = [look.kind for look in looks], [look.color for look in looks]
-    return mark(Image.fromarray(scene.picture), regions, kind=kinds, color=colors, seed=seed)
+    return mark(Image.fromarray(scene.image), regions, kind=kinds, color=colors, seed=seed)
 
 
 def region_of(rng: np.random.Generator, scene: Scene, look: Look, *, outline_only: bool) -> Region:
@@ -201,13 +201,13 @@ def make_outline(shape: str, radius: float, angle: float) -> np.ndarray:
     return radius * radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
 
-def _draw_size(rng: np.random.Generator, shape: PictureShape, sides: tuple[int, int]) -> tuple[int, int]:
+def _draw_size(rng: np.random.Generator, shape: ImageShape, sides: tuple[int, int]) -> tuple[int, int]:
     least, most = sides
-    # squared: a large picture costs more to draw and looks the same to the model
+    # squared: a large image costs more to draw and looks the same to the model
     side = round(least + (most - least) * float(rng.random()) ** 3)
     ratios = {"square": 1.0, "wide": 3.0, "tall": 1 / 3}
     if shape == "any":  # the extremes on purpose: drawn evenly between them, they would be rare
-        shape = cast(PictureShape, rng.choice(["square", "wide", "tall", "any"], p=_SHAPE_SHARES))
+        shape = cast(ImageShape, rng.choice(["square", "wide", "tall", "any"], p=_SHAPE_SHARES))
     ratio = ratios.get(shape) or math.exp(rng.uniform(-1, 1) * math.log(3))
     return (side, max(round(side / ratio), 1)) if ratio >= 1 else (max(round(side * ratio), 1), side)
 
@@ -232,7 +232,7 @@ def _place(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[
 
 
 def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Background (H, W, 3), and the colours in it, (N, 3)."""
+    """Background (H, W, 3), and the colors in it, (N, 3)."""
     width, height = size
     first = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
     style = rng.random()

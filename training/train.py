@@ -63,10 +63,10 @@ Scores = dict[int, torch.Tensor]
 
 
 class TalkBatches(IterableDataset):
-    """Endless batches of pictures with conversations about them.
+    """Endless batches of images with conversations about them.
 
     Args:
-        seed: of pictures and questions.
+        seed: of images and questions.
         everything: a shared 0, 1 or 2: which of MIXES to ask.
     """
 
@@ -83,9 +83,9 @@ class TalkBatches(IterableDataset):
             mix = MIXES[self.everything.value]
             pixels, labels, rows = [], [], []
             for _ in range(BATCH):
-                scene, looks, picture = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
+                scene, looks, image = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
                 asker = Asker(rng, scene, looks)
-                pixels.append(picture)
+                pixels.append(image)
                 labels.append(dense_labels(scene, looks))
                 rows.append(packer.pack([asker.converse(mix) for _ in range(8)])[0])
             fields = [np.stack([getattr(row, name) for row in rows]) for name in packer.fields]
@@ -127,11 +127,11 @@ class Learner(nn.Module):
         for layer in tower.encoder.layers:
             states.append(layer(states[-1], None))
         features = torch.cat([states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
-        picture = inner.multi_modal_projector(features)
+        image = inner.multi_modal_projector(features)
         ids, _, positions, segments = rows[:4]
         words = inner.language_model.embed_tokens(ids)
         start, stop = self.start, self.start + IMAGE_TOKENS
-        words = torch.cat([words[:, :start], picture.to(words.dtype), words[:, stop:]], dim=1)
+        words = torch.cat([words[:, :start], image.to(words.dtype), words[:, stop:]], dim=1)
         text = inner.language_model
         turns, mask = text.rotary_emb(words, position_ids=positions), attention_mask(segments)
         found, scores = {-1: states[-1][:, 1:]}, {}
@@ -226,8 +226,8 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
     """Stage 2: train the whole model, resuming from `out/talk.pt` if it is there.
 
     Args:
-        out: folder for checkpoints, logs and pictures; stage 1's tower is there.
-        seed: of weights, pictures and questions.
+        out: folder for checkpoints, logs and images; stage 1's tower is there.
+        seed: of weights, images and questions.
         steps: steps in all.
         init: what to go on from, see `read_weights`.
         lr: the highest learning rate, of the text model.

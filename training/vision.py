@@ -27,8 +27,8 @@ from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 KIND_SHARES = tuple(share / 11 for share in (1, 1.5, 3, 1, 1, 1, 1.5, 1))
 """How often each of KINDS is chosen: triangles most, then ellipses and masks, which hide most of an object's shape."""
 
-POOL = 512  # pictures that come again, mirrored
-SMALL_SIDES = (160, 360)  # most pictures: they cost little to draw, and the model sees 208 px of any
+POOL = 512  # images that come again, mirrored
+SMALL_SIDES = (160, 360)  # most images: they cost little to draw, and the model sees 208 px of any
 
 
 def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene, list[Look], np.ndarray]:
@@ -41,15 +41,15 @@ def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene,
     small = rng.random() < 0.95
     scene = draw_scene(rng, sides=SMALL_SIDES) if small else draw_scene(rng)
     if rng.random() < unmarked:
-        return scene, [], to_pixels(Image.fromarray(scene.picture))
+        return scene, [], to_pixels(Image.fromarray(scene.image))
     looks = draw_looks(rng, scene, shares=KIND_SHARES)
     seed = int(rng.integers(2**31)) if rng.random() < 0.6 else None
     return scene, looks, to_pixels(mark_scene(rng, scene, looks, seed).image)
 
 
-def to_pixels(picture: Image.Image) -> np.ndarray:
+def to_pixels(image: Image.Image) -> np.ndarray:
     """Pad and resize as the checkpoint's processor does: (3, IMAGE_SIZE, IMAGE_SIZE) uint8."""
-    square = pad_to_square(picture).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
+    square = pad_to_square(image).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)
 
 
@@ -68,7 +68,7 @@ class DenseBatches(IterableDataset):
         while True:
             drawn = [draw_sample(rng) for _ in range(self.batch // 2 if pool else self.batch)]
             fresh = [(pixels, dense_labels(scene, looks)) for scene, looks, pixels in drawn]
-            # drawing costs nearly as much as learning, so half of a batch are earlier pictures, turned
+            # drawing costs nearly as much as learning, so half of a batch are earlier images, turned
             again = rng.integers(len(pool), size=self.batch - len(fresh)) if pool else []
             turned = [turn_sample(*pool[index], int(rng.integers(1, 8))) for index in again]
             pixels, labels = (np.stack(part) for part in zip(*fresh, *turned, strict=True))
@@ -83,10 +83,10 @@ def train_vision(
 
     Args:
         out: folder for the checkpoint and the log.
-        seed: of weights and pictures.
+        seed: of weights and images.
         steps: steps in all.
         init: what to go on from, see `read_weights`.
-        batch: pictures per step.
+        batch: images per step.
         lr: the highest learning rate.
     """
     torch.manual_seed(seed)

@@ -16,7 +16,7 @@ from langchain_vipllava.regions.detector import Detector
 def detect_shapes(image: Image.Image) -> list[dict[str, Any]]:
     """Find things that stand out from an even background, with plain OpenCV.
 
-    The background is modelled by a plane through the colours of the picture's border, so it may be
+    The background is modelled by a plane through the colors of the image's border, so it may be
     graded and noisy; what differs by more than its noise is a thing.
 
     Args:
@@ -104,12 +104,12 @@ def find_detector(name: str) -> Detector:
     except (ImportError, AttributeError, ValueError) as error:
         raise DetectionError(f"cannot import the detector {name!r}: {error}.") from error
     if not callable(detector):
-        raise DetectionError(f"{name!r} is a {type(detector).__name__}; expected something to call with a picture.")
+        raise DetectionError(f"{name!r} is a {type(detector).__name__}; expected something to call with an image.")
     return detector  # type: ignore[no-any-return]
 
 
 def _background(lab: np.ndarray) -> np.ndarray:
-    """A plane a + b x + c y through the border's colours, (H, W, 3)."""
+    """A plane a + b x + c y through the border's colors, (H, W, 3)."""
     height, width = lab.shape[:2]
     rows, columns = np.mgrid[:height, :width]
     terms = np.stack([np.ones_like(rows), columns / width, rows / height], axis=2).astype(np.float64)

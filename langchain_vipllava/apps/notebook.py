@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
 
-from langchain_vipllava.chat.keeping import find_kept
+from langchain_vipllava.chat.image_refs import resolve_refs
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.errors import GenerationError, VipLlavaError
-from langchain_vipllava.markers.page import show_picture
-from langchain_vipllava.pictures.load import ImageSource, encode_image, load_image
+from langchain_vipllava.images.load import ImageSource, encode_image, load_image
+from langchain_vipllava.markers.html import show_image
 from langchain_vipllava.regions.region import Region
 
 if TYPE_CHECKING:
-    from langchain_vipllava.pictures.store import PictureStore
+    from langchain_vipllava.images.store import ImageStore
 
 _INSTALL = "pip install 'langchain-vipllava[notebook]'"
 
 
 @dataclass(frozen=True)
 class ConversationView:
-    """A conversation that shows itself as the last line of a cell: pictures, questions and answers.
+    """A conversation that shows itself as the last line of a cell: images, questions and answers.
 
     Attributes:
         messages: as `ChatVipLlava` takes them.
-        store: where kept pictures are found.
+        store: where kept images are found.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -40,15 +40,15 @@ class ConversationView:
     """
 
     messages: Sequence[BaseMessage]
-    store: PictureStore | None = None
+    store: ImageStore | None = None
 
     def __repr__(self) -> str:
-        return "\n".join(f"{who}: {'<image> ' * len(pictures)}{text}" for who, text, pictures in self._lines())
+        return "\n".join(f"{who}: {'<image> ' * len(images)}{text}" for who, text, images in self._lines())
 
     def _repr_html_(self) -> str:
         parts = []
-        for who, text, pictures in self._lines():
-            shown = "".join(f"<div>{self._show(picture)}</div>" for picture in pictures)
+        for who, text, images in self._lines():
+            shown = "".join(f"<div>{self._show(image)}</div>" for image in images)
             said = escape(text).replace("\n", "<br>")
             parts.append(f"{shown}<p><b>{who}</b> {said}</p>")
         return f"<div>{''.join(parts)}</div>"
@@ -56,15 +56,15 @@ class ConversationView:
     def _lines(self) -> list[tuple[str, str, tuple[ImageSource, ...]]]:
         lines: list[tuple[str, str, tuple[ImageSource, ...]]] = []
         for turn in read_messages(self.messages).turns:
-            lines.append(("USER", turn.question, turn.pictures))
+            lines.append(("USER", turn.question, turn.images))
             if turn.answer is not None:
                 lines.append(("ASSISTANT", turn.answer, ()))
         return lines
 
-    def _show(self, picture: ImageSource) -> str:
+    def _show(self, image: ImageSource) -> str:
         try:
-            (source,) = find_kept([picture], self.store)
-            return show_picture(load_image(source))
+            (source,) = resolve_refs([image], self.store)
+            return show_image(load_image(source))
         except VipLlavaError as error:  # a page shows what it can
             return f"<i>{escape(str(error))}</i>"
 
@@ -126,11 +126,11 @@ def pick_regions(image: ImageSource, labels: Sequence[str] = ("region",)) -> Any
 
     Raises:
         VipLlavaError: the widget's package is not installed.
-        PictureError: the picture cannot be read.
+        ImageError: the image cannot be read.
     """
-    picture = load_image(image)
+    upright = load_image(image)
     widget = _import("jupyter_bbox_widget").BBoxWidget(classes=list(labels), hide_buttons=True)
-    widget.image_bytes = encode_image(picture)
+    widget.image_bytes = encode_image(upright)
     return widget
 
 

@@ -23,8 +23,8 @@ class ScriptedAgentModel(BaseChatModel):
     the detector gives, and asks the questions it was made with.
 
     Attributes:
-        source: the picture to open.
-        questions: asked one after the other about the marked picture.
+        source: the image to open.
+        questions: asked one after the other about the marked image.
         kind: kind of marker.
         max_regions: how many regions to mark.
     """

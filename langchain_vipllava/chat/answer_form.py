@@ -14,9 +14,9 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from langchain_vipllava.errors import GenerationError, shorten
 
 if TYPE_CHECKING:
-    from langchain_vipllava.host.grammar import Grammar
+    from langchain_vipllava.engine.grammar import Grammar
 
-_MOST_CALLS = 4
+_MAX_CALLS = 4
 """Most calls in one answer, when several may be made."""
 
 _DEFINITIONS = "#/$defs/"
@@ -59,7 +59,7 @@ class AnswerForm:
         Raises:
             GenerationError: a schema that cannot be enforced.
         """
-        from langchain_vipllava.host.grammar import Grammar  # noqa: PLC0415  # torch is loaded when needed
+        from langchain_vipllava.engine.grammar import Grammar  # noqa: PLC0415  # torch is loaded when needed
 
         if not self.tools:
             return None if self.schema is None else Grammar.of_schema(self.schema)
@@ -117,7 +117,7 @@ class AnswerForm:
             properties = {"name": {"const": tool["name"]}, "arguments": {"$ref": _DEFINITIONS + name}}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
                           "additionalProperties": False})  # fmt: skip
-        most = _MOST_CALLS if self.parallel else 1
+        most = _MAX_CALLS if self.parallel else 1
         return {"type": "array", "items": {"anyOf": calls}, "minItems": 1, "maxItems": most, "$defs": definitions}
 
 

@@ -1,4 +1,4 @@
-"""Content blocks to text and pictures, as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them."""
+"""Content blocks to text and images, as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_vipllava.errors import PromptError, shorten
-from langchain_vipllava.pictures.load import ImageSource, image_type
-from langchain_vipllava.pictures.store import PREFIX, PictureId
+from langchain_vipllava.images.load import ImageSource, image_type
+from langchain_vipllava.images.store import PREFIX, ImageId
 
 Content = tuple[str, tuple[ImageSource, ...]]
 
@@ -23,44 +23,44 @@ _NOT_HEARD = frozenset({"audio", "input_audio", "audio_url", "video", "video_url
 
 
 def read_content(content: str | list[Any]) -> Content:
-    """Split a message's content into its text and its pictures.
+    """Split a message's content into its text and its images.
 
-    Texts are joined by line breaks. Pictures are not loaded yet.
+    Texts are joined by line breaks. Images are not loaded yet.
 
     Raises:
-        PromptError: a block that is neither text nor picture.
+        PromptError: a block that is neither text nor image.
     """
     if isinstance(content, str):
         return content, ()
     texts: list[str] = []
-    pictures: list[ImageSource] = []
+    images: list[ImageSource] = []
     for block in content:
         found = _read_block(block)
-        if isinstance(found, _Picture):
-            pictures.append(found.source)
+        if isinstance(found, _Image):
+            images.append(found.source)
         elif found:
             texts.append(found)
-    return "\n".join(texts), tuple(pictures)
+    return "\n".join(texts), tuple(images)
 
 
-def read_picture(block: Any) -> ImageSource | None:
-    """The picture that a content block is; None where it is none.
+def read_image(block: Any) -> ImageSource | None:
+    """The image that a content block is; None where it is none.
 
     Raises:
         PromptError: a block that cannot be read.
     """
     found = _read_block(block)
-    return found.source if isinstance(found, _Picture) else None
+    return found.source if isinstance(found, _Image) else None
 
 
-class _Picture:
-    """Tells a picture that is given as a string (URL) from a text."""
+class _Image:
+    """Tells an image that is given as a string (URL) from a text."""
 
     def __init__(self, source: ImageSource) -> None:
         self.source = source
 
 
-def _read_block(block: Any) -> str | _Picture:
+def _read_block(block: Any) -> str | _Image:
     if isinstance(block, str):
         return block
     if not isinstance(block, Mapping):
@@ -71,11 +71,11 @@ def _read_block(block: Any) -> str | _Picture:
     if kind in _SILENT:
         return ""
     if kind in _NOT_HEARD:
-        raise PromptError(f"content block of type {kind!r}; ViP-LLaVA reads text and pictures only. Leave it out.")
+        raise PromptError(f"content block of type {kind!r}; ViP-LLaVA reads text and images only. Leave it out.")
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return _read_block(block["value"])
     raise PromptError(
-        f"content block {shorten(block)} is neither text nor picture; expected {{'type': 'text', 'text': ...}} or "
+        f"content block {shorten(block)} is neither text nor image; expected {{'type': 'text', 'text': ...}} or "
         "{'type': 'image', 'base64': ..., 'mime_type': 'image/png'}."
     )
 
@@ -96,67 +96,67 @@ def _plain(block: Mapping[str, Any]) -> str:
     return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
 
 
-def _image_url(block: Mapping[str, Any]) -> _Picture:
+def _image_url(block: Mapping[str, Any]) -> _Image:
     """OpenAI's `image_url`, a mapping or plain, and the Responses API's `input_image`."""
     value = block.get("image_url")
     url = value.get("url") if isinstance(value, Mapping) else value
     if isinstance(url, str) and url:
-        return _Picture(url)
+        return _Image(url)
     raise PromptError(f"content block {shorten(block)} has no URL; expected {{'image_url': {{'url': ...}}}}.")
 
 
-def _image(block: Mapping[str, Any]) -> _Picture:
+def _image(block: Mapping[str, Any]) -> _Image:
     """LangChain's v1 and v0 blocks, Anthropic's and Bedrock's `source`, Hugging Face's `image`."""
     nested = block.get("source", block.get("image"))
     if isinstance(nested, Mapping):
         return _image(nested)
     if block.get("bytes") is not None:
-        return _Picture(_as_bytes(block, block["bytes"]))
+        return _Image(_as_bytes(block, block["bytes"]))
     for key in ("base64", "data"):
         if isinstance(block.get(key), (str, bytes)):
             text = block[key]
-            return _Picture(_decode(text if isinstance(text, str) else text.decode("latin-1")))
+            return _Image(_decode(text if isinstance(text, str) else text.decode("latin-1")))
     for key in ("url", "image_url", "file_uri", "path"):
         if isinstance(block.get(key), str):
-            return _Picture(block[key])
+            return _Image(block[key])
     if nested is not None and not isinstance(nested, Mapping):
-        return _Picture(nested)
+        return _Image(nested)
     if str(block.get("file_id")).startswith(PREFIX):
-        return _Picture(PictureId(block["file_id"]))
+        return _Image(ImageId(block["file_id"]))
     if block.get("file_id") or block.get("id"):
         raise PromptError(
             f"content block {shorten(block)} names a file of a provider's, which a local model cannot fetch. Send the "
-            "picture as base64 or url, or keep it in a PictureStore."
+            "image as base64 or url, or keep it in an ImageStore."
         )
-    raise PromptError(f"content block {shorten(block)} has no picture; expected base64, url, source or image.")
+    raise PromptError(f"content block {shorten(block)} has no image; expected base64, url, source or image.")
 
 
-def _google(block: Mapping[str, Any]) -> _Picture:
+def _google(block: Mapping[str, Any]) -> _Image:
     """Google's `media` and `inline_data`."""
     inner = block.get("inline_data", block.get("inlineData", block))
     if not isinstance(inner, Mapping):
-        raise PromptError(f"content block {shorten(block)} has no picture; expected {{'mime_type': ..., 'data': ...}}.")
+        raise PromptError(f"content block {shorten(block)} has no image; expected {{'mime_type': ..., 'data': ...}}.")
     data = inner.get("data", inner.get("file_uri", inner.get("fileUri")))
-    _expect_picture(block, inner.get("mime_type", inner.get("mimeType")))
+    _expect_image(block, inner.get("mime_type", inner.get("mimeType")))
     if isinstance(data, (bytes, bytearray)):
-        return _Picture(bytes(data))
+        return _Image(bytes(data))
     return _image(inner)
 
 
-def _file(block: Mapping[str, Any]) -> _Picture:
-    """A picture that was sent as a file."""
+def _file(block: Mapping[str, Any]) -> _Image:
+    """An image that was sent as a file."""
     nested = block.get("file", block)
     inner = nested if isinstance(nested, Mapping) else block
     file_data = inner.get("file_data")
     mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
-    found = _Picture(str(file_data)) if file_data else _image(inner)
+    found = _Image(str(file_data)) if file_data else _image(inner)
     # LangChain calls every file of OpenAI's form a PDF, so what it holds counts, not what it is called
     if not (isinstance(found.source, bytes) and image_type(found.source)):
-        _expect_picture(block, mime)
+        _expect_image(block, mime)
     return found
 
 
-_READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
+_READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Image]] = {
     "text": _text,
     "input_text": _text,
     "output_text": _text,
@@ -172,9 +172,9 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Picture]] = {
 }
 
 
-def _expect_picture(block: Mapping[str, Any], mime: object) -> None:
+def _expect_image(block: Mapping[str, Any], mime: object) -> None:
     if not str(mime or "").startswith("image/"):
-        raise PromptError(f"content block {shorten(block)} is of type {mime!r}; expected a picture (image/...).")
+        raise PromptError(f"content block {shorten(block)} is of type {mime!r}; expected an image (image/...).")
 
 
 def _as_bytes(block: Mapping[str, Any], raw: Any) -> bytes | str:
@@ -193,5 +193,5 @@ def _decode(text: str) -> bytes | str:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise PromptError(
-            f"a picture's base64 {shorten(text)} cannot be decoded: {error}. Encode the file again."
+            f"an image's base64 {shorten(text)} cannot be decoded: {error}. Encode the file again."
         ) from error

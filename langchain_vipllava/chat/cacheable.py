@@ -1,4 +1,4 @@
-"""Messages such that LangChain, and its cache above all, can handle their pictures."""
+"""Messages such that LangChain, and its cache above all, can handle their images."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import LLMResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 
-from langchain_vipllava.chat.keeping import prepare
-from langchain_vipllava.pictures.admission import Admission
-from langchain_vipllava.pictures.fetch import FetchPolicy
+from langchain_vipllava.chat.image_refs import prepare
+from langchain_vipllava.images.access import Admission
+from langchain_vipllava.images.fetch import FetchPolicy
 
 
-class CacheablePictures(BaseChatModel):
-    """A chat model whose messages hold pictures, prepared before LangChain looks for an answer in its cache.
+class CacheableImages(BaseChatModel):
+    """A chat model whose messages hold images, prepared before LangChain looks for an answer in its cache.
 
     Attributes:
         image_root: when set, messages may name only files below this folder.
-        fetch_policy: how pictures are fetched from URLs in messages.
+        fetch_policy: how images are fetched from URLs in messages.
     """
 
     image_root: Path | None = None

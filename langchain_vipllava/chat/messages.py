@@ -38,21 +38,21 @@ def read_messages(messages: Sequence[BaseMessage], *, whole: bool = True) -> Con
     turns: list[Turn] = []
     for message in messages:
         role = role_of(message)
-        text, pictures = read_content(message.content)
+        text, images = read_content(message.content)
         if role == "system":
-            if pictures:
-                raise PromptError("a picture in a system message; expected it in a human message.")
+            if images:
+                raise PromptError("an image in a system message; expected it in a human message.")
             system.append(text)
         elif role == "assistant":
-            if pictures:
-                raise PromptError("a picture in an answer; expected it in a human message: ViP-LLaVA answers in words.")
+            if images:
+                raise PromptError("an image in an answer; expected it in a human message: ViP-LLaVA answers in words.")
             if not turns and not whole:
                 turns.append(Turn(""))
             said = "\n".join(part for part in (text, _tool_calls(message)) if part)
             _add_answer(turns, said, _token_ids(message))
         else:
-            nothing = isinstance(message, ToolMessage) and not text.strip() and not pictures
-            _add_question(turns, Turn(_NO_OUTPUT if nothing else text, pictures))
+            nothing = isinstance(message, ToolMessage) and not text.strip() and not images
+            _add_question(turns, Turn(_NO_OUTPUT if nothing else text, images))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
 
 
@@ -79,7 +79,7 @@ def _add_question(turns: list[Turn], turn: Turn) -> None:
     if turns and turns[-1].answer is None:
         last = turns.pop()
         texts = [text for text in (last.question, turn.question) if text]
-        turn = Turn("\n".join(texts), last.pictures + turn.pictures)
+        turn = Turn("\n".join(texts), last.images + turn.images)
     turns.append(turn)
 
 

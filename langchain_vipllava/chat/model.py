@@ -17,12 +17,12 @@ from langchain_core.utils import from_env
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
-from langchain_vipllava.chat.answer import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.answer_form import AnswerForm
 from langchain_vipllava.chat.bound import BoundAnswers
-from langchain_vipllava.chat.cacheable import CacheablePictures
-from langchain_vipllava.chat.keeping import find_kept
+from langchain_vipllava.chat.cacheable import CacheableImages
+from langchain_vipllava.chat.image_refs import resolve_refs
 from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.settings import (
     MAX_TOKENS,
     NO_MODEL,
@@ -35,20 +35,20 @@ from langchain_vipllava.chat.settings import (
     torch_name,
 )
 from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, shorten
-from langchain_vipllava.pictures.store import PictureStore
+from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.prompt.conversation import Conversation
-from langchain_vipllava.prompt.prompt import Prompt, PromptFormat, parse_format
+from langchain_vipllava.prompt.formats import Prompt, PromptFormat, parse_format
 
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
-    from langchain_vipllava.host.host import ModelHost
-    from langchain_vipllava.host.options import LoadOptions
-    from langchain_vipllava.host.request import GenerationRequest
-    from langchain_vipllava.host.ticket import Ticket
+    from langchain_vipllava.engine.handle import RequestHandle
+    from langchain_vipllava.engine.load_options import LoadOptions
+    from langchain_vipllava.engine.request import GenerationRequest
+    from langchain_vipllava.engine.runner import ModelRunner
 
 
-class ChatVipLlava(CacheablePictures, BoundAnswers):
+class ChatVipLlava(CacheableImages, BoundAnswers):
     """A ViP-LLaVA on your own machine, asked through LangChain.
 
     The checkpoint is loaded at the first call, once per process and set of arguments, however
@@ -79,21 +79,21 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
         streaming: whether `invoke` streams to callbacks, as other models do.
         max_retries, api_key: taken as other models take them; there is nothing to retry or unlock here.
         prompt_format: "user_assistant", "llava_v1" or "human_assistant".
-        multi_image: with several pictures in one conversation "keep" them (and warn once),
+        multi_image: with several images in one conversation "keep" them (and warn once),
             "restart" at the newest, or "error". The model was trained on one.
-        image_fit: "pad" shows the whole picture, as in training; "center_crop" cuts the sides off.
-        picture_store: where pictures are found that messages name by an id; see `keep_pictures`.
+        image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the sides off.
+        image_store: where images are found that messages name by an id; see `keep_images`.
         image_root: when set, messages may name only files below this folder. Set it, and `fetch_policy`, where messages
             come from strangers.
-        fetch_policy: how pictures are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` keeps to public
+        fetch_policy: how images are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` keeps to public
             addresses, None fetches from any.
-        given_host: the owner of a model that is loaded already; see `from_model`.
+        given_backend: the owner of a model that is loaded already; see `from_model`.
 
     Raises:
         CheckpointError: at construction for impossible options, at the first call for a checkpoint
             that cannot be loaded.
         PromptError: at construction for an unknown `prompt_format`; messages that make no prompt.
-        PictureError: a picture that cannot be loaded.
+        ImageError: an image that cannot be loaded.
         GenerationError: at construction or in a call for settings out of range; a prompt that is too long.
 
     Example:
@@ -133,10 +133,10 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
     prompt_format: str = "user_assistant"
     multi_image: str = "keep"
     image_fit: str = "pad"
-    picture_store: PictureStore | None = Field(default=None, exclude=True)
+    image_store: ImageStore | None = Field(default=None, exclude=True)
 
     # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
-    given_host: Any = Field(default=None, exclude=True, repr=False)
+    given_backend: Any = Field(default=None, exclude=True, repr=False)
 
     _warned: bool = PrivateAttr(default=False)
 
@@ -152,8 +152,8 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
         Raises:
             CheckpointError: the model is no ViP-LLaVA, or the processor does not fit; a setting of how to load it.
         """
-        from langchain_vipllava.host.host import ModelHost  # noqa: PLC0415  # torch is loaded when needed
-        from langchain_vipllava.host.options import LoadOptions  # noqa: PLC0415
+        from langchain_vipllava.engine.load_options import LoadOptions  # noqa: PLC0415
+        from langchain_vipllava.engine.runner import ModelRunner  # noqa: PLC0415  # torch is loaded when needed
 
         kept = {name: settings.get(name) for name in ("cache_bytes", "compile_decode")}
         if loading := [field.name for field in fields(LoadOptions) if field.name in settings.keys() - kept.keys()]:
@@ -161,20 +161,20 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
                 f"{', '.join(loading)} for a model that is loaded already; give them to from_pretrained, or "
                 "ChatVipLlava a folder."
             )
-        host = ModelHost(model, processor, **kept)
-        return cls(model=host.name, given_host=host, **settings)
+        host = ModelRunner(model, processor, **kept)
+        return cls(model=host.name, given_backend=host, **settings)
 
     @property
-    def host(self) -> ModelHost:
+    def host(self) -> ModelRunner:
         """The owner of the loaded model; loads it at the first call."""
-        from langchain_vipllava.host.host import ModelHost, get_host  # noqa: PLC0415  # torch is loaded when needed
+        from langchain_vipllava.engine.runner import ModelRunner, get_runner  # noqa: PLC0415  # torch is loaded when needed
 
         # Asked for anew each time: a copy with another `model` must not answer with this one's.
-        given = isinstance(self.given_host, ModelHost) and self.given_host.name == self.model
-        return self.given_host if given else get_host(self._load_options())
+        given = isinstance(self.given_backend, ModelRunner) and self.given_backend.name == self.model
+        return self.given_backend if given else get_runner(self._load_options())
 
     def render_prompt(self, messages: LanguageModelInput) -> str:
-        """Show exactly what the model will read, `<image>` where a picture stands; loads no weights.
+        """Show exactly what the model will read, `<image>` where an image stands; loads no weights.
 
         Raises:
             PromptError: the messages make no prompt.
@@ -185,14 +185,14 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
     @model_validator(mode="after")
     def _check_settings(self) -> ChatVipLlava:
         parse_format(self.prompt_format)
-        Conversation(()).settle_pictures(self.multi_image)
+        Conversation(()).settle_images(self.multi_image)
         self._load_options()
         settings = {name: getattr(self, name) for name in PER_CALL}
         make_request(Prompt(()), (), stop_texts(self.stop), settings)
         return self
 
     def _load_options(self) -> LoadOptions:
-        from langchain_vipllava.host.options import LoadOptions  # noqa: PLC0415
+        from langchain_vipllava.engine.load_options import LoadOptions  # noqa: PLC0415
 
         settings = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
         if isinstance(self.device_map, dict):
@@ -208,14 +208,14 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
 
     def _read(self, messages: Sequence[BaseMessage], multi_image: str, *, whole: bool = True) -> Conversation:
         conversation = read_messages(messages, whole=whole)
-        if multi_image == "keep" and len(conversation.pictures) > 1 and not self._warned:
+        if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
             self._warned = True
             warnings.warn(
-                f"{len(conversation.pictures)} pictures in one conversation; ViP-LLaVA was trained on one. "
+                f"{len(conversation.images)} images in one conversation; ViP-LLaVA was trained on one. "
                 "multi_image='restart' begins at the newest one.",
                 stacklevel=4,
             )
-        return conversation.settle_pictures(multi_image)
+        return conversation.settle_images(multi_image)
 
     def _chosen(self, settings: dict[str, Any]) -> ChatVipLlava:
         """The model that a call asks for by `model=`, which is taken out of its settings; mostly this one."""
@@ -233,8 +233,8 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
         form = parse_format(chosen["prompt_format"])
         conversation = _instruct(self._read(messages, chosen["multi_image"]), form, answer)
         stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
-        pictures = tuple(map(self._admission.admit, find_kept(conversation.pictures, self.picture_store)))
-        return make_request(form.render(conversation), pictures, stops, chosen, answer.grammar)
+        images = tuple(map(self._admission.admit, resolve_refs(conversation.images, self.image_store)))
+        return make_request(form.render(conversation), images, stops, chosen, answer.grammar)
 
     def _generate(
         self,
@@ -257,7 +257,7 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
     ) -> ChatResult:
         del run_manager
         chat = self._chosen(kwargs)
-        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept pictures are read from disk
+        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept images are read from disk
         form = AnswerForm.of(kwargs)
         ticket = await chat._submit(request)
         try:
@@ -296,7 +296,7 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
         chat = self._chosen(kwargs)
-        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept pictures are read from disk
+        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept images are read from disk
         form = AnswerForm.of(kwargs)
         chunks = AnswerChunks(form, chat.model)
         loop = asyncio.get_running_loop()
@@ -322,7 +322,7 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
         finally:
             ticket.cancel()
 
-    async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
+    async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
         """Load, encode and queue in a thread; a caller that is cancelled meanwhile leaves nothing running."""
         submitting = asyncio.ensure_future(asyncio.to_thread(lambda: self.host.submit(request, on_piece)))
         try:
@@ -336,7 +336,7 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
         return self.host.encoder.token_ids(text)
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Exact number of tokens that the model reads for these messages, pictures and tools included.
+        """Exact number of tokens that the model reads for these messages, images and tools included.
 
         Any part of a conversation is counted, as `trim_messages` asks for.
         """
@@ -359,7 +359,7 @@ class ChatVipLlava(CacheablePictures, BoundAnswers):
     def _identifying_params(self) -> dict[str, Any]:
         names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *PER_CALL)
         # LangChain's cache puts a call's own stop texts in the place of these, and knows hosts by these words alone
-        more = {"model_stop": self.stop, "given_host": getattr(self.given_host, "identity", None)}
+        more = {"model_stop": self.stop, "given_backend": getattr(self.given_backend, "identity", None)}
         # and what one model may not open, another must not answer for it
         more |= {"image_root": str(self.image_root), "fetch_policy": repr(self.fetch_policy)}
         return {name: getattr(self, name) for name in names} | more
@@ -382,6 +382,6 @@ async def _before(ends: float | None, pieces: asyncio.Queue[str | None]) -> str 
         return await pieces.get()
 
 
-def _cancel_ticket(submitted: asyncio.Future[Ticket]) -> None:
+def _cancel_ticket(submitted: asyncio.Future[RequestHandle]) -> None:
     if not submitted.cancelled() and submitted.exception() is None:
         submitted.result().cancel()

@@ -12,10 +12,10 @@ from PIL import Image
 from pydantic import ConfigDict
 
 from langchain_vipllava.errors import DetectionError, PromptError
+from langchain_vipllava.images.load import load_image
+from langchain_vipllava.images.store import image_id
 from langchain_vipllava.markers.mark import mark
-from langchain_vipllava.markers.marked import MarkedImage
-from langchain_vipllava.pictures.load import load_image
-from langchain_vipllava.pictures.store import picture_id
+from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.detector import Detector, run_detector
 
@@ -33,7 +33,7 @@ class _Step(RunnableSerializable[dict[str, Any], Any]):
 
 
 class _ReadingStep(_Step):
-    """A step that reads a picture and a detector's output."""
+    """A step that reads an image and a detector's output."""
 
     channels: Literal["rgb", "bgr"] = "rgb"
     labels: Sequence[str] | Mapping[Any, str] | None = None
@@ -54,7 +54,7 @@ class DetectRegions(_ReadingStep):
     """Run a detector: `{"image", ...}` -> the same with `"regions"`.
 
     Attributes:
-        detector: called with the upright RGB PIL picture; gives any format that `regions_from` reads.
+        detector: called with the upright RGB PIL image; gives any format that `regions_from` reads.
         channels: "bgr" when `"image"` is an array from `cv2.imread`; the detector gets RGB.
         only: keep only regions with these labels.
         labels: names of class ids, as a sequence or mapping.
@@ -93,7 +93,7 @@ class MarkRegions(_ReadingStep):
 
     Raises:
         DetectionError: nothing to mark, or detections that cannot be read.
-        MarkerError: more regions than colours and kinds.
+        MarkerError: more regions than colors and kinds.
     """
 
     kind: str | list[str | None] = "rectangle"
@@ -110,7 +110,7 @@ class MarkRegions(_ReadingStep):
         detections = input["regions"] if "regions" in input else _need(input, "detections")
         regions = regions_from(detections, image_size=image.size, **self._reading)
         if not regions:
-            raise DetectionError("no detections to mark; lower min_score, or ask about the whole picture.")
+            raise DetectionError("no detections to mark; lower min_score, or ask about the whole image.")
         looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")
         marked = mark(image, regions, **{name: getattr(self, name) for name in looks})
         return {**input, "marked": marked}
@@ -119,7 +119,7 @@ class MarkRegions(_ReadingStep):
 class RegionPrompt(_Step):
     """Make the messages for the model: `{"marked", "question"}` -> a list of messages.
 
-    With a `"history"` (a list of messages) the question follows as the next turn; the marked picture
+    With a `"history"` (a list of messages) the question follows as the next turn; the marked image
     comes along unless the history has it already.
 
     Raises:
@@ -136,10 +136,10 @@ class RegionPrompt(_Step):
         history = input.get("history") or []
         if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
             raise PromptError(f"'history' is {str(history)[:80]!r}; expected a list of messages.")
-        picture = marked.content_block()["base64"]
-        kept = picture_id(base64.b64decode(picture))
+        image = marked.content_block()["base64"]
+        kept = image_id(base64.b64decode(image))
         shown = any(
-            isinstance(block, Mapping) and (block.get("base64") == picture or block.get("file_id") == kept)
+            isinstance(block, Mapping) and (block.get("base64") == image or block.get("file_id") == kept)
             for message in history
             for block in message.content
         )

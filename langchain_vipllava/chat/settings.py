@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.errors import CheckpointError, GenerationError
-from langchain_vipllava.pictures.load import ImageSource
-from langchain_vipllava.prompt.prompt import Prompt
+from langchain_vipllava.images.load import ImageSource
+from langchain_vipllava.prompt.formats import Prompt
 
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
-    from langchain_vipllava.host.grammar import Grammar
-    from langchain_vipllava.host.request import GenerationRequest
+    from langchain_vipllava.engine.grammar import Grammar
+    from langchain_vipllava.engine.request import GenerationRequest
 
 MAX_TOKENS = 256
 """Most tokens of an answer where nobody says how many."""
@@ -56,7 +56,7 @@ def check_names(settings: Mapping[str, Any]) -> None:
 
 def make_request(
     prompt: Prompt,
-    pictures: tuple[ImageSource, ...],
+    images: tuple[ImageSource, ...],
     stop: tuple[str, ...],
     settings: Mapping[str, Any],
     grammar: Grammar | None = None,
@@ -66,11 +66,11 @@ def make_request(
     Raises:
         GenerationError: a setting out of range.
     """
-    from langchain_vipllava.host.request import GenerationRequest, Sampling  # noqa: PLC0415
+    from langchain_vipllava.engine.request import GenerationRequest, Sampling  # noqa: PLC0415
 
     return GenerationRequest(
         prompt=prompt,
-        pictures=pictures,
+        images=images,
         max_tokens=MAX_TOKENS if settings["max_tokens"] is None else settings["max_tokens"],
         stop=stop,
         sampling=Sampling(

@@ -1,4 +1,4 @@
-"""`trim_turns`: a long conversation cut down to the model's context, its picture kept."""
+"""`trim_turns`: a long conversation cut down to the model's context, its image kept."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int | None = None) -> list[BaseMessage]:
     """Drop the oldest turns, whole, until the rest fits into the model's context.
 
-    A turn is a question with everything up to the next one. System messages, turns that hold a picture and the newest
-    turn are kept; LangChain's `trim_messages` drops the picture first.
+    A turn is a question with everything up to the next one. System messages, turns that hold an image and the newest
+    turn are kept; LangChain's `trim_messages` drops the image first.
 
     Args:
         messages: a conversation that ends with a question.
@@ -49,10 +49,10 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
         tokens = llm.get_num_tokens_from_messages(kept)
         if tokens <= most:
             return kept
-        spare = next((index for index, turn in enumerate(turns[:-1]) if not _holds_picture(turn)), None)
+        spare = next((index for index, turn in enumerate(turns[:-1]) if not _holds_image(turn)), None)
         if spare is None:
             raise PromptTooLongError(
-                f"the picture's turn and the newest one have {tokens} tokens; with {wanted} for the answer, "
+                f"the image's turn and the newest one have {tokens} tokens; with {wanted} for the answer, "
                 f"{tokens - most} too many for the model's context. Ask a shorter question, or leave less room."
             )
         del turns[spare]
@@ -73,5 +73,5 @@ def _asks(message: BaseMessage) -> bool:
     return role_of(message) == "user" and not isinstance(message, ToolMessage)
 
 
-def _holds_picture(turn: Sequence[BaseMessage]) -> bool:
+def _holds_image(turn: Sequence[BaseMessage]) -> bool:
     return any(read_content(message.content)[1] for message in turn)

@@ -1,4 +1,4 @@
-"""Which region gets which kind and colour: every (colour, kind) once, so that a phrase names one region."""
+"""Which region gets which kind and color: every (color, kind) once, so that a phrase names one region."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def assign_looks(
     kind: str | Sequence[str | None] | None,
     color: str | Sequence[str | None] | None,
 ) -> list[Look]:
-    """Give each of `count` regions a (colour, kind) of its own.
+    """Give each of `count` regions a (color, kind) of its own.
 
     Args:
         count: how many regions.
         kind: one kind for all, one per region, or "auto" (or None in a sequence) to choose.
-        color: one colour for all, one per region, or None to choose.
+        color: one color for all, one per region, or None to choose.
 
     Raises:
-        MarkerError: unknown names, a sequence of another length, a (colour, kind) asked for
+        MarkerError: unknown names, a sequence of another length, a (color, kind) asked for
             twice, or more regions than there are combinations.
     """
     kinds = [None if k in (None, "auto") else parse_kind(k) for k in _one_each(count, kind, "kind")]
@@ -59,7 +59,7 @@ def _first_free(index: int, kind: MarkerKind | None, color: MarkerColor | None, 
             f"{f'kind={kind!r}' if kind else f'color={color!r}'} (and {len(COLORS) * len(KINDS)} in all). "
             "Mark fewer regions at once, or pass kind='auto' and no color."
             if kind or color
-            else f"{count} regions, but only {len(COLORS) * len(KINDS)} combinations of colour and kind. "
+            else f"{count} regions, but only {len(COLORS) * len(KINDS)} combinations of color and kind. "
             "Mark fewer regions at once."
         )
     return next((look for look in candidates if look[0] not in used_colors), candidates[0])

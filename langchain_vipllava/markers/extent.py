@@ -1,4 +1,4 @@
-"""Where a region can be drawn on: its box, outline, inside and middle, within its picture."""
+"""Where a region can be drawn on: its box, outline, inside and middle, within its image."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _POINT_HALF_SIDE = 20.0
 
 @dataclass(frozen=True)
 class Extent:
-    """A region within its picture; all in pixels of the picture that is drawn on.
+    """A region within its image; all in pixels of the image that is drawn on.
 
     Attributes:
         region: the region, in the same coordinates.
-        size: (width, height) of the picture.
-        scale: picture pixels per model pixel, max(size) / 336.
-        box: the region's box within the picture, never empty.
+        size: (width, height) of the image.
+        scale: image pixels per model pixel, max(size) / 336.
+        box: the region's box within the image, never empty.
     """
 
     region: Region
@@ -33,7 +33,7 @@ class Extent:
 
     @classmethod
     def of(cls, region: Region, size: tuple[int, int], scale: float) -> Extent:
-        """Fit a region into a picture.
+        """Fit a region into an image.
 
         Raises:
             RegionError: it lies outside, or its mask is of another size.
@@ -48,13 +48,13 @@ class Extent:
             inside = x0 < width and y0 < height and x1 > 0 and y1 > 0
         if not inside:
             raise RegionError(
-                f"box {region.box} lies outside the picture of {width} x {height} pixels; expected pixels of the "
-                "upright picture. Did the detector run on another size, or with its EXIF rotation ignored?"
+                f"box {region.box} lies outside the image of {width} x {height} pixels; expected pixels of the "
+                "upright image. Did the detector run on another size, or with its EXIF rotation ignored?"
             )
         if region.mask is not None and region.mask.shape != (height, width):
             raise RegionError(
-                f"mask of {region.mask.shape[1]} x {region.mask.shape[0]} pixels on a picture of {width} x {height}; "
-                "expected the picture's size. Resize the mask (nearest neighbour) before."
+                f"mask of {region.mask.shape[1]} x {region.mask.shape[0]} pixels on an image of {width} x {height}; "
+                "expected the image's size. Resize the mask (nearest neighbour) before."
             )
         return cls(region, size, scale, (max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)))
 
@@ -92,7 +92,7 @@ class Extent:
 
     @cached_property
     def _polygon(self) -> np.ndarray:
-        """The part of the region's polygon that lies in the picture, (N, 2); empty if there is none."""
+        """The part of the region's polygon that lies in the image, (N, 2); empty if there is none."""
         corners = np.array(self.region.polygon or (), dtype=np.float64).reshape(-1, 2)
         for axis, length in enumerate(self.size):
             corners = _cut(corners, -corners[:, axis])

@@ -1,4 +1,4 @@
-"""Strokes, fills and discs, and putting them on a picture: only the pixels under them change."""
+"""Strokes, fills and discs, and putting them on an image: only the pixels under them change."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Stencil:
 
 @dataclass(frozen=True)
 class Bar:
-    """All pixels of a window of the picture."""
+    """All pixels of a window of the image."""
 
     window: Window
 
@@ -68,11 +68,11 @@ Ink = Stroke | Fill | Disc | Stencil | Bar
 
 @dataclass(frozen=True)
 class Layer:
-    """Inks of one colour that are put on a picture together.
+    """Inks of one color that are put on an image together.
 
     Attributes:
-        inks: what to draw, in pixels of the picture.
-        color: in the picture's channel order.
+        inks: what to draw, in pixels of the image.
+        color: in the image's channel order.
         opacity: 0 to 1.
     """
 
@@ -81,7 +81,7 @@ class Layer:
     opacity: float = 1.0
 
     def bounds(self, size: tuple[int, int]) -> Window:
-        """Whole pixels of a picture of a (width, height) that the layer may change."""
+        """Whole pixels of an image of a (width, height) that the layer may change."""
         boxes = np.array([ink_bounds(ink) for ink in self.inks])
         left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2  # 2: antialiasing
         right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
@@ -95,9 +95,9 @@ class Layer:
 
 
 def paint(image: Image.Image, layers: Sequence[Layer]) -> None:
-    """Put layers on an RGB picture, one over the other, in place.
+    """Put layers on an RGB image, one over the other, in place.
 
-    Turning a picture into an array and back costs more than drawing: only what changes is turned, unless that is most
+    Turning an image into an array and back costs more than drawing: only what changes is turned, unless that is most
     of it, and nothing under bars, which Pillow fills.
     """
     for of_bars, run in groupby(layers, key=lambda layer: bool(layer.bars)):
@@ -204,6 +204,6 @@ def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tup
 
 
 def _fixed_point(points: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-    """Picture coordinates to cv2's: there, whole numbers are the middles of pixels."""
+    """Image coordinates to cv2's: there, whole numbers are the middles of pixels."""
     moved = (points - np.asarray(origin, dtype=np.float64) - 0.5) * (1 << _SHIFT)
     return moved.round().astype(np.int32)

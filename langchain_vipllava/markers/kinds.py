@@ -1,4 +1,4 @@
-"""The eight marker kinds and nine colours that ViP-LLaVA was trained on, and their names.
+"""The eight marker kinds and nine colors that ViP-LLaVA was trained on, and their names.
 
 Source: the ViP-LLaVA paper (arXiv 2312.00784) and its repository's drawing code.
 """
@@ -29,7 +29,7 @@ COLORS: MappingProxyType[MarkerColor, tuple[int, int, int]] = MappingProxyType(
         "gold": (255, 215, 0),
     }
 )
-"""RGB of each colour, in the order in which they are given out."""
+"""RGB of each color, in the order in which they are given out."""
 
 _WORDS: dict[str, str] = {
     "rectangle": "within",
@@ -67,7 +67,7 @@ def parse_kind(kind: object) -> MarkerKind:
 
 
 def parse_color(color: object) -> MarkerColor:
-    """Read a colour's name.
+    """Read a color's name.
 
     Raises:
         MarkerError: not one of the nine that the model knows by name.
@@ -77,5 +77,5 @@ def parse_color(color: object) -> MarkerColor:
         if name == known:
             return known
     raise MarkerError(
-        f"unknown marker colour {color!r}; expected one of {', '.join(COLORS)}: the model was trained on these names."
+        f"unknown marker color {color!r}; expected one of {', '.join(COLORS)}: the model was trained on these names."
     )

@@ -10,17 +10,17 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.images.load import ImageSource, load_image
+from langchain_vipllava.images.view import VIEW_SIZE, View
 from langchain_vipllava.markers.assignment import Look, assign_looks
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import Layer, paint
 from langchain_vipllava.markers.kinds import COLORS
-from langchain_vipllava.markers.marked import TINY, MarkedImage, Marker, TinyRegionWarning
+from langchain_vipllava.markers.marked_image import TINY, MarkedImage, Marker, TinyRegionWarning
 from langchain_vipllava.markers.numbers import draw_number, place_numbers
 from langchain_vipllava.markers.shapes import SHAPES
 from langchain_vipllava.markers.style import Style, choose_style
 from langchain_vipllava.markers.zoom import choose_crop, move_region
-from langchain_vipllava.pictures.load import ImageSource, load_image
-from langchain_vipllava.pictures.view import VIEW_SIZE, View
 from langchain_vipllava.regions.region import Region
 
 
@@ -38,17 +38,17 @@ def mark(
     zoom: Literal["auto"] | None = None,
     channels: Literal["rgb", "bgr"] = "rgb",
 ) -> MarkedImage:
-    """Draw a marker on each region of a picture, the way ViP-LLaVA was trained to see them.
+    """Draw a marker on each region of an image, the way ViP-LLaVA was trained to see them.
 
     Sizes are given in pixels of the 336 px square that the model reads, and scaled with the
-    picture. The picture given is never changed, and only pixels near a marker differ.
+    image. The image given is never changed, and only pixels near a marker differ.
 
     Args:
         image: anything that `load_image` takes.
-        regions: what to mark, in pixels of the upright picture.
+        regions: what to mark, in pixels of the upright image.
         kind: "rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask" or
             "arrow"; one for all, one per region, or "auto" to move on to the next kind when the
-            colours run out. Kinds that follow an outline take the mask's or polygon's, else the box.
+            colors run out. Kinds that follow an outline take the mask's or polygon's, else the box.
         color: "red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple" or "gold"; one,
             one per region, or None to give them out in this order.
         width: line width.
@@ -59,15 +59,15 @@ def mark(
             None draws constant markers.
         zoom: "auto" crops around the regions, with context, when one of them would be hard to
             see. Regions stay in the coordinates of the original.
-        channels: "bgr" when the picture is an array from `cv2.imread`.
+        channels: "bgr" when the image is an array from `cv2.imread`.
 
     Returns:
-        The marked picture, with a phrase for every marker.
+        The marked image, with a phrase for every marker.
 
     Raises:
-        PictureError: the picture cannot be read.
-        RegionError: a region outside the picture, or a mask of another size.
-        MarkerError: no regions, unknown names, more regions than colours and kinds, a size, opacity
+        ImageError: the image cannot be read.
+        RegionError: a region outside the image, or a mask of another size.
+        MarkerError: no regions, unknown names, more regions than colors and kinds, a size, opacity
             or seed that is none.
 
     Warns:
@@ -111,7 +111,7 @@ def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
         except TypeError as error:
             raise MarkerError(f"regions={regions!r}; expected a Region or a list of them.") from error
     if not wanted:
-        raise MarkerError("no regions to mark; expected at least one. Ask about the whole picture without markers.")
+        raise MarkerError("no regions to mark; expected at least one. Ask about the whole image without markers.")
     for region in wanted:
         if not isinstance(region, Region):
             raise MarkerError(
@@ -137,9 +137,9 @@ def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> tup
 
 
 def _draw(
-    picture: Image.Image, extents: list[Extent], looks: list[Look], styles: list[Style], numbers: bool
+    image: Image.Image, extents: list[Extent], looks: list[Look], styles: list[Style], numbers: bool
 ) -> Image.Image:
-    drawn = picture.copy()
+    drawn = image.copy()
     paint(
         drawn,
         [
@@ -148,7 +148,7 @@ def _draw(
         ],
     )
     if numbers:
-        places = place_numbers([extent.box for extent in extents], picture.size, max(picture.size) / VIEW_SIZE)
+        places = place_numbers([extent.box for extent in extents], image.size, max(image.size) / VIEW_SIZE)
         for index, (place, (color, _)) in enumerate(zip(places, looks, strict=True)):
             draw_number(drawn, index + 1, place, COLORS[color])
     return drawn

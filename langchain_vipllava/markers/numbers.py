@@ -18,14 +18,14 @@ _TEXT_HEIGHT = 14.0
 
 
 def place_numbers(boxes: Sequence[Box], size: tuple[int, int], scale: float) -> list[Box]:
-    """Find a place for each label: in the picture, off its own region, off every other label.
+    """Find a place for each label: in the image, off its own region, off every other label.
 
     Places that also keep off the other regions are preferred, and near ones over far ones.
 
     Args:
         boxes: what must not be covered, one per region, in pixels.
-        size: (width, height) of the picture.
-        scale: picture pixels per model pixel.
+        size: (width, height) of the image.
+        scale: image pixels per model pixel.
 
     Raises:
         MarkerError: there is no such place.
@@ -41,7 +41,7 @@ def place_numbers(boxes: Sequence[Box], size: tuple[int, int], scale: float) -> 
         ]
         if not free:
             raise MarkerError(
-                f"no room for number {index + 1} beside its region {tuple(round(n) for n in box)} in a picture of "
+                f"no room for number {index + 1} beside its region {tuple(round(n) for n in box)} in an image of "
                 f"{size[0]} x {size[1]} pixels; mark fewer regions at once, or leave numbers=False."
             )
         placed.append(min(free, key=lambda place: (any(_overlap(place, o) for o in others), _distance(place, box))))
@@ -49,7 +49,7 @@ def place_numbers(boxes: Sequence[Box], size: tuple[int, int], scale: float) -> 
 
 
 def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, int, int]) -> None:
-    """Draw a number on a patch of its marker's colour, in place."""
+    """Draw a number on a patch of its marker's color, in place."""
     x0, y0, x1, y1 = (round(n) for n in place)
     patch = np.full((y1 - y0, x1 - x0, 3), color, np.uint8)
     luminance = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
@@ -69,20 +69,20 @@ def _label_size(text: str, scale: float) -> tuple[int, int]:
 
 
 def _candidates(box: Box, label: tuple[int, int], size: tuple[int, int]) -> list[Box]:
-    """Places around the box first, then a grid over the whole picture."""
-    (width, height), (picture_width, picture_height) = label, size
+    """Places around the box first, then a grid over the whole image."""
+    (width, height), (image_width, image_height) = label, size
     x0, y0, x1, y1 = np.floor(box[0]), np.floor(box[1]), np.ceil(box[2]), np.ceil(box[3])
     xs = [x0, x1 - width, (x0 + x1 - width) // 2, x1, x0 - width]
     ys = [y0 - height, y1, y0, y1 - height, (y0 + y1 - height) // 2]
     corners = list(product(xs, ys))
     corners += product(
-        range(0, max(picture_width - width, 0) + 1, max(width // 2, 1)),
-        range(0, max(picture_height - height, 0) + 1, max(height // 2, 1)),
+        range(0, max(image_width - width, 0) + 1, max(width // 2, 1)),
+        range(0, max(image_height - height, 0) + 1, max(height // 2, 1)),
     )
     return [
         (x, y, x + width, y + height)
         for x, y in corners
-        if 0 <= x <= picture_width - width and 0 <= y <= picture_height - height
+        if 0 <= x <= image_width - width and 0 <= y <= image_height - height
     ]
 
 

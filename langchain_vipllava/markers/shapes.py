@@ -44,7 +44,7 @@ def rectangle(extent: Extent, style: Style) -> list[Ink]:
 
 
 def ellipse(extent: Extent, style: Style) -> list[Ink]:
-    """An ellipse on the box's axes, 1 to 1.5 times as long, inside the picture."""
+    """An ellipse on the box's axes, 1 to 1.5 times as long, inside the image."""
     width = _line_width(style, extent)
     x0, y0, x1, y1 = extent.box
     (cx, cy), grow = ((x0 + x1) / 2, (y0 + y1) / 2), style.ellipse_scale
@@ -131,7 +131,7 @@ def _line_width(style: Style, extent: Extent) -> float:
 
 
 def _inset(point: Point, extent: Extent, width: float) -> Point:
-    """Move a point so that a line of this width through it stays inside the picture."""
+    """Move a point so that a line of this width through it stays inside the image."""
     half_x, half_y = (min(width, side) / 2 for side in extent.size)
     x, y = point
     return min(max(x, half_x), extent.size[0] - half_x), min(max(y, half_y), extent.size[1] - half_y)

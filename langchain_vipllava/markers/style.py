@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.markers.kinds import MarkerKind
-from langchain_vipllava.pictures.view import VIEW_SIZE
 
 _WIDTHS: dict[str, tuple[float, float, float]] = {
     # kind: (constant, least, most) line width in model pixels; least and most as in training
@@ -53,8 +53,8 @@ def choose_style(
 ) -> Style:
     """Make the style of one marker; what is given wins over constant and drawn values.
 
-    Constant markers are opaque (masks: 128/255): the question names their colour, so it has
-    to be that colour on any background.
+    Constant markers are opaque (masks: 128/255): the question names their color, so it has
+    to be that color on any background.
 
     Raises:
         MarkerError: a size that is not positive or larger than the model's square, an opacity outside 0..1.

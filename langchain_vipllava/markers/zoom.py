@@ -1,4 +1,4 @@
-"""Cropping a picture around its marked regions, so that the model sees more than a few pixels of them."""
+"""Cropping an image around its marked regions, so that the model sees more than a few pixels of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from langchain_vipllava.pictures.view import VIEW_SIZE, View
+from langchain_vipllava.images.view import VIEW_SIZE, View
 from langchain_vipllava.regions.region import Region
 
 LEAST_SIDE = 42
@@ -17,7 +17,7 @@ READABLE = 32.0
 """Short side in model pixels that a zoom aims at: a bit over two of the vision tower's 14 px patches."""
 
 _CONTEXT = 0.5
-"""Picture kept around the regions, in units of their common box' sides, on either side."""
+"""Image kept around the regions, in units of their common box' sides, on either side."""
 
 Crop = tuple[int, int, int, int]
 
@@ -28,11 +28,11 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None
     It is never smaller than `LEAST_SIDE`, so that the marker leaves something of its region to see.
 
     Args:
-        regions: what has to stay visible, in pixels of the picture.
-        size: (width, height) of the picture.
+        regions: what has to stay visible, in pixels of the image.
+        size: (width, height) of the image.
 
     Returns:
-        `(left, top, right, bottom)`, or None when the whole picture is readable already or
+        `(left, top, right, bottom)`, or None when the whole image is readable already or
         no crop would help. If the regions lie too far apart, the crop shows all of them and is
         as tight as its context allows.
     """
@@ -53,7 +53,7 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None
 
 
 def move_region(region: Region, crop: Crop) -> Region:
-    """Give a region in the coordinates of a crop of its picture."""
+    """Give a region in the coordinates of a crop of its image."""
     left, top, right, bottom = crop
     x0, y0, x1, y1 = region.box
     width, height = right - left, bottom - top

@@ -1,27 +1,27 @@
-"""A conversation about a picture: what was asked, what was answered, which pictures came when."""
+"""A conversation about an image: what was asked, what was answered, which images came when."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 from langchain_vipllava.errors import PromptError
-from langchain_vipllava.pictures.load import ImageSource
+from langchain_vipllava.images.load import ImageSource
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One question with its pictures, and its answer if there is one yet.
+    """One question with its images, and its answer if there is one yet.
 
     Attributes:
         question: the user's words, kept as they are.
-        pictures: anything that `load_image` takes; loaded only when the model answers.
+        images: anything that `load_image` takes; loaded only when the model answers.
         answer: None for the question that is open, else the model's words.
         answer_ids: the token ids with which the model said them, where they are known. The same words
             tokenized again may be other ids, of which nothing is computed yet.
     """
 
     question: str
-    pictures: tuple[ImageSource, ...] = ()
+    images: tuple[ImageSource, ...] = ()
     answer: str | None = None
     answer_ids: tuple[int, ...] | None = None
 
@@ -39,32 +39,32 @@ class Conversation:
     system: str | None = None
 
     @property
-    def pictures(self) -> tuple[ImageSource, ...]:
-        """All pictures, oldest first."""
-        return tuple(picture for turn in self.turns for picture in turn.pictures)
+    def images(self) -> tuple[ImageSource, ...]:
+        """All images, oldest first."""
+        return tuple(image for turn in self.turns for image in turn.images)
 
-    def settle_pictures(self, policy: str) -> Conversation:
-        """Apply a policy to a conversation with several pictures.
+    def settle_images(self, policy: str) -> Conversation:
+        """Apply a policy to a conversation with several images.
 
         Args:
             policy: "keep" leaves all where they are, "restart" begins at the turn with the newest
-                picture, "error" refuses.
+                image, "error" refuses.
 
         Raises:
-            PromptError: several pictures under "error", or an unknown policy.
+            PromptError: several images under "error", or an unknown policy.
         """
         if policy not in ("keep", "restart", "error"):
             raise PromptError(f"multi_image={policy!r}; expected 'keep', 'restart' or 'error'.")
-        if policy == "keep" or len(self.pictures) < 2:
+        if policy == "keep" or len(self.images) < 2:
             return self
         if policy == "error":
             raise PromptError(
-                f"{len(self.pictures)} pictures in one conversation; ViP-LLaVA was trained on one. Start a new "
+                f"{len(self.images)} images in one conversation; ViP-LLaVA was trained on one. Start a new "
                 "conversation, or pass multi_image='restart' (begin at the newest) or 'keep'."
             )
-        newest = max(index for index, turn in enumerate(self.turns) if turn.pictures)
-        # a tool may bring the picture that a question before it asks for
+        newest = max(index for index, turn in enumerate(self.turns) if turn.images)
+        # a tool may bring the image that a question before it asks for
         asked = [turn.question for turn in self.turns[: newest + 1] if turn.question.strip()]
         question = self.turns[newest].question if self.turns[newest].question.strip() or not asked else asked[-1]
-        first = replace(self.turns[newest], question=question, pictures=self.turns[newest].pictures[-1:])
+        first = replace(self.turns[newest], question=question, images=self.turns[newest].images[-1:])
         return replace(self, turns=(first, *self.turns[newest + 1 :]))

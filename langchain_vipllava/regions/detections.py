@@ -38,24 +38,24 @@ def regions_from(
     what `register_format` adds. What could mean two things is refused until `box_format` says which.
 
     Args:
-        detections: one picture's detections.
-        image_size: `(width, height)` of the upright picture (EXIF orientation applied) in pixels. Needed for
+        detections: one image's detections.
+        image_size: `(width, height)` of the upright image (EXIF orientation applied) in pixels. Needed for
             coordinates in 0..1 and for things made of several polygons. Boxes that stick out are clipped to it;
             finished `Region`s pass through as they are.
         box_format: layout of boxes that do not say it themselves: `xyxy`, `xywh` or `cxcywh` in pixels,
-            `xyxyn`, `xywhn` or `cxcywhn` in 0..1 of the picture's sides.
+            `xyxyn`, `xywhn` or `cxcywhn` in 0..1 of the image's sides.
         labels: names of class ids, `labels[id]`. They win over the detector's own. A class without a
             name is labelled `class {id}`.
         min_score: drop rows whose score is below this; rows without a score stay.
         max_regions: keep at most the best-scored so many; a missing score counts as 1.0.
 
     Returns:
-        Regions in pixels of the upright picture. Track and annotation ids become their `id`; other
+        Regions in pixels of the upright image. Track and annotation ids become their `id`; other
         regions have none.
 
     Raises:
-        DetectionError: the format is unknown or ambiguous, it holds several pictures, or a row (counted
-            from 0) that is kept is no region: NaN, inverted, empty, outside the picture, a mask of another size.
+        DetectionError: the format is unknown or ambiguous, it holds several images, or a row (counted
+            from 0) that is kept is no region: NaN, inverted, empty, outside the image, a mask of another size.
 
     Example:
         >>> from langchain_vipllava.regions.detections import regions_from
@@ -143,7 +143,7 @@ def _listed(found: Any) -> Any:
 
 
 def _recognise(found: Any) -> tuple[Format, Any]:
-    """The format of an output, and the output without the list that a batch of one picture puts around it."""
+    """The format of an output, and the output without the list that a batch of one image puts around it."""
     known, failures = _format_of(found)
     if known is not None:
         return known, found
@@ -155,7 +155,7 @@ def _recognise(found: Any) -> tuple[Format, Any]:
                 raise DetectionError("rows of unequal length; expected boxes that all have 4, all 5 or all 6 numbers.")
             if len(found) > 1:
                 raise DetectionError(
-                    f"a list of {len(found)} outputs ({known.name}), one a picture: pass the one of your picture, "
+                    f"a list of {len(found)} outputs ({known.name}), one an image: pass the one of your image, "
                     "for example result[0]."
                 )
             return known, found[0]

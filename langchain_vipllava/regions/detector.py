@@ -1,4 +1,4 @@
-"""Running a detector: anything that is called with a picture."""
+"""Running a detector: anything that is called with an image."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
 
 Detector = Callable[..., Any]
-"""Called with an RGB PIL picture; gives its detections in any format that `regions_from` reads."""
+"""Called with an RGB PIL image; gives its detections in any format that `regions_from` reads."""
 
 _LABEL_PARAMETERS = ("candidate_labels", "labels", "text_labels", "classes", "prompts")
 
@@ -25,7 +25,7 @@ def run_detector(
     only: Sequence[str] | None = None,
     **reading: Any,
 ) -> list[Region]:
-    """Detect the regions of a picture.
+    """Detect the regions of an image.
 
     Args:
         detector: called as `detector(image)`; one that has a parameter for the labels to look for

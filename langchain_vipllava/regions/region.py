@@ -1,4 +1,4 @@
-"""`Region`: one thing in a picture, wherever it came from."""
+"""`Region`: one thing in an image, wherever it came from."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _as_mask(value: Any) -> np.ndarray | None:
     if array.ndim != 2 or array.dtype.kind not in "buif":
         raise RegionError(
             f"mask has shape {array.shape} and dtype {array.dtype}; expected (H, W) of the upright "
-            "picture, as bool, 0/1, 0/255 or probabilities."
+            "image, as bool, 0/1, 0/255 or probabilities."
         )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
@@ -54,17 +54,17 @@ Mask = Annotated[
 
 
 class Region(BaseModel):
-    """One thing in a picture: a box, a mask, a polygon or a point, with what is known of it.
+    """One thing in an image: a box, a mask, a polygon or a point, with what is known of it.
 
     Give any one of `box`, `mask`, `polygon` and `point`; the box follows from the others.
-    Coordinates are pixels of the upright picture (EXIF orientation applied): x grows to the
+    Coordinates are pixels of the upright image (EXIF orientation applied): x grows to the
     right, y grows downwards, (0, 0) is the outer corner of the top left pixel, and the right
     and bottom edges of a box are exclusive. So a mask that covers only the top left pixel
     has the box (0, 0, 1, 1).
 
     Attributes:
         box: `(x0, y0, x1, y1)`. A region that is only a point has the empty box `(x, y, x, y)`.
-        mask: (H, W) bool array of the picture's size, read-only. Probabilities are cut at 0.5.
+        mask: (H, W) bool array of the image's size, read-only. Probabilities are cut at 0.5.
         polygon: `((x, y), ...)`, at least three points, closed by itself.
         point: `(x, y)`.
         label: what the detector calls it, in words.
@@ -191,7 +191,7 @@ def _as_region_error(error: ValidationError) -> RegionError:
     given = given if len(given) <= 120 else given[:117] + "..."
     return RegionError(
         f"Region({where}={given}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
-        "polygon=((x, y), ...) or point=(x, y) in pixels of the upright picture."
+        "polygon=((x, y), ...) or point=(x, y) in pixels of the upright image."
     )
 
 
@@ -206,7 +206,7 @@ def _plain_numbers(value: Any, name: str) -> Any:
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (str, bytes, Mapping)):
-        raise RegionError(f"{name}={value!r} is not a sequence of numbers; expected pixels of the upright picture.")
+        raise RegionError(f"{name}={value!r} is not a sequence of numbers; expected pixels of the upright image.")
     if isinstance(value, Iterable):
         return [_plain_numbers(v, name) if hasattr(v, "__len__") else _scalar(v) for v in value]
     return value

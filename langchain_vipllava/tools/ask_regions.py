@@ -1,4 +1,4 @@
-"""`ask_regions`: the tool that asks ViP-LLaVA about a marked picture."""
+"""`ask_regions`: the tool that asks ViP-LLaVA about a marked image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from langchain_vipllava.tools.session import OpenImage, Session
 class AskRegionsInput(BaseModel):
     """Arguments of `ask_regions`."""
 
-    image_id: str = Field(description="Id of a marked picture, as mark_regions gave it (or of an open picture).")
+    image_id: str = Field(description="Id of a marked image, as mark_regions gave it (or of an open image).")
     question: str = Field(
         description=(
             'One question. Name a region by the words of its marker ("the object within the red rectangle"), or by '
@@ -30,16 +30,16 @@ class AskRegionsInput(BaseModel):
 
 
 class AskRegionsTool(RegionTool):
-    """Asks about a picture; every picture has its own conversation, so that "it" can mean what was asked before.
+    """Asks about an image; every image has its own conversation, so that "it" can mean what was asked before.
 
     Attributes:
-        chat_model: the model that sees pictures.
+        chat_model: the model that sees images.
     """
 
     name: str = "ask_regions"
     description: str = (
-        "Ask a vision model one question about a marked picture. It remembers the earlier questions about the same "
-        "marked picture, so follow-ups such as 'What color is it?' work: ask them in a later step, as calls made in "
+        "Ask a vision model one question about a marked image. It remembers the earlier questions about the same "
+        "marked image, so follow-ups such as 'What color is it?' work: ask them in a later step, as calls made in "
         "one step may be answered in any order."
     )
     args_schema: type[BaseModel] = AskRegionsInput
@@ -86,7 +86,7 @@ class AskRegionsTool(RegionTool):
         opened = self._image(session, image_id)
         if not question.strip():
             raise PromptError("the question is empty; expected words, such as 'What is the object {r1}?'.")
-        _next_message(opened, question)  # encodes the picture, before others have to wait for that
+        _next_message(opened, question)  # encodes the image, before others have to wait for that
         return opened
 
 
@@ -117,7 +117,7 @@ def _reply(opened: OpenImage, asked: BaseMessage, answer: BaseMessage) -> Reply:
 
 
 def _next_message(opened: OpenImage, question: str) -> BaseMessage:
-    """The question as the next turn; the picture comes along only in the first."""
+    """The question as the next turn; the image comes along only in the first."""
     if opened.messages:
         return HumanMessage(opened.shown.question(question))
     return opened.shown.message(question)

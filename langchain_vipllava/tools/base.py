@@ -23,7 +23,7 @@ _MOST_OF_A_LABEL = 80
 
 
 class RegionTool(BaseTool):
-    """A tool on the pictures of an agent's thread. Made by `VipLlavaToolkit`."""
+    """A tool on the images of an agent's thread. Made by `VipLlavaToolkit`."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -41,7 +41,7 @@ class RegionTool(BaseTool):
 
 
 def save(session: Session) -> None:
-    """Let a thread outlive the process, where the toolkit has a `picture_store`; a full disk stops no tool."""
+    """Let a thread outlive the process, where the toolkit has a `image_store`; a full disk stops no tool."""
     try:
         session.save()
     except (VipLlavaError, TypeError, ValueError) as error:
@@ -71,7 +71,7 @@ def describe_region(region: Region) -> dict[str, Any]:
 
 
 def one_line(label: str | None) -> str:
-    """A label for the LLM: text that was read in a picture must not look like lines of ours."""
+    """A label for the LLM: text that was read in an image must not look like lines of ours."""
     return " ".join((label or "").split())[:_MOST_OF_A_LABEL] or "region"
 
 

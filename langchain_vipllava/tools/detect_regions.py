@@ -15,7 +15,7 @@ from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, desc
 class DetectRegionsInput(BaseModel):
     """Arguments of `detect_regions`."""
 
-    image_id: str = Field(description="Id of an open picture, as open_image gave it.")
+    image_id: str = Field(description="Id of an open image, as open_image gave it.")
     labels: list[str] | None = Field(None, description="Only regions with these labels; leave out for all.")
     min_score: float = Field(0.0, ge=0, le=1, description="Only regions with at least this confidence.")
     max_regions: int = Field(20, ge=1, le=200, description="At most so many regions, the surest ones.")
@@ -27,16 +27,16 @@ class DetectRegionsInput(BaseModel):
 
 
 class DetectRegionsTool(RegionTool):
-    """Finds regions in an open picture.
+    """Finds regions in an open image.
 
     Attributes:
-        detector: called with the RGB PIL picture.
+        detector: called with the RGB PIL image.
         reading: arguments for `regions_from`, such as `box_format` and `labels` (names of class ids).
     """
 
     name: str = "detect_regions"
     description: str = (
-        "Find the things in an open picture with a detector. Gives region ids (r1, r2, ...) with labels and boxes, "
+        "Find the things in an open image with a detector. Gives region ids (r1, r2, ...) with labels and boxes, "
         "for mark_regions."
     )
     args_schema: type[BaseModel] = DetectRegionsInput

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, WithJsonSchema, field_validator
 from langchain_vipllava.errors import DetectionError, RegionError, SessionError, VipLlavaError
 from langchain_vipllava.markers.kinds import COLORS, KINDS
 from langchain_vipllava.markers.mark import mark
-from langchain_vipllava.markers.marked import TINY, MarkedImage
+from langchain_vipllava.markers.marked_image import TINY, MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, one_line, save
@@ -45,7 +45,7 @@ RegionItem = Annotated[
 class MarkRegionsInput(BaseModel):
     """Arguments of `mark_regions`."""
 
-    image_id: str = Field(description="Id of an open picture.")
+    image_id: str = Field(description="Id of an open image.")
     regions: list[RegionItem] = Field(
         description=(
             'What to mark, a list of: region ids ("r1"), boxes [x0, y0, x1, y1] in pixels, points [x, y] in pixels, or '
@@ -56,10 +56,10 @@ class MarkRegionsInput(BaseModel):
         "rectangle", description=f"Kind of marker: {', '.join(KINDS)}; one for all, or one per region."
     )
     color: str | list[str] | None = Field(
-        None, description=f"Colour: {', '.join(COLORS)}; one per region. Leave out to have them given out."
+        None, description=f"Color: {', '.join(COLORS)}; one per region. Leave out to have them given out."
     )
     zoom: Literal["auto"] | None = Field(
-        None, description='"auto" crops around the regions when they are small in the picture.'
+        None, description='"auto" crops around the regions when they are small in the image.'
     )
 
     @field_validator("kind", mode="before")
@@ -74,11 +74,11 @@ class MarkRegionsInput(BaseModel):
 
 
 class MarkRegionsTool(RegionTool):
-    """Draws markers and opens the marked picture under an id of its own, with a conversation of its own."""
+    """Draws markers and opens the marked image under an id of its own, with a conversation of its own."""
 
     name: str = "mark_regions"
     description: str = (
-        "Draw coloured markers on regions of an open picture. Gives the id of the marked picture and, for each region, "
+        "Draw colored markers on regions of an open image. Gives the id of the marked image and, for each region, "
         'the words that name it ("within the red rectangle"). Use these words, or {r1}, in ask_regions.'
     )
     args_schema: type[BaseModel] = MarkRegionsInput
@@ -114,7 +114,7 @@ class MarkRegionsTool(RegionTool):
 
 
 def choose_regions(image: OpenImage, wanted: list[Any]) -> list[Region]:
-    """Read what an LLM wrote as regions of a picture; new ones get ids.
+    """Read what an LLM wrote as regions of an image; new ones get ids.
 
     Raises:
         SessionError: an unknown region id.
@@ -198,16 +198,16 @@ def _read(item: Any, image: OpenImage) -> list[Region]:
     except DetectionError as error:  # its advice is for programmers
         width, height = image.image.size
         raise RegionError(
-            f"{str(item)[:200]} is no region of this picture of {width} x {height} pixels; expected a region id such "
+            f"{str(item)[:200]} is no region of this image of {width} x {height} pixels; expected a region id such "
             "as 'r1', a box [x0, y0, x1, y1], a point [x, y], or an object with 'box', 'point' or 'polygon', in pixels."
         ) from error
 
 
 def _check_pixels(numbers: Sequence[float], image: OpenImage) -> None:
-    """LLMs like to write fractions of the picture."""
+    """LLMs like to write fractions of the image."""
     if any(0 < abs(number) < 1 for number in numbers) and all(abs(number) <= 1 for number in numbers):
         width, height = image.image.size
-        raise RegionError(f"{list(numbers)} are fractions; this picture is {width} x {height} pixels, give pixels.")
+        raise RegionError(f"{list(numbers)} are fractions; this image is {width} x {height} pixels, give pixels.")
 
 
 def _notes(marked: MarkedImage, *, zoomed: bool) -> list[str]:

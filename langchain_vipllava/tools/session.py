@@ -1,4 +1,4 @@
-"""What the tools remember: pictures, regions and conversations, apart for every agent thread."""
+"""What the tools remember: images, regions and conversations, apart for every agent thread."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from langchain_core.messages import BaseMessage
 from PIL import Image
 
 from langchain_vipllava.errors import SessionError
-from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.tools.turnstile import Turnstile
+from langchain_vipllava.tools.turnstile import FairLock
 
 
 @dataclass(eq=False)
 class OpenImage:
-    """A picture that a thread works on.
+    """An image that a thread works on.
 
     Attributes:
         id: what the LLM calls it.
         image: RGB, upright, whole, without markers.
         regions: by region id, in the order in which they came.
-        marked: the picture with its markers, when this is a marked one.
+        marked: the image with its markers, when this is a marked one.
         messages: the conversation about it so far, in the model's turns.
         lock: held for a moment, while regions change; never while a model answers.
         turn: entered for one question after the other.
-        kept: ids of pictures that are in a store already, by the `id` of the object.
+        kept: ids of images that are in a store already, by the `id` of the object.
     """
 
     id: str
@@ -40,19 +40,19 @@ class OpenImage:
     marked: MarkedImage | None = None
     messages: list[BaseMessage] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    turn: Turnstile = field(default_factory=Turnstile, repr=False)
+    turn: FairLock = field(default_factory=FairLock, repr=False)
     kept: dict[int, str] = field(default_factory=dict, repr=False)
 
     @cached_property
     def shown(self) -> MarkedImage:
-        """What the model sees: the picture with its markers, or bare."""
+        """What the model sees: the image with its markers, or bare."""
         return self.marked or MarkedImage(self.image, self.image, ())
 
     def add_regions(self, regions: Iterable[Region]) -> list[Region]:
         """Remember regions under short ids of their own: r1, r2, ... A region that is there keeps its id."""
         added: list[Region] = []
         known = {region.model_copy(update={"id": None}): name for name, region in self.regions.items()}
-        # not their count: a marked picture has some of its source's, with the ids from there
+        # not their count: a marked image has some of its source's, with the ids from there
         last = max((int(name[1:]) for name in self.regions), default=0)
         for region in regions:
             bare = region.model_copy(update={"id": None})
@@ -67,17 +67,17 @@ class Memory(Protocol):
     """Where sessions outlive the process."""
 
     def save(self, thread_id: str, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
-        """Remember the pictures of a thread, and how many ids were given out."""
+        """Remember the images of a thread, and how many ids were given out."""
 
     def load(self, thread_id: str) -> tuple[list[OpenImage], dict[str, int]]:
         """What `save` remembered."""
 
 
 class Session:
-    """The pictures of one thread; the least recently used go first when there are too many.
+    """The images of one thread; the least recently used go first when there are too many.
 
     Args:
-        max_images: pictures that are remembered.
+        max_images: images that are remembered.
         thread_id: of the thread, for `memory`.
         memory: where the session comes from and is saved; None forgets it with the process.
     """
@@ -93,7 +93,7 @@ class Session:
         """Save what changed, where there is a memory.
 
         Raises:
-            PictureError: it cannot be written.
+            ImageError: it cannot be written.
         """
         if self._memory is None:
             return
@@ -110,21 +110,21 @@ class Session:
         regions: Iterable[Region] = (),
         marked: MarkedImage | None = None,
     ) -> OpenImage:
-        """Remember a picture, with what is known of its regions, under the next id with this prefix."""
+        """Remember an image, with what is known of its regions, under the next id with this prefix."""
         with self._lock:
             self._counts[prefix] = self._counts.get(prefix, 0) + 1
             opened = OpenImage(f"{prefix}{self._counts[prefix]}", image, marked=marked)
             if marked is None:
                 opened.add_regions(regions)
-            else:  # they have their ids from the picture that was marked
+            else:  # they have their ids from the image that was marked
                 opened.regions.update((region.id or "", region) for region in regions)
             return self._keep(opened)
 
     def find(self, image_id: str, shared: Session | None = None) -> OpenImage:
-        """Look a picture up; one that the program shares with all threads is copied in.
+        """Look an image up; one that the program shares with all threads is copied in.
 
         Raises:
-            SessionError: no such picture.
+            SessionError: no such image.
         """
         ids, common = [], None
         if shared is not None:
@@ -138,8 +138,8 @@ class Session:
             if own is not None:
                 return own
             ids += self._images
-        known = f"open pictures: {', '.join(dict.fromkeys(ids))}" if ids else "no picture is open"
-        raise SessionError(f"no picture {image_id!r}; {known}. Call open_image(source) first.")
+        known = f"open images: {', '.join(dict.fromkeys(ids))}" if ids else "no image is open"
+        raise SessionError(f"no image {image_id!r}; {known}. Call open_image(source) first.")
 
     def _get(self, image_id: str) -> OpenImage | None:
         if image_id in self._images:
@@ -154,7 +154,7 @@ class Session:
 
 
 def _same(own: OpenImage, common: OpenImage) -> bool:
-    """Whether a thread's copy is of the picture that is shared now; after a restart, an id can mean another one."""
+    """Whether a thread's copy is of the image that is shared now; after a restart, an id can mean another one."""
     if own.image is not common.image and (own.image.size, own.image.tobytes()) == (
         common.image.size,
         common.image.tobytes(),
@@ -172,7 +172,7 @@ class SessionStore:
 
     Args:
         max_threads: threads that are remembered.
-        max_images: pictures that are remembered in each.
+        max_images: images that are remembered in each.
         memory: where threads outlive the process, and their being forgotten here.
     """
 
@@ -185,7 +185,7 @@ class SessionStore:
         self._lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionStore:
-        """A copy of the tools goes on with the same pictures."""
+        """A copy of the tools goes on with the same images."""
         return self
 
     def peek(self, thread_id: str | None) -> Session:

@@ -1,4 +1,4 @@
-"""`VipLlavaToolkit`: the tools with which an LLM agent looks at pictures."""
+"""`VipLlavaToolkit`: the tools with which an LLM agent looks at images."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from langchain_core.tools import BaseTool, BaseToolkit
 from pydantic import ConfigDict, Field, PrivateAttr, field_validator
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.markers.marked import MarkedImage
-from langchain_vipllava.pictures.fetch import FetchPolicy
-from langchain_vipllava.pictures.load import ImageSource, load_image
-from langchain_vipllava.pictures.store import PictureStore
+from langchain_vipllava.images.fetch import FetchPolicy
+from langchain_vipllava.images.load import ImageSource, load_image
+from langchain_vipllava.images.store import ImageStore
+from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.detector import Detector
 from langchain_vipllava.regions.region import Region
@@ -28,15 +28,15 @@ from langchain_vipllava.tools.session import SessionStore
 
 
 class VipLlavaToolkit(BaseToolkit):
-    """Tools to open a picture, detect and mark regions in it, and ask a vision model about them.
+    """Tools to open an image, detect and mark regions in it, and ask a vision model about them.
 
-    Pictures never go through the agent's LLM, only short ids do. What the tools know is kept
+    Images never go through the agent's LLM, only short ids do. What the tools know is kept
     apart for every LangGraph thread (`configurable.thread_id`), bounded, in memory unless a
-    `picture_store` is given. Errors come back to the LLM as messages that say what to do.
+    `image_store` is given. Errors come back to the LLM as messages that say what to do.
 
     Attributes:
-        chat_model: the model that sees pictures, usually a `ChatVipLlava`.
-        detector: called with an RGB PIL picture, gives any format that `regions_from` reads; without
+        chat_model: the model that sees images, usually a `ChatVipLlava`.
+        detector: called with an RGB PIL image, gives any format that `regions_from` reads; without
             one there is no `detect_regions`.
         reading: arguments for `regions_from`, such as `{"box_format": "xywh"}` or `{"labels": [...]}`
             (names of class ids).
@@ -44,9 +44,9 @@ class VipLlavaToolkit(BaseToolkit):
             refused by default.
         image_root: when set, `open_image` opens only files below this folder.
         max_threads: threads that are remembered.
-        max_images: pictures that are remembered per thread, marked ones included.
-        picture_store: where threads outlive the process: `PictureStore(folder)`. A thread of the same id then finds
-            its pictures, regions and conversations again.
+        max_images: images that are remembered per thread, marked ones included.
+        image_store: where threads outlive the process: `ImageStore(folder)`. A thread of the same id then finds
+            its images, regions and conversations again.
 
     Example:
         >>> from langchain_vipllava import ChatVipLlava, VipLlavaToolkit
@@ -64,7 +64,7 @@ class VipLlavaToolkit(BaseToolkit):
     image_root: Path | None = None
     max_threads: int = Field(64, ge=1)
     max_images: int = Field(32, ge=1)
-    picture_store: PictureStore | None = None
+    image_store: ImageStore | None = None
 
     _sessions: SessionStore = PrivateAttr()
 
@@ -79,7 +79,7 @@ class VipLlavaToolkit(BaseToolkit):
     def model_post_init(self, context: Any) -> None:
         """Make the memory that all tools of this toolkit share."""
         super().model_post_init(context)
-        memory = None if self.picture_store is None else ThreadMemory(self.picture_store)
+        memory = None if self.image_store is None else ThreadMemory(self.image_store)
         self._sessions = SessionStore(self.max_threads, self.max_images, memory)
 
     def get_tools(self) -> list[BaseTool]:
@@ -104,42 +104,42 @@ class VipLlavaToolkit(BaseToolkit):
         thread_id: str | None = None,
         channels: Literal["rgb", "bgr"] = "rgb",
     ) -> str:
-        """Bring in a picture that the program has already.
+        """Bring in an image that the program has already.
 
         Args:
             image: anything that `load_image` takes.
             detections: its regions, in any format that `regions_from` reads.
             thread_id: the one thread that sees it; None shows it to all threads.
-            channels: "bgr" when the picture is an array from `cv2.imread`.
+            channels: "bgr" when the image is an array from `cv2.imread`.
 
         Returns:
             The image id to tell the LLM.
 
         Raises:
-            PictureError: the picture cannot be read.
+            ImageError: the image cannot be read.
             DetectionError: the detections cannot be read.
         """
-        picture = load_image(image, channels=channels)
+        loaded = load_image(image, channels=channels)
         regions: list[Region] = []
         if detections is not None:
-            regions = regions_from(detections, image_size=picture.size, **self.reading)
+            regions = regions_from(detections, image_size=loaded.size, **self.reading)
         session = self._sessions.shared if thread_id is None else self._sessions.of(thread_id)
-        opened = session.add("photo" if thread_id is None else "img", picture, regions=regions)
+        opened = session.add("photo" if thread_id is None else "img", loaded, regions=regions)
         session.save()
         return opened.id
 
     def marked_image(self, image_id: str, *, thread_id: str | None = None) -> MarkedImage:
-        """A marked picture of a thread, to show or to save.
+        """A marked image of a thread, to show or to save.
 
         Raises:
-            SessionError: no such picture.
+            SessionError: no such image.
         """
         return self._sessions.peek(thread_id).find(image_id, self._sessions.shared).shown
 
     def messages(self, image_id: str, *, thread_id: str | None = None) -> list[BaseMessage]:
-        """The conversation about a picture so far, as the vision model was given it.
+        """The conversation about an image so far, as the vision model was given it.
 
         Raises:
-            SessionError: no such picture.
+            SessionError: no such image.
         """
         return list(self._sessions.peek(thread_id).find(image_id, self._sessions.shared).messages)

@@ -1,4 +1,4 @@
-"""`Turnstile`: one at a time, threads and asyncio tasks in one queue."""
+"""`FairLock`: one at a time, threads and asyncio tasks in one queue."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 from concurrent.futures import Future
 
 
-class Turnstile:
+class FairLock:
     """A fair lock that threads enter with `with` and tasks with `async with`.
 
     A task that waits blocks neither its event loop nor a thread of its pool; one that is cancelled while

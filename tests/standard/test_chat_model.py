@@ -1,6 +1,6 @@
 """LangChain's own standard tests, on the bundled checkpoint; nothing in the model is faked.
 
-The suites fetch their pictures over HTTP: `httpx` is given one from this repository instead.
+The suites fetch their images over HTTP: `httpx` is given one from this repository instead.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TestUnit(ChatModelUnitTests):
 
 
 @pytest.fixture(autouse=True)
-def _pictures_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+def _images_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     as_jpeg = io.BytesIO()
     Image.open(SCENE).convert("RGB").save(as_jpeg, format="JPEG")
 

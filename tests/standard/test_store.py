@@ -1,4 +1,4 @@
-"""LangChain's standard tests for byte stores, on `PictureStore` in memory and in a folder."""
+"""LangChain's standard tests for byte stores, on `ImageStore` in memory and in a folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 from langchain_core.stores import BaseStore
 from langchain_tests.integration_tests.base_store import BaseStoreAsyncTests, BaseStoreSyncTests
 
-from langchain_vipllava import PictureStore
+from langchain_vipllava import ImageStore
 
 
 class _Bytes:
@@ -18,13 +18,13 @@ class _Bytes:
 class _InMemory(_Bytes):
     @pytest.fixture
     def kv_store(self) -> BaseStore[str, bytes]:
-        return PictureStore()
+        return ImageStore()
 
 
 class _InFolder(_Bytes):
     @pytest.fixture
     def kv_store(self, tmp_path) -> BaseStore[str, bytes]:
-        return PictureStore(tmp_path / "pictures")
+        return ImageStore(tmp_path / "images")
 
 
 class TestInMemory(_InMemory, BaseStoreSyncTests[bytes]): ...
@@ -36,7 +36,7 @@ class TestInFolder(_InFolder, BaseStoreSyncTests[bytes]): ...
 class _Awaited:
     @pytest.fixture
     async def kv_store(self) -> BaseStore[str, bytes]:
-        return PictureStore()
+        return ImageStore()
 
 
 class TestInMemoryAwaited(_Bytes, _Awaited, BaseStoreAsyncTests[bytes]): ...

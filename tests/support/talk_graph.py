@@ -11,7 +11,7 @@ from langchain_core.messages import HumanMessage
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.graph import START, MessagesState, StateGraph
 
-from langchain_vipllava import ChatVipLlava, PictureStore, Region, keep_pictures, mark
+from langchain_vipllava import ChatVipLlava, ImageStore, Region, keep_images, mark
 
 CONFIG = {"configurable": {"thread_id": "a"}}
 
@@ -37,15 +37,15 @@ def kill_in_turn_three(state):
 
 def main(checkpoint: str, folder: str, part: str) -> None:
     """Turns 1 to 3, killed in the third; or the rest of the third, and the prompt of a fourth."""
-    store = PictureStore(Path(folder) / "pictures")
-    llm = ChatVipLlava(model=checkpoint, max_tokens=12, picture_store=store)
+    store = ImageStore(Path(folder) / "images")
+    llm = ChatVipLlava(model=checkpoint, max_tokens=12, image_store=store)
     with SqliteSaver.from_conn_string(str(Path(folder) / "talk.sqlite")) as saver:
         if part == "begin":
             graph = build_graph(llm, saver, kill_in_turn_three)
             first = mark(Path(folder) / "large.png", [Region(box=(100, 100, 300, 300))]).message(
                 "What is the object {0}?"
             )
-            for message in (*keep_pictures([first], store), HumanMessage("Why?"), HumanMessage("And then?")):
+            for message in (*keep_images([first], store), HumanMessage("Why?"), HumanMessage("And then?")):
                 graph.invoke({"messages": [message]}, CONFIG, durability="sync")
         else:
             prompts = []

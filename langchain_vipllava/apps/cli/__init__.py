@@ -31,7 +31,7 @@ def _begin(
         bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Point at regions of a picture, mark them, and ask a local ViP-LLaVA about them."""
+    """Point at regions of an image, mark them, and ask a local ViP-LLaVA about them."""
     del version
 
 

@@ -16,7 +16,7 @@ def ask(
     model_options: ModelOptions,
     question: Annotated[str, typer.Argument(help="The question; {0}, {1}, ... stand for the marked regions.")],
 ) -> None:
-    """Ask one question about marked regions of a picture."""
+    """Ask one question about marked regions of an image."""
     marked = mark_options.mark()
     message = marked.message(question)
     show_markers(marked)

@@ -1,4 +1,4 @@
-"""`langchain-vipllava chat`: keep asking about the same marked picture."""
+"""`langchain-vipllava chat`: keep asking about the same marked image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langchain_vipllava.apps.cli.console import console, show_error, show_markers
 from langchain_vipllava.apps.cli.options import MarkOptions, ModelOptions, takes
 from langchain_vipllava.errors import VipLlavaError
-from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.markers.marked_image import MarkedImage
 
 if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
@@ -19,7 +19,7 @@ _LEAVE = ("/exit", "/quit", "exit", "quit")
 
 @takes(MarkOptions, ModelOptions)
 def chat(mark_options: MarkOptions, model_options: ModelOptions) -> None:
-    """Keep asking about the same marked picture; every answer is streamed."""
+    """Keep asking about the same marked image; every answer is streamed."""
     marked = mark_options.mark()
     show_markers(marked)
     llm = model_options.load()

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from langchain_vipllava.errors import VipLlavaError
 from langchain_vipllava.markers.kinds import COLORS
-from langchain_vipllava.markers.marked import MarkedImage
+from langchain_vipllava.markers.marked_image import MarkedImage
 
 console = Console()
 errors = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""`langchain-vipllava demo`: an agent detects, marks and asks, on real pictures, step by step on screen."""
+"""`langchain-vipllava demo`: an agent detects, marks and asks, on real images, step by step on screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from langchain_vipllava.apps.cli.options import ModelOptions, takes
 from langchain_vipllava.apps.detectors import find_detector
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
 from langchain_vipllava.chat.model import ChatVipLlava
-from langchain_vipllava.errors import PictureError, VipLlavaError
+from langchain_vipllava.errors import ImageError, VipLlavaError
 from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
 SCENE = Path(__file__).parent.parent / "assets" / "scene.png"
@@ -25,9 +25,9 @@ _THREAD = "demo"
 
 @dataclass(frozen=True)
 class Task:
-    """What the agent is to do: a picture, a detector for it, and questions about the first regions found."""
+    """What the agent is to do: an image, a detector for it, and questions about the first regions found."""
 
-    picture: str
+    image: str
     detector: str
     questions: tuple[str, ...]
     kind: str = "rectangle"
@@ -37,7 +37,7 @@ class Task:
         """The task as a user would put it to an agent."""
         asked = " Then: ".join(f"{question!r}" for question in self.questions)
         return (
-            f"Open the picture {self.picture}, detect what is in it, mark the first two regions (kind: {self.kind}), "
+            f"Open the image {self.image}, detect what is in it, mark the first two regions (kind: {self.kind}), "
             f"and ask: {asked} (r1 and r2 are region ids; keep the braces)."
         )
 
@@ -45,7 +45,7 @@ class Task:
 @takes(ModelOptions)
 def demo(
     model_options: ModelOptions,
-    image: Annotated[str | None, typer.Option(help="Your own picture: a path or URL.")] = None,
+    image: Annotated[str | None, typer.Option(help="Your own image: a path or URL.")] = None,
     detector: Annotated[
         str | None, typer.Option(help="'shapes', 'faces', or package.module:callable for your own.")
     ] = None,
@@ -56,7 +56,7 @@ def demo(
     llm: Annotated[
         str | None, typer.Option("--llm", help="The agent's LLM as provider:model; scripted when left out.")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the marked pictures.")] = Path("demo-output"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the marked images.")] = Path("demo-output"),
 ) -> None:
     """Let an agent detect, mark and ask, on a bundled scene and on a photograph."""
     tasks = _tasks(image, detector, tuple(question or ()))
@@ -65,7 +65,7 @@ def demo(
     agent_llm = None if llm is None else _open_llm(llm)
     chat = model_options.load()
     for number, task in enumerate(tasks, start=1):
-        _run(task, chat, agent_llm, out / f"{number}-{Path(task.picture).stem}.png")
+        _run(task, chat, agent_llm, out / f"{number}-{Path(task.image).stem}.png")
     console.print(f"[dim]{model_options.describe()}.[/]", highlight=False)
 
 
@@ -85,7 +85,7 @@ def _photograph() -> Path:
     try:
         import skimage.data  # noqa: PLC0415  # optional
     except ImportError as error:
-        raise PictureError(
+        raise ImageError(
             "the demo's photograph comes with scikit-image, which is not installed: "
             "pip install 'langchain-vipllava[demo]', or give --image."
         ) from error
@@ -102,7 +102,7 @@ def _open_llm(name: str) -> Any:
 
 
 def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
-    console.rule(f"[bold]{escape(Path(task.picture).name)}[/]")
+    console.rule(f"[bold]{escape(Path(task.image).name)}[/]")
     toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector))
     agent = _agent(task, toolkit, llm)
     config = {"configurable": {"thread_id": _THREAD}}
@@ -116,7 +116,7 @@ def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     if last_marked is None:
         raise VipLlavaError(
             f"the agent marked nothing; the steps above say why. If the detector {task.detector!r} does not fit the "
-            "picture, give another: --detector faces, or --detector package.module:callable."
+            "image, give another: --detector faces, or --detector package.module:callable."
         )
     marked = toolkit.marked_image(last_marked, thread_id=_THREAD)
     show_markers(marked)
@@ -124,7 +124,7 @@ def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     if turns:
         prompt = chat.render_prompt(turns[:-1])
         console.print(Panel(escape(prompt), title="the last prompt, as the model read it", title_align="left"))
-    console.print(f"The marked picture: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
+    console.print(f"The marked image: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
 
 
 def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
@@ -142,7 +142,7 @@ def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
             "--llm provider:model takes a real one.",
             highlight=False,
         )
-        llm = ScriptedAgentModel(source=task.picture, questions=task.questions, kind=task.kind)
+        llm = ScriptedAgentModel(source=task.image, questions=task.questions, kind=task.kind)
     return create_agent(llm, toolkit.get_tools(), checkpointer=InMemorySaver())
 
 

@@ -16,8 +16,8 @@ from langchain_vipllava.apps.cli.options import ModelOptions, takes
 from langchain_vipllava.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from langchain_vipllava.host.options import LoadOptions
-    from langchain_vipllava.host.plan import Footprint
+    from langchain_vipllava.engine.load_options import LoadOptions
+    from langchain_vipllava.engine.memory_plan import Footprint
 
 _OPTIONAL = (
     ("accelerate", "device_map and quantization"),
@@ -32,8 +32,8 @@ _OK, _MISSING = "[green]yes[/]", "[yellow]no[/]"
 @takes(ModelOptions)
 def doctor(model_options: ModelOptions) -> None:
     """Say which device, dtype, attention and checkpoint would be used, and whether it fits."""
-    from langchain_vipllava.host.options import LoadOptions  # noqa: PLC0415  # torch is slow to load
-    from langchain_vipllava.host.plan import available_devices  # noqa: PLC0415
+    from langchain_vipllava.engine.load_options import LoadOptions  # noqa: PLC0415  # torch is slow to load
+    from langchain_vipllava.engine.memory_plan import available_devices  # noqa: PLC0415
 
     _show_machine(available_devices())
     settings = model_options.settings()
@@ -65,9 +65,9 @@ def _show_machine(devices: list[str]) -> None:
 
 def _show_plan(options: LoadOptions) -> bool:
     """Show what the options come to; whether it fits into the memory there is."""
-    from langchain_vipllava.host.decode import choose_decode  # noqa: PLC0415
-    from langchain_vipllava.host.loading import load_config, published_config  # noqa: PLC0415
-    from langchain_vipllava.host.plan import footprint, free_bytes, make_plan  # noqa: PLC0415
+    from langchain_vipllava.engine.compiled_decode import choose_decode  # noqa: PLC0415
+    from langchain_vipllava.engine.loading import load_config, published_config  # noqa: PLC0415
+    from langchain_vipllava.engine.memory_plan import footprint, free_bytes, make_plan  # noqa: PLC0415
 
     plan = make_plan(options)
     missing = None
@@ -94,7 +94,7 @@ def _show_plan(options: LoadOptions) -> bool:
     table.add_row("decoding", f"{'compiled' if compiled else 'eager'}: {why}")
     table.add_row("weights", f"{_mib(needs.weights)} ({needs.parameters / 1e6:,.1f} million parameters)")
     table.add_row("KV cache", f"{_mib(needs.cache)} for a full context of {needs.context:,} tokens")
-    table.add_row("picture", f"{needs.image_side} px square, {needs.image_tokens} tokens")
+    table.add_row("image", f"{needs.image_side} px square, {needs.image_tokens} tokens")
     table.add_row("free memory", _mib(free))
     table.add_row("fits", _OK if fits else "[red]no[/]")
     console.print(table)

@@ -1,4 +1,4 @@
-"""`langchain-vipllava mark`: a marked picture from a picture and detections."""
+"""`langchain-vipllava mark`: a marked image from an image and detections."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from langchain_vipllava.apps.cli.options import MarkOptions, takes
 @takes(MarkOptions)
 def mark(
     mark_options: MarkOptions,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the marked picture.")] = Path("marked.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the marked image.")] = Path("marked.png"),
 ) -> None:
-    """Draw markers on a picture."""
+    """Draw markers on an image."""
     marked = mark_options.mark()
     show_markers(marked)
     console.print(f"Wrote {marked.save(out)}", highlight=False, soft_wrap=True)

@@ -13,18 +13,18 @@ import typer
 
 from langchain_vipllava.apps.cli.console import console, warnings_as_lines
 from langchain_vipllava.errors import RegionError
+from langchain_vipllava.images.load import load_image
 from langchain_vipllava.markers.mark import mark
-from langchain_vipllava.markers.marked import MarkedImage
-from langchain_vipllava.pictures.load import load_image
+from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
 
 
 @dataclass(frozen=True)
 class MarkOptions:
-    """What to mark in which picture, and how."""
+    """What to mark in which image, and how."""
 
-    picture: Annotated[str, typer.Argument(help="Path, http(s) URL or data: URI of a picture.")]
+    image: Annotated[str, typer.Argument(help="Path, http(s) URL or data: URI of an image.")]
     box: Annotated[
         list[str] | None,
         typer.Option("--box", "-b", help="A box x0,y0,x1,y1 in pixels (or a point x,y); may be given several times."),
@@ -42,18 +42,18 @@ class MarkOptions:
         list[str] | None,
         typer.Option("--kind", "-k", help="Kind of marker; once for all, or once per region. 'auto' chooses."),
     ] = None
-    color: Annotated[list[str] | None, typer.Option("--color", "-c", help="Colour; once per region.")] = None
+    color: Annotated[list[str] | None, typer.Option("--color", "-c", help="Color; once per region.")] = None
     numbers: Annotated[bool, typer.Option("--numbers", help="Put numbers beside the regions.")] = False
     zoom: Annotated[bool, typer.Option("--zoom", help="Crop around the regions when they are small.")] = False
     seed: Annotated[int | None, typer.Option(help="Draw in the hand-drawn style of the training data.")] = None
 
     def mark(self) -> MarkedImage:
-        """Mark the picture as the options say; warnings become lines on standard error.
+        """Mark the image as the options say; warnings become lines on standard error.
 
         Raises:
             RegionError: nothing to mark, or a box that cannot be read.
         """
-        image = load_image(self.picture)
+        image = load_image(self.image)
         regions = [_parse_box(text) for text in self.box or ()]
         if self.detections is not None:
             regions += regions_from(
@@ -127,7 +127,7 @@ class ModelOptions:
     def describe(self) -> str:
         """Which checkpoint answers, in words that promise nothing."""
         if self.model == "bundled":
-            return "The small bundled checkpoint answers: it knows plain coloured shapes, not photographs"
+            return "The small bundled checkpoint answers: it knows plain colored shapes, not photographs"
         return f"The checkpoint {self.model} answers"
 
 

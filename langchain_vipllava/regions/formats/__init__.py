@@ -26,7 +26,7 @@ __all__ = ["FORMATS", "Context", "Format", "Row"]
 FORMATS: tuple[Format, ...] = (
     *bare.REGIONS,
     *annotation_text.FORMATS,
-    # Objects and dicts that stand for a whole picture.
+    # Objects and dicts that stand for a whole image.
     *supervision.FORMATS,
     *ultralytics.FORMATS,
     *torchvision.FORMATS,

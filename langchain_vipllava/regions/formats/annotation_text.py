@@ -14,7 +14,7 @@ from langchain_vipllava.regions.formats.context import Context, Format, Row
 _NUMBERS = re.compile(r"[\d\s.+\-eE]*")
 _POSE = 4 + 3 * 17
 """Numbers of a box and COCO's keypoints."""
-_ABOUT_HALF = 0.505  # of the picture, from its middle: boxes stick out a little
+_ABOUT_HALF = 0.505  # of the image, from its middle: boxes stick out a little
 
 
 def _is_yolo(found: Any) -> bool:

@@ -13,7 +13,7 @@ from langchain_vipllava.regions.region import Region
 
 
 def _is_nothing(found: Any) -> bool:
-    # `{}` is Google Vision's answer about a picture in which it found nothing.
+    # `{}` is Google Vision's answer about an image in which it found nothing.
     if isinstance(found, (list, tuple, Mapping)):
         return len(found) == 0
     shape = field(found, "shape")

@@ -1,4 +1,4 @@
-"""Answers of Google Vision and AWS Rekognition, both in 0..1 of the picture's sides."""
+"""Answers of Google Vision and AWS Rekognition, both in 0..1 of the image's sides."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _read_google(found: Any, _context: Context) -> Iterator[Row]:
     responses = field(found, "responses")
     if responses is not None:
         if len(responses) > 1:
-            raise DetectionError(f"it holds {len(responses)} pictures; pass one: answer['responses'][0].")
+            raise DetectionError(f"it holds {len(responses)} images; pass one: answer['responses'][0].")
         found = responses[0] if responses else {}
         if error := field(found, "error"):
             raise DetectionError(f"Google Vision failed: {shorten(field(error, 'message') or error)}.")
@@ -67,7 +67,7 @@ def _is_rekognition(found: Any) -> bool:
 
 def _read_rekognition(found: Any, _context: Context) -> Iterator[Row]:
     for label in found.get("Labels") or ():
-        # A label without instances says something of the whole picture, such as "Outdoors".
+        # A label without instances says something of the whole image, such as "Outdoors".
         for instance in label.get("Instances") or ():
             yield _rekognition_row(instance["BoundingBox"], label.get("Name"), instance.get("Confidence"))
     for face in found.get("FaceDetails") or ():

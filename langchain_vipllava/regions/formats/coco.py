@@ -42,10 +42,10 @@ def _read_annotations(found: Any, _context: Context) -> Iterator[Row]:
 
 def _annotations(annotations: Any, names: Mapping[Any, str], image_size: Size | None) -> Iterator[Row]:
     listed = list(rows(annotations))
-    pictures = {str(row["image_id"]) for row in listed if "image_id" in row}
-    if len(pictures) > 1:
+    images = {str(row["image_id"]) for row in listed if "image_id" in row}
+    if len(images) > 1:
         raise DetectionError(
-            f"its rows are of {len(pictures)} images; keep one: [row for row in rows if row['image_id'] == ...]."
+            f"its rows are of {len(images)} images; keep one: [row for row in rows if row['image_id'] == ...]."
         )
     for row in listed:
         segmentation = row.get("segmentation")

@@ -31,15 +31,15 @@ class Row:
     Attributes:
         box: four numbers in the layout `box_format`, as any array or tensor.
         box_format: the format's own layout, `xyxy`, `xywh`, `cxcywh`, or one of them with an `n` for 0..1.
-        mask: (H, W) array, tensor, PIL picture or COCO RLE; probabilities are cut at 0.5.
+        mask: (H, W) array, tensor, PIL image or COCO RLE; probabilities are cut at 0.5.
         rings: polygons in pixels that together are one thing, each flat or as pairs.
-        rings_normalised: the rings are in 0..1 of the picture's sides.
+        rings_normalised: the rings are in 0..1 of the image's sides.
         point: `(x, y)` in pixels, for a detection that is only a point.
         label: the name that the detector gives.
         class_id: the class that the detector gives; `labels` of `regions_from` names it.
         score: confidence, 0..1.
         id: track or annotation id.
-        image_size: `(width, height)` of the picture where the output says it.
+        image_size: `(width, height)` of the image where the output says it.
     """
 
     box: Any = None
@@ -57,10 +57,10 @@ class Row:
 
 @dataclass(frozen=True, eq=False)
 class Context:
-    """What the caller of `regions_from` said about the picture and the detector.
+    """What the caller of `regions_from` said about the image and the detector.
 
     Attributes:
-        image_size: `(width, height)` of the upright picture in pixels.
+        image_size: `(width, height)` of the upright image in pixels.
         box_format: the layout that the caller named, for formats that have none of their own.
         labels: names of class ids.
     """
@@ -90,8 +90,8 @@ class Context:
         stated = _checked_size(image_size)
         if self.image_size not in (None, stated):
             raise DetectionError(
-                f"its picture is {stated[0]} x {stated[1]} pixels, but image_size={self.image_size} was given (width, "
-                "height). Run the detector on the upright picture that the regions are for."
+                f"its image is {stated[0]} x {stated[1]} pixels, but image_size={self.image_size} was given (width, "
+                "height). Run the detector on the upright image that the regions are for."
             )
         return replace(self, image_size=stated)
 
@@ -115,7 +115,7 @@ class Context:
         """Make a region of a row: convert, check, clip and name it.
 
         Raises:
-            RegionError: the row is ambiguous, outside the picture or not a region.
+            RegionError: the row is ambiguous, outside the image or not a region.
         """
         context = self.sized(row.image_size)
         rings = context._rings(row)
@@ -185,9 +185,9 @@ class Context:
         if not rings or not row.rings_normalised:
             return rings
         if self.image_size is None:
-            raise DetectionError("its polygon is in 0..1 of the picture's sides; pass image_size=(width, height).")
+            raise DetectionError("its polygon is in 0..1 of the image's sides; pass image_size=(width, height).")
         if max(abs(side) for ring in rings for point in ring for side in point) > 2:
-            raise DetectionError("its polygon has values far above 1; expected values in 0..1 of the picture's sides.")
+            raise DetectionError("its polygon has values far above 1; expected values in 0..1 of the image's sides.")
         width, height = self.image_size
         return [[(x * width, y * height) for x, y in ring] for ring in rings]
 
@@ -204,7 +204,7 @@ class Context:
         if has_box:
             return None
         raise DetectionError(
-            f"its polygons cover no pixel of the picture of {self.image_size[0]} x {self.image_size[1]} pixels."
+            f"its polygons cover no pixel of the image of {self.image_size[0]} x {self.image_size[1]} pixels."
         )
 
     def _bounds(self, polygon: list[Point]) -> Box | None:
@@ -216,7 +216,7 @@ class Context:
         x, y = numbers(point, "point").ravel().tolist()
         if self.image_size is not None and not (0 <= x <= self.image_size[0] and 0 <= y <= self.image_size[1]):
             raise DetectionError(
-                f"point {(x, y)} is outside the picture of {self.image_size[0]} x {self.image_size[1]} pixels."
+                f"point {(x, y)} is outside the image of {self.image_size[0]} x {self.image_size[1]} pixels."
             )
         return x, y
 

@@ -1,4 +1,4 @@
-"""Boxes, masks and polygon rings of detectors, brought to pixels of the upright picture."""
+"""Boxes, masks and polygon rings of detectors, brought to pixels of the upright image."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn")
 Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 
-# Boxes of detectors stick out of the picture a little; pixel coordinates exceed 2 nearly always.
+# Boxes of detectors stick out of the image a little; pixel coordinates exceed 2 nearly always.
 _FARTHEST_NORMALISED = 2.0
 
 
 def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
-    """Turn four numbers of a known layout into `(x0, y0, x1, y1)` in pixels, clipped to the picture."""
+    """Turn four numbers of a known layout into `(x0, y0, x1, y1)` in pixels, clipped to the image."""
     raw = numbers(values, "box").ravel()
     if raw.size != 4:
         raise DetectionError(f"box is {describe(values)}; expected the four numbers of {box_format}.")
@@ -33,7 +33,7 @@ def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
     if box_format.endswith("n"):
         if image_size is None:
             raise DetectionError(
-                f"box {shown} is {box_format}, in 0..1 of the picture's sides; pass image_size=(width, height)."
+                f"box {shown} is {box_format}, in 0..1 of the image's sides; pass image_size=(width, height)."
             )
         if farthest > _FARTHEST_NORMALISED:
             raise DetectionError(
@@ -44,7 +44,7 @@ def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
     elif 0 < farthest <= 1 or (farthest <= _FARTHEST_NORMALISED and (raw % 1).any()):
         raise DetectionError(
             f"box {shown} has all its values about 0..1, which cannot be {box_format} in pixels. If they are fractions "
-            f"of the picture's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
+            f"of the image's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
         )
     a, b, c, d = raw.tolist()
     layout = box_format.removesuffix("n")
@@ -61,21 +61,21 @@ def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
 
 
 def clipped(box: Box, image_size: Size | None) -> Box:
-    """Cut off what sticks out of the picture; raise where nothing is left."""
+    """Cut off what sticks out of the image; raise where nothing is left."""
     if image_size is None:
         return box
     width, height = image_size
     x0, y0, x1, y1 = box
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise DetectionError(
-            f"box {tuple(round(side, 2) for side in box)} (x0, y0, x1, y1) is wholly outside the picture of {width} x "
-            f"{height} pixels. The detector ran on a picture of another size or orientation, or box_format is wrong."
+            f"box {tuple(round(side, 2) for side in box)} (x0, y0, x1, y1) is wholly outside the image of {width} x "
+            f"{height} pixels. The detector ran on an image of another size or orientation, or box_format is wrong."
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
 
 
 def bool_mask(mask: Any, image_size: Size | None) -> np.ndarray:
-    """Read an array, tensor, PIL picture or COCO RLE as a (H, W) bool mask; probabilities are cut at 0.5."""
+    """Read an array, tensor, PIL image or COCO RLE as a (H, W) bool mask; probabilities are cut at 0.5."""
     if isinstance(mask, Mapping):
         width, height = _rle_size(mask)
         _check_mask_size(width, height, image_size)
@@ -108,8 +108,8 @@ def _rle_size(rle: Mapping[str, Any]) -> Size:
 def _check_mask_size(width: int, height: int, image_size: Size | None) -> None:
     if image_size is not None and (width, height) != tuple(image_size):
         raise DetectionError(
-            f"mask is {width} x {height} pixels, the picture {image_size[0]} x {image_size[1]} (width x height). "
-            "Have the detector resize its masks to the picture (post-processing calls it target_sizes), or pass "
+            f"mask is {width} x {height} pixels, the image {image_size[0]} x {image_size[1]} (width x height). "
+            "Have the detector resize its masks to the image (post-processing calls it target_sizes), or pass "
             "the image_size that it saw."
         )
     if width * height > MOST_PIXELS:

@@ -35,7 +35,7 @@ def _is_mmdet(found: Any) -> bool:
 def _read_mmdet(found: Any, _context: Context) -> Iterator[Row]:
     predictions = field(found, "predictions")
     if isinstance(predictions, (list, tuple)) and len(predictions) > 1:
-        raise DetectionError(f"it holds {len(predictions)} pictures; pass one: result['predictions'][0].")
+        raise DetectionError(f"it holds {len(predictions)} images; pass one: result['predictions'][0].")
     instances = _mmdet_instances(found)
     yield from columns(
         field(instances, "bboxes"),

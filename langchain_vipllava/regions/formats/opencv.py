@@ -29,10 +29,10 @@ def _is_ssd(found: Any) -> bool:
 
 def _read_ssd(found: Any, _context: Context) -> Iterator[Row]:
     values = numbers(found, "the rows").reshape(-1, 7)
-    # Rows of zeros or with picture -1 fill up the table where nothing was found.
+    # Rows of zeros or with image -1 fill up the table where nothing was found.
     real = values[(values[:, 0] >= 0) & (values[:, 1:] != 0).any(axis=1)]
     if len(set(real[:, 0].tolist())) > 1:
-        raise DetectionError("its first column counts several pictures; keep the rows of one: rows[rows[:, 0] == 0].")
+        raise DetectionError("its first column counts several images; keep the rows of one: rows[rows[:, 0] == 0].")
     for _, class_id, score, *box in real.tolist():
         yield Row(box=box, box_format="xyxyn", class_id=class_id, score=score)
 

@@ -37,12 +37,12 @@ def _is_yolov5(found: Any) -> bool:
 
 
 def _read_yolov5(found: Any, _context: Context) -> Iterator[Row]:
-    pictures = field(found, "xyxy")
-    if len(pictures) != 1:
-        raise DetectionError(f"it holds the boxes of {len(pictures)} pictures; run the detector on one at a time.")
+    images = field(found, "xyxy")
+    if len(images) != 1:
+        raise DetectionError(f"it holds the boxes of {len(images)} images; run the detector on one at a time.")
     names = field(found, "names") or {}
     names = names if hasattr(names, "get") else dict(enumerate(items(names)))
-    for *box, score, class_id in numbers(pictures[0], "the boxes").reshape(-1, 6).tolist():
+    for *box, score, class_id in numbers(images[0], "the boxes").reshape(-1, 6).tolist():
         yield Row(box=box, score=score, class_id=class_id, label=names.get(int(class_id)))
 
 

@@ -16,7 +16,7 @@ END = "</s>"
 
 @dataclass(frozen=True)
 class Segment:
-    """A piece of a prompt: text that stays text, or the token for a picture or the end of an answer.
+    """A piece of a prompt: text that stays text, or the token for an image or the end of an answer.
 
     Attributes:
         text: as the model reads it.
@@ -33,14 +33,14 @@ class Segment:
 class Prompt:
     """What the model will read.
 
-    Segments tell apart the `<image>` that stands for a picture and one that a user typed.
+    Segments tell apart the `<image>` that stands for an image and one that a user typed.
     """
 
     segments: tuple[Segment, ...]
 
     @property
     def text(self) -> str:
-        """The prompt as one string, `<image>` where a picture stands."""
+        """The prompt as one string, `<image>` where an image stands."""
         return "".join(segment.text for segment in self.segments)
 
 
@@ -89,7 +89,7 @@ class PromptFormat:
         segments = [Segment(system + self.system_end)] if system else []
         for turn in conversation.turns:
             segments.append(Segment(self.user))
-            for _ in turn.pictures:
+            for _ in turn.images:
                 segments += [Segment(IMAGE, "image"), Segment("\n")]
             segments.append(Segment(turn.question + self.assistant))
             if turn.answer is not None:
@@ -145,9 +145,9 @@ def _check(conversation: Conversation) -> None:
     if not conversation.turns:
         raise PromptError("a conversation without a question; expected at least one human message.")
     for index, turn in enumerate(conversation.turns):
-        # a tool may answer with nothing but a picture; a conversation that begins so has no question
-        if not turn.question.strip() and not (index and turn.pictures):
-            with_picture = "a picture without a question" if turn.pictures else "an empty question"
-            raise PromptError(f"{with_picture}; expected words, such as 'Describe the image.'.")
+        # a tool may answer with nothing but an image; a conversation that begins so has no question
+        if not turn.question.strip() and not (index and turn.images):
+            with_image = "an image without a question" if turn.images else "an empty question"
+            raise PromptError(f"{with_image}; expected words, such as 'Describe the image.'.")
     if conversation.turns[-1].answer is not None:
         raise PromptError("the conversation ends with an answer; expected a question for the model to answer.")

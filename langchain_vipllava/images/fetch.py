@@ -1,4 +1,4 @@
-"""Pictures from the web: with a timeout, a size limit, and no way into a private network."""
+"""Images from the web: with a timeout, a size limit, and no way into a private network."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin, urlsplit
 
-from langchain_vipllava.errors import PictureError
+from langchain_vipllava.errors import ImageError
 
 if TYPE_CHECKING:
     import httpx
@@ -21,7 +21,7 @@ _HEADERS = {"User-Agent": "langchain-vipllava", "Accept-Encoding": "identity"}
 
 @dataclass(frozen=True)
 class FetchPolicy:
-    """How pictures are fetched from http(s) URLs.
+    """How images are fetched from http(s) URLs.
 
     Attributes:
         timeout: seconds for the whole download.
@@ -42,17 +42,17 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
     """Download a URL within a policy.
 
     Raises:
-        PictureError: refused by the policy, unreachable, an HTTP error, too slow, too large.
+        ImageError: refused by the policy, unreachable, an HTTP error, too slow, too large.
     """
     if not policy.enabled:
-        raise PictureError(f"{url!r} is not fetched: pictures from the web are switched off. Give a path or bytes.")
+        raise ImageError(f"{url!r} is not fetched: images from the web are switched off. Give a path or bytes.")
     # a loop of its own: only there a time limit holds wherever a server dawdles, and the caller may be in another loop
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, _fetch(url, policy)).result()
 
 
 async def _fetch(url: str, policy: FetchPolicy) -> bytes:
-    import httpx  # noqa: PLC0415  # only pictures from the web need it
+    import httpx  # noqa: PLC0415  # only images from the web need it
 
     try:
         async with (
@@ -71,23 +71,21 @@ async def _fetch(url: str, policy: FetchPolicy) -> bytes:
                     response.raise_for_status()
                     return await _read_body(response, url, policy)
     except TimeoutError as error:
-        raise PictureError(
-            f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first."
-        ) from error
+        raise ImageError(f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first.") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-        raise PictureError(f"cannot fetch {url!r}: {error or type(error).__name__}.") from error
-    raise PictureError(f"cannot fetch {url!r}: more than {_REDIRECTS} redirects.")
+        raise ImageError(f"cannot fetch {url!r}: {error or type(error).__name__}.") from error
+    raise ImageError(f"cannot fetch {url!r}: more than {_REDIRECTS} redirects.")
 
 
 async def _read_body(response: httpx.Response, url: str, policy: FetchPolicy) -> bytes:
     packed = response.headers.get("content-encoding", "identity")
     if packed != "identity":  # a few bytes may unfold to any number
-        raise PictureError(f"{url!r} came with Content-Encoding {packed!r}, unasked; download it first.")
+        raise ImageError(f"{url!r} came with Content-Encoding {packed!r}, unasked; download it first.")
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > policy.max_bytes:
-            raise PictureError(f"{url!r} is larger than {policy.max_bytes} bytes; shrink it or raise max_bytes.")
+            raise ImageError(f"{url!r} is larger than {policy.max_bytes} bytes; shrink it or raise max_bytes.")
     return bytes(body)
 
 
@@ -95,7 +93,7 @@ async def _check_host(url: str, policy: FetchPolicy) -> None:
     """Refuse schemes other than http(s), ports that are none, and hosts that resolve to private addresses."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise PictureError(f"{url!r} is not an http(s) URL.")
+        raise ImageError(f"{url!r} is not an http(s) URL.")
     port = parts.port or parts.scheme
     if policy.private_hosts:
         return
@@ -107,7 +105,7 @@ async def _check_host(url: str, policy: FetchPolicy) -> None:
 
 def _check_address(address: str, url: str) -> None:
     if not ipaddress.ip_address(address).is_global:
-        raise PictureError(
+        raise ImageError(
             f"{url!r} points into a private network ({address}); expected a public address. "
             "The program can allow it with FetchPolicy(private_hosts=True)."
         )

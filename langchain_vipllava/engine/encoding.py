@@ -1,4 +1,4 @@
-"""Prompts and pictures to what the model computes with: token ids and pixel values."""
+"""Prompts and images to what the model computes with: token ids and pixel values."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from PIL import Image
 
+from langchain_vipllava.engine.detokenizer import UNFINISHED, write
+from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError, shorten
-from langchain_vipllava.host.answer import UNFINISHED, write
-from langchain_vipllava.host.request import GenerationRequest
-from langchain_vipllava.pictures.load import ImageSource, load_image
-from langchain_vipllava.pictures.view import crop_to_square, pad_to_square
-from langchain_vipllava.prompt.prompt import IMAGE, Prompt, Segment
+from langchain_vipllava.images.load import ImageSource, load_image
+from langchain_vipllava.images.view import crop_to_square, pad_to_square
+from langchain_vipllava.prompt.formats import IMAGE, Prompt, Segment
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
 """Code points that stand for nothing: of the basic plane, and planes 15 and 16."""
@@ -26,11 +26,11 @@ _MOST_KEYS = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class EncodedPicture:
-    """A picture of a prompt.
+class PromptImage:
+    """An image of a prompt.
 
     Attributes:
-        key: tells it from every other picture, by its content; negative, so that it is no token id.
+        key: tells it from every other image, by its content; negative, so that it is no token id.
         start: index of its first token in the prompt.
         tokens: number of its tokens.
         pixels: gives its pixel values, (3, side, side) float, made at the first call.
@@ -47,24 +47,24 @@ class EncodedPrompt:
     """A request as the model takes it.
 
     Attributes:
-        ids: token ids; each picture stands there as `image_tokens` copies of the image token.
-        pictures: in the order in which they stand there.
+        ids: token ids; each image stands there as `image_tokens` copies of the image token.
+        images: in the order in which they stand there.
     """
 
     ids: tuple[int, ...]
-    pictures: tuple[EncodedPicture, ...] = ()
+    images: tuple[PromptImage, ...] = ()
 
     @cached_property
     def key(self) -> tuple[int, ...]:
-        """The ids, with the picture's own key for every token of a picture: equal keys, equal prompts."""
+        """The ids, with the image's own key for every token of an image: equal keys, equal prompts."""
         key = list(self.ids)
-        for picture in self.pictures:
-            key[picture.start : picture.start + picture.tokens] = [picture.key] * picture.tokens
+        for image in self.images:
+            key[image.start : image.start + image.tokens] = [image.key] * image.tokens
         return tuple(key)
 
-    def after(self, start: int) -> list[EncodedPicture]:
-        """Pictures that reach beyond a token."""
-        return [picture for picture in self.pictures if picture.start + picture.tokens > start]
+    def after(self, start: int) -> list[PromptImage]:
+        """Images that reach beyond a token."""
+        return [image for image in self.images if image.start + image.tokens > start]
 
 
 class PromptEncoder:
@@ -82,7 +82,7 @@ class PromptEncoder:
         self.side = int(config.vision_config.image_size)
         self.image_tokens = (self.side // int(config.vision_config.patch_size)) ** 2
         self._context = int(config.text_config.max_position_embeddings)
-        self._keys: dict[bytes, int] = {}  # of pictures that came as bytes before
+        self._keys: dict[bytes, int] = {}  # of images that came as bytes before
         self.renew_locks()
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
@@ -101,20 +101,20 @@ class PromptEncoder:
         """Encode a request.
 
         Raises:
-            PictureError: a picture cannot be loaded.
+            ImageError: an image cannot be loaded.
             PromptError: text that is no Unicode.
             PromptTooLongError: it leaves no room for an answer.
         """
         ids = self.encode_text(request.prompt)
         if len(ids) >= self._context:
             raise PromptTooLongError(
-                f"the prompt has {len(ids)} tokens ({self.image_tokens} per picture), the model's context only "
+                f"the prompt has {len(ids)} tokens ({self.image_tokens} per image), the model's context only "
                 f"{self._context}: {len(ids) - self._context + 1} too many. Drop old turns, or ask a shorter question."
             )
-        return EncodedPrompt(ids, self._encode_pictures(request, ids))
+        return EncodedPrompt(ids, self._encode_images(request, ids))
 
     def encode_text(self, prompt: Prompt) -> tuple[int, ...]:
-        """Token ids of a prompt, each picture as `image_tokens` image tokens.
+        """Token ids of a prompt, each image as `image_tokens` image tokens.
 
         Raises:
             PromptError: text that is no Unicode.
@@ -192,20 +192,20 @@ class PromptEncoder:
     def _newline(self) -> list[int]:
         return list(self.tokenizer("\n", add_special_tokens=False)["input_ids"])
 
-    def _encode_pictures(self, request: GenerationRequest, ids: tuple[int, ...]) -> tuple[EncodedPicture, ...]:
+    def _encode_images(self, request: GenerationRequest, ids: tuple[int, ...]) -> tuple[PromptImage, ...]:
         wanted = sum(segment.role == "image" for segment in request.prompt.segments)
-        if wanted != len(request.pictures):
+        if wanted != len(request.images):
             raise GenerationError(
-                f"the prompt has {wanted} {IMAGE} but {len(request.pictures)} pictures came; expected as many."
+                f"the prompt has {wanted} {IMAGE} but {len(request.images)} images came; expected as many."
             )
         places = [index for index, token in enumerate(ids) if token == self._image_id][:: self.image_tokens]
         return tuple(
-            self._encode_picture(picture, request.image_fit, start)
-            for picture, start in zip(request.pictures, places, strict=True)
+            self._encode_image(image, request.image_fit, start)
+            for image, start in zip(request.images, places, strict=True)
         )
 
-    def _encode_picture(self, source: ImageSource, fit: str, start: int) -> EncodedPicture:
-        """Decode a picture, unless the same bytes came before: every turn of a conversation brings them along."""
+    def _encode_image(self, source: ImageSource, fit: str, start: int) -> PromptImage:
+        """Decode an image, unless the same bytes came before: every turn of a conversation brings them along."""
         digest = _digest(source, fit)
         key = self._keys.get(digest) if digest is not None else None
         if key is None:
@@ -219,7 +219,7 @@ class PromptEncoder:
             pixels = partial(self._pixels, square)
         else:
             pixels = partial(self._decode_pixels, source, fit)
-        return EncodedPicture(key, start, self.image_tokens, cache(pixels))
+        return PromptImage(key, start, self.image_tokens, cache(pixels))
 
     def _decode_pixels(self, source: ImageSource, fit: str) -> torch.Tensor:
         return self._pixels(_square(source, fit))
@@ -240,7 +240,7 @@ def _square(source: ImageSource, fit: str) -> Image.Image:
 
 
 def _digest(source: ImageSource, fit: str) -> bytes | None:
-    """Tells encoded pictures apart without decoding them; None for a source whose content may change."""
+    """Tells encoded images apart without decoding them; None for a source whose content may change."""
     if isinstance(source, str) and source[:5].lower() == "data:":
         source = source.encode()
     return hashlib.sha256(source).digest() + fit.encode() if isinstance(source, bytes) else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from langchain_vipllava.host.grammar import Constraint
-from langchain_vipllava.host.request import Sampling
+from langchain_vipllava.engine.grammar import Constraint
+from langchain_vipllava.engine.request import Sampling
 
 
 class TokenSampler:
@@ -28,7 +28,7 @@ class TokenSampler:
             self._generator.manual_seed(int(sampling.seed))
 
     @property
-    def takes_likeliest(self) -> bool:
+    def is_greedy(self) -> bool:
         """Whether it always chooses the token with the highest score."""
         return self._greedy and self._constraint is None
 

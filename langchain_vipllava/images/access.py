@@ -6,16 +6,16 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from langchain_vipllava.errors import PictureError
-from langchain_vipllava.pictures.fetch import FetchPolicy
-from langchain_vipllava.pictures.load import ImageSource, load_image
+from langchain_vipllava.errors import ImageError
+from langchain_vipllava.images.fetch import FetchPolicy
+from langchain_vipllava.images.load import ImageSource, load_image
 
 _ELSEWHERE = ("http://", "https://", "data:")
 
 
 @dataclass(frozen=True)
 class Admission:
-    """Rules for sources of pictures; what holds the picture itself (bytes, a PIL picture, an array) always passes.
+    """Rules for sources of images; what holds the image itself (bytes, a PIL image, an array) always passes.
 
     Attributes:
         image_root: only files below this folder are opened; None for any.
@@ -29,7 +29,7 @@ class Admission:
         """A source that may be opened as it is: a URL that has rules of its own is fetched here.
 
         Raises:
-            PictureError: a file outside the folder; a URL that is not fetched.
+            ImageError: a file outside the folder; a URL that is not fetched.
         """
         if not isinstance(source, (str, os.PathLike)):
             return source
@@ -44,9 +44,9 @@ class Admission:
         try:
             path = (root / source.removeprefix("file://")).resolve()
         except (OSError, ValueError, RuntimeError) as error:
-            raise PictureError(f"{source!r} is no path: {error}; expected a path below {str(root)!r}.") from error
+            raise ImageError(f"{source!r} is no path: {error}; expected a path below {str(root)!r}.") from error
         if not path.is_relative_to(root):
-            raise PictureError(f"{source!r} lies outside the folder of pictures; expected a path below {str(root)!r}.")
+            raise ImageError(f"{source!r} lies outside the folder of images; expected a path below {str(root)!r}.")
         return str(path)
 
 

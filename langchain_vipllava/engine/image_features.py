@@ -1,4 +1,4 @@
-"""`FeatureCache`: what the vision tower made of pictures, by their content."""
+"""`ImageFeatureCache`: what the vision tower made of images, by their content."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from typing import Any
 
 import torch
 
-from langchain_vipllava.host.encoding import EncodedPicture
+from langchain_vipllava.engine.encoding import PromptImage
 
 _TOGETHER = {"cpu": 1}
-"""Pictures that one pass of the vision tower computes, by type of device; elsewhere all. See `engine.MOST_TOGETHER`."""
+"""Images that one pass of the vision tower computes, by type of device; elsewhere all.
+See `engine.MAX_BATCHED_TOKENS`."""
 
 
-class FeatureCache:
-    """Picture features, least recently used out first. Much smaller than keys and values: 4.5 MiB a picture at 7B.
+class ImageFeatureCache:
+    """Image features, least recently used out first. Much smaller than keys and values: 4.5 MiB an image at 7B.
 
     Args:
         model: a `VipLlavaForConditionalGeneration`.
@@ -28,18 +29,18 @@ class FeatureCache:
         self._max_bytes = max_bytes
         self._features: OrderedDict[int, torch.Tensor] = OrderedDict()
 
-    def of(self, pictures: Sequence[EncodedPicture]) -> dict[int, torch.Tensor]:
-        """Features of pictures by their key, each (tokens, hidden size); unknown ones in one batch."""
-        found = {picture.key: self._features[picture.key] for picture in pictures if picture.key in self._features}
-        unknown = {picture.key: picture for picture in pictures if picture.key not in found}
+    def of(self, images: Sequence[PromptImage]) -> dict[int, torch.Tensor]:
+        """Features of images by their key, each (tokens, hidden size); unknown ones in one batch."""
+        found = {image.key: self._features[image.key] for image in images if image.key in self._features}
+        unknown = {image.key: image for image in images if image.key not in found}
         if unknown:
             found |= dict(zip(unknown, self._compute([p.pixels() for p in unknown.values()]), strict=True))
         for key, features in found.items():
             self._keep(key, features)
         return found
 
-    def __contains__(self, picture: EncodedPicture) -> bool:
-        return picture.key in self._features
+    def __contains__(self, image: PromptImage) -> bool:
+        return image.key in self._features
 
     def clear(self) -> None:
         """Forget all."""
@@ -53,7 +54,7 @@ class FeatureCache:
         for start in range(0, len(pixels), together):
             batch = torch.stack(pixels[start : start + together]).to(device=tower.device, dtype=self._model.dtype)
             output = self._model.get_image_features(pixel_values=batch)
-            # a tensor, or one per picture, up to transformers 4; an output object from 5 on
+            # a tensor, or one per image, up to transformers 4; an output object from 5 on
             computed += [one.clone() for one in getattr(output, "pooler_output", output)]
         return computed
 

@@ -17,7 +17,7 @@ from langchain_vipllava.chat.messages import TOKEN_IDS
 from langchain_vipllava.errors import GenerationError
 
 if TYPE_CHECKING:
-    from langchain_vipllava.host.request import GenerationResult
+    from langchain_vipllava.engine.request import GenerationResult
 
 PROVIDER = "vipllava"
 

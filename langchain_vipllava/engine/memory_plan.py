@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from langchain_vipllava.engine.load_options import LoadOptions
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.host.options import LoadOptions
 
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _BYTES = {"float16": 2.0, "bfloat16": 2.0, "float32": 4.0, "8bit": 1.0, "4bit": 0.5}
@@ -69,7 +69,7 @@ class Footprint:
         dtype: name of the dtype it would have.
         attention: the kernel that transformers would take.
         image_side: side of the square that the vision tower reads, in pixels.
-        image_tokens: tokens of a picture.
+        image_tokens: tokens of an image.
     """
 
     parameters: int

@@ -1,4 +1,4 @@
-"""`PictureStore`: encoded pictures by content hash, so that messages and checkpoints need not carry them."""
+"""`ImageStore`: encoded images by content hash, so that messages and checkpoints need not carry them."""
 
 from __future__ import annotations
 
@@ -17,98 +17,98 @@ from urllib.parse import quote, unquote
 
 from langchain_core.stores import BaseStore
 
-from langchain_vipllava.errors import PictureError, shorten
+from langchain_vipllava.errors import ImageError, shorten
 
 MAX_BYTES = 256 * 2**20
 PREFIX = "sha256-"
-"""How the id of a kept picture begins."""
+"""How the id of a kept image begins."""
 
 
-class PictureId(str):
-    """Stands for a picture that is kept in a store, where a source of a picture is expected."""
+class ImageId(str):
+    """Stands for an image that is kept in a store, where a source of an image is expected."""
 
     __slots__ = ()
 
 
-def picture_id(data: bytes) -> str:
-    """The id that a store gives to an encoded picture."""
+def image_id(data: bytes) -> str:
+    """The id that a store gives to an encoded image."""
     return PREFIX + hashlib.sha256(data).hexdigest()
 
 
-class PictureStore(BaseStore[str, bytes]):
-    """Keeps bytes up to a bound; the least recently used pictures go first. Any thread, and any process, may use it.
+class ImageStore(BaseStore[str, bytes]):
+    """Keeps bytes up to a bound; the least recently used images go first. Any thread, and any process, may use it.
 
-    It is a LangChain byte store; pictures go in by `keep`, which names them by their content.
+    It is a LangChain byte store; images go in by `keep`, which names them by their content.
 
     Args:
         folder: where to keep them, so that they outlive the process; made if missing. None keeps them in memory.
         max_bytes: most bytes in all. What was just put in stays, however large.
 
     Raises:
-        PictureError: the folder cannot be made; the bound is not positive.
+        ImageError: the folder cannot be made; the bound is not positive.
 
     Example:
-        >>> from langchain_vipllava import PictureStore
-        >>> store = PictureStore()
-        >>> picture_id = store.keep(b"the bytes of a PNG")
-        >>> picture_id[:19], store.find(picture_id)
+        >>> from langchain_vipllava import ImageStore
+        >>> store = ImageStore()
+        >>> image_id = store.keep(b"the bytes of a PNG")
+        >>> image_id[:19], store.find(image_id)
         ('sha256-6b6f2bdf268e', b'the bytes of a PNG')
     """
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, max_bytes: int = MAX_BYTES) -> None:
         if not isinstance(max_bytes, int) or max_bytes < 1:
-            raise PictureError(f"max_bytes={max_bytes!r}; expected a number of bytes, at least 1.")
+            raise ImageError(f"max_bytes={max_bytes!r}; expected a number of bytes, at least 1.")
         self.folder = None if folder is None else Path(folder).expanduser()
         self.max_bytes = max_bytes
         self._shelf: _Shelf = _Memory() if self.folder is None else _Folder(self.folder)
         self._lock = threading.Lock()
 
     def keep(self, data: bytes) -> str:
-        """Keep an encoded picture.
+        """Keep an encoded image.
 
         Returns:
-            Its id, the SHA-256 of its bytes: the same picture is kept once.
+            Its id, the SHA-256 of its bytes: the same image is kept once.
 
         Raises:
-            PictureError: these are no bytes, or they cannot be written.
+            ImageError: these are no bytes, or they cannot be written.
         """
         if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise PictureError(f"cannot keep {type(data).__name__}; expected the bytes of an encoded picture.")
-        name = picture_id(data)
+            raise ImageError(f"cannot keep {type(data).__name__}; expected the bytes of an encoded image.")
+        name = image_id(data)
         if self.mget([name]) != [data]:  # not there, or damaged
             self.mset([(name, bytes(data))])
         return name
 
-    def find(self, picture_id: str) -> bytes:
-        """The bytes of a picture that was kept.
+    def find(self, image_id: str) -> bytes:
+        """The bytes of an image that was kept.
 
         Raises:
-            PictureError: there is no such picture, or no more.
+            ImageError: there is no such image, or no more.
         """
-        data = self.mget([picture_id])[0]
+        data = self.mget([image_id])[0]
         if data is None:
-            place = "memory, where pictures end with the process" if self.folder is None else str(self.folder)
-            raise PictureError(
-                f"no picture {shorten(picture_id)} in the picture store ({place}; at most {self.max_bytes} bytes). "
-                "Send the picture itself once more; PictureStore(folder) keeps pictures over a restart."
+            place = "memory, where images end with the process" if self.folder is None else str(self.folder)
+            raise ImageError(
+                f"no image {shorten(image_id)} in the image store ({place}; at most {self.max_bytes} bytes). "
+                "Send the image itself once more; ImageStore(folder) keeps images over a restart."
             )
         return data
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> PictureStore:
+    def __deepcopy__(self, memo: dict[int, Any]) -> ImageStore:
         """A copy of whatever holds a store shares it."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process, a store of the same folder."""
         if self.folder is None:
-            raise PictureError("a picture store in memory stays in its process; PictureStore(folder) can be sent on.")
-        return partial(PictureStore, self.folder, max_bytes=self.max_bytes), ()
+            raise ImageError("an image store in memory stays in its process; ImageStore(folder) can be sent on.")
+        return partial(ImageStore, self.folder, max_bytes=self.max_bytes), ()
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
         """The bytes for each key, None where there are none.
 
         Raises:
-            PictureError: they are there and cannot be read.
+            ImageError: they are there and cannot be read.
         """
         with self._lock:
             return [self._shelf.get(key) for key in keys]
@@ -117,14 +117,14 @@ class PictureStore(BaseStore[str, bytes]):
         """Keep bytes under keys; what was there is replaced.
 
         Raises:
-            PictureError: they cannot be written.
+            ImageError: they cannot be written.
         """
         with self._lock:
             for key, data in key_value_pairs:
                 self._shelf.put(key, data)
             sizes = self._shelf.sizes()
             spare, total = {key for key, _ in key_value_pairs}, sum(sizes.values())
-            # pictures first: what else is kept is small, and says which pictures there were
+            # images first: what else is kept is small, and says which images there were
             for key, size in sorted(sizes.items(), key=lambda item: not item[0].startswith(PREFIX)):
                 if total <= self.max_bytes:
                     break
@@ -145,7 +145,7 @@ class PictureStore(BaseStore[str, bytes]):
         yield from (key for key in keys if key.startswith(prefix or ""))
 
     def __repr__(self) -> str:
-        return f"PictureStore({str(self.folder) if self.folder else ''!r}, max_bytes={self.max_bytes})"
+        return f"ImageStore({str(self.folder) if self.folder else ''!r}, max_bytes={self.max_bytes})"
 
 
 class _Shelf(Protocol):
@@ -190,7 +190,7 @@ class _Folder:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise PictureError(f"cannot keep pictures in {str(folder)!r}: {error.strerror}.") from error
+            raise ImageError(f"cannot keep images in {str(folder)!r}: {error.strerror}.") from error
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{_BEGIN}{quote(key, safe='', errors='surrogatepass')}{_END}"
@@ -202,7 +202,7 @@ class _Folder:
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
                 return None
-            raise PictureError(f"cannot read {str(path)!r}: {error.strerror}.") from error
+            raise ImageError(f"cannot read {str(path)!r}: {error.strerror}.") from error
         with suppress(OSError):
             os.utime(path)  # used now
         return data
@@ -215,7 +215,7 @@ class _Folder:
         except OSError as error:
             with suppress(OSError, UnboundLocalError):
                 Path(file.name).unlink()
-            raise PictureError(f"cannot keep {shorten(key)} in {str(self._folder)!r}: {error.strerror}.") from error
+            raise ImageError(f"cannot keep {shorten(key)} in {str(self._folder)!r}: {error.strerror}.") from error
 
     def drop(self, key: str) -> None:
         with suppress(OSError):

@@ -1,11 +1,11 @@
-"""`AnswerWriter`: tokens in, text out, piece by piece, up to a stop text."""
+"""`IncrementalDetokenizer`: tokens in, text out, piece by piece, up to a stop text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from langchain_vipllava.host.request import FinishReason
+from langchain_vipllava.engine.request import FinishReason
 
 UNFINISHED = "\N{REPLACEMENT CHARACTER}"
 """What bytes that are no character, or not all of one yet, are decoded to."""
@@ -18,7 +18,7 @@ class Decoder(Protocol):
         """Token ids to text."""
 
 
-class AnswerWriter:
+class IncrementalDetokenizer:
     """Writes one answer down while its tokens arrive.
 
     A piece of text is given out only when nothing can take it back: not in the middle of a
@@ -117,7 +117,7 @@ class AnswerWriter:
 
 def write(decoder: Decoder, ids: Sequence[int]) -> str:
     """The text that a writer makes of ids: token by token, so it differs from decoding all where bytes are no text."""
-    writer = AnswerWriter(decoder, end_ids=(), max_tokens=len(ids))
+    writer = IncrementalDetokenizer(decoder, end_ids=(), max_tokens=len(ids))
     for token in ids:
         writer.add(token)
     return writer.text

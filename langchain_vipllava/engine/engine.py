@@ -16,26 +16,26 @@ from typing import Any
 
 import torch
 
+from langchain_vipllava.engine.compiled_decode import COLUMNS, CompiledDecode
+from langchain_vipllava.engine.image_features import ImageFeatureCache
+from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
+from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey, common_length
+from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.errors import GenerationError, VipLlavaError
-from langchain_vipllava.host.decode import COLUMNS, CompiledDecode
-from langchain_vipllava.host.features import FeatureCache
-from langchain_vipllava.host.prefix_cache import PrefixCache, TokenKey, common_length
-from langchain_vipllava.host.row_cache import KVShape, RowCache
-from langchain_vipllava.host.sequence import Sequence
 
 logger = logging.getLogger(__name__)
 
 MAX_ROWS = 16
 """Most answers that are written at once."""
 
-TURN = 64
+PREEMPT_AFTER_TOKENS = 64
 """Tokens after which an answer makes room when others wait and every row is taken."""
 
 MAX_PREFILL = 4096
 """New prompt tokens after which no further prompt joins a step, so that the answers under way do not stall."""
 
-MOST_TOGETHER = {"cpu": 1024}
-"""Prompt tokens that one forward pass computes, by type of device; elsewhere MAX_PREFILL. Two prompts with a picture
+MAX_BATCHED_TOKENS = {"cpu": 1024}
+"""Prompt tokens that one forward pass computes, by type of device; elsewhere MAX_PREFILL. Two prompts with an image
 take a CPU longer together than one after the other: what passes between layers no longer fits its caches."""
 
 _GOOD_STEPS = 256
@@ -51,13 +51,13 @@ class Engine:
     Args:
         model: a `VipLlavaForConditionalGeneration`.
         cache_bytes: bound of the keys and values that are kept for later prompts.
-        feature_bytes: bound of the picture features that are kept.
+        feature_bytes: bound of the image features that are kept.
         compiled: whether to compile the decoding step.
     """
 
     def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int, compiled: bool = False) -> None:
         self.prefixes = PrefixCache(cache_bytes)
-        self.features = FeatureCache(model, feature_bytes)
+        self.features = ImageFeatureCache(model, feature_bytes)
         self.waiting: deque[Sequence] = deque()
         self.rows: list[Sequence] = []
         self.max_rows = MAX_ROWS
@@ -72,7 +72,7 @@ class Engine:
         self._cache = self._no_rows()
         text = model.config.text_config
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        self._most_together = MOST_TOGETHER.get(self._devices[0].type, MAX_PREFILL)
+        self._most_together = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL)
         self._shape = KVShape(text.num_key_value_heads, size, model.dtype)
 
     @property
@@ -89,11 +89,11 @@ class Engine:
             group, new = self._schedule(budget)
             if not group:
                 break
-            self._guarded(self._prefill, group)
+            self._run_with_oom_retry(self._prefill, group)
             self._release()
             budget = min(budget, MAX_PREFILL) - max(new, MAX_PREFILL // MAX_ROWS)  # what is all known costs a pass too
         if self.rows:
-            self._guarded(self._decode, list(self.rows))
+            self._run_with_oom_retry(self._decode, list(self.rows))
         self._good_steps += 1
         if not self.busy:
             self.max_rows = MAX_ROWS
@@ -119,8 +119,8 @@ class Engine:
         self.prefixes.clear()
         self.features.clear()
 
-    def _no_rows(self) -> RowCache:
-        return RowCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
+    def _no_rows(self) -> BatchKVCache:
+        return BatchKVCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
 
     def _schedule(self, budget: float) -> tuple[list[Sequence], int]:
         """Take the next answers that can begin together, first come, first served, while a budget of tokens lasts.
@@ -150,8 +150,8 @@ class Engine:
     def _make_room(self) -> None:
         """Send the answer that has had the longest turn to the end of the queue."""
         sequence = max(self.rows, key=lambda row: row.tokens_since_admission)
-        if sequence.tokens_since_admission >= TURN:
-            self._give_up_row(sequence)
+        if sequence.tokens_since_admission >= PREEMPT_AFTER_TOKENS:
+            self._free_row(sequence)
             self.waiting.append(sequence)
 
     def _prefill(self, group: list[Sequence]) -> None:
@@ -159,7 +159,7 @@ class Engine:
         batches = batch_prompts({s: s.length - self._known(s) for s in group}, self._most_together)
         # where less is new than in the neighbours, known tokens are computed again instead of padding: no row has a gap
         known = {sequence: max(sequence.length - most, 0) for batch, most in batches for sequence in batch}
-        features = self.features.of([picture for s, start in known.items() for picture in s.prompt.after(start)])
+        features = self.features.of([image for s, start in known.items() for image in s.prompt.after(start)])
         prefixes = [self.prefixes.find(sequence.key, start) for sequence, start in known.items()]
         self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
         del prefixes
@@ -222,7 +222,7 @@ class Engine:
         likeliest = logits.argmax(dim=-1).tolist()
         for sequence, token, scores in zip(rows, likeliest, logits, strict=True):
             try:
-                chosen = token if sequence.sampler.takes_likeliest else sequence.sampler.choose(scores)
+                chosen = token if sequence.sampler.is_greedy else sequence.sampler.choose(scores)
                 sequence.stamp("first_token")
                 sequence.tokens_since_admission += 1
                 sequence.writer.add(chosen, last=sequence.sampler.complete)
@@ -235,11 +235,11 @@ class Engine:
         # from the last one on: it takes the place of a row that is given free, so nothing moves when all are finished
         for sequence in [row for row in reversed(self.rows) if row.finished]:
             try:
-                self._give_up_row(sequence)
+                self._free_row(sequence)
             finally:
                 sequence.deliver()
 
-    def _give_up_row(self, sequence: Sequence) -> None:
+    def _free_row(self, sequence: Sequence) -> None:
         """Free a row; what was computed in it is kept for later prompts."""
         row = self.rows.index(sequence)
         computed = sequence.key[: self._cache.width - self._cache.starts[row]]
@@ -262,15 +262,15 @@ class Engine:
         return min(self.prefixes.known(sequence.key), sequence.length - 1)
 
     def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Embeddings (tokens, hidden size) of a prompt from a token on; a picture's are its features."""
+        """Embeddings (tokens, hidden size) of a prompt from a token on; an image's are its features."""
         embedded: torch.Tensor = self._embed(torch.tensor(sequence.ids[start:], device=self._embed.weight.device))
-        for picture in sequence.prompt.after(start):
-            begin = max(picture.start, start)
-            end = picture.start + picture.tokens
-            embedded[begin - start : end - start] = features[picture.key][begin - picture.start :].to(embedded)
+        for image in sequence.prompt.after(start):
+            begin = max(image.start, start)
+            end = image.start + image.tokens
+            embedded[begin - start : end - start] = features[image.key][begin - image.start :].to(embedded)
         return embedded
 
-    def _guarded(self, work: Callable[[list[Sequence]], None], group: list[Sequence]) -> None:
+    def _run_with_oom_retry(self, work: Callable[[list[Sequence]], None], group: list[Sequence]) -> None:
         """Do work for a group. If it fails, free memory and try again with less at once; a last one gets the error."""
         try:
             work(group)

@@ -7,11 +7,11 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.pictures.load import ImageSource
-from langchain_vipllava.prompt.prompt import Prompt
+from langchain_vipllava.images.load import ImageSource
+from langchain_vipllava.prompt.formats import Prompt
 
 if TYPE_CHECKING:
-    from langchain_vipllava.host.grammar import Grammar
+    from langchain_vipllava.engine.grammar import Grammar
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
@@ -51,11 +51,11 @@ class GenerationRequest:
 
     Attributes:
         prompt: what the model reads.
-        pictures: one per `<image>` of the prompt, in order.
+        images: one per `<image>` of the prompt, in order.
         max_tokens: most tokens of the answer.
         stop: texts that end the answer; they are not part of it.
         sampling: how tokens are chosen.
-        image_fit: how a picture becomes square.
+        image_fit: how an image becomes square.
         grammar: what the answer must look like; None for free text.
 
     Raises:
@@ -63,7 +63,7 @@ class GenerationRequest:
     """
 
     prompt: Prompt
-    pictures: tuple[ImageSource, ...] = field(default=(), repr=False)
+    images: tuple[ImageSource, ...] = field(default=(), repr=False)
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
@@ -104,7 +104,7 @@ class GenerationResult:
     Attributes:
         ids: token ids of the answer, without the token that ended it.
         text: the answer, without whitespace around it and without the stop text.
-        input_tokens: tokens of the prompt, those of its pictures included.
+        input_tokens: tokens of the prompt, those of its images included.
         finish_reason: "stop" (the model or a stop text ended it), "length" (`max_tokens` or the
             context was reached) or "cancelled".
         timings: where the time went.

@@ -1,4 +1,4 @@
-"""`MarkedImage`: a picture with its markers, and the words that name them."""
+"""`MarkedImage`: an image with its markers, and the words that name them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from langchain_vipllava.errors import MarkerError, PictureError
+from langchain_vipllava.errors import ImageError, MarkerError
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind, marker_phrase
 from langchain_vipllava.regions.region import Region
 
@@ -37,9 +37,9 @@ class Marker:
     """One marker: what it marks and how a question names it.
 
     Attributes:
-        region: in pixels of the original picture.
+        region: in pixels of the original image.
         kind: one of the eight kinds.
-        color: one of the nine colours.
+        color: one of the nine colors.
         number: the number drawn beside the region, None without number labels.
         seen: (width, height) of the region's box in pixels of the square that the model reads.
     """
@@ -63,7 +63,7 @@ class Marker:
 
 @dataclass(frozen=True, eq=False)
 class MarkedImage:
-    """A picture with markers drawn on it. Made by `mark`; nothing in it changes.
+    """An image with markers drawn on it. Made by `mark`; nothing in it changes.
 
     Attributes:
         image: RGB, with the markers, cropped when `mark(zoom="auto")` zoomed in. What the model gets.
@@ -122,9 +122,9 @@ class MarkedImage:
         return _BRACES.sub(fill, template)
 
     def message(self, question: str) -> HumanMessage:
-        """Make the message that asks a question (placeholders filled) about this picture.
+        """Make the message that asks a question (placeholders filled) about this image.
 
-        Later questions of the same conversation do not repeat the picture:
+        Later questions of the same conversation do not repeat the image:
         `HumanMessage(marked.question("And the one {1}?"))`.
 
         Returns:
@@ -178,7 +178,7 @@ class MarkedImage:
         }
 
     def content_block(self) -> dict[str, Any]:
-        """The picture as a standard LangChain v1 image block: PNG, base64, markers (and crop) in `extras`."""
+        """The image as a standard LangChain v1 image block: PNG, base64, markers (and crop) in `extras`."""
         extras: dict[str, Any] = {"regions": [_describe(marker) for marker in self.markers]}
         if self.crop is not None:
             extras["crop"] = list(self.crop)
@@ -190,10 +190,10 @@ class MarkedImage:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the marked picture; the suffix chooses the format. Missing folders are made.
+        """Write the marked image; the suffix chooses the format. Missing folders are made.
 
         Raises:
-            PictureError: no such format, or the file cannot be written.
+            ImageError: no such format, or the file cannot be written.
         """
         target = Path(path)
         try:
@@ -201,11 +201,11 @@ class MarkedImage:
             target.parent.mkdir(parents=True, exist_ok=True)
             self.image.save(target)
         except (OSError, ValueError, RuntimeError, KeyError) as error:  # KeyError: a format that Pillow only reads
-            raise PictureError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
+            raise ImageError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
         return target
 
     def _repr_html_(self) -> str:
-        from langchain_vipllava.markers.page import show_marked  # noqa: PLC0415  # for notebooks only
+        from langchain_vipllava.markers.html import show_marked  # noqa: PLC0415  # for notebooks only
 
         return show_marked(self)
 
@@ -239,7 +239,7 @@ class MarkedImage:
             raise MarkerError(f"the question's placeholder {{{name}}} names {len(named)} markers; use their indices.")
         if not self.markers:
             raise MarkerError(
-                f"the question's placeholder {{{name}}} names no marker; this picture has none. Mark first."
+                f"the question's placeholder {{{name}}} names no marker; this image has none. Mark first."
             )
         by_id = f", or by id {', '.join(self._ids)}" if self._ids else ""
         known = f"{{0}} to {{{len(self.markers) - 1}}}" + by_id

@@ -10,9 +10,9 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGeneration
 
+from langchain_vipllava.engine.load_options import LoadOptions
+from langchain_vipllava.engine.memory_plan import make_plan
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.host.options import LoadOptions
-from langchain_vipllava.host.plan import make_plan
 
 _SHAPE_13B = {
     "hidden_size": 5120,

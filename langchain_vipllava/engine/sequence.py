@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from langchain_vipllava.host.answer import AnswerWriter
-from langchain_vipllava.host.encoding import EncodedPrompt
-from langchain_vipllava.host.request import GenerationResult, Timings
-from langchain_vipllava.host.sampling import TokenSampler
-from langchain_vipllava.host.ticket import Ticket
+from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
+from langchain_vipllava.engine.encoding import EncodedPrompt
+from langchain_vipllava.engine.handle import RequestHandle
+from langchain_vipllava.engine.request import GenerationResult, Timings
+from langchain_vipllava.engine.sampler import TokenSampler
 
 
 @dataclass(eq=False)
@@ -26,9 +26,9 @@ class Sequence:
         retried: whether it ran out of memory with nobody beside it.
     """
 
-    ticket: Ticket
+    ticket: RequestHandle
     prompt: EncodedPrompt
-    writer: AnswerWriter
+    writer: IncrementalDetokenizer
     sampler: TokenSampler
     tokens_since_admission: int = 0
     reused: int | None = None
@@ -42,7 +42,7 @@ class Sequence:
 
     @property
     def key(self) -> tuple[int, ...]:
-        """The same, with pictures told apart."""
+        """The same, with images told apart."""
         return (*self.prompt.key, *self.writer.ids)
 
     @property

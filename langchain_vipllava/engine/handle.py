@@ -1,4 +1,4 @@
-"""`Ticket`: a request on its way, for the caller that waits for it."""
+"""`RequestHandle`: a request on its way, for the caller that waits for it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from langchain_vipllava.host.request import GenerationRequest, GenerationResult
+from langchain_vipllava.engine.request import GenerationRequest, GenerationResult
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
-class Ticket:
+class RequestHandle:
     """A request on its way: wait for `future`, or `cancel`.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""`load_image` and `pad_to_square`: every picture that people have, and what is none."""
+"""`load_image` and `pad_to_square`: every image that people have, and what is none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vipllava import PictureError, load_image, pad_to_square
+from langchain_vipllava import ImageError, load_image, pad_to_square
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 255, 255)
 ORIENTATION, ARTIST, GPS = 0x0112, 0x013B, 0x8825
@@ -51,7 +51,7 @@ def pixels(image):
     return np.asarray(image).tolist()
 
 
-# --- where pictures come from ---
+# --- where images come from ---
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG"])
@@ -63,7 +63,7 @@ def test_every_encoding_gives_rgb_of_the_same_pixels(format):
     assert off <= (8 if format == "JPEG" else 0)
 
 
-def test_every_kind_of_source_gives_the_same_picture(tmp_path):
+def test_every_kind_of_source_gives_the_same_image(tmp_path):
     path = tmp_path / "odd name #1 ü.png"
     path.write_bytes(data := encode(colors()))
     text = base64.b64encode(data).decode()
@@ -101,8 +101,8 @@ def test_a_path_may_start_at_home(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_picture_is_upright_and_says_nothing_about_its_photographer(format, orientation):
-    # where the corners (top left, top right, bottom left, bottom right) of the upright picture lie in the file
+def test_the_image_is_upright_and_says_nothing_about_its_photographer(format, orientation):
+    # where the corners (top left, top right, bottom left, bottom right) of the upright image lie in the file
     stored = {1: "0123", 2: "1032", 3: "3210", 4: "2301", 5: "0213", 6: "1302", 7: "3120", 8: "2031"}[orientation]
     names = (RED, GREEN, BLUE, WHITE)
     size = (64, 32) if orientation < 5 else (32, 64)
@@ -122,7 +122,7 @@ def test_the_picture_is_upright_and_says_nothing_about_its_photographer(format, 
         assert GPS not in Image.open(io.BytesIO(saved)).getexif()
 
 
-def test_an_open_picture_file_is_turned_as_well_and_the_object_stays_as_it_was():
+def test_an_open_image_file_is_turned_as_well_and_the_object_stays_as_it_was():
     opened = Image.open(io.BytesIO(encode(colors(64, 32), "PNG", exif=exif(6))))
     assert load_image(opened).size == (32, 64)
     assert (opened.size, opened.getexif()[ARTIST]) == ((64, 32), "the photographer")
@@ -150,7 +150,7 @@ def test_an_open_picture_file_is_turned_as_well_and_the_object_stays_as_it_was()
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
-def test_a_damaged_exif_block_does_not_damage_the_picture(block, size):
+def test_a_damaged_exif_block_does_not_damage_the_image(block, size):
     assert load_image(encode(colors(64, 32), "JPEG", exif=block)).size == size
 
 
@@ -282,12 +282,12 @@ def test_bgr_is_turned_around_when_said_and_only_then():
         (np.full((2, 2), "a"), "dtype <U1"),
     ],
 )
-def test_arrays_that_are_no_pictures(array, said):
-    with pytest.raises(PictureError, match=said):
+def test_arrays_that_are_no_images(array, said):
+    with pytest.raises(ImageError, match=said):
         load_image(array)
 
 
-# --- what is no picture ---
+# --- what is no image ---
 
 
 def claim(width, height):
@@ -304,7 +304,7 @@ def test_a_truncated_file_is_an_error_and_the_whole_one_loads_after_it(format):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     data = encode(Image.fromarray(noise), format)
     for kept in (1, 8, 20, 40, len(data) // 2, len(data) - 40):
-        with pytest.raises(PictureError):
+        with pytest.raises(ImageError):
             load_image(data[:kept])
     assert load_image(data).size == (40, 40)
 
@@ -315,7 +315,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size, limit, monk
     if limit == "none":
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     monkeypatch.setattr(Image.core, "new", lambda *_: pytest.fail("pixels were allocated"))
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         load_image(claim(*size))
 
 
@@ -323,8 +323,8 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size, limit, monk
     ("source", "said"),
     [
         (b"", "empty"),
-        (b"hello, I am a text", "not a picture"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a picture"),
+        (b"hello, I am a text", "not an image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (io.BytesIO(b""), "empty"),
         (io.StringIO("text"), "binary mode"),
         (claim(0, 5), "the bytes"),
@@ -340,7 +340,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size, limit, monk
         ("x" * 5000, "cannot read"),
         ("data:image/png;base64,@@@", "base64"),
         ("data:image/png;base64,ü", "base64"),
-        ("data:image/png;base64,aGVsbG8=", "not a picture"),
+        ("data:image/png;base64,aGVsbG8=", "not an image"),
         ("data:,", "empty"),
         ("file:///no/such/file.png", "no file"),
         ("file://elsewhere.example/etc/hostname", "another host"),
@@ -352,23 +352,23 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size, limit, monk
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_is_no_picture_is_an_error_that_says_so(source, said):
-    with pytest.raises(PictureError, match=said) as caught:
+def test_what_is_no_image_is_an_error_that_says_so(source, said):
+    with pytest.raises(ImageError, match=said) as caught:
         load_image(source)
     assert len(str(caught.value)) < 400
 
 
-def test_folders_and_text_files_and_closed_pictures(tmp_path):
-    with pytest.raises(PictureError, match="folder"):
+def test_folders_and_text_files_and_closed_images(tmp_path):
+    with pytest.raises(ImageError, match="folder"):
         load_image(tmp_path)
-    (tmp_path / "a.png").write_text("no picture")
-    with pytest.raises(PictureError, match="not a picture"):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(ImageError, match="not an image"):
         load_image(tmp_path / "a.png")
     closed = Image.open(io.BytesIO(encode(colors())))
     closed.close()
-    with pytest.raises(PictureError):
+    with pytest.raises(ImageError):
         load_image(closed)
-    with pytest.raises(PictureError, match="channels"):
+    with pytest.raises(ImageError, match="channels"):
         load_image(colors(), channels="rbg")
 
 
@@ -376,7 +376,7 @@ def test_folders_and_text_files_and_closed_pictures(tmp_path):
 
 
 @pytest.mark.parametrize(("size", "at"), [((30, 10), (0, 10)), ((10, 30), (10, 0)), ((5, 4), (0, 0)), ((1, 9), (4, 0))])
-def test_a_padded_picture_is_whole_in_the_middle_of_clips_mean_color(size, at):
+def test_a_padded_image_is_whole_in_the_middle_of_clips_mean_color(size, at):
     image = Image.new("RGB", size, RED)
     square = pad_to_square(image)
     assert square.size == (max(size), max(size))
@@ -386,7 +386,7 @@ def test_a_padded_picture_is_whole_in_the_middle_of_clips_mean_color(size, at):
     assert pixels(image) == pixels(Image.new("RGB", size, RED))
 
 
-def test_a_square_picture_is_not_padded():
+def test_a_square_image_is_not_padded():
     assert pixels(pad_to_square(colors(4, 4))) == pixels(colors(4, 4))
     assert pad_to_square(Image.new("RGB", (2, 4)), color=(1, 2, 3)).getpixel((0, 0)) == (1, 2, 3)
 
@@ -400,5 +400,5 @@ def test_a_file_object_is_read_from_its_beginning():
 def test_postscript_is_never_handed_to_ghostscript():
     buffer = io.BytesIO()
     Image.new("RGB", (7, 5), "red").save(buffer, format="EPS")
-    with pytest.raises(PictureError, match="not a picture"):
+    with pytest.raises(ImageError, match="not an image"):
         load_image(buffer.getvalue())

@@ -1,4 +1,4 @@
-"""Pictures out of messages into a store, and back: a checkpoint then holds a short id for each."""
+"""Images out of messages into a store, and back: a checkpoint then holds a short id for each."""
 
 from __future__ import annotations
 
@@ -9,55 +9,55 @@ from typing import Any
 
 from langchain_core.messages import BaseMessage
 
-from langchain_vipllava.chat.blocks import read_picture
-from langchain_vipllava.errors import PictureError, PromptError
-from langchain_vipllava.pictures.admission import Admission, is_elsewhere
-from langchain_vipllava.pictures.load import ImageSource, encode_image, image_type
-from langchain_vipllava.pictures.store import PREFIX, PictureId, PictureStore
+from langchain_vipllava.chat.blocks import read_image
+from langchain_vipllava.errors import ImageError, PromptError
+from langchain_vipllava.images.access import Admission, is_elsewhere
+from langchain_vipllava.images.load import ImageSource, encode_image, image_type
+from langchain_vipllava.images.store import PREFIX, ImageId, ImageStore
 
 
-def keep_pictures(messages: Sequence[BaseMessage], store: PictureStore) -> list[BaseMessage]:
-    """Put the pictures of messages into a store, and their ids into the messages.
+def keep_images(messages: Sequence[BaseMessage], store: ImageStore) -> list[BaseMessage]:
+    """Put the images of messages into a store, and their ids into the messages.
 
-    For a LangGraph state: what goes into the checkpoints is an id of 71 characters, whatever the picture's size, and
-    `ChatVipLlava(picture_store=store)` finds the picture by it.
+    For a LangGraph state: what goes into the checkpoints is an id of 71 characters, whatever the image's size, and
+    `ChatVipLlava(image_store=store)` finds the image by it.
 
     Args:
-        messages: with pictures in any form that `ChatVipLlava` reads. They are not changed.
-        store: where the pictures go, as bytes. URLs are left as they are.
+        messages: with images in any form that `ChatVipLlava` reads. They are not changed.
+        store: where the images go, as bytes. URLs are left as they are.
 
     Returns:
-        The same messages; every picture is a `{"type": "image", "file_id": ...}` block with its `extras`.
+        The same messages; every image is a `{"type": "image", "file_id": ...}` block with its `extras`.
 
     Raises:
-        PictureError: a picture that cannot be read.
+        ImageError: an image that cannot be read.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
         >>> from PIL import Image
-        >>> from langchain_vipllava import PictureStore, keep_pictures
+        >>> from langchain_vipllava import ImageStore, keep_images
         >>> block = {"type": "image", "image": Image.new("RGB", (336, 336))}
-        >>> (kept,) = keep_pictures([HumanMessage([block, {"type": "text", "text": "What is it?"}])], PictureStore())
+        >>> (kept,) = keep_images([HumanMessage([block, {"type": "text", "text": "What is it?"}])], ImageStore())
         >>> kept.content[0]["file_id"][:7]
         'sha256-'
     """
     return [_with_blocks(message, _Keeper(store)) for message in messages]
 
 
-def bring_pictures(messages: Sequence[BaseMessage], store: PictureStore) -> list[BaseMessage]:
-    """Undo `keep_pictures`: base64 instead of ids, for a model that knows nothing of the store.
+def restore_images(messages: Sequence[BaseMessage], store: ImageStore) -> list[BaseMessage]:
+    """Undo `keep_images`: base64 instead of ids, for a model that knows nothing of the store.
 
     Raises:
-        PictureError: a picture that the store has no more.
+        ImageError: an image that the store has no more.
     """
     return [_with_blocks(message, _Bringer(store)) for message in messages]
 
 
 def prepare(messages: Sequence[BaseMessage], admission: Admission | None) -> list[BaseMessage]:
-    """Make the pictures of messages such that LangChain itself can handle them, before we are asked.
+    """Make the images of messages such that LangChain itself can handle them, before we are asked.
 
     Base64 without a mime type gets one: LangChain would refuse it. For a cache, which tells prompts apart by their
-    `repr`, pictures that are objects or files become base64: the `repr` of a large array leaves its middle out, and
+    `repr`, images that are objects or files become base64: the `repr` of a large array leaves its middle out, and
     what a file holds may change.
 
     Args:
@@ -65,7 +65,7 @@ def prepare(messages: Sequence[BaseMessage], admission: Admission | None) -> lis
         admission: which files may be opened for a cache; None where there is no cache.
 
     Raises:
-        PictureError: a picture that cannot be read.
+        ImageError: an image that cannot be read.
     """
     change = _name_type if admission is None else _Inliner(admission)
     return [_with_blocks(message, change) for message in messages]
@@ -73,7 +73,7 @@ def prepare(messages: Sequence[BaseMessage], admission: Admission | None) -> lis
 
 def _name_type(block: Any) -> Any:
     nameless = isinstance(block, dict) and block.get("type") == "image" and "mime_type" not in block
-    # which type is of no account to us: the picture says itself what it is
+    # which type is of no account to us: the image says itself what it is
     return {**block, "mime_type": "image/png"} if nameless and {"base64", "source_type"} & block.keys() else block
 
 
@@ -82,40 +82,40 @@ class _Inliner:
     admission: Admission
 
     def __call__(self, block: Any) -> Any:
-        source = None if isinstance(block, str) else read_picture(block)
-        if source is None or isinstance(source, (bytes, PictureId)) or is_elsewhere(source):
+        source = None if isinstance(block, str) else read_image(block)
+        if source is None or isinstance(source, (bytes, ImageId)) or is_elsewhere(source):
             return _name_type(block)
         data = base64.b64encode(encode_image(self.admission.admit(source)) or b"").decode("ascii")
         return {"type": "image", "base64": data, "mime_type": "image/png"}
 
 
-def find_kept(pictures: Sequence[ImageSource], store: PictureStore | None) -> tuple[ImageSource, ...]:
-    """The pictures of a conversation, those that a store keeps as their bytes.
+def resolve_refs(images: Sequence[ImageSource], store: ImageStore | None) -> tuple[ImageSource, ...]:
+    """The images of a conversation, those that a store keeps as their bytes.
 
     Raises:
-        PictureError: a picture that the store has no more; an id without a store.
+        ImageError: an image that the store has no more; an id without a store.
     """
 
-    def find(picture: ImageSource) -> ImageSource:
-        if not isinstance(picture, PictureId):
-            return picture
+    def find(image: ImageSource) -> ImageSource:
+        if not isinstance(image, ImageId):
+            return image
         if store is None:
-            raise PictureError(f"a message names the kept picture {picture}; give ChatVipLlava its picture_store.")
-        return store.find(picture)
+            raise ImageError(f"a message names the kept image {image}; give ChatVipLlava its image_store.")
+        return store.find(image)
 
-    return tuple(find(picture) for picture in pictures)
+    return tuple(find(image) for image in images)
 
 
 @dataclass(frozen=True)
 class _Keeper:
-    store: PictureStore
+    store: ImageStore
 
     def __call__(self, block: Any) -> Any:
         try:
-            source = read_picture(block)
+            source = read_image(block)
         except PromptError:  # no block of ours: a state holds other models' answers too
             return block
-        data = None if source is None or isinstance(source, PictureId) else encode_image(source)
+        data = None if source is None or isinstance(source, ImageId) else encode_image(source)
         if data is None:
             return block
         kept = {"type": "image", "file_id": self.store.keep(data)}
@@ -124,7 +124,7 @@ class _Keeper:
 
 @dataclass(frozen=True)
 class _Bringer:
-    store: PictureStore
+    store: ImageStore
 
     def __call__(self, block: Any) -> Any:
         if not isinstance(block, Mapping) or not str(block.get("file_id", "")).startswith(PREFIX):

@@ -1,4 +1,4 @@
-"""How a marked picture shows itself in a notebook: the picture, and a table of its regions."""
+"""How a marked image shows itself in a notebook: the image, and a table of its regions."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from PIL import Image
 from langchain_vipllava.markers.kinds import COLORS
 
 if TYPE_CHECKING:
-    from langchain_vipllava.markers.marked import MarkedImage, Marker
+    from langchain_vipllava.markers.marked_image import MarkedImage, Marker
 
 WIDEST = 640
-"""Long side in pixels of a picture on a page; larger ones are shown smaller."""
+"""Long side in pixels of an image on a page; larger ones are shown smaller."""
 
 _HEADS = ("", "", "phrase", "label", "score", "box", "seen by the model")
 
 
-def show_picture(image: Image.Image) -> str:
-    """A picture as an HTML element of its own: a data URI, at most WIDEST pixels wide or high."""
+def show_image(image: Image.Image) -> str:
+    """An image as an HTML element of its own: a data URI, at most WIDEST pixels wide or high."""
     small = image.copy()
     small.thumbnail((WIDEST, WIDEST))
     buffer = io.BytesIO()
     small.save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
     width, height = image.size
-    return f'<img src="data:image/png;base64,{data}" alt="picture of {width} x {height} pixels">'
+    return f'<img src="data:image/png;base64,{data}" alt="image of {width} x {height} pixels">'
 
 
 def show_marked(marked: MarkedImage) -> str:
-    """A marked picture as HTML: the picture, its size, and a row per marker with a swatch of its colour."""
+    """A marked image as HTML: the image, its size, and a row per marker with a swatch of its color."""
     width, height = marked.original.size
     shown = f"{width} x {height} pixels"
     if marked.crop is not None:
@@ -41,7 +41,7 @@ def show_marked(marked: MarkedImage) -> str:
     rows = "".join(_row(_cells(index, marker)) for index, marker in enumerate(marked.markers))
     heads = "".join(f"<th>{head}</th>" for head in _HEADS)
     table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if marked.markers else ""
-    return f"<div>{show_picture(marked.image)}<div>{shown}</div>{table}</div>"
+    return f"<div>{show_image(marked.image)}<div>{shown}</div>{table}</div>"
 
 
 def _cells(index: int, marker: Marker) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What the model sees of a picture: a square, a few hundred pixels wide."""
+"""What the model sees of an image: a square, a few hundred pixels wide."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from PIL import Image
 
 CLIP_MEAN_COLOR = (122, 116, 104)
-"""CLIP's mean pixel in 0..255: the colour that ViP-LLaVA's training padded pictures with."""
+"""CLIP's mean pixel in 0..255: the color that ViP-LLaVA's training padded images with."""
 
 VIEW_SIZE = 336
 """Side of the square that ViP-LLaVA's vision tower (CLIP ViT-L/14-336) reads, in pixels."""
 
 
 def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_COLOR) -> Image.Image:
-    """Pad a picture to a square, itself in the middle; nothing of it is lost.
+    """Pad an image to a square, itself in the middle; nothing of it is lost.
 
     The checkpoint's own processor would scale the short side and cut the long one off.
 
     Args:
-        image: RGB picture of any size.
+        image: RGB image of any size.
         color: RGB of the padding.
 
     Returns:
-        A picture of side `max(width, height)`; the given one itself if it is square.
+        An image of side `max(width, height)`; the given one itself if it is square.
 
     Example:
         >>> from PIL import Image
@@ -40,7 +40,7 @@ def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_CO
 
 
 def crop_to_square(image: Image.Image) -> Image.Image:
-    """Cut the middle square out of a picture: what is to the sides is lost."""
+    """Cut the middle square out of an image: what is to the sides is lost."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -49,10 +49,10 @@ def crop_to_square(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class View:
-    """Where a padded picture of a size lands in the square that the model reads.
+    """Where a padded image of a size lands in the square that the model reads.
 
     Attributes:
-        image_size: (width, height) of the picture in pixels.
+        image_size: (width, height) of the image in pixels.
         side: side of the model's square in pixels.
     """
 
@@ -61,10 +61,10 @@ class View:
 
     @property
     def scale(self) -> float:
-        """Model pixels per picture pixel."""
+        """Model pixels per image pixel."""
         return self.side / max(self.image_size)
 
     def size_of(self, box: tuple[float, float, float, float]) -> tuple[float, float]:
-        """Width and height of a box of the picture, in pixels of the model's square."""
+        """Width and height of a box of the image, in pixels of the model's square."""
         x0, y0, x1, y1 = box
         return (x1 - x0) * self.scale, (y1 - y0) * self.scale

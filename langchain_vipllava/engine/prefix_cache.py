@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 TokenKey = tuple[int, ...]
-"""Token ids; where a picture stands, negative numbers that tell this picture from every other."""
+"""Token ids; where an image stands, negative numbers that tell this image from every other."""
 
 
 @dataclass(eq=False)

@@ -1,4 +1,4 @@
-"""`ModelHost`: one loaded model, one owner of its device, many callers."""
+"""`ModelRunner`: one loaded model, one owner of its device, many callers."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from typing import Any, NoReturn
 
 import torch
 
+from langchain_vipllava.engine.compiled_decode import choose_decode
+from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
+from langchain_vipllava.engine.encoding import PromptEncoder
+from langchain_vipllava.engine.engine import Engine
+from langchain_vipllava.engine.generation_config import end_ids, ignored_settings
+from langchain_vipllava.engine.grammar import GrammarTokenizer
+from langchain_vipllava.engine.handle import RequestHandle
+from langchain_vipllava.engine.load_options import LoadOptions
+from langchain_vipllava.engine.loading import check_model, load_checkpoint
+from langchain_vipllava.engine.memory_plan import free_bytes
+from langchain_vipllava.engine.request import GenerationRequest, GenerationResult
+from langchain_vipllava.engine.sampler import TokenSampler
+from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError
-from langchain_vipllava.host.answer import AnswerWriter
-from langchain_vipllava.host.decode import choose_decode
-from langchain_vipllava.host.encoding import PromptEncoder
-from langchain_vipllava.host.engine import Engine
-from langchain_vipllava.host.generation_config import end_ids, ignored_settings
-from langchain_vipllava.host.grammar import GrammarTokenizer
-from langchain_vipllava.host.loading import check_model, load_checkpoint
-from langchain_vipllava.host.options import LoadOptions
-from langchain_vipllava.host.plan import free_bytes
-from langchain_vipllava.host.request import GenerationRequest, GenerationResult
-from langchain_vipllava.host.sampling import TokenSampler
-from langchain_vipllava.host.sequence import Sequence
-from langchain_vipllava.host.ticket import Ticket
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _FOR_EVER = threading.TIMEOUT_MAX / 2  # seconds; a longer wait is one without a
 
 
 @dataclass(frozen=True)
-class HostStats:
+class EngineStats:
     """What a host holds and has done.
 
     Attributes:
@@ -50,7 +50,7 @@ class HostStats:
         reused_tokens: how many of these were known already, and not computed.
         cache_bytes: keys and values that are kept for later prompts.
         cache_evictions: how often some of them were dropped for room.
-        feature_bytes: picture features that are kept.
+        feature_bytes: image features that are kept.
     """
 
     waiting: int
@@ -63,11 +63,11 @@ class HostStats:
     feature_bytes: int
 
 
-class ModelHost:
+class ModelRunner:
     """Owns a model: callers from any thread or task hand in requests, one thread runs them.
 
     Requests share every step: a token for each answer, prompts joining as they come. What was
-    computed of a picture or a prompt is not computed again. The thread lives only while there
+    computed of an image or a prompt is not computed again. The thread lives only while there
     is work.
 
     Args:
@@ -127,19 +127,19 @@ class ModelHost:
         failure = self._engine.compile_failure
         return self._decode_path if failure is None else f"eager: it could not be compiled ({failure})"
 
-    def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> Ticket:
+    def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
         """Hand a request in and go on; `on_piece` gets the text while it is made, in the host's thread.
 
         Raises:
-            PictureError: a picture cannot be loaded.
+            ImageError: an image cannot be loaded.
             PromptError: text that is no Unicode.
             GenerationError: the prompt is too long; the process is ending.
         """
         prompt = self.encoder.encode(request)
-        for picture in prompt.pictures:
-            if picture not in self._engine.features:
-                picture.pixels()  # here, in the caller's thread, rather than in the device's
-        ticket = Ticket(request, on_piece)
+        for image in prompt.images:
+            if image not in self._engine.features:
+                image.pixels()  # here, in the caller's thread, rather than in the device's
+        ticket = RequestHandle(request, on_piece)
         # what was asked for, within the model's context
         most = min(request.max_tokens, self.encoder.context - len(prompt.ids))
         constraint = None if request.grammar is None else self._grammars.start(request.grammar, most)
@@ -157,7 +157,7 @@ class ModelHost:
         """A thread that runs the model, for the first of the requests that arrived."""
         worker = threading.Thread(target=self._work, name="vipllava-host", daemon=True)
         try:
-            _life.begin(self, worker)
+            _hooks.begin(self, worker)
         except RuntimeError as error:  # or all later ones would wait for a thread that never ran
             self._arrived.remove(first)
             raise GenerationError(
@@ -201,11 +201,11 @@ class ModelHost:
         finally:
             ticket.cancel()
 
-    def stats(self) -> HostStats:
+    def stats(self) -> EngineStats:
         """What the host holds and has done so far."""
         engine = self._engine
         with self._lock:
-            return HostStats(
+            return EngineStats(
                 waiting=len(self._arrived) + len(engine.waiting),
                 running=len(engine.rows),
                 requests=self._requests,
@@ -240,7 +240,7 @@ class ModelHost:
             except Exception as error:  # or everybody would wait for ever
                 self._engine.abort(error)
 
-    def begin_anew(self) -> None:
+    def reset_after_fork(self) -> None:
         """In a forked process: the parent's answers are the parent's, and its thread is not here."""
         self._lock = threading.Lock()
         self._worker, self._stopping = None, False
@@ -249,8 +249,8 @@ class ModelHost:
         self.encoder.renew_locks()
         self._grammars.renew_lock()
 
-    def _writer(self, ticket: Ticket, max_tokens: int) -> AnswerWriter:
-        return AnswerWriter(
+    def _writer(self, ticket: RequestHandle, max_tokens: int) -> IncrementalDetokenizer:
+        return IncrementalDetokenizer(
             self.encoder.tokenizer,
             end_ids=self._end_ids,
             max_tokens=max_tokens,
@@ -258,7 +258,7 @@ class ModelHost:
             on_piece=ticket.give,
         )
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> ModelHost:
+    def __deepcopy__(self, memo: dict[int, Any]) -> ModelRunner:
         """A copy of whatever holds a host shares it: there is one owner of the device."""
         return self
 
@@ -268,70 +268,70 @@ class ModelHost:
         )
 
     def __repr__(self) -> str:
-        return f"<ModelHost {self.name!r} on {self.model.device}, {self.model.dtype}>"
+        return f"<ModelRunner {self.name!r} on {self.model.device}, {self.model.dtype}>"
 
 
-class _Life:
+class _ProcessHooks:
     """What befalls the process befalls every host: its end, and forks of it."""
 
     def __init__(self) -> None:
-        self._hosts: weakref.WeakSet[ModelHost] = weakref.WeakSet()
+        self._runners: weakref.WeakSet[ModelRunner] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._ending = False
         atexit.register(self._end)
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._begin_anew)
+            os.register_at_fork(after_in_child=self._reset_after_fork)
 
-    def begin(self, host: ModelHost, worker: threading.Thread) -> None:
+    def begin(self, host: ModelRunner, worker: threading.Thread) -> None:
         """Start a host's thread, unless the process is ending; a `RuntimeError` where it cannot start."""
         with self._lock:
             if self._ending:
                 raise RuntimeError("the process is ending")
-            self._hosts.add(host)
+            self._runners.add(host)
             worker.start()
 
     def _end(self) -> None:
         # A thread that Python cuts off in the middle of torch's C++ takes the process down with it.
         with self._lock:
             self._ending = True
-        for host in list(self._hosts):
+        for host in list(self._runners):
             host.stop()
 
-    def _begin_anew(self) -> None:
+    def _reset_after_fork(self) -> None:
         # Threads do not come along into a forked process, but the locks that they held do.
         self._lock = threading.Lock()
-        for host in list(self._hosts):
-            host.begin_anew()
+        for host in list(self._runners):
+            host.reset_after_fork()
 
 
-_life = _Life()
+_hooks = _ProcessHooks()
 
 
-_hosts: dict[LoadOptions, ModelHost] = {}
+_runners: dict[LoadOptions, ModelRunner] = {}
 _loading: dict[LoadOptions, threading.Lock] = {}
-_hosts_lock = threading.Lock()
+_runners_lock = threading.Lock()
 
 
-def get_host(options: LoadOptions) -> ModelHost:
+def get_runner(options: LoadOptions) -> ModelRunner:
     """The host of a checkpoint: loaded at the first call, shared by all later ones with equal options.
 
     Raises:
         CheckpointError: it cannot be loaded. The next call tries again.
     """
-    with _hosts_lock:
+    with _runners_lock:
         lock = _loading.setdefault(options, threading.Lock())
     with lock:
-        host = _hosts.get(options)
+        host = _runners.get(options)
         if host is None:
             model, processor = load_checkpoint(options)
-            host = ModelHost(
+            host = ModelRunner(
                 model,
                 processor,
                 name=options.model,
                 cache_bytes=options.cache_bytes,
                 compile_decode=options.compile_decode,
             )
-            _hosts[options] = host
+            _runners[options] = host
         return host
 
 
@@ -342,7 +342,7 @@ def _bounded(timeout: float | None) -> float | None:
 
 def unload_models() -> None:
     """Forget every loaded checkpoint; their memory is freed once nothing uses them."""
-    with _hosts_lock:
-        _hosts.clear()
+    with _runners_lock:
+        _runners.clear()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

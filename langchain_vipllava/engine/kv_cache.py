@@ -1,4 +1,4 @@
-"""`RowCache`: the keys and values of all answers that are being written, one row each."""
+"""`BatchKVCache`: the keys and values of all answers that are being written, one row each."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Write the new columns of the window, and give all of it.
 
-        With `column` set, write there in every row, and give whole buffers: see `RowCache.whole`.
+        With `column` set, write there in every row, and give whole buffers: see `BatchKVCache.whole`.
         """
         del args, kwargs
         if self.column is not None:
             self.keys.index_copy_(2, self.column, key_states)
             self.values.index_copy_(2, self.column, value_states)
             return self.keys, self.values
-        assert self.window is not None  # noqa: S101  # RowCache.window is around every forward pass
+        assert self.window is not None  # noqa: S101  # BatchKVCache.window is around every forward pass
         rows, columns = self.window.rows, self.window.columns
         self.keys[rows, :, columns.stop - self.window.new : columns.stop] = key_states
         self.values[rows, :, columns.stop - self.window.new : columns.stop] = value_states
@@ -80,7 +80,7 @@ class KVShape:
     dtype: torch.dtype
 
 
-class RowCache(Cache):  # type: ignore[misc]  # transformers is untyped here
+class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
     """Rows of different lengths side by side: all end in the same column, the short ones begin later.
 
     Args:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import transformers
 
-from langchain_vipllava.host.row_cache import RowCache
+from langchain_vipllava.engine.kv_cache import BatchKVCache
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class CompiledDecode:
         self._run = torch.compile(self._step, backend=_BACKEND, mode=mode, dynamic=False)
         self._seen: set[tuple[int, int]] = set()
 
-    def __call__(self, ids: list[int], positions: list[int], cache: RowCache) -> torch.Tensor:
+    def __call__(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:
         """Logits (rows, vocabulary) behind the newest ids, whose keys and values go into the cache's last column."""
         rows, columns = cache.capacity
         if (rows, columns) not in self._seen:
@@ -81,7 +81,9 @@ class CompiledDecode:
             logits: torch.Tensor = self._run(newest, places, mask.to(self._device), cache)
         return logits[: len(ids)].clone()  # a graph writes its next result to the same place
 
-    def _step(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: RowCache) -> torch.Tensor:
+    def _step(
+        self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: BatchKVCache
+    ) -> torch.Tensor:
         output = self._language_model(
             inputs_embeds=self._embed(ids),
             position_ids=positions,
