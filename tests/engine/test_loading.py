@@ -98,6 +98,7 @@ def test_damaged_checkpoint_is_refused_and_says_which(copy, name):
         ({"device": "warp"}, "device='warp'; expected"),
         ({"attn_implementation": "telepathy"}, "telepathy"),
     ],
+    ids=["7B offline", "unknown id", "no folder", "no id", "missing GPU", "unknown device", "unknown attention"],
 )
 def test_what_cannot_be_loaded_here(tiny_checkpoint, settings, words):
     chat = ChatVipLlava(**{"model": str(tiny_checkpoint), **settings})
@@ -277,7 +278,7 @@ def test_attention_kernel_is_honoured(tiny_checkpoint, marked):
     assert eager.invoke([message]).text == sdpa.invoke([message]).text
 
 
-@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}])
+@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}], ids=["cpu", "auto", "mapping"])
 def test_device_map_is_honoured(tiny_checkpoint, device_map, llm):
     chat = ChatVipLlava(model=str(tiny_checkpoint), device_map=device_map, max_tokens=12, dtype="float32")
     assert chat.host.model.device.type == "cpu"

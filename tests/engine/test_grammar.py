@@ -92,6 +92,7 @@ def test_200_random_schemas_are_kept(host):
         ({"exclusiveMaximum": 1, "multipleOf": 0.25}, ["0.3", "1"], ["0.75"]),
         ({"maximum": 1}, ["1.1"], ["0.99999999999999999999", "1"]),
     ],
+    ids=["below 1", "above 1", "above -1e7", "above 0", "below 1 in quarters", "at most 1"],
 )
 def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, refused, taken):
     grammar = Grammar.of_schema({"type": "array", "items": {"type": "number", **bounds}})
@@ -112,6 +113,7 @@ def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, re
         ({"type": "strin"}, "strin"),
         ({"type": "object", "properties": {"a": {1, 2}}}, "no JSON schema"),
     ],
+    ids=["uniqueItems", "not", "oneOf", "unknown format", "unknown type", "not JSON"],
 )
 def test_what_cannot_be_enforced_is_refused_before_any_answer(schema, says):
     with pytest.raises(GenerationError, match=says):

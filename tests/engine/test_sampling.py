@@ -198,6 +198,7 @@ def test_impossible_settings_are_refused_at_construction(name, value):
         ({"multi_image": "all"}, PromptError),
         ({"prompt_format": "chatml"}, PromptError),
     ],
+    ids=["typo", "repetition_penalty", "image_fit", "multi_image", "prompt_format"],
 )
 def test_unknown_names_are_refused(llm, settings, error):
     with pytest.raises(error, match="expected"):
