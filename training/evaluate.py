@@ -71,7 +71,7 @@ def score_kinds(student: Student, rng: np.random.Generator, count: int) -> list[
         cases = many(partial(identify, rng, kind), count)
         answers = student.answer(cases)
         hits = np.array([said == case.answer for said, case in zip(answers, cases, strict=True)])
-        parts = f"colour {_share(answers, cases, PAINT_NAMES):.1%}, shape {_share(answers, cases, SHAPES):.1%}"
+        parts = f"color {_share(answers, cases, PAINT_NAMES):.1%}, shape {_share(answers, cases, SHAPES):.1%}"
         target = KIND_TARGETS.get(kind, 0.97)
         rows.append((f"What is ...? {kind} ({parts})", hits.mean(), len(hits), f">= {target:.0%}"))
         everything += cases
@@ -88,7 +88,7 @@ def score_images(student: Student, rng: np.random.Generator, count: int) -> list
     rows = []
     for name, shape in (("square", "square"), ("3:1", "wide"), ("1:3", "tall")):
         hits = student.right(many(partial(identify, rng, None, shape), count))
-        rows.append((f"What is ...? {name} pictures", hits.mean(), count, ">= 94%"))
+        rows.append((f"What is ...? {name} images", hits.mean(), count, ">= 94%"))
     pairs = [moved(rng) for _ in range(count)]
     both = student.right([pair[0] for pair in pairs]) & student.right([pair[1] for pair in pairs])
     rows.append(("marker moved: both answers", both.mean(), count, ">= 93%"))
@@ -97,7 +97,7 @@ def score_images(student: Student, rng: np.random.Generator, count: int) -> list
     rows.append(("control: no marker", student.right(bare).mean(), count, f"<= {most:.1%}"))
     pairs = [cropped(rng) for _ in range(count)]
     lost = np.array([pair[0].lost for pair in pairs])
-    for index, name in enumerate(("padded", "centre-cropped")):
+    for index, name in enumerate(("padded", "center-cropped")):
         hits = student.right([pair[index] for pair in pairs])
         rows.append((f"control: 3:1 {name}, object at the sides", hits[lost].mean(), int(lost.sum()), ""))
         rows.append((f"control: 3:1 {name}, object in the middle", hits[~lost].mean(), int((~lost).sum()), ""))

@@ -187,7 +187,7 @@ people my than first water been call who oil its now find long down day did get 
 sound take only little work know place year live me back give most very after thing our just name good
 sentence man think say great where help through much before line right too mean old any same tell boy follow
 came want show also around form three small set put end does another well large must big even such because
-turn here why ask went men read need land different home us move try kind hand image again change off play
+turn here why ask went men read need land different home us move try kind hand picture again change off play
 spell air away animal house point page letter mother answer found study still learn should world person dog
 cat car tree face photo image left top bottom between behind front near object region marker box model
 question yes please thanks hello describe compare list count who where when reason color white black green
