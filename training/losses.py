@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from training.labels import HEADS
 from training.model import GRID
+from training.packing import RowBatch
 from training.wordings import SIDES
 
 PLACE_WEIGHT = 5.0
@@ -72,50 +73,46 @@ def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor)
     return functional.mse_loss(places[about], wanted)
 
 
-def ahead_loss(told: torch.Tensor, things: torch.Tensor, pairs: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+def ahead_loss(told: torch.Tensor, rows: RowBatch, owners: torch.Tensor) -> torch.Tensor:
     """How far the text model is from knowing how much an object is left of (right of, above, below) another one.
 
     Args:
         told: (B, T, 1), what it says, in units of AHEAD.
-        things: (B, T), see `point_loss`.
-        pairs: (3, B, T), `Row.first`, `second` and `relation`.
+        rows: which objects are compared, and how.
         owners: (B, patches), see `point_loss`.
     """
-    first, second, relation = pairs
-    rows, tokens = ((relation > 0) & (relation <= len(SIDES))).nonzero(as_tuple=True)
-    if not len(rows):
+    at = ((rows.relation > 0) & (rows.relation <= len(SIDES))).nonzero(as_tuple=True)
+    batch = at[0]
+    if not len(batch):
         return told.sum() * 0
-    ends = torch.stack([first[rows, tokens], second[rows, tokens]], dim=1)
-    places = middles(things[rows[:, None], ends], owners[rows][:, None])
+    ends = torch.stack([rows.first[at], rows.second[at]], dim=1)
+    places = middles(rows.things[batch[:, None], ends], owners[batch][:, None])
     apart = (places[:, 1] - places[:, 0]) / AHEAD
     signed = torch.stack([apart[:, 0], -apart[:, 0], apart[:, 1], -apart[:, 1]], dim=1)  # in the order of SIDES
-    asked = relation[rows, tokens, None] - 1
-    return functional.mse_loss(told[rows, tokens], signed.gather(1, asked))
+    asked = rows.relation[at][:, None] - 1
+    return functional.mse_loss(told[at], signed.gather(1, asked))
 
 
-def tell_loss(
-    told: torch.Tensor, things: torch.Tensor, first: torch.Tensor, second: torch.Tensor, labels: torch.Tensor
-) -> torch.Tensor:
+def tell_loss(told: torch.Tensor, rows: RowBatch, labels: torch.Tensor) -> torch.Tensor:
     """How far the text model is from knowing both objects, where an answer compares them.
 
     Args:
         told: (B, T, 2 * TOLD), what it says of each: x, y, scores of colors, scores of shapes.
-        things: (B, T), see `point_loss`.
-        first: (B, T), see `choose_loss`.
-        second: (B, T), see `choose_loss`.
+        rows: which objects are compared.
         labels: (B, heads, patches), see `dense_labels`.
     """
-    rows, tokens = (first > 0).nonzero(as_tuple=True)
-    if not len(rows):
+    at = (rows.first > 0).nonzero(as_tuple=True)
+    batch = at[0]
+    if not len(batch):
         return told.sum() * 0
-    ends = torch.stack([first[rows, tokens], second[rows, tokens]], dim=1)
-    named = things[rows[:, None], ends]
-    owners = labels[rows, list(HEADS).index("from_left")][:, None]
-    said = told[rows, tokens].unflatten(-1, (2, TOLD))
+    ends = torch.stack([rows.first[at], rows.second[at]], dim=1)
+    named = rows.things[batch[:, None], ends]
+    owners = labels[batch, list(HEADS).index("from_left")][:, None]
+    said = told[at].unflatten(-1, (2, TOLD))
     loss = PLACE_WEIGHT * functional.mse_loss(said[..., :2], middles(named, owners))
     place = 2
     for head in ("color", "shape"):
-        seen = labels[rows, list(HEADS).index(head)][:, None] * (owners == named[..., None])
+        seen = labels[batch, list(HEADS).index(head)][:, None] * (owners == named[..., None])
         wanted, stop = seen.amax(-1).long(), place + HEADS[head]
         loss = loss + functional.cross_entropy(said[..., place:stop].flatten(0, 1), wanted.flatten())
         place = stop

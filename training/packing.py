@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -55,10 +56,63 @@ class Row:
     kinds: list[str]
 
 
+class RowBatch(NamedTuple):
+    """B rows: the fields of `Row`, each a (B, ROW) tensor."""
+
+    ids: torch.Tensor
+    targets: torch.Tensor
+    positions: torch.Tensor
+    segments: torch.Tensor
+    answers: torch.Tensor
+    things: torch.Tensor
+    first: torch.Tensor
+    second: torch.Tensor
+    relation: torch.Tensor
+
+    @classmethod
+    def stack(cls, rows: Sequence[Row]) -> RowBatch:
+        """Stack rows into int16 tensors, which are cheap to send from a worker process."""
+        return cls(*(torch.from_numpy(np.stack([getattr(row, name) for row in rows])) for name in cls._fields))
+
+    def long(self) -> RowBatch:
+        """Convert every field to int64, as indices and targets must be."""
+        return RowBatch(*(field.long() for field in self))
+
+
+class Comparison(NamedTuple):
+    """Where an answer compares two objects: token offsets from the start of the conversation.
+
+    Attributes:
+        answer: the token at which the answer is predicted.
+        first: the token after the phrase that names the first object.
+        second: the token after the phrase that names the second object.
+        relation: see `Row.relation`.
+    """
+
+    answer: int
+    first: int
+    second: int
+    relation: int
+
+
+@dataclass
+class TokenizedTalk:
+    """One conversation from its first question on, each field one number per token.
+
+    Attributes:
+        ids, targets, answers, things: see `Row`; the answers are numbered from 1.
+        comparisons: one for each answer about two objects.
+    """
+
+    ids: list[int]
+    targets: list[int]
+    answers: list[int]
+    things: list[int]
+    comparisons: list[Comparison]
+
+
 class Packer:
     """Turns conversations into rows."""
-
-    fields = ("ids", "targets", "positions", "segments", "answers", "things", "first", "second", "relation")
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
@@ -69,42 +123,31 @@ class Packer:
         self.prefix = [*start[:at], *[start[at]] * IMAGE_TOKENS, *start[at + 1 :]]
         self.encode = lru_cache(50_000)(self._encode)
 
-    def talk(
-        self, turns: Sequence[Turn]
-    ) -> tuple[list[int], list[int], list[int], list[int], list[tuple[int, int, int, int]]]:
-        """Ids, targets, answer numbers (from 1) and things of one conversation, from the first question on.
-
-        Last come, for each answer about two objects, the token where it begins, and what `Row.first`, `second` and
-        `relation` say.
-        """
-        pairs: list[tuple[int, int, int, int]] = []
-        ids: list[int] = []
-        targets: list[int] = []
-        answers: list[int] = []
-        things: list[int] = []
+    def tokenize(self, turns: Sequence[Turn]) -> TokenizedTalk:
+        """Tokenize one conversation."""
+        talk = TokenizedTalk([], [], [], [], [])
         for number, turn in enumerate(turns, 1):
             before = "" if number == 1 else "USER: "
             asked, said = self.encode(f"{before}{turn.question}ASSISTANT:"), self.encode(f" {turn.answer}")
-            start = len(ids)
-            ids += [*asked, *said]
+            start, silent = len(talk.ids), len(asked) - 1
+            talk.ids += [*asked, *said]
             # The last word of an answer is followed by the end when it is spoken, and by the next
             # question when it is remembered: so the target there is the end, whatever comes next.
-            targets += [NOTHING] * (len(asked) - 1) + [*said, self.eos]
-            answers += [0] * (len(asked) - 1) + [number] * (len(said) + 1)
-            about = [0] * (len(asked) - 1) + [turn.thing + 1] * (len(said) + 1)
+            talk.targets += [NOTHING] * silent + [*said, self.eos]
+            talk.answers += [0] * silent + [number] * (len(said) + 1)
+            about = [0] * silent + [turn.thing + 1] * (len(said) + 1)
             # the token behind the phrase: "mask" may go on with "contour"
             ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
             for end, (_, thing) in zip(ends, turn.named, strict=True):
                 about[end] = thing + 1
             if len(ends) == 2:
-                pairs.append(
-                    (start + len(asked) - 1, start + ends[0], start + ends[1], COMPARISONS.index(turn.kind) + 1)
-                )
+                relation = COMPARISONS.index(turn.kind) + 1
+                talk.comparisons.append(Comparison(start + silent, start + ends[0], start + ends[1], relation))
             for *span, thing in turn.told:  # a token is chosen where the one before it stands
-                first, last = (len(asked) - 1 + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
+                first, last = (silent + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
                 about[first:last] = [thing + 1] * (last - first)
-            things += about
-        return ids, targets, answers, things, pairs
+            talk.things += about
+        return talk
 
     def pack(self, talks: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
         """Fill a row.
@@ -112,33 +155,50 @@ class Packer:
         Returns:
             The row, and how many of the conversations went in.
         """
-        ids, kinds, packed = list(self.prefix), [], 0
+        ids, packed = list(self.prefix), 0
+        kinds: list[str] = []
         targets, answers, things = [NOTHING] * len(ids), [0] * len(ids), [0] * len(ids)
         positions, segments = list(range(len(ids))), [0] * len(ids)
         first, second, relation = np.zeros((3, ROW), np.int16)
         for turns in talks:
-            more, wanted, numbers, about, pairs = self.talk(turns)
-            if len(ids) + len(more) > ROW:
+            talk = self.tokenize(turns)
+            start, length = len(ids), len(talk.ids)
+            if start + length > ROW:
                 break
             packed += 1
-            for at, one, other, asked in pairs:
-                where = len(ids) + at
-                first[where], second[where], relation[where] = len(ids) + one, len(ids) + other, asked
-            ids += more
-            targets += wanted
-            things += about
-            answers += [number + len(kinds) if number else 0 for number in numbers]
-            positions += range(len(self.prefix), len(self.prefix) + len(more))
-            segments += [packed] * len(more)
+            for comparison in talk.comparisons:
+                at = start + comparison.answer
+                first[at], second[at] = start + comparison.first, start + comparison.second
+                relation[at] = comparison.relation
+            ids += talk.ids
+            targets += talk.targets
+            things += talk.things
+            answers += [number + len(kinds) if number else 0 for number in talk.answers]
+            positions += range(len(self.prefix), len(self.prefix) + length)
+            segments += [packed] * length
             kinds += [turn.kind for turn in turns]
-        rest = ROW - len(ids)
-        padded = (ids + [0] * rest, targets + [NOTHING] * rest, positions + [0] * rest)
-        marks = (segments + [-1] * rest, answers + [0] * rest, things + [0] * rest)
-        return Row(*(np.array(field, np.int16) for field in (*padded, *marks)), first, second, relation, kinds), packed
+        row = Row(
+            ids=_pad(ids, 0),
+            targets=_pad(targets, NOTHING),
+            positions=_pad(positions, 0),
+            segments=_pad(segments, -1),
+            answers=_pad(answers, 0),
+            things=_pad(things, 0),
+            first=first,
+            second=second,
+            relation=relation,
+            kinds=kinds,
+        )
+        return row, packed
 
     def _encode(self, text: str) -> tuple[int, ...]:
         # behind a line break, as in a prompt: at the start of a text there would be a `▁` in front
         return tuple(self.tokenizer(f"\n{text}", add_special_tokens=False).input_ids[2:])
+
+
+def _pad(values: list[int], filler: int) -> np.ndarray:
+    """Fill one field of a row up to ROW numbers: (ROW,) int16."""
+    return np.array(values + [filler] * (ROW - len(values)), np.int16)
 
 
 def attention_mask(segments: torch.Tensor) -> torch.Tensor:

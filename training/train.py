@@ -37,7 +37,7 @@ from training.model import (
     read_weights,
 )
 from training.optim import Optimizers, rate
-from training.packing import NOTHING, Packer, attention_mask
+from training.packing import NOTHING, Packer, RowBatch, attention_mask
 from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import build_tokenizer
@@ -73,8 +73,8 @@ class TalkBatches(IterableDataset):
     def __init__(self, seed: int, everything: Any) -> None:
         self.seed, self.everything = seed, everything
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[list[str]]]]:
-        """Draw batches for ever: pixels, dense labels, rows (9, B, T), kinds of the answers."""
+    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, RowBatch, list[list[str]]]]:
+        """Draw batches indefinitely: pixels, dense labels, rows, kinds of the answers."""
         cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
@@ -88,14 +88,8 @@ class TalkBatches(IterableDataset):
                 pixels.append(image)
                 labels.append(dense_labels(scene, looks))
                 rows.append(packer.pack([asker.converse(mix) for _ in range(8)])[0])
-            fields = [np.stack([getattr(row, name) for row in rows]) for name in packer.fields]
             kinds = [row.kinds for row in rows]
-            yield torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), np_rows(fields), kinds
-
-
-def np_rows(fields: list[np.ndarray]) -> torch.Tensor:
-    """Stack the fields of a batch of rows: (9, B, T)."""
-    return torch.from_numpy(np.stack(fields))
+            yield torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), RowBatch.stack(rows), kinds
 
 
 class Learner(nn.Module):
@@ -114,7 +108,7 @@ class Learner(nn.Module):
             nn.init.zeros_(told[1].weight)
         self.run = torch.compile(self.read)
 
-    def read(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, dict[int, torch.Tensor], Scores]:
+    def read(self, pixels: torch.Tensor, rows: RowBatch) -> tuple[torch.Tensor, dict[int, torch.Tensor], Scores]:
         """Run the model.
 
         Returns:
@@ -128,19 +122,18 @@ class Learner(nn.Module):
             states.append(layer(states[-1], None))
         features = torch.cat([states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
         image = inner.multi_modal_projector(features)
-        ids, _, positions, segments = rows[:4]
-        words = inner.language_model.embed_tokens(ids)
+        words = inner.language_model.embed_tokens(rows.ids)
         start, stop = self.start, self.start + IMAGE_TOKENS
         words = torch.cat([words[:, :start], image.to(words.dtype), words[:, stop:]], dim=1)
         text = inner.language_model
-        turns, mask = text.rotary_emb(words, position_ids=positions), attention_mask(segments)
+        turns, mask = text.rotary_emb(words, position_ids=rows.positions), attention_mask(rows.segments)
         found, scores = {-1: states[-1][:, 1:]}, {}
         for number, layer in enumerate(text.layers):
             if number in (NAME_LAYER, ANSWER_LAYER):
                 scores[number] = self.look(layer, words, turns, HEADS_OF_OBJECTS)[..., start:stop]
             if number == ANSWER_LAYER:
                 scores[-1] = self.look(layer, words, turns, HEADS_OF_PHRASES) + mask
-            words = layer(words, attention_mask=mask, position_embeddings=turns, position_ids=positions)
+            words = layer(words, attention_mask=mask, position_embeddings=turns, position_ids=rows.positions)
             found[number] = words
         return text.norm(words), found, scores
 
@@ -159,16 +152,16 @@ class Learner(nn.Module):
         return asked @ found.transpose(2, 3) * look.scaling
 
     def forward(
-        self, pixels: torch.Tensor, labels: torch.Tensor, rows: torch.Tensor
+        self, pixels: torch.Tensor, labels: torch.Tensor, rows: RowBatch
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
         """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
         with half_precision():
             said, found, scores = self.run(pixels, rows)
-            wanted = rows[1]
+            wanted = rows.targets
             asked = wanted != NOTHING
             logits = self.model.lm_head(said[asked])
             # one word says all about two objects, so it counts more, and is asked for before the last layer too
-            compared = rows[6] > 0
+            compared = rows.first > 0
             early = self.model.lm_head(self.model.model.language_model.norm(found[ANSWER_LAYER][compared]))
         losses = functional.cross_entropy(logits.float(), wanted[asked], reduction="none")
         weights = 1.0 + (COMPARED - 1) * compared[asked].float()
@@ -177,24 +170,24 @@ class Learner(nn.Module):
             loss = loss + EARLY_WEIGHT * functional.cross_entropy(early.float(), wanted[compared])
             # "left" and "right" help no answer before the places do, nor the other way round: so each is asked for
             understood = self.relations(found[NAME_LAYER][compared]).float()
-            loss = loss + PAIR_WEIGHT * functional.cross_entropy(understood, rows[8][compared] - 1)
+            loss = loss + PAIR_WEIGHT * functional.cross_entropy(understood, rows.relation[compared] - 1)
         dense, right = self.heads(found[-1].float(), labels)
-        owners, things, first, second = labels[:, list(HEADS).index("from_left")], *rows[5:8]
-        names = things * ~asked
+        owners = labels[:, list(HEADS).index("from_left")]
+        names = rows.things * ~asked
         naming, pointing = (
             point_loss(scores[layer].float(), about, owners)
-            for layer, about in ((NAME_LAYER, names), (ANSWER_LAYER, things))
+            for layer, about in ((NAME_LAYER, names), (ANSWER_LAYER, rows.things))
         )
         placing = place_loss(self.places(found[NAME_LAYER]).float(), names, owners)
         ahead = [self.aheads(found[layer]).float() for layer in (ANSWER_LAYER, max(found))]
-        choosing = choose_loss(scores[-1].float(), first, second)
-        telling = tell_loss(self.pairs(found[ANSWER_LAYER]).float(), things, first, second, labels)
+        choosing = choose_loss(scores[-1].float(), rows.first, rows.second)
+        telling = tell_loss(self.pairs(found[ANSWER_LAYER]).float(), rows, labels)
         right |= {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
         right |= {"choose": (-choosing).exp().item(), "tell": telling.item()}
         hits = torch.zeros(asked.shape, dtype=torch.bool)
         hits[asked] = logits.argmax(-1) == wanted[asked]
         loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
-        loss = loss + PAIR_WEIGHT * sum(ahead_loss(told, things, rows[6:9], owners) for told in ahead)
+        loss = loss + PAIR_WEIGHT * sum(ahead_loss(told, rows, owners) for told in ahead)
         return loss, dense, right, hits
 
 
@@ -205,12 +198,12 @@ class Meter:
     values: dict[str, float]
     keep: float = 0.97
 
-    def add(self, hits: torch.Tensor, rows: torch.Tensor, kinds: list[list[str]]) -> None:
+    def add(self, hits: torch.Tensor, answers: torch.Tensor, kinds: list[list[str]]) -> None:
         """Score one batch: given the words so far, is every next one right?"""
         right: dict[str, list[bool]] = {}
-        wrong = (rows[4] > 0) & ~hits
+        wrong = (answers > 0) & ~hits
         for row, names in enumerate(kinds):
-            missed = set(rows[4][row][wrong[row]].tolist())
+            missed = set(answers[row][wrong[row]].tolist())
             for number, name in enumerate(names, 1):
                 kind = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color"}.get(name, name)
                 right.setdefault(kind, []).append(number not in missed)
@@ -254,7 +247,7 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         rows = rows.long()
         loss, dense, right, hits = learner(pixels, labels, rows)
         optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, steps))
-        meter.add(hits, rows, kinds)
+        meter.add(hits, rows.answers, kinds)
         known, stage = meter.values, everything.value
         if stage == 0 and (known.get("identify", 0) > BOUND or step > 0.4 * steps):
             everything.value = 1

@@ -19,7 +19,7 @@ if int(transformers.__version__.split(".")[0]) < 5:
 from langchain_vipllava.engine.load_options import BUNDLED_FOLDER
 from training.cases import aspect, chain, cropped, follow_up, identify, moved, two, unmarked, whole
 from training.labels import dense_labels, turn_sample
-from training.packing import Packer
+from training.packing import Packer, RowBatch
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import build_tokenizer, corpus
 from training.vision import draw_sample
@@ -104,7 +104,7 @@ def test_tokenizer(tokenizer):
 def test_rows(talks, tokenizer):
     packer = Packer(tokenizer)
     rows = [packer.pack(image) for image in talks]
-    arrays = [getattr(row, name) for row, _ in rows for name in packer.fields]
+    arrays = [getattr(row, name) for row, _ in rows for name in RowBatch._fields]
     assert digest(*arrays, [(row.kinds, packed) for row, packed in rows]) == "f54a3c81068824e5"
 
 

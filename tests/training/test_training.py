@@ -14,7 +14,7 @@ from training import model as model_module
 from training.export import export_model
 from training.labels import HEADS, dense_labels, patch_weights, turn_sample
 from training.model import GRID, IMAGE_TOKENS, build_model, part_of, read_weights
-from training.packing import NOTHING, Packer
+from training.packing import NOTHING, Packer, RowBatch
 from training.questions import EVERYTHING, Asker
 from training.scene import PAINT_NAMES, SHAPES, Look, Scene, Thing, draw_looks, draw_scene, mark_scene
 from training.tokenizer import build_tokenizer
@@ -39,12 +39,13 @@ def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(token
     talks = [asker.converse(EVERYTHING) for _ in range(8)]
     row, packed = packer.pack(talks)
     assert packed >= 3
-    rows = torch.from_numpy(np.stack([getattr(row, name) for name in packer.fields]))[:, None].long()
+    rows = RowBatch.stack([row]).long()
     pixels = torch.from_numpy(pixels.copy())[None]
     with torch.inference_mode():
         said = model.lm_head(Learner(model, packer.image_start).read(pixels, rows)[0])[0]
         for number, talk in enumerate(talks[:packed], 1):
-            ids, targets, *_ = packer.talk(talk)
+            tokenized = packer.tokenize(talk)
+            ids, targets = tokenized.ids, tokenized.targets
             alone = model(
                 input_ids=torch.tensor([[*packer.prefix, *ids]]), pixel_values=model_module.normalize(pixels)
             ).logits[0, -len(ids) :]
