@@ -225,7 +225,7 @@ class Bench:
     ) -> list[Conversation]:
         """A conversation as it grows, with the model's own answers."""
         host = self.host()
-        turns = (Turn(opening, (image or self.images[0],)),)
+        turns: tuple[Turn, ...] = (Turn(opening, (image or self.images[0],)),)
         talks = [Conversation(turns)]
         while len(talks) < count:
             said = host.generate(make_request(talks[-1], tokens))

@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from rich.console import Console
@@ -45,7 +45,7 @@ def make_config(shape: str, vocabulary: int, image_token: int) -> Any:
     return config
 
 
-def make_model(config: Any, processor: Any, device: str, kind: str) -> Any:
+def make_model(config: Any, processor: Any, device: str, weights: Literal["bf16", "4bit"]) -> Any:
     """Random weights in bfloat16, made where they are used; 4-bit ones are saved and loaded as a user's would be."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
@@ -54,13 +54,13 @@ def make_model(config: Any, processor: Any, device: str, kind: str) -> Any:
             model = VipLlavaForConditionalGeneration._from_config(config, dtype=torch.bfloat16).eval()
     finally:
         torch.set_default_dtype(before)
-    if kind != "bf16":
+    if weights == "4bit":
         with tempfile.TemporaryDirectory() as folder:
             model.save_pretrained(folder)
             processor.save_pretrained(folder)
             del model
             _free(device)
-            model, _ = load_checkpoint(LoadOptions(folder, dtype="bfloat16", device=device, quantization=kind))
+            model, _ = load_checkpoint(LoadOptions(folder, dtype="bfloat16", device=device, quantization=weights))
     model.generation_config.eos_token_id = model.config.text_config.eos_token_id = None  # answers of a given length
     return model
 

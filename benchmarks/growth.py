@@ -25,7 +25,7 @@ TURNS, CONVERSATIONS, BOUND_MIB = 10, 24, 512
 def time_turns(bench: Bench) -> tuple[list[float], list[float]]:
     """Seconds to the first token of turns 1 to TURNS: ours, and the pipeline's."""
     host = bench.host()
-    turns = (Turn("What is it?", (bench.images[0],)),)
+    turns: tuple[Turn, ...] = (Turn("What is it?", (bench.images[0],)),)
     ours, theirs = [], []
     bench.pipeline.first_token(FORM.render(Conversation(turns)).text, bench.images[0])  # warm
     for _ in range(TURNS):

@@ -12,10 +12,10 @@ from benchmarks.answering import Row
 from benchmarks.checkpoint import make_image
 from benchmarks.timing import measure
 from langchain_vipllava import Region, mark
-from langchain_vipllava.markers.kinds import COLORS
+from langchain_vipllava.markers.kinds import COLORS, MarkerKind
 
 BOXES = [(40 + 180 * index, 120, 200 + 180 * index, 500 + 40 * index) for index in range(10)]
-KINDS: list[str | None] = ["rectangle"] * 9 + ["ellipse"]
+KINDS: list[MarkerKind] = ["ellipse" if index == 9 else "rectangle" for index in range(10)]
 
 
 def rows(repeats: int) -> list[Row]:
@@ -42,7 +42,11 @@ def rows(repeats: int) -> list[Row]:
             ImageDraw.Draw(layer).rectangle(box, outline=(*color, 255), width=15)
             result = Image.alpha_composite(result.convert("RGBA"), layer).convert("RGB")
 
-    ways: dict[str, Callable[[], None]] = {"ours": ours, "plain cv2": plain_cv2, "a layer per region": layer_per_region}
+    ways: dict[str, Callable[[], object]] = {
+        "ours": ours,
+        "plain cv2": plain_cv2,
+        "a layer per region": layer_per_region,
+    }
     wanted = {"plain cv2": 0.5, "a layer per region": 100.0, "supervision": 1.0}
     annotate = _supervision(image)
     if annotate is not None:
@@ -55,7 +59,7 @@ def rows(repeats: int) -> list[Row]:
     ]
 
 
-def _supervision(image: Image.Image) -> Callable[[], None] | None:
+def _supervision(image: Image.Image) -> Callable[[], object] | None:
     try:
         import supervision  # noqa: PLC0415  # optional
     except ImportError:

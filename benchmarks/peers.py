@@ -13,7 +13,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList, pipeline
 from langchain_vipllava import pad_to_square
 
 
-class _FirstToken(StoppingCriteria):  # type: ignore[misc]
+class _FirstToken(StoppingCriteria):  # type: ignore[misc]  # mypy skips transformers, so the base is Any
     """Notes when the first token is there, and stops nothing."""
 
     def __init__(self) -> None:

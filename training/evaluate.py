@@ -17,7 +17,7 @@ from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
 from langchain_vipllava.markers.kinds import KINDS
 from training.cases import Case, aspect, chain, cropped, follow_up, identify, many, moved, two, unmarked, whole
-from training.scene import PAINT_NAMES, SHAPES
+from training.scene import PAINT_NAMES, SHAPES, ImageShape
 from training.wordings import SIDES
 
 KIND_TARGETS = {"scribble": 0.95, "mask": 0.90}
@@ -78,15 +78,16 @@ def score_kinds(student: Student, rng: np.random.Generator, count: int) -> list[
         every_hit += hits.tolist()
     rows.append(("What is ...? all kinds", float(np.mean(every_hit)), len(every_hit), ">= 96%"))
     for style in ("constant", "hand-drawn"):
-        hits = [hit for hit, case in zip(every_hit, everything, strict=True) if case.style == style]
-        rows.append((f"What is ...? {style} markers", float(np.mean(hits)), len(hits), ""))
+        styled = [hit for hit, case in zip(every_hit, everything, strict=True) if case.style == style]
+        rows.append((f"What is ...? {style} markers", float(np.mean(styled)), len(styled), ""))
     return rows
 
 
 def score_images(student: Student, rng: np.random.Generator, count: int) -> list[Row]:
     """Score "What is ...?" per image shape, with a moved marker, and the controls."""
     rows = []
-    for name, shape in (("square", "square"), ("3:1", "wide"), ("1:3", "tall")):
+    shapes: tuple[tuple[str, ImageShape], ...] = (("square", "square"), ("3:1", "wide"), ("1:3", "tall"))
+    for name, shape in shapes:
         hits = student.right(many(partial(identify, rng, None, shape), count))
         rows.append((f"What is ...? {name} images", hits.mean(), count, ">= 94%"))
     pairs = [moved(rng) for _ in range(count)]

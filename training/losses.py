@@ -108,7 +108,7 @@ def tell_loss(told: torch.Tensor, rows: RowBatch, labels: torch.Tensor) -> torch
     ends = torch.stack([rows.first[at], rows.second[at]], dim=1)
     named = rows.things[batch[:, None], ends]
     owners = labels[batch, list(HEADS).index("from_left")][:, None]
-    said = told[at].unflatten(-1, (2, TOLD))
+    said = told[at].reshape(-1, 2, TOLD)
     loss = PLACE_WEIGHT * functional.mse_loss(said[..., :2], middles(named, owners))
     place = 2
     for head in ("color", "shape"):

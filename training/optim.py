@@ -32,7 +32,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # takes no closure
         """Move every matrix; those of one shape are made orthogonal together."""
         for group in self.param_groups:
             alike: dict[torch.Size, list[nn.Parameter]] = {}
@@ -40,27 +40,33 @@ class Muon(torch.optim.Optimizer):
                 if weight.grad is not None:
                     alike.setdefault(weight.shape, []).append(weight)
             for shape, weights in alike.items():
-                directions = torch.stack([self._direction(weight, group["momentum"]) for weight in weights])
+                directions = torch.stack(
+                    [
+                        self._direction(weight, weight.grad, group["momentum"])
+                        for weight in weights
+                        if weight.grad is not None
+                    ]
+                )
                 size = group["lr"] * _MUON_RMS * math.sqrt(max(shape))
                 for weight, update in zip(weights, orthogonalize(directions), strict=True):
                     weight.mul_(1 - group["lr"] * _DECAY).sub_(update, alpha=size)
 
-    def _direction(self, weight: nn.Parameter, momentum: float) -> torch.Tensor:
-        kept = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
-        kept.lerp_(weight.grad, 1 - momentum)
-        return weight.grad.lerp(kept, momentum)
+    def _direction(self, weight: nn.Parameter, grad: torch.Tensor, momentum: float) -> torch.Tensor:
+        average: torch.Tensor = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+        average.lerp_(grad, 1 - momentum)
+        return grad.lerp(average, momentum)
 
 
 def orthogonalize(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
     """Bring the singular values of each of (N, rows, columns) matrices close to 1."""
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
+    x: torch.Tensor = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
     a, b, c = _QUINTIC
     for _ in range(rounds):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
-    return x.mT if tall else x
+    return x.transpose(1, 2) if tall else x
 
 
 class Optimizers:
@@ -87,11 +93,11 @@ class Optimizers:
         muon = Muon([group for group in matrices if group["params"]], lr)
         self.inner = [muon, torch.optim.AdamW(others, lr, betas=(0.9, 0.98), weight_decay=_DECAY, fused=True)]
 
-    def step(self, gradient: torch.Tensor, factor: float) -> None:
-        """Go one step down a loss, at `factor` times the highest learning rate."""
+    def step(self, loss: torch.Tensor, factor: float) -> None:
+        """Take one step down `loss`, at `factor` times the peak learning rate."""
         for optimizer in self.inner:
             optimizer.zero_grad()
-        gradient.backward()
+        torch.autograd.backward(loss)
         weights = [weight for optimizer in self.inner for group in optimizer.param_groups for weight in group["params"]]
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         for optimizer in self.inner:

@@ -81,10 +81,9 @@ class Asker:
         kinds = list(mix)
         kind = kinds[int(self.rng.choice(len(kinds), p=np.array([*mix.values()]) / sum(mix.values())))]
         if kind in ("side", "same"):
-            kinds = SIDES if kind == "side" else ("same_color", "same_color", "same_shape")
-            return [
-                self.two(str(self.rng.choice(kinds))) or self.one(int(self.rng.integers(len(self.looks))), "identify")
-            ]
+            relations = SIDES if kind == "side" else ("same_color", "same_color", "same_shape")
+            turn = self.two(str(self.rng.choice(relations)))
+            return [turn or self.one(int(self.rng.integers(len(self.looks))), "identify")]
         if kind == "follow":
             return self.follow(int(self.rng.integers(2, 5)))
         return [self.one(int(self.rng.integers(len(self.looks))), kind)]

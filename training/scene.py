@@ -111,7 +111,7 @@ def draw_scene(
     while len(paints) < 3:
         canvas, grounds = _draw_ground(rng, size)
         paints = _visible_paints(grounds)
-    things = []
+    things: list[Thing] = []
     for x, y, radius in sorted(places):
         shape_name, color = str(rng.choice(SHAPES)), str(rng.choice(paints))
         if things and rng.random() < _ALIKE:
@@ -198,7 +198,8 @@ def make_outline(shape: str, radius: float, angle: float) -> np.ndarray:
         sides = {"circle": 40, "square": 4, "triangle": 3}[shape]
         radii, turns = np.ones(sides), np.arange(sides) / sides
     angles = 2 * math.pi * turns + angle
-    return radius * radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    corners: np.ndarray = radius * radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    return corners
 
 
 def _draw_size(rng: np.random.Generator, shape: ImageShape, sides: tuple[int, int]) -> tuple[int, int]:
@@ -241,8 +242,8 @@ def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.nd
     if style < 0.7:
         second = np.clip(first + rng.uniform(-90, 90, 3), 0, 255)
         ramp = np.linspace(0, 1, width)[None, :] if rng.random() < 0.5 else np.linspace(0, 1, height)[:, None]
-        ramp = np.broadcast_to(ramp, (height, width)).astype(np.float32)[:, :, None]
-        canvas = first.astype(np.float32) + ramp * (second - first).astype(np.float32)
+        weights = np.broadcast_to(ramp, (height, width)).astype(np.float32)[:, :, None]
+        canvas = first.astype(np.float32) + weights * (second - first).astype(np.float32)
         return canvas.astype(np.uint8, order="C"), np.stack([first, (first + second) / 2, second])
     top, left = (int(rng.integers(0, 1200 - n + 1)) for n in (height, width))
     noise = _NOISE[top : top + height, left : left + width] * np.float32(rng.uniform(4, 22))

@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 from transformers import VipLlavaForConditionalGeneration
-from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from training.export import export
 from training.labels import HEADS, DenseHeads, dense_labels
@@ -62,7 +62,10 @@ METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "
 Scores = dict[int, torch.Tensor]
 
 
-class TalkBatches(IterableDataset):
+TalkBatch = tuple[torch.Tensor, torch.Tensor, RowBatch, list[list[str]]]
+
+
+class TalkBatches(IterableDataset[TalkBatch]):
     """Endless batches of images with conversations about them.
 
     Args:
@@ -73,7 +76,7 @@ class TalkBatches(IterableDataset):
     def __init__(self, seed: int, everything: Any) -> None:
         self.seed, self.everything = seed, everything
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor, RowBatch, list[list[str]]]]:
+    def __iter__(self) -> Iterator[TalkBatch]:
         """Draw batches indefinitely: pixels, dense labels, rows, kinds of the answers."""
         cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
@@ -100,12 +103,10 @@ class Learner(nn.Module):
         self.model, self.start = model, image_start
         self.heads = DenseHeads(model.config.vision_config.hidden_size)
         width = model.config.text_config.hidden_size
-        self.places = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2))
-        self.pairs = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * TOLD))
-        self.relations = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, len(COMPARISONS)))
-        self.aheads = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
-        for told in (self.places, self.pairs, self.relations, self.aheads):
-            nn.init.zeros_(told[1].weight)
+        self.places = _make_probe(width, 2)
+        self.pairs = _make_probe(width, 2 * TOLD)
+        self.relations = _make_probe(width, len(COMPARISONS))
+        self.aheads = _make_probe(width, 1)
         self.run = torch.compile(self.read)
 
     def read(self, pixels: torch.Tensor, rows: RowBatch) -> tuple[torch.Tensor, dict[int, torch.Tensor], Scores]:
@@ -139,7 +140,7 @@ class Learner(nn.Module):
 
     @staticmethod
     def look(
-        layer: nn.Module, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor], heads: slice
+        layer: LlamaDecoderLayer, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor], heads: slice
     ) -> torch.Tensor:
         """How much some heads of a layer look at each token, before the softmax: (B, heads, T, T)."""
         look, (batch, length, _) = layer.self_attn, words.shape
@@ -149,7 +150,8 @@ class Learner(nn.Module):
             for part in (look.q_proj, look.k_proj)
         )
         asked, found = apply_rotary_pos_emb(asked, found, *turns)
-        return asked @ found.transpose(2, 3) * look.scaling
+        scores: torch.Tensor = asked @ found.transpose(2, 3) * look.scaling
+        return scores
 
     def forward(
         self, pixels: torch.Tensor, labels: torch.Tensor, rows: RowBatch
@@ -189,6 +191,12 @@ class Learner(nn.Module):
         loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
         loss = loss + PAIR_WEIGHT * sum(ahead_loss(told, rows, owners) for told in ahead)
         return loss, dense, right, hits
+
+
+def _make_probe(width: int, outputs: int) -> nn.Sequential:
+    linear = nn.Linear(width, outputs)
+    nn.init.zeros_(linear.weight)
+    return nn.Sequential(nn.LayerNorm(width), linear)
 
 
 @dataclass

@@ -7,8 +7,9 @@ a tower that already tells objects and markers apart binds them within minutes.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,7 +54,7 @@ def to_pixels(image: Image.Image) -> np.ndarray:
     return np.asarray(square).transpose(2, 0, 1)
 
 
-class DenseBatches(IterableDataset):
+class DenseBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
     """Endless batches of (pixels, dense labels), other ones in every worker."""
 
     def __init__(self, seed: int, batch: int) -> None:
@@ -69,7 +70,7 @@ class DenseBatches(IterableDataset):
             drawn = [draw_sample(rng) for _ in range(self.batch // 2 if pool else self.batch)]
             fresh = [(pixels, dense_labels(scene, looks)) for scene, looks, pixels in drawn]
             # drawing costs nearly as much as learning, so half of a batch are earlier images, turned
-            again = rng.integers(len(pool), size=self.batch - len(fresh)) if pool else []
+            again: list[int] = rng.integers(len(pool), size=self.batch - len(fresh)).tolist() if pool else []
             turned = [turn_sample(*pool[index], int(rng.integers(1, 8))) for index in again]
             pixels, labels = (np.stack(part) for part in zip(*fresh, *turned, strict=True))
             pool = [*fresh, *pool][:POOL]
@@ -105,7 +106,7 @@ def train_vision(
         heads.load_state_dict(state["heads"])
         optimizers.load_state_dict(state["optimizer"])
         step = state["step"]
-    run = torch.compile(tower)
+    run: Callable[[torch.Tensor], Any] = torch.compile(tower)
     batches = iter(DataLoader(DenseBatches(seed + step, batch), None, num_workers=1, prefetch_factor=6))
     log = (out / "vision.log").open("a")
     averages: dict[str, float] = {}
