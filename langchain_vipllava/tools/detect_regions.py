@@ -16,9 +16,9 @@ class DetectRegionsInput(BaseModel):
     """Arguments of `detect_regions`."""
 
     image_id: str = Field(description="Id of an open image, as open_image gave it.")
-    labels: list[str] | None = Field(None, description="Only regions with these labels; leave out for all.")
-    min_score: float = Field(0.0, ge=0, le=1, description="Only regions with at least this confidence.")
-    max_regions: int = Field(20, ge=1, le=200, description="At most so many regions, the surest ones.")
+    labels: list[str] | None = Field(default=None, description="Only regions with these labels; leave out for all.")
+    min_score: float = Field(default=0.0, ge=0, le=1, description="Only regions with at least this confidence.")
+    max_regions: int = Field(default=20, ge=1, le=200, description="At most so many regions, the surest ones.")
 
     @field_validator("min_score", "max_regions", mode="before")
     @classmethod

@@ -62,8 +62,8 @@ class VipLlavaToolkit(BaseToolkit):
     reading: dict[str, Any] = Field(default_factory=dict)
     fetch_policy: FetchPolicy = FetchPolicy(private_hosts=False)
     image_root: Path | None = None
-    max_threads: int = Field(64, ge=1)
-    max_images: int = Field(32, ge=1)
+    max_threads: int = Field(default=64, ge=1)
+    max_images: int = Field(default=32, ge=1)
     image_store: ImageStore | None = None
 
     _sessions: SessionStore = PrivateAttr()
