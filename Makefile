@@ -6,13 +6,14 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
 
-.PHONY: help demo test test-slow test-gpu test-oldest lint format bench bench-gpu bench-vllm bench-plot notebooks train eval clean
+.PHONY: help demo test test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
 	@echo "make test         run the tests"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the code"
+	@echo "make docs         build the documentation: build/docs/index.html"
 	@echo "make bench        benchmarks, on this machine's CPU"
 	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
 	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
@@ -27,7 +28,7 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group standard --group lint
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group standard --group lint --group docs
 	@touch $@
 
 demo: $(READY)
@@ -50,6 +51,10 @@ lint: $(READY)
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(READY)
+	$(BIN)/sphinx-build -W --keep-going --quiet -d build/doctrees docs build/docs
+	@echo "build/docs/index.html"
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
