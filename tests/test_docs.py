@@ -1,4 +1,4 @@
-"""What the documentation says is run: docstrings, the README's Python, and every example."""
+"""What the documentation says is run: docstrings, the Python of every page, and every example."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import doctest
 import importlib
 import pkgutil
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
 import langchain_vipllava
 from langchain_vipllava import ChatVipLlava, Region, load_image, mark
@@ -19,7 +22,18 @@ from langchain_vipllava.apps.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+PAGES = sorted(path.relative_to(ROOT) for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = [*PAGES, *sorted(path.relative_to(ROOT) for path in ROOT.glob("[!R]*.md"))]
 MODULES = [module.name for module in pkgutil.walk_packages(langchain_vipllava.__path__, "langchain_vipllava.")]
+REPOSITORY = re.compile(
+    r"https://(?:github\.com/langchain-vipllava/langchain-vipllava/(?:blob|tree|raw)"
+    r"|raw\.githubusercontent\.com/langchain-vipllava/langchain-vipllava)/main/"
+)
+
+
+def blocks_of(page: Path, language: str) -> list[str]:
+    """The code blocks of a page in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
 def test_docstring_examples():
@@ -38,28 +52,88 @@ def test_every_example_runs(example):
     assert run.stdout.strip()
 
 
-def test_the_readme_s_python_runs_from_top_to_bottom(monkeypatch, tmp_path):
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")  # it writes files, too: not into the repository
+PRINTED = re.compile(r"^ *print\(.*\)(?:  # (.*)|\n *# (.*))$", flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "python")], ids=str)
+def test_python_of_a_page_runs_and_prints_what_its_comments_say(page, monkeypatch, tmp_path, capsys):
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")  # pages write files, too: not into the repository
     monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
-    assert len(blocks) >= 3
     names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec", dont_inherit=True), names)
+    for block in blocks_of(page, "python"):
+        exec(compile(block, str(page), "exec", dont_inherit=True), names)
+        expected = [behind or below for behind, below in PRINTED.findall(block)]
+        assert capsys.readouterr().out.splitlines() == expected, block
 
 
-def test_the_readme_names_only_commands_and_targets_that_exist():
-    commands = {command.callback.__name__ for command in app.registered_commands}
-    assert set(re.findall(r"^langchain-vipllava (\w+)", README, flags=re.MULTILINE)) <= commands
+def test_the_readme_has_python_and_fits_on_two_screens():
+    assert len(blocks_of(Path("README.md"), "python")) >= 3
+    assert len(README.splitlines()) <= 120
+
+
+COMMANDS = typer.main.get_command(app).commands
+OPTIONS = {
+    name: {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    for name, command in COMMANDS.items()
+}
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=str)
+def test_pages_name_only_commands_options_targets_and_extras_that_exist(page):
+    text = (ROOT / page).read_text()
+    lines = [line for block in blocks_of(page, "sh") for line in block.splitlines()]
+    for name, *words in (shlex.split(line)[1:] for line in lines if line.startswith("langchain-vipllava ")):
+        assert {word for word in words if word.startswith("-")} <= OPTIONS[name]
+    assert set(re.findall(r"`langchain-vipllava ([a-z]+)", text)) <= COMMANDS.keys()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"make ([a-z-]+)", README)) <= targets
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    assert set(re.findall(r"^ *make ([a-z-]+)", text, flags=re.MULTILINE)) <= targets
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert set(re.findall(r"langchain-vipllava\[(\w+)\]", text)) <= extras.keys()
 
 
-def test_the_readme_s_links_and_images_exist():
-    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", README) + re.findall(r'src="(?!https?:)([^"]+)"', README)
-    assert links
-    missing = [link for link in links if not (ROOT / link).exists()]
-    assert not missing
+def test_the_documentation_names_commands():
+    assert set(re.findall(r"^langchain-vipllava (\w+)", README, flags=re.MULTILINE)) == COMMANDS.keys()
+
+
+def _links(page: Path) -> list[str]:
+    """Targets of the links and images of a page, without those in code blocks."""
+    text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", DOCUMENTS, ids=str)
+def test_links_and_images_of_a_page_exist(page):
+    for link in _links(page):
+        path, _, anchor = link.partition("#")
+        if REPOSITORY.match(link):
+            target = ROOT / REPOSITORY.sub("", path)
+        elif re.match(r"https?:", link):
+            continue
+        else:
+            target = (ROOT / page).parent / path if path else ROOT / page
+            if target.parent.name == "notebooks":  # `make docs` copies them there
+                target = ROOT / "examples" / target.name
+        assert target.exists(), link
+        assert not anchor or anchor in _anchors(target), link
+
+
+def test_the_readme_works_on_a_package_index():
+    assert len(_links(Path("README.md"))) > 5
+    assert all(link.startswith("https://") for link in _links(Path("README.md")))
+
+
+def test_the_reference_has_every_public_name():
+    reference = (ROOT / "docs" / "reference" / "api.md").read_text()
+    listed = re.findall(r"^\.\. auto\w+:: (\w+)", reference, flags=re.MULTILINE)
+    assert sorted(listed) == sorted(langchain_vipllava.__all__)
+    errors = {name for name in langchain_vipllava.__all__ if name.endswith(("Error", "Warning"))}
+    assert errors <= set(re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "errors.md").read_text()))
 
 
 def test_the_readme_s_answers_are_the_bundled_checkpoint_s():
@@ -74,7 +148,7 @@ def test_the_readme_s_answers_are_the_bundled_checkpoint_s():
 
 
 def test_no_placeholder_is_left_in_the_documents():
-    for path in (*ROOT.glob("*.md"), *(ROOT / "training").glob("*.md")):
+    for path in (*ROOT.glob("*.md"), *(ROOT / "training").glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         assert not re.search(r"^[A-Z]{3,}(-[A-Z]+)+$|TODO|TBD|XXX", path.read_text(), flags=re.MULTILINE), path
 
 
