@@ -1,4 +1,4 @@
-"""Detecting, marking and asking as one LCEL chain: invoke, batch, stream, and awaited."""
+"""Detect, mark and ask as one LCEL chain: invoke, batch, stream and async."""
 
 import asyncio
 from pathlib import Path
@@ -28,13 +28,13 @@ print(chain.batch([ask(f"What is the object {{{index}}}?") for index in range(4)
 print(*chain.stream(ask("Describe the image.")), sep="|")
 
 
-async def several() -> list[str]:
+async def ask_colors() -> list[str]:
     return await asyncio.gather(*(chain.ainvoke(ask(f"What color is the object {{{index}}}?")) for index in range(4)))
 
 
-print(asyncio.run(several()))
+print(asyncio.run(ask_colors()))
 
-# With detections that are there already, `MarkRegions` reads them itself.
-found = [{"score": 0.9, "label": "thing", "box": {"xmin": 206, "ymin": 30, "xmax": 426, "ymax": 250}}]
-known = {"image": SCENE, "detections": found, "question": "What is the object {0}?"}
-print((MarkRegions() | RegionPrompt() | ChatVipLlava(model="bundled") | StrOutputParser()).invoke(known))
+# `MarkRegions` also reads raw detections.
+detections = [{"score": 0.9, "label": "thing", "box": {"xmin": 206, "ymin": 30, "xmax": 426, "ymax": 250}}]
+inputs = {"image": SCENE, "detections": detections, "question": "What is the object {0}?"}
+print((MarkRegions() | RegionPrompt() | ChatVipLlava(model="bundled") | StrOutputParser()).invoke(inputs))

@@ -1,4 +1,4 @@
-"""A detector of your own: its format, and its way into a chain."""
+"""A detector with a format that the package does not have: register the format, use it in a chain."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,9 @@ SCENE = Path(__file__).parent / "scene.png"
 
 
 def my_detector(image: Image.Image) -> dict[str, Any]:
-    """Stands in for yours: finds one thing, and says so in a format that nobody else uses."""
+    """Stands in for yours: finds one thing, in a format that nobody else uses."""
     assert image.mode == "RGB"
-    return {"things": [{"what": "ball", "centre": (0.5, 0.22), "half_side": 0.17}], "made_by": "my detector"}
+    return {"things": [{"what": "ball", "center": (0.5, 0.22), "half_side": 0.17}], "made_by": "my detector"}
 
 
 def is_mine(detections: Any) -> bool:
@@ -24,7 +24,7 @@ def is_mine(detections: Any) -> bool:
 def read_mine(detections: Any, context: Any) -> Iterator[Region]:
     width, height = context.image_size
     for thing in detections["things"]:
-        x, y, half = thing["centre"][0] * width, thing["centre"][1] * height, thing["half_side"] * width
+        x, y, half = thing["center"][0] * width, thing["center"][1] * height, thing["half_side"] * width
         yield Region(box=(x - half, y - half, x + half, y + half), label=thing["what"])
 
 

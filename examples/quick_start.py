@@ -1,4 +1,4 @@
-"""From an image and a detector's output to an answer, and a second question that builds on it."""
+"""From an image and a detector's output to an answer, and a follow-up question."""
 
 from pathlib import Path
 
