@@ -19,7 +19,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
-    "markdown_code",
+    "our_docstrings",
     "parameter_table",
 ]
 exclude_patterns = ["_ext"]
@@ -43,6 +43,7 @@ napoleon_google_docstring = True
 python_maximum_signature_line_length = 88
 
 html_theme = "furo"
+pygments_dark_style = "github-dark"
 html_title = f"{project} {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]

@@ -33,6 +33,12 @@ class Parameter(NamedTuple):
     type: str
     default: str
 
+    @property
+    def code(self) -> str:
+        """Type and default as Markdown; a parameter without a default is required."""
+        typed = f"{self.type} = {self.default}" if self.default else self.type
+        return f"`{typed}`" + ("" if self.default else " required")
+
 
 class ParameterTable(SphinxDirective):
     """`{parameters} package.module.Name`."""
@@ -44,7 +50,7 @@ class ParameterTable(SphinxDirective):
         module, _, name = self.arguments[0].rpartition(".")
         target = getattr(import_module(module), name)
         descriptions = _descriptions(target)
-        lines = ["| name | type | default | description |", "|---|---|---|---|"]
+        lines = ["| parameter | description |", "|---|---|"]
         for parameter in _parameters(target):
             if parameter.name not in descriptions:
                 logger.warning(
@@ -53,12 +59,7 @@ class ParameterTable(SphinxDirective):
                     parameter.name,
                     location=self.get_location(),
                 )
-            cells = (
-                f"`{parameter.name}`",
-                f"`{parameter.type}`" if parameter.type else "",
-                f"`{parameter.default}`" if parameter.default else "required",
-                descriptions.get(parameter.name, ""),
-            )
+            cells = (f"**`{parameter.name}`**<br>{parameter.code}", descriptions.get(parameter.name, ""))
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
         parsed = self.parse_text_to_nodes("\n".join(lines))
         for table in (node for root in parsed for node in root.findall(nodes.table)):
@@ -82,7 +83,7 @@ def _parameters(target: Any) -> Iterator[Parameter]:
     if isinstance(target, type) and issubclass(target, BaseModel):
         for name, field in target.model_fields.items():
             if any(name in vars(owner).get("__annotations__", {}) for owner in _ours(target)):
-                yield Parameter(name, _type_text(field.annotation), _default_of_field(field))
+                yield Parameter(field.alias or name, _type_text(field.annotation), _default_of_field(field))
     elif dataclasses.is_dataclass(target):
         for field in dataclasses.fields(target):
             default = field.default_factory() if callable(field.default_factory) else field.default
