@@ -7,7 +7,6 @@ for every row), and hand over what is finished. Rows join and leave between any 
 from __future__ import annotations
 
 import logging
-import math
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -19,30 +18,16 @@ import torch
 from langchain_vipllava.engine.compiled_decode import COLUMNS, CompiledDecode
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
-from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey, common_length
+from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
+from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
 from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.errors import GenerationError, VipLlavaError
 
 logger = logging.getLogger(__name__)
 
-MAX_ROWS = 16
-"""Most answers that are written at once."""
-
-PREEMPT_AFTER_TOKENS = 64
-"""Tokens after which an answer makes room when others wait and every row is taken."""
-
-MAX_PREFILL = 4096
-"""New prompt tokens after which no further prompt joins a step, so that the answers under way do not stall."""
-
 MAX_BATCHED_TOKENS = {"cpu": 1024}
-"""Prompt tokens that one forward pass computes, by type of device; elsewhere MAX_PREFILL. Two prompts with an image
-take a CPU longer together than one after the other: what passes between layers no longer fits its caches."""
-
-_GOOD_STEPS = 256
-"""Steps without a failure after which one row more is tried, where a failure has made them fewer."""
-
-_WORTH_WAITING = 16
-"""Tokens that two prompts must share for the second to wait until the first is computed."""
+"""Prompt tokens that one forward pass computes, by type of device; MAX_PREFILL_TOKENS elsewhere. A CPU takes longer for
+two prompts with an image together than one after the other: the activations no longer fit its caches."""
 
 
 class Engine:
@@ -58,10 +43,7 @@ class Engine:
     def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int, compiled: bool = False) -> None:
         self.prefixes = PrefixCache(cache_bytes)
         self.features = ImageFeatureCache(model, feature_bytes)
-        self.waiting: deque[Sequence] = deque()
-        self.rows: list[Sequence] = []
-        self.max_rows = MAX_ROWS
-        self._good_steps = 0
+        self.scheduler = Scheduler(self.prefixes)
         self.reused_tokens = 0
         self.compile_failure: str | None = None
         self._model = model
@@ -72,87 +54,68 @@ class Engine:
         self._cache = self._no_rows()
         text = model.config.text_config
         size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        self._most_together = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL)
+        self._most_together = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
         self._shape = KVShape(text.num_key_value_heads, size, model.dtype)
+
+    @property
+    def waiting(self) -> deque[Sequence]:
+        """Sequences without a row, the next one first. Append to it to run a sequence."""
+        return self.scheduler.waiting
+
+    @property
+    def running(self) -> list[Sequence]:
+        """The sequence of each row of the KV cache."""
+        return self.scheduler.running
 
     @property
     def busy(self) -> bool:
         """Whether there is work."""
-        return bool(self.waiting or self.rows)
+        return self.scheduler.has_work
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Bring every answer forward by one token; a failure ends only the answer at fault."""
+        """Advance every running sequence by one token. A failure ends only the sequence at fault."""
+        # 1. Schedule and prefill. Again while the budget lasts: a prompt waits for one that shares its prefix.
         self._release()
-        budget = MAX_PREFILL if self.rows else math.inf
-        while budget > 0:  # again: some wait for what others begin with
-            group, new = self._schedule(budget)
-            if not group:
-                break
+        self.scheduler.begin_step()
+        while group := self._schedule():
             self._run_with_oom_retry(self._prefill, group)
             self._release()
-            budget = min(budget, MAX_PREFILL) - max(new, MAX_PREFILL // MAX_ROWS)  # what is all known costs a pass too
-        if self.rows:
-            self._run_with_oom_retry(self._decode, list(self.rows))
-        self._good_steps += 1
-        if not self.busy:
-            self.max_rows = MAX_ROWS
-            if self._cache.bytes > self.prefixes.max_bytes // 4:
-                self._cache = self._no_rows()
-        elif self._good_steps % _GOOD_STEPS == 0:
-            self.max_rows = min(self.max_rows + 1, MAX_ROWS)
+        # 2. Decode one token for every row.
+        if self.running:
+            self._run_with_oom_retry(self._decode, list(self.running))
+        # 3. Release the rows of finished sequences.
+        self._release()
+        self.scheduler.end_step()
+        if not self.busy and self._cache.bytes > self.prefixes.max_bytes // 4:
+            self._cache = self._no_rows()
 
     def abort(self, error: Exception) -> None:
-        """End every answer with an error and begin afresh: for a failure that no step expects."""
-        touched = [*self.rows, *self.waiting]
+        """End every sequence with an error and start empty: for a failure that no step expects."""
+        sequences = [*self.running, *self.waiting]
         self.forget()
-        for sequence in touched:
+        for sequence in sequences:
             sequence.fail(explain(error, sequence))
 
     def forget(self) -> None:
-        """Drop every answer, and all that is kept."""
-        self.waiting.clear()
-        self._forget_computed()
+        """Drop every sequence and every cache."""
+        self.scheduler.clear()
+        self._clear_caches()
 
-    def _forget_computed(self) -> None:
-        self.rows, self._cache = [], self._no_rows()
+    def _clear_caches(self) -> None:
+        self._cache = self._no_rows()
         self.prefixes.clear()
         self.features.clear()
 
     def _no_rows(self) -> BatchKVCache:
         return BatchKVCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
 
-    def _schedule(self, budget: float) -> tuple[list[Sequence], int]:
-        """Take the next answers that can begin together, first come, first served, while a budget of tokens lasts.
-
-        Returns:
-            The answers, and how many tokens of their prompts are new.
-        """
-        for sequence in [waiting for waiting in self.waiting if waiting.finished]:  # cancelled before they began
-            self.waiting.remove(sequence)
-            sequence.deliver()
-        if self.waiting and len(self.rows) >= self.max_rows:
-            self._make_room()
-        group: list[Sequence] = []
-        new = 0
-        for sequence in list(self.waiting):
-            if len(self.rows) + len(group) >= self.max_rows or new >= budget:
-                break
-            known = self.prefixes.known(sequence.key)
-            shares = any(common_length(sequence.key, other.key) >= known + _WORTH_WAITING for other in group)
-            if not (shares and self.prefixes.max_bytes):
-                new += sequence.length - known
-                group.append(sequence)
-        for sequence in group:  # only now: whatever fails above, nobody is forgotten
-            self.waiting.remove(sequence)
-        return group, new
-
-    def _make_room(self) -> None:
-        """Send the answer that has had the longest turn to the end of the queue."""
-        sequence = max(self.rows, key=lambda row: row.tokens_since_admission)
-        if sequence.tokens_since_admission >= PREEMPT_AFTER_TOKENS:
+    def _schedule(self) -> list[Sequence]:
+        """Take the sequences to prefill next; preempt one for them if every row is taken."""
+        if (sequence := self.scheduler.sequence_to_preempt()) is not None:
             self._free_row(sequence)
             self.waiting.append(sequence)
+        return self.scheduler.schedule()
 
     def _prefill(self, group: list[Sequence]) -> None:
         """Compute what is new of some prompts, those alike in size in one padded batch, and give each a row."""
@@ -163,8 +126,8 @@ class Engine:
         prefixes = [self.prefixes.find(sequence.key, start) for sequence, start in known.items()]
         self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
         del prefixes
-        first = len(self.rows)
-        self.rows += known
+        first = len(self.running)
+        self.running.extend(known)
         for batch, most in batches:
             embedded = [self._embed_from(s, known[s], features) for s in batch]
             embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, most - len(e), 0)) for e in embedded])
@@ -231,22 +194,23 @@ class Engine:
                 sequence.fail(explain(error, sequence))
 
     def _release(self) -> None:
-        """Hand finished answers over and give their rows free."""
-        # from the last one on: it takes the place of a row that is given free, so nothing moves when all are finished
-        for sequence in [row for row in reversed(self.rows) if row.finished]:
+        """Deliver finished sequences and free their rows."""
+        for sequence in self.scheduler.remove_cancelled():
+            sequence.deliver()
+        # from the last row: it takes the place of a freed one, so nothing is copied when all rows finish together
+        for sequence in [row for row in reversed(self.running) if row.finished]:
             try:
                 self._free_row(sequence)
             finally:
                 sequence.deliver()
 
     def _free_row(self, sequence: Sequence) -> None:
-        """Free a row; what was computed in it is kept for later prompts."""
-        row = self.rows.index(sequence)
+        """Free the row of a sequence; its keys and values go to the prefix cache."""
+        row = self.running.index(sequence)
         computed = sequence.key[: self._cache.width - self._cache.starts[row]]
         self._remember(computed, partial(self._cache.columns, row))
         self._cache.drop(row)
-        self.rows[row] = self.rows[-1]
-        self.rows.pop()
+        self.scheduler.free_row(row)
 
     def _remember(self, ids: TokenKey, copy: Callable[[int], torch.Tensor]) -> None:
         """Keep what was computed of a prompt or an answer, if there is memory for it."""
@@ -276,18 +240,17 @@ class Engine:
             work(group)
         except Exception as error:
             logger.debug("a step with %d answers failed", len(group), exc_info=True)
-            touched = [*self.rows, *(sequence for sequence in group if sequence not in self.rows)]
-            self._forget_computed()  # who knows what is in it; it is computed again
-            self._good_steps = 0
+            touched = [*self.running, *(sequence for sequence in group if sequence not in self.running)]
+            self._clear_caches()  # the failure may have left them half written; the sequences are prefilled again
             first, alone = group[0], len(touched) == 1
             hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.retried)
             if len(group) == 1 and hopeless:
                 touched.remove(first)
+                self.scheduler.recover(touched)
                 first.fail(explain(error, first))
             else:
-                first.retried |= alone  # once more, now that nothing is kept
-                self.max_rows = max(1, len(touched) // 2)
-            self.waiting.extendleft(reversed(touched))
+                first.retried |= alone  # once more, now that nothing is cached
+                self.scheduler.recover(touched, max_rows=max(1, len(touched) // 2))
 
 
 def batch_prompts(prompts: Mapping[Sequence, int], most: int) -> list[tuple[list[Sequence], int]]:

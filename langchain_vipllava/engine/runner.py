@@ -207,7 +207,7 @@ class ModelRunner:
         with self._lock:
             return EngineStats(
                 waiting=len(self._arrived) + len(engine.waiting),
-                running=len(engine.rows),
+                running=len(engine.running),
                 requests=self._requests,
                 prompt_tokens=self._prompt_tokens,
                 reused_tokens=engine.reused_tokens,
@@ -230,7 +230,7 @@ class ModelRunner:
                 self._engine.waiting.extend(self._arrived)
                 self._arrived.clear()
                 if self._stopping:
-                    for sequence in (*self._engine.waiting, *self._engine.rows):
+                    for sequence in (*self._engine.waiting, *self._engine.running):
                         sequence.ticket.cancel()
                 if not self._engine.busy:
                     self._worker, self._stopping = None, False

@@ -420,7 +420,7 @@ def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
     engine = host._engine
     first = host.submit(request, hear)
     begun.wait(60)
-    before, engine.max_rows = engine.max_rows, 1
+    before, engine.scheduler.max_rows = engine.scheduler.max_rows, 1
     try:
         late = host.submit(request)
         late.cancel()
@@ -429,7 +429,7 @@ def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
         assert not first.future.done()
     finally:
         checked.set()
-        engine.max_rows = before
+        engine.scheduler.max_rows = before
         first.cancel()
         first.future.result(60)
 

@@ -1,0 +1,123 @@
+"""`Scheduler`: decides which sequences run."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+
+from langchain_vipllava.engine.prefix_cache import PrefixCache, common_length
+from langchain_vipllava.engine.sequence import Sequence
+
+MAX_ROWS = 16
+"""Maximum number of sequences that run at once."""
+
+PREEMPT_AFTER_TOKENS = 64
+"""Tokens after which a running sequence is preempted if others wait and every row is taken."""
+
+MAX_PREFILL_TOKENS = 4096
+"""Prompt tokens that one step prefills while other sequences decode, so that these do not stall."""
+
+_STEPS_PER_ROW = 256
+"""Steps without a failure after which `max_rows`, lowered by a failure, grows by one."""
+
+_MIN_SHARED_TOKENS = 16
+"""Tokens that two prompts must share for the second to wait until the first is prefilled."""
+
+
+class Scheduler:
+    """Holds the sequences that wait and those that run. First come, first served.
+
+    Args:
+        prefix_cache: says how much of a prompt is cached and needs no prefill.
+
+    Attributes:
+        waiting: sequences without a row, the next one first.
+        running: the sequence of each row of the KV cache, by row.
+        max_rows: limit of `running`.
+    """
+
+    def __init__(self, prefix_cache: PrefixCache) -> None:
+        self.waiting: deque[Sequence] = deque()
+        self.running: list[Sequence] = []
+        self.max_rows = MAX_ROWS
+        self._prefix_cache = prefix_cache
+        self._prefill_budget = math.inf
+        self._steps_since_failure = 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether any sequence waits or runs."""
+        return bool(self.waiting or self.running)
+
+    def begin_step(self) -> None:
+        """Renew the prefill budget. It is unlimited while no sequence runs: then nobody stalls."""
+        self._prefill_budget = MAX_PREFILL_TOKENS if self.running else math.inf
+
+    def schedule(self) -> list[Sequence]:
+        """Take the sequences to prefill next off the queue; none if no row or no prefill budget is left.
+
+        A prompt that begins like another one of the group stays in the queue: once that one is prefilled, the shared
+        part is cached.
+        """
+        group: list[Sequence] = []
+        new_tokens = 0
+        for sequence in self.waiting:
+            if len(self.running) + len(group) >= self.max_rows or new_tokens >= self._prefill_budget:
+                break
+            cached = self._prefix_cache.known(sequence.key)
+            shares = any(common_length(sequence.key, other.key) >= cached + _MIN_SHARED_TOKENS for other in group)
+            if not (shares and self._prefix_cache.max_bytes):
+                new_tokens += sequence.length - cached
+                group.append(sequence)
+        for sequence in group:  # only now: if a line above fails, every sequence is still in the queue
+            self.waiting.remove(sequence)
+        # a prompt that is cached as a whole costs a forward pass too
+        cost = max(new_tokens, MAX_PREFILL_TOKENS // MAX_ROWS)
+        self._prefill_budget = min(self._prefill_budget, MAX_PREFILL_TOKENS) - cost
+        return group
+
+    def sequence_to_preempt(self) -> Sequence | None:
+        """The sequence that has run longest, if others wait, every row is taken and its time slice is over."""
+        if not self.waiting or len(self.running) < self.max_rows or self._prefill_budget <= 0:
+            return None
+        longest = max(self.running, key=lambda sequence: sequence.tokens_since_admission)
+        return longest if longest.tokens_since_admission >= PREEMPT_AFTER_TOKENS else None
+
+    def remove_cancelled(self) -> list[Sequence]:
+        """Take the sequences that were cancelled before they ran off the queue."""
+        cancelled = [sequence for sequence in self.waiting if sequence.finished]
+        for sequence in cancelled:
+            self.waiting.remove(sequence)
+        return cancelled
+
+    def free_row(self, row: int) -> None:
+        """Remove a running sequence. The last row takes its place, as in the KV cache."""
+        self.running[row] = self.running[-1]
+        self.running.pop()
+
+    def end_step(self) -> None:
+        """Let `max_rows` recover: step by step, or at once when there is no work."""
+        self._steps_since_failure += 1
+        if not self.has_work:
+            self.max_rows = MAX_ROWS
+        elif self._steps_since_failure % _STEPS_PER_ROW == 0:
+            self.max_rows = min(self.max_rows + 1, MAX_ROWS)
+
+    def recover(self, sequences: Iterable[Sequence], max_rows: int | None = None) -> None:
+        """After a failed step: no sequence runs any more, and these are the next to run.
+
+        Args:
+            sequences: in the order in which they run again.
+            max_rows: new limit of rows; None keeps the present one.
+        """
+        self._steps_since_failure = 0
+        self.running.clear()
+        self.waiting.extendleft(reversed(list(sequences)))
+        if max_rows is not None:
+            self.max_rows = max_rows
+
+    def clear(self) -> None:
+        """Drop every sequence."""
+        self.waiting.clear()
+        self.running.clear()
