@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from langchain_vipllava import DetectionError, regions_from
 from langchain_vipllava.apps.detectors import detect_faces, detect_shapes, find_detector
 
-SCENE = Path(__file__).parent.parent / "examples" / "scene.png"
+SCENE = Path(__file__).parents[2] / "examples" / "scene.png"
 
 
 def test_shapes_of_the_scene():

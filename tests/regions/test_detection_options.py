@@ -1,0 +1,79 @@
+"""Labels, scores and limits: the arguments of `regions_from`."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.detections import regions_from
+from tests.regions.samples import BY_ID, CAT, coco_results, hf_object_detection, hf_post_process, refused, ultralytics
+
+
+@pytest.mark.parametrize(
+    ("labels", "expected"),
+    [
+        (None, ["class 17", "class 18"]),
+        ({17: "cat"}, ["cat", "class 18"]),
+        ({"17": "cat", "18": "dog"}, ["cat", "dog"]),
+        ({np.int64(17): "cat"}, ["cat", "class 18"]),
+        (["?"] * 17 + ["cat", "dog"], ["cat", "dog"]),
+        (["too", "short"], ["class 17", "class 18"]),
+        (np.array(["?"] * 17 + ["cat", "dog"]), ["cat", "dog"]),
+    ],
+)
+def test_class_ids_get_names(labels, expected):
+    assert [r.label for r in regions_from(hf_post_process(2), labels=labels)] == expected
+
+
+def test_labels_win_over_the_names_of_the_detector():
+    assert [r.label for r in regions_from(ultralytics(2), labels={17: "tiger"})] == ["tiger", "dog"]
+
+
+def test_a_negative_class_does_not_count_from_the_end():
+    found = np.array([[*CAT, 0.5, -1]])
+    assert regions_from(found, box_format="xyxy", labels=["a", "b"])[0].label == "class -1"
+
+
+def test_labels_that_are_one_string_are_refused():
+    refused(hf_post_process(1), "labels=", labels="cat")
+
+
+def test_class_ids_in_text():
+    rows = [{**coco_results(1)[0], "category_id": "17"}, {**coco_results(1)[0], "category_id": "zebra"}]
+    assert [r.label for r in regions_from(rows, labels=BY_ID)] == ["cat", "zebra"]
+
+
+def test_min_score_drops_known_scores_only():
+    found = [*hf_object_detection(2), {**hf_object_detection(1)[0], "score": None}]
+    assert [r.score for r in regions_from(found, min_score=0.7)] == [0.9, None]
+    # A row that is dropped is not judged.
+    broken = {**hf_object_detection(1)[0], "score": 0.1, "box": {"xmin": 5, "ymin": 5, "xmax": 5, "ymax": 5}}
+    assert len(regions_from([*hf_object_detection(2), broken], min_score=0.5)) == 2
+
+
+def test_max_regions_keeps_the_best_in_the_order_of_the_detector():
+    scores = [0.2, 0.9, None, 0.5, 0.9]
+    found = [{**hf_object_detection(1)[0], "score": score} for score in scores]
+    assert [r.score for r in regions_from(found, max_regions=2)] == [0.9, None]
+    assert [r.score for r in regions_from(found, max_regions=4)] == [0.9, None, 0.5, 0.9]
+    assert regions_from(found, max_regions=0) == []
+    ties = [{**row, "label": str(i), "score": 0.5} for i, row in enumerate(found)]
+    assert [r.label for r in regions_from(ties, max_regions=2)] == ["0", "1"]
+
+
+@pytest.mark.parametrize("size", [(100, 200, 3), (0, 10), (10.5, 10), "200x100", 7, (float("nan"), 1)])
+def test_a_image_size_that_is_none_is_refused(size):
+    refused(hf_object_detection(1), "image_size=", "(width, height)", image_size=size)
+
+
+@pytest.mark.parametrize("kwargs", [{"min_score": "x"}, {"min_score": float("nan")}, {"max_regions": -1}])
+def test_settings_that_make_no_sense_are_refused(kwargs):
+    refused(hf_object_detection(1), *kwargs, **kwargs)
+
+
+def test_the_number_of_regions_may_be_any_whole_number():
+    rows = [[1, 2, 30, 40], [1, 2, 30, 41]]
+    assert len(regions_from(rows, box_format="xyxy", max_regions=np.int64(1))) == 1
+    with pytest.raises(DetectionError, match="max_regions"):
+        regions_from(rows, box_format="xyxy", max_regions=True)
