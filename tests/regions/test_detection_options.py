@@ -63,7 +63,7 @@ def test_max_regions_keeps_the_best_in_the_order_of_the_detector():
 
 
 @pytest.mark.parametrize("size", [(100, 200, 3), (0, 10), (10.5, 10), "200x100", 7, (float("nan"), 1)])
-def test_a_image_size_that_is_none_is_refused(size):
+def test_an_image_size_that_is_none_is_refused(size):
     refused(hf_object_detection(1), "image_size=", "(width, height)", image_size=size)
 
 
