@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from langchain_vipllava.images.view import pad_to_square
     from langchain_vipllava.markers.mark import mark
     from langchain_vipllava.markers.marked_image import MarkedImage, Marker, TinyRegionWarning
-    from langchain_vipllava.regions.detections import regions_from, register_format
+    from langchain_vipllava.regions.detections import regions_from
+    from langchain_vipllava.regions.recognition import register_format
     from langchain_vipllava.regions.region import Region
     from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
@@ -65,7 +66,7 @@ _HOMES = {
     "mark": "markers.mark",
     "pad_to_square": "images.view",
     "regions_from": "regions.detections",
-    "register_format": "regions.detections",
+    "register_format": "regions.recognition",
     "trim_turns": "chat.trimming",
     "unload_models": "engine.runner",
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from langchain_vipllava.errors import RegionError, shorten
 
-MOST_PIXELS = 2**28
+MAX_PIXELS = 2**28
 """Largest mask that is decoded (16384 x 16384): a few bytes of run lengths can claim any size."""
 
 
@@ -37,7 +37,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
 
     Raises:
         RegionError: not `{"size": [H, W], "counts": ...}`, counts that do not fill it, or more
-            than `MOST_PIXELS`.
+            than `MAX_PIXELS`.
     """
     try:
         height, width = (int(side) for side in rle["size"])
@@ -47,8 +47,8 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         counts = np.asarray(counts, dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RegionError(f"mask {shorten(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
-    if height * width > MOST_PIXELS:
-        raise RegionError(f"mask of {width} x {height} pixels; expected at most {MOST_PIXELS}.")
+    if height * width > MAX_PIXELS:
+        raise RegionError(f"mask of {width} x {height} pixels; expected at most {MAX_PIXELS}.")
     # Summed as Python integers: an int64 sum wraps around, and np.repeat then crashes the process.
     total = sum(counts.ravel().tolist())
     if height < 1 or width < 1 or (counts < 0).any() or total != height * width:

@@ -49,7 +49,7 @@ def test_several_images_inside_one_output_are_refused():
 @pytest.mark.parametrize(
     ("found", "says"),
     [
-        (([[0.5, 0.5, 0.3, 0.4]], [0.9], ["cat"]), "Columns beside each other"),
+        (([[0.5, 0.5, 0.3, 0.4]], [0.9], ["cat"]), "Pass columns in a dict"),
         ([[10, 20, 30, 40, 0.9], [10, 20, 30, 40]], "unequal length"),
         ([[0, 10, 20, 30, 40]], "class comes first"),
     ],

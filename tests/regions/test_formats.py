@@ -153,7 +153,7 @@ def test_ultralytics_of_another_image_size_is_refused():
 
 
 def test_ultralytics_classification_is_refused():
-    refused(Stand(boxes=None, obb=None, masks=None, probs=Stand(top1=3), names=BY_ID), "holds no boxes")
+    refused(Stand(boxes=None, obb=None, masks=None, probs=Stand(top1=3), names=BY_ID), "has no boxes")
 
 
 def test_rekognition_without_instances_and_faces():

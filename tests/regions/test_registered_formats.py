@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from langchain_vipllava.regions.detections import regions_from, register_format
-from langchain_vipllava.regions.formats import Row
+from langchain_vipllava.regions.context import Row
+from langchain_vipllava.regions.detections import regions_from
+from langchain_vipllava.regions.recognition import register_format
 from langchain_vipllava.regions.region import Region
 from tests.regions.samples import CAT, DOG, SIZE, at, hf_object_detection, refused
 
@@ -14,14 +15,14 @@ def test_registered_formats_come_first_and_can_be_removed():
     def read(found, context):
         for row in found:
             box = list(row["box"].values())
-            yield Row(box=box, box_format=context.layout("xyxy"), class_id=17, score=row["score"])
+            yield Row(box=box, box_format=context.box_format_or("xyxy"), class_id=17, score=row["score"])
 
     remove = register_format("mine", lambda found: found[0]["label"] == "cat", read)
     try:
         regions = regions_from(hf_object_detection(2), labels={17: "tiger"}, image_size=SIZE, min_score=0.7)
         assert [(r.label, r.box) for r in regions] == [("tiger", CAT)]
         refused(at((500, 500, 600, 600)), "row 0 of the mine", "200 x 100", image_size=SIZE)
-        refused({"unknown": 1}, "mine", "could not look at it: KeyError")
+        refused({"unknown": 1}, "mine", "matches() of the format 'mine' raised KeyError")
     finally:
         remove()
     remove()

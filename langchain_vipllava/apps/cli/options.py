@@ -17,6 +17,7 @@ from langchain_vipllava.images.load import load_image
 from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detections import regions_from
+from langchain_vipllava.regions.geometry import parse_box_format
 from langchain_vipllava.regions.region import Region
 
 
@@ -59,7 +60,7 @@ class MarkOptions:
             regions += regions_from(
                 _read_text(self.detections),
                 image_size=image.size,
-                box_format=self.box_format,
+                box_format=None if self.box_format is None else parse_box_format(self.box_format),
                 min_score=self.min_score,
                 max_regions=self.max_regions,
             )

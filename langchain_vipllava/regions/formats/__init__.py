@@ -1,45 +1,30 @@
-"""The formats that `regions_from` knows, in the order in which they are tried."""
+"""The built-in detection formats. To add one, add a module with a `FORMATS` tuple to this folder.
+
+A module is found because it lies here; nothing else lists it. `Precedence` says when its formats are tried.
+"""
 
 from __future__ import annotations
 
-from langchain_vipllava.regions.formats import (
-    annotation_text,
-    bare,
-    cloud_vision,
-    coco,
-    corners,
-    florence,
-    instances,
-    labelme,
-    mediapipe,
-    opencv,
-    segment_anything,
-    supervision,
-    torchvision,
-    transformers_pipelines,
-    ultralytics,
-)
-from langchain_vipllava.regions.formats.context import Context, Format, Row
+import pkgutil
+from collections.abc import Iterable
+from importlib import import_module
 
-__all__ = ["FORMATS", "Context", "Format", "Row"]
+from langchain_vipllava.regions.format import Format
 
-FORMATS: tuple[Format, ...] = (
-    *bare.REGIONS,
-    *annotation_text.FORMATS,
-    # Objects and dicts that stand for a whole image.
-    *supervision.FORMATS,
-    *ultralytics.FORMATS,
-    *torchvision.FORMATS,
-    *instances.FORMATS,
-    *florence.FORMATS,
-    *labelme.FORMATS,
-    *mediapipe.FORMATS,
-    *cloud_vision.FORMATS,
-    # Lists of dicts; Segment Anything before COCO, which shares its keys, and the loosest last.
-    *segment_anything.FORMATS,
-    *coco.FORMATS,
-    *transformers_pipelines.FORMATS,
-    *opencv.FORMATS,
-    *corners.FORMATS,
-    *bare.NUMBERS,
-)
+
+def find_formats(package: str, folders: Iterable[str]) -> tuple[Format, ...]:
+    """Import every module in the folders of a package and return their formats in the order in which they are tried.
+
+    Raises:
+        AttributeError: a module has no `FORMATS`.
+    """
+    modules = [import_module(f"{package}.{module.name}") for module in pkgutil.iter_modules(folders)]
+    return in_order(format_ for module in modules for format_ in module.FORMATS)
+
+
+def in_order(formats: Iterable[Format]) -> tuple[Format, ...]:
+    """Sort formats by precedence, then by name."""
+    return tuple(sorted(formats, key=lambda format_: (format_.precedence, format_.name)))
+
+
+FORMATS = find_formats(__name__, __path__)

@@ -1,4 +1,4 @@
-"""Florence-2's answers, with their task token or without it."""
+"""Florence-2's answers, with or without their task token."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.formats.columns import column, columns
-from langchain_vipllava.regions.formats.context import Context, Format, Row
-from langchain_vipllava.regions.formats.values import describe, field, keys_of, numbers
+from langchain_vipllava.regions.columns import column, columns
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.values import describe, field, keys_of, numbers
 
-_SHAPES = {"bboxes", "quad_boxes", "polygons"}
-
-
-def _is_task_answer(found: Any) -> bool:
-    return isinstance(found, Mapping) and len(found) == 1 and all(k[0] == "<" and k[-1] == ">" for k in found)
+_KEYS = {"bboxes", "quad_boxes", "polygons"}
 
 
-def _read_task_answer(found: Any, _context: Context) -> Iterator[Row]:
-    ((task, answer),) = found.items()
-    if not keys_of(answer) & _SHAPES:
+def _is_task_answer(output: Any) -> bool:
+    return isinstance(output, Mapping) and len(output) == 1 and all(k[0] == "<" and k[-1] == ">" for k in output)
+
+
+def _read_task_answer(output: Any, _context: Context) -> Iterator[Row]:
+    ((task, answer),) = output.items()
+    if not keys_of(answer) & _KEYS:
         raise DetectionError(f"the answer to {task} is {describe(answer)}; expected bboxes, quad_boxes or polygons.")
-    yield from _answer(answer, "xyxy")
+    yield from _rows(answer, "xyxy")
 
 
-def _is_bare_answer(found: Any) -> bool:
-    return bool(keys_of(found) & _SHAPES) and bool(keys_of(found) & {"labels", "bboxes_labels", "polygons_labels"})
+def _is_bare_answer(output: Any) -> bool:
+    return bool(keys_of(output) & _KEYS) and bool(keys_of(output) & {"labels", "bboxes_labels", "polygons_labels"})
 
 
-def _read_bare_answer(found: Any, context: Context) -> Iterator[Row]:
-    yield from _answer(found, context.layout("xyxy"))
+def _read_bare_answer(output: Any, context: Context) -> Iterator[Row]:
+    yield from _rows(output, context.box_format_or("xyxy"))
 
 
-def _answer(answer: Mapping[str, Any], box_format: str) -> Iterator[Row]:
+def _rows(answer: Mapping[str, Any], box_format: BoxFormat) -> Iterator[Row]:
     labels = answer.get("labels")
     boxes = field(answer, "bboxes")
     if boxes is not None:
@@ -51,6 +53,6 @@ def _answer(answer: Mapping[str, Any], box_format: str) -> Iterator[Row]:
 
 
 FORMATS = (
-    Format("Florence-2 answer", _is_task_answer, _read_task_answer),
-    Format("Florence-2 answer without its task", _is_bare_answer, _read_bare_answer),
+    Format("Florence-2 answer", _is_task_answer, _read_task_answer, Precedence.IMAGE),
+    Format("Florence-2 answer without its task", _is_bare_answer, _read_bare_answer, Precedence.LOOSE_IMAGE),
 )

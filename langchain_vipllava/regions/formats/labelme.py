@@ -7,22 +7,23 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.regions.formats.context import Context, Format, Row
-from langchain_vipllava.regions.formats.values import field, first_row, keys_of, numbers, rows
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 
-def _is_labelme(found: Any) -> bool:
-    shapes = field(found, "shapes")
+def _is_labelme(output: Any) -> bool:
+    shapes = field(output, "shapes")
     return isinstance(shapes, list) and (
         "points" in keys_of(first_row(shapes))
-        or (not shapes and bool(keys_of(found) & {"imagePath", "imageHeight", "version"}))
+        or (not shapes and bool(keys_of(output) & {"imagePath", "imageHeight", "version"}))
     )
 
 
-def _read_labelme(found: Any, _context: Context) -> Iterator[Row]:
-    width, height = field(found, "imageWidth"), field(found, "imageHeight")
+def _read_labelme(output: Any, _context: Context) -> Iterator[Row]:
+    width, height = field(output, "imageWidth"), field(output, "imageHeight")
     size = (width, height) if width and height else None
-    for shape in rows(found["shapes"]):
+    for shape in rows(output["shapes"]):
         points = numbers(shape["points"], "points").reshape(-1, 2)
         kind = shape.get("shape_type") or "polygon"
         label = shape.get("label")
@@ -31,15 +32,15 @@ def _read_labelme(found: Any, _context: Context) -> Iterator[Row]:
         elif kind == "point":
             yield Row(point=points[0], label=label, image_size=size)
         else:
-            yield Row(box=_around(points, kind), label=label, image_size=size)
+            yield Row(box=_bounds(points, kind), label=label, image_size=size)
 
 
-def _around(points: np.ndarray, kind: str) -> list[float]:
+def _bounds(points: np.ndarray, kind: str) -> list[float]:
     if kind == "circle":
-        # The middle and a point on the rim.
+        # The center, and a point on the circle.
         radius = float(np.hypot(*(points[1] - points[0])))
         return [*(points[0] - radius), *(points[0] + radius)]
     return [*points.min(axis=0), *points.max(axis=0)]
 
 
-FORMATS = (Format("LabelMe JSON", _is_labelme, _read_labelme),)
+FORMATS = (Format("LabelMe JSON", _is_labelme, _read_labelme, Precedence.IMAGE),)

@@ -1,37 +1,38 @@
-"""MediaPipe: the task API's `DetectionResult`, and the older `solutions` API."""
+"""MediaPipe: `DetectionResult` of the task API, and the results of the older `solutions` API."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_vipllava.regions.formats.context import Context, Format, Row
-from langchain_vipllava.regions.formats.values import field, items
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.values import field, items
 
 
-def _is_mediapipe(found: Any) -> bool:
-    detections = field(found, "detections")
+def _is_mediapipe(output: Any) -> bool:
+    detections = field(output, "detections")
     if detections is None:
-        # The solutions API says None where it found nothing.
-        return not isinstance(found, Mapping) and hasattr(found, "detections")
-    return len(detections) == 0 or _place(detections[0]) is not None
+        # The solutions API returns None where it detected nothing.
+        return not isinstance(output, Mapping) and hasattr(output, "detections")
+    return len(detections) == 0 or _location(detections[0]) is not None
 
 
-def _place(detection: Any) -> Any:
+def _location(detection: Any) -> Any:
     return field(detection, "bounding_box", "boundingBox", "location_data")
 
 
-def _read_mediapipe(found: Any, _context: Context) -> Iterator[Row]:
-    for detection in field(found, "detections") or ():
-        place = _place(detection)
-        relative = field(place, "relative_bounding_box")
+def _read_mediapipe(output: Any, _context: Context) -> Iterator[Row]:
+    for detection in field(output, "detections") or ():
+        location = _location(detection)
+        relative = field(location, "relative_bounding_box")
         if relative is not None:
             yield _solutions_row(detection, relative)
             continue
         best = next(iter(field(detection, "categories") or ()), None)
-        corner = [field(place, "origin_x", "originX"), field(place, "origin_y", "originY")]
+        corner = [field(location, "origin_x", "originX"), field(location, "origin_y", "originY")]
         yield Row(
-            box=[*corner, field(place, "width"), field(place, "height")],
+            box=[*corner, field(location, "width"), field(location, "height")],
             box_format="xywh",
             label=field(best, "category_name", "categoryName"),
             class_id=field(best, "index"),
@@ -49,4 +50,4 @@ def _solutions_row(detection: Any, box: Any) -> Row:
     )
 
 
-FORMATS = (Format("MediaPipe result", _is_mediapipe, _read_mediapipe),)
+FORMATS = (Format("MediaPipe result", _is_mediapipe, _read_mediapipe, Precedence.IMAGE),)

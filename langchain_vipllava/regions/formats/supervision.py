@@ -1,4 +1,4 @@
-"""Anything with `.xyxy`: supervision's `Detections`, and the objects that copy its attributes."""
+"""supervision's `Detections`, and other objects with `.xyxy`."""
 
 from __future__ import annotations
 
@@ -6,47 +6,32 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.formats.columns import columns
-from langchain_vipllava.regions.formats.context import Context, Format, Row
-from langchain_vipllava.regions.formats.values import field, items, numbers
+from langchain_vipllava.regions.columns import columns
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.values import field
 
 
-def _is_detections(found: Any) -> bool:
-    return field(found, "xyxy") is not None
+def _is_detections(output: Any) -> bool:
+    return field(output, "xyxy") is not None
 
 
-def _read_detections(found: Any, _context: Context) -> Iterator[Row]:
-    data = field(found, "data")
+def _read_detections(output: Any, _context: Context) -> Iterator[Row]:
+    data = field(output, "data")
     corners = field(data, "xyxyxyxy")
-    # The second name of each is what ultralytics' `Boxes` calls it.
+    # The second names are those of Ultralytics' `Boxes`.
     rows = columns(
-        field(found, "xyxy"),
-        scores=field(found, "confidence", "conf"),
+        field(output, "xyxy"),
+        scores=field(output, "confidence", "conf"),
         names=field(data, "class_name"),
-        classes=field(found, "class_id", "cls"),
-        masks=field(found, "mask"),
-        ids=field(found, "tracker_id", "id"),
+        classes=field(output, "class_id", "cls"),
+        masks=field(output, "mask"),
+        ids=field(output, "tracker_id", "id"),
     )
     for number, row in enumerate(rows):
         yield row if corners is None else replace(row, rings=[corners[number]])
 
 
-def _is_yolov5(found: Any) -> bool:
-    return isinstance(field(found, "xyxy"), (list, tuple)) and field(found, "xyxyn", "pred") is not None
-
-
-def _read_yolov5(found: Any, _context: Context) -> Iterator[Row]:
-    images = field(found, "xyxy")
-    if len(images) != 1:
-        raise DetectionError(f"it holds the boxes of {len(images)} images; run the detector on one at a time.")
-    names = field(found, "names") or {}
-    names = names if hasattr(names, "get") else dict(enumerate(items(names)))
-    for *box, score, class_id in numbers(images[0], "the boxes").reshape(-1, 6).tolist():
-        yield Row(box=box, score=score, class_id=class_id, label=names.get(int(class_id)))
-
-
 FORMATS = (
-    Format("YOLOv5 hub result", _is_yolov5, _read_yolov5),
-    Format("supervision Detections, or anything with .xyxy", _is_detections, _read_detections),
+    Format("supervision Detections, or anything with .xyxy", _is_detections, _read_detections, Precedence.LOOSE_IMAGE),
 )

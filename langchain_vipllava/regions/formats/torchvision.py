@@ -1,33 +1,39 @@
-"""The dict of columns that torchvision and transformers' post-processing share."""
+"""The dict of columns that torchvision and the post-processing of transformers share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_vipllava.regions.formats.columns import columns
-from langchain_vipllava.regions.formats.context import Context, Format, Row
-from langchain_vipllava.regions.formats.values import field, keys_of
+from langchain_vipllava.regions.columns import columns
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.values import field, keys_of
 
 
-def _is_boxes_dict(found: Any) -> bool:
-    return isinstance(found, Mapping) and "boxes" in keys_of(found) and keys_of(found) & {"labels", "scores"} != set()
+def _is_boxes_dict(output: Any) -> bool:
+    return (
+        isinstance(output, Mapping) and "boxes" in keys_of(output) and keys_of(output) & {"labels", "scores"} != set()
+    )
 
 
-def _read_boxes_dict(found: Any, context: Context) -> Iterator[Row]:
-    # Grounding models put words in text_labels, and in older releases in labels.
+def _read_boxes_dict(output: Any, context: Context) -> Iterator[Row]:
+    # Grounding models write words to text_labels, and in older releases to labels.
     yield from columns(
-        field(found, "boxes"),
-        box_format=context.layout("xyxy"),
-        scores=field(found, "scores", "confidences", "confidence", "conf"),
-        names=field(found, "text_labels", "class_names", "names"),
-        classes=field(found, "labels", "class_ids", "class_id", "classes"),
-        masks=field(found, "masks"),
+        field(output, "boxes"),
+        box_format=context.box_format_or("xyxy"),
+        scores=field(output, "scores", "confidences", "confidence", "conf"),
+        names=field(output, "text_labels", "class_names", "names"),
+        classes=field(output, "labels", "class_ids", "class_id", "classes"),
+        masks=field(output, "masks"),
     )
 
 
 FORMATS = (
     Format(
-        "torchvision or transformers post-processing dict {boxes, labels, scores}", _is_boxes_dict, _read_boxes_dict
+        "torchvision or transformers post-processing dict {boxes, labels, scores}",
+        _is_boxes_dict,
+        _read_boxes_dict,
+        Precedence.IMAGE,
     ),
 )

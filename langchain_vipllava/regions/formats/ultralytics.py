@@ -7,26 +7,27 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.formats.columns import columns
-from langchain_vipllava.regions.formats.context import Context, Format, Row
-from langchain_vipllava.regions.formats.values import describe, field, items, numbers
+from langchain_vipllava.regions.columns import columns
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.values import describe, field, items, numbers
 
 
-def _is_results(found: Any) -> bool:
+def _is_results(output: Any) -> bool:
     parts = ("boxes", "obb", "masks", "probs", "keypoints")
-    return not isinstance(found, Mapping) and hasattr(found, "names") and any(hasattr(found, part) for part in parts)
+    return not isinstance(output, Mapping) and hasattr(output, "names") and any(hasattr(output, part) for part in parts)
 
 
-def _read_results(found: Any, _context: Context) -> Iterator[Row]:
-    boxes, oriented = field(found, "boxes"), field(found, "obb")
+def _read_results(output: Any, _context: Context) -> Iterator[Row]:
+    boxes, oriented = field(output, "boxes"), field(output, "obb")
     if boxes is None and oriented is None:
-        raise DetectionError(f"{describe(found)} holds no boxes; expected the result of detect, segment, pose or obb.")
+        raise DetectionError(f"{describe(output)} has no boxes; expected the result of detect, segment, pose or obb.")
     source = oriented if boxes is None else boxes
-    outlines = field(field(found, "masks"), "xy") if boxes is not None else field(oriented, "xyxyxyxy")
-    names = field(found, "names") or {}
+    outlines = field(field(output, "masks"), "xy") if boxes is not None else field(oriented, "xyxyxyxy")
+    names = field(output, "names") or {}
     names = names if isinstance(names, Mapping) else dict(enumerate(names))
     classes = items(field(source, "cls")) if field(source, "cls") is not None else None
-    shape = field(found, "orig_shape")
+    shape = field(output, "orig_shape")
     rows = columns(
         _upright(oriented) if boxes is None else field(boxes, "xyxy"),
         scores=field(source, "conf"),
@@ -40,7 +41,7 @@ def _read_results(found: Any, _context: Context) -> Iterator[Row]:
 
 
 def _upright(oriented: Any) -> Any:
-    """The upright boxes around oriented ones; computed, for results that lack `.xyxy`."""
+    """Return the upright boxes around oriented ones, also for results without `.xyxy`."""
     boxes = field(oriented, "xyxy")
     if boxes is not None:
         return boxes
@@ -48,4 +49,4 @@ def _upright(oriented: Any) -> Any:
     return [[*ring.min(axis=0), *ring.max(axis=0)] for ring in corners]
 
 
-FORMATS = (Format("Ultralytics Results", _is_results, _read_results),)
+FORMATS = (Format("Ultralytics Results", _is_results, _read_results, Precedence.IMAGE),)

@@ -1,4 +1,4 @@
-"""Detections that come as columns: an (N, 4) table of boxes, N scores, N classes, N masks."""
+"""Detections as columns: an (N, 4) array of boxes, N scores, N classes, N masks."""
 
 from __future__ import annotations
 
@@ -9,28 +9,32 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.formats.context import Row
-from langchain_vipllava.regions.formats.geometry import Size
-from langchain_vipllava.regions.formats.values import describe, field, items, numbers
+from langchain_vipllava.regions.context import Row
+from langchain_vipllava.regions.geometry import BoxFormat, Size
+from langchain_vipllava.regions.values import describe, field, items, numbers
 
 
-def table(boxes: Any, width: int = 4) -> np.ndarray:
-    """Read boxes as an (N, width) array; box classes of detectron2 and mmdet keep theirs under `.tensor`."""
+def box_array(boxes: Any) -> np.ndarray:
+    """Convert boxes to an (N, 4) array. The box classes of detectron2 and mmdet hold theirs in `.tensor`.
+
+    Raises:
+        DetectionError: another shape, or not numbers.
+    """
     inner = field(boxes, "tensor")
     array = numbers(boxes if inner is None else inner, "the boxes")
     if array.size == 0:
-        return np.zeros((0, width))
-    if array.ndim == 1 and array.size == width:
+        return np.zeros((0, 4))
+    if array.ndim == 1 and array.size == 4:
         array = array[None]
-    if array.ndim != 2 or array.shape[1] != width:
-        raise DetectionError(f"the boxes are {describe(boxes)}; expected shape (N, {width}).")
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise DetectionError(f"the boxes are {describe(boxes)}; expected shape (N, 4).")
     return array
 
 
 def columns(
     boxes: Any,
     *,
-    box_format: str = "xyxy",
+    box_format: BoxFormat = "xyxy",
     scores: Any = None,
     names: Any = None,
     classes: Any = None,
@@ -38,15 +42,19 @@ def columns(
     ids: Any = None,
     image_size: Size | None = None,
 ) -> Iterator[Row]:
-    """One row a box. `classes` may hold ids or names; a column that is None is left out."""
-    boxes = table(boxes)
+    """Yield one row per box. `classes` may hold ids or names. A column that is None is omitted.
+
+    Raises:
+        DetectionError: a column has another length than the boxes.
+    """
+    boxes = box_array(boxes)
     count = len(boxes)
     scores = column(scores, count, "scores")
     names = column(names, count, "names")
     classes = column(classes, count, "classes")
     ids = column(ids, count, "ids")
     if masks is not None and len(masks) != count:
-        raise DetectionError(f"it has {count} boxes but {len(masks)} masks; expected one a box.")
+        raise DetectionError(f"it has {count} boxes but {len(masks)} masks; expected one per box.")
     for number, box in enumerate(boxes):
         yield named(
             Row(
@@ -63,19 +71,29 @@ def columns(
 
 
 def column(values: Any, count: int, what: str) -> list[Any]:
-    """Read a column of `count` values; None is a column of None."""
+    """Convert a column to a list of `count` values. None is a column of None.
+
+    Raises:
+        DetectionError: it has another length.
+    """
     if values is None:
         return [None] * count
     listed = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in items(values)]
     if len(listed) != count:
-        raise DetectionError(f"it has {count} boxes but {len(listed)} {what}; expected one a box.")
+        raise DetectionError(f"it has {count} boxes but {len(listed)} {what}; expected one per box.")
     return listed
 
 
 def named(row: Row, name_or_class: Any) -> Row:
-    """The row with a value that is a name where it is text, and a class id where it is a number."""
+    """Return the row with its label, if the value is a string, else with its class id."""
     if name_or_class is None:
         return row
     if isinstance(name_or_class, str):
         return replace(row, label=row.label or name_or_class)
     return replace(row, class_id=name_or_class)
+
+
+def mask_column(masks: Any) -> Any:
+    """Return the array of a column of masks. The mask classes of detectron2 and mmdet hold it in `.tensor`."""
+    tensor = field(masks, "tensor")
+    return masks if tensor is None else tensor

@@ -1,50 +1,72 @@
-"""Boxes, masks and polygon rings of detectors, brought to pixels of the upright image."""
+"""Convert the boxes, masks and polygons of detectors to pixels of the upright image."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.formats.values import describe, numbers, plain
-from langchain_vipllava.regions.rle import MOST_PIXELS, decode_rle
+from langchain_vipllava.regions.region import Box, Point
+from langchain_vipllava.regions.rle import MAX_PIXELS, decode_rle
+from langchain_vipllava.regions.values import describe, numbers, plain
 
-BOX_FORMATS = ("xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn")
+BoxFormat = Literal["xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn"]
+"""Layout of a box's numbers: two corners, corner and size, or center and size; with `n` in 0..1, else in pixels."""
 
-Box = tuple[float, float, float, float]
+BOX_FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
+
 Size = tuple[int, int]
+"""`(width, height)` in pixels."""
 
-# Boxes of detectors stick out of the image a little; pixel coordinates exceed 2 nearly always.
-_FARTHEST_NORMALISED = 2.0
+_MAX_NORMALIZED = 2.0
+"""Largest absolute value of a box in 0..1. Chosen: boxes extend past the image a little, and a box in pixels whose
+numbers are all at most 2 is smaller than any detector reports."""
 
 
-def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
-    """Turn four numbers of a known layout into `(x0, y0, x1, y1)` in pixels, clipped to the image."""
+def parse_box_format(box_format: object) -> BoxFormat:
+    """Check the name of a layout.
+
+    Raises:
+        DetectionError: it is not one of `BOX_FORMATS`.
+    """
+    for name in BOX_FORMATS:
+        if box_format == name:
+            return name
+    raise DetectionError(f"box_format={describe(box_format)}; expected one of {', '.join(BOX_FORMATS)}.")
+
+
+def pixel_box(values: Any, box_format: BoxFormat, image_size: Size | None) -> Box:
+    """Convert four numbers to `(x0, y0, x1, y1)` in pixels, clipped to the image.
+
+    Raises:
+        DetectionError: not four finite numbers, not in the layout `box_format`, inverted, empty, outside the image,
+            or in 0..1 while the image's size is unknown.
+    """
     raw = numbers(values, "box").ravel()
     if raw.size != 4:
         raise DetectionError(f"box is {describe(values)}; expected the four numbers of {box_format}.")
     shown = tuple(round(number, 4) for number in raw.tolist())
     if not np.isfinite(raw).all():
-        raise DetectionError(f"box {shown} holds NaN or infinity; expected finite numbers. Drop the row.")
-    farthest = float(np.abs(raw).max())
+        raise DetectionError(f"box {shown} contains NaN or infinity; expected finite numbers. Drop the row.")
+    largest = float(np.abs(raw).max())
     if box_format.endswith("n"):
         if image_size is None:
             raise DetectionError(
-                f"box {shown} is {box_format}, in 0..1 of the image's sides; pass image_size=(width, height)."
+                f"box {shown} is in 0..1 of the image's sides ({box_format}); pass image_size=(width, height)."
             )
-        if farthest > _FARTHEST_NORMALISED:
+        if largest > _MAX_NORMALIZED:
             raise DetectionError(
                 f"box {shown} is not {box_format}: expected values in 0..1. "
-                f"If these are pixels, pass box_format={box_format[:-1]!r} where the format has no fixed layout."
+                f"If these are pixels, and the format has no layout of its own, pass box_format={box_format[:-1]!r}."
             )
         raw = raw * (image_size * 2)
-    elif 0 < farthest <= 1 or (farthest <= _FARTHEST_NORMALISED and (raw % 1).any()):
+    elif 0 < largest <= 1 or (largest <= _MAX_NORMALIZED and (raw % 1).any()):
         raise DetectionError(
-            f"box {shown} has all its values about 0..1, which cannot be {box_format} in pixels. If they are fractions "
-            f"of the image's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
+            f"box {shown} has all its values in or near 0..1, so it is not {box_format} in pixels. If they are "
+            f"fractions of the image's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
         )
     a, b, c, d = raw.tolist()
     layout = box_format.removesuffix("n")
@@ -61,27 +83,35 @@ def pixel_box(values: Any, box_format: str, image_size: Size | None) -> Box:
 
 
 def clipped(box: Box, image_size: Size | None) -> Box:
-    """Cut off what sticks out of the image; raise where nothing is left."""
+    """Clip a box to the image.
+
+    Raises:
+        DetectionError: the box lies outside the image.
+    """
     if image_size is None:
         return box
     width, height = image_size
     x0, y0, x1, y1 = box
     if x0 >= width or y0 >= height or x1 <= 0 or y1 <= 0:
         raise DetectionError(
-            f"box {tuple(round(side, 2) for side in box)} (x0, y0, x1, y1) is wholly outside the image of {width} x "
-            f"{height} pixels. The detector ran on an image of another size or orientation, or box_format is wrong."
+            f"box {tuple(round(side, 2) for side in box)} (x0, y0, x1, y1) is outside the image of {width} x "
+            f"{height} pixels. Did the detector run on another size or orientation, or is box_format wrong?"
         )
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
 
 
 def bool_mask(mask: Any, image_size: Size | None) -> np.ndarray:
-    """Read an array, tensor, PIL image or COCO RLE as a (H, W) bool mask; probabilities are cut at 0.5."""
+    """Convert an array, tensor, PIL image or COCO RLE to a (H, W) bool mask. Probabilities of 0.5 and more are set.
+
+    Raises:
+        DetectionError: not a mask, or a mask of another size than the image.
+    """
     if isinstance(mask, Mapping):
         width, height = _rle_size(mask)
         _check_mask_size(width, height, image_size)
         return decode_rle(mask)
     array = np.asarray(plain(mask))
-    # Detectors leave axes of length 1 in front (torchvision) or behind (OpenCV).
+    # torchvision leaves axes of length 1 in front, OpenCV behind.
     if set(array.shape[:-2]) == {1}:
         array = array.reshape(array.shape[-2:])
     elif set(array.shape[2:]) == {1}:
@@ -90,9 +120,9 @@ def bool_mask(mask: Any, image_size: Size | None) -> np.ndarray:
         raise DetectionError(f"mask is {describe(mask)}; expected (H, W) as bool, 0/1, 0/255 or probabilities.")
     _check_mask_size(array.shape[1], array.shape[0], image_size)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise DetectionError("mask holds NaN or infinity; expected probabilities in 0..1.")
-    hard: np.ndarray = array >= 0.5 if array.dtype.kind == "f" else array != 0
-    return hard
+        raise DetectionError("mask contains NaN or infinity; expected probabilities in 0..1.")
+    mask_array: np.ndarray = array >= 0.5 if array.dtype.kind == "f" else array != 0
+    return mask_array
 
 
 def _rle_size(rle: Mapping[str, Any]) -> Size:
@@ -109,23 +139,27 @@ def _check_mask_size(width: int, height: int, image_size: Size | None) -> None:
     if image_size is not None and (width, height) != tuple(image_size):
         raise DetectionError(
             f"mask is {width} x {height} pixels, the image {image_size[0]} x {image_size[1]} (width x height). "
-            "Have the detector resize its masks to the image (post-processing calls it target_sizes), or pass "
-            "the image_size that it saw."
+            "Let the detector resize its masks to the image (target_sizes in post-processing), or pass the image_size "
+            "that it saw."
         )
-    if width * height > MOST_PIXELS:
-        raise DetectionError(f"mask claims {width} x {height} pixels; expected at most {MOST_PIXELS} in all.")
+    if width * height > MAX_PIXELS:
+        raise DetectionError(f"mask of {width} x {height} pixels; expected at most {MAX_PIXELS} in total.")
 
 
-def ring_points(ring: Any) -> list[tuple[float, float]]:
-    """Read a ring, flat `[x, y, x, y, ...]` or `[(x, y), ...]`, as points in pixels."""
+def ring_points(ring: Any) -> list[Point]:
+    """Convert a polygon, flat `[x, y, x, y, ...]` or `[(x, y), ...]`, to a list of points.
+
+    Raises:
+        DetectionError: not pairs of numbers.
+    """
     values = numbers(ring, "polygon")
     if values.size % 2 or (values.ndim > 1 and values.shape[-1] != 2):
         raise DetectionError(f"polygon is {describe(ring)}; expected [x, y, x, y, ...] or [(x, y), ...].")
     return [(x, y) for x, y in values.reshape(-1, 2).tolist()]
 
 
-def fill(rings: Sequence[Sequence[tuple[float, float]]], image_size: Size) -> np.ndarray:
-    """Mask of the pixels whose centre lies in any of the rings."""
+def fill(rings: Sequence[Sequence[Point]], image_size: Size) -> np.ndarray:
+    """Return the (H, W) bool mask of the pixels whose center lies in any of the polygons."""
     width, height = image_size
     _check_mask_size(width, height, None)
     inside = np.zeros((height, width), dtype=bool)
@@ -134,7 +168,8 @@ def fill(rings: Sequence[Sequence[tuple[float, float]]], image_size: Size) -> np
     return inside
 
 
-def _fill_one(ring: Sequence[tuple[float, float]], width: int, height: int) -> np.ndarray:
+def _fill_one(ring: Sequence[Point], width: int, height: int) -> np.ndarray:
+    # Per pixel row, count where edges cross the line through the centers; odd sums along the row are inside.
     crossings = np.zeros((height, width + 1), dtype=np.int32)
     for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
         top, bottom = max(min(y0, y1), 0.0), min(max(y0, y1), float(height))

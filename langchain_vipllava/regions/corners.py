@@ -1,0 +1,83 @@
+"""Rows whose keys say what the numbers of a box mean: `xmin`, `left`, `cx`, `width`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.columns import named
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.values import field, keys_of
+
+_CORNERS: dict[tuple[str, ...], BoxFormat] = {
+    ("xmin", "ymin", "xmax", "ymax"): "xyxy",
+    ("x_min", "y_min", "x_max", "y_max"): "xyxy",
+    ("x0", "y0", "x1", "y1"): "xyxy",
+    ("x1", "y1", "x2", "y2"): "xyxy",
+    ("left", "top", "right", "bottom"): "xyxy",
+    ("left", "top", "width", "height"): "xywh",
+    ("x", "y", "width", "height"): "xywh",
+    ("x", "y", "w", "h"): "xywh",
+    ("cx", "cy", "width", "height"): "cxcywh",
+    ("cx", "cy", "w", "h"): "cxcywh",
+    ("c", "r", "width", "height"): "xywh",
+}
+
+BOX_KEYS = ("box", "bbox", "bounding_box", "boundingBox", "rectangle")
+"""Keys under which rows hold their box."""
+
+
+def find_corners(row: Mapping[str, Any]) -> Any:
+    """Return the dict with the corners: the row, or its box; None if there is no box."""
+    return row if corner_names(row) else field(row, *BOX_KEYS)
+
+
+def corner_names(box: Any) -> tuple[str, ...] | None:
+    """Return the four keys that describe a box; None if it has no such keys."""
+    keys = keys_of(box)
+    return next((names for names in _CORNERS if keys.issuperset(names)), None)
+
+
+def corner_row(row: Mapping[str, Any], box: Mapping[str, Any], context: Context) -> Row:
+    """Read a row whose box has named corners, with its label and score under the usual keys.
+
+    Raises:
+        ValueError: the box has no such keys.
+        DetectionError: the box may be Roboflow's, and the caller did not say so.
+    """
+    if keys_of(box) >= {"x1", "y1", "x4", "y4"}:  # Ultralytics' oriented box: all four corners
+        ring = [float(box[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
+        return described(Row(rings=[ring], rings_normalized=max(map(abs, ring)) <= 1), row)
+    names = corner_names(box)
+    if names is None:
+        raise ValueError(f"no corners among the keys {sorted(keys_of(box))}; expected keys such as xmin, ymin")
+    box_format = _CORNERS[names]
+    if names[:2] == ("x", "y"):
+        box_format = _xy_box_format(row, context)
+    return described(Row(box=[box[name] for name in names], box_format=box_format), row)
+
+
+def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:
+    # In Roboflow's rows x and y are the center of the box; everywhere else, its corner.
+    like_roboflow = keys_of(row) >= {"x", "y", "class", "confidence"}
+    if like_roboflow and context.box_format is None:
+        raise DetectionError(
+            "x and y of rows {x, y, width, height, class, confidence} are the box's center in Roboflow and its corner "
+            "elsewhere: pass Roboflow's whole response {predictions, image}, or box_format='cxcywh' or 'xywh'."
+        )
+    box_format = context.box_format_or("xywh")
+    return box_format if box_format.startswith(("xywh", "cxcywh")) else "xywh"
+
+
+def described(row: Row, source: Mapping[str, Any]) -> Row:
+    """Return the row with the label, class, score and track id that the source has under the usual keys."""
+    row = replace(
+        row,
+        class_id=field(source, "class_id", "label_id", "category_id"),
+        score=field(source, "score", "confidence", "conf", "probability"),
+        id=field(source, "tracker_id", "track_id"),
+    )
+    return named(row, field(source, "label", "name", "class_name", "category", "class"))

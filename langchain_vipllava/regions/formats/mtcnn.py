@@ -1,0 +1,22 @@
+"""The list that the `mtcnn` package returns for faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.values import first_row, keys_of, rows
+
+
+def _is_mtcnn(output: Any) -> bool:
+    return keys_of(first_row(output)) >= {"box", "keypoints", "confidence"}
+
+
+def _read_mtcnn(output: Any, _context: Context) -> Iterator[Row]:
+    for row in rows(output):
+        yield Row(box=row["box"], box_format="xywh", score=row["confidence"])
+
+
+FORMATS = (Format("MTCNN result", _is_mtcnn, _read_mtcnn, Precedence.ROWS),)

@@ -1,0 +1,65 @@
+"""Pascal VOC's XML annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
+from xml.parsers import expat
+
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+
+
+def _is_xml(output: Any) -> bool:
+    return isinstance(output, str) and output.lstrip().startswith("<")
+
+
+def _read_voc(output: str, _context: Context) -> Iterator[Row]:
+    root = _xml(output)
+    if root.tag != "annotation":
+        raise DetectionError(f"its root is <{root.tag[:40]}>; expected Pascal VOC's <annotation>.")
+    size = [float(root.findtext(f"size/{side}") or 0) for side in ("width", "height")]
+    for element in root.iterfind("object"):
+        box = element.find("bndbox")
+        if box is None:
+            raise KeyError("bndbox")
+        x0, y0, x1, y1 = (_coordinate(box, side) for side in ("xmin", "ymin", "xmax", "ymax"))
+        # VOC counts pixels from 1 and includes the last one. Some tools count from 0: hence the max().
+        yield Row(
+            box=(max(x0 - 1, 0), max(y0 - 1, 0), x1, y1),
+            label=element.findtext("name"),
+            image_size=(int(size[0]), int(size[1])) if all(size) else None,
+        )
+
+
+def _coordinate(box: Element, side: str) -> float:
+    text = box.findtext(side)
+    if text is None:
+        raise KeyError(side)
+    return float(text)
+
+
+def _xml(text: str) -> Element:
+    """Parse XML without a document type declaration, where entities that expand exponentially are declared."""
+    builder = TreeBuilder()
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse_doctype
+    parser.StartElementHandler = builder.start
+    parser.EndElementHandler = builder.end
+    parser.CharacterDataHandler = builder.data
+    try:
+        parser.Parse(text, True)
+        return builder.close()
+    except expat.ExpatError as error:
+        raise DetectionError(f"text that starts like XML is not XML: {error}.") from error
+
+
+def _refuse_doctype(*_: Any) -> None:
+    raise DetectionError(
+        "XML with <!DOCTYPE ...> is not parsed; expected Pascal VOC's <annotation>. Remove the declaration."
+    )
+
+
+FORMATS = (Format("Pascal VOC XML", _is_xml, _read_voc, Precedence.TEXT),)

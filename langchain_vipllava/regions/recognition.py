@@ -1,0 +1,157 @@
+"""Which format a detector's output has: one that a user registered, or a built-in one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, MappingView
+from os import PathLike
+from threading import Lock
+from typing import Any
+
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.formats import FORMATS
+from langchain_vipllava.regions.region import Region
+from langchain_vipllava.regions.values import describe
+
+_registered: tuple[Format, ...] = ()
+_registering = Lock()
+
+
+def register_format(
+    name: str, matches: Callable[[Any], bool], read: Callable[[Any, Context], Iterable[Region | Row]]
+) -> Callable[[], None]:
+    """Teach `regions_from` another format. It is tried before the built-in ones, the newest first.
+
+    Args:
+        name: how error messages call it. Replaces the format that was registered under this name before.
+        matches: whether an object has this format. An exception counts as no.
+        read: yields the detections of such an object: `Row`s in the detector's own terms, which are checked and
+            converted like those of built-in formats, or finished `Region`s. Its second argument holds the
+            `image_size`, `box_format` and `labels` of the call.
+
+    Returns:
+        A function that removes the format.
+
+    Example:
+        >>> from langchain_vipllava import regions_from, register_format
+        >>> from langchain_vipllava.regions.context import Row
+        >>> def read(output, context):
+        ...     yield Row(box=output["robot_sees"])
+        >>> remove = register_format("my robot", lambda output: "robot_sees" in output, read)
+        >>> regions_from({"robot_sees": [1, 2, 30, 40]})
+        [Region(box=(1.0, 2.0, 30.0, 40.0))]
+        >>> remove()
+    """
+    global _registered  # noqa: PLW0603  # replaced as a whole, so that readers need no lock
+    added = Format(name, matches, read, Precedence.REGISTERED)
+    with _registering:
+        _registered = (added, *(format_ for format_ in _registered if format_.name != name))
+
+    def remove() -> None:
+        global _registered  # noqa: PLW0603
+        with _registering:
+            _registered = tuple(format_ for format_ in _registered if format_ is not added)
+
+    return remove
+
+
+def recognize(detections: Any) -> tuple[Format, Any]:
+    """Find the format of a detector's output.
+
+    Returns:
+        The format, and what it reads: the output with JSON parsed, iterators listed, and without the list that a
+        batch of one image puts around it.
+
+    Raises:
+        DetectionError: the format is unknown, or the output is a batch of several images.
+    """
+    output = _as_list(_parse(detections))
+    format_, failures = _first_match(output)
+    if format_ is not None:
+        return format_, output
+    inner = _format_of_batch(output)
+    if inner is not None:
+        return inner, output[0]
+    hint = ""
+    if isinstance(output, (str, PathLike)):
+        hint = " A path is not opened: pass the file's text."
+    elif isinstance(output, tuple):
+        hint = " Pass columns in a dict: {'boxes': ..., 'scores': ..., 'labels': ...}."
+    raise DetectionError(
+        f"{describe(output)} has no known format.{hint} Known formats: "
+        f"{'; '.join(format_.name for format_ in (*_registered, *FORMATS))}. Pass one of these, or add yours with "
+        f"register_format(name, matches, read).{failures}"
+    )
+
+
+def _parse(detections: Any) -> Any:
+    """Decode bytes, and parse text that is JSON."""
+    if detections is None:
+        raise DetectionError("None is not a detector's output; pass [] where nothing was detected.")
+    if isinstance(detections, (bytes, bytearray)):
+        try:
+            detections = detections.decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DetectionError("the bytes are not UTF-8; expected JSON, XML or YOLO text.") from error
+    if not isinstance(detections, str):
+        return detections
+    text = detections.removeprefix("\ufeff").strip()
+    if not text.startswith(("{", "[")):
+        return text
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DetectionError(f"text that starts like JSON is not JSON: {error}.") from error
+
+
+def _as_list(detections: Any) -> Any:
+    if not isinstance(detections, (Iterator, MappingView)):
+        return detections
+    try:
+        return [*iter(detections)]  # type: ignore[arg-type]
+    except Exception as error:
+        raise DetectionError(f"{describe(detections)} failed during iteration: {error!r}.") from error
+
+
+def _first_match(output: Any) -> tuple[Format | None, str]:
+    """The first format that matches, and what failed on the way."""
+    failures = ""
+    registered = _registered
+    for format_ in (*registered, *FORMATS):
+        try:
+            if format_.matches(output):
+                return format_, ""
+        except Exception as error:
+            # Built-in matchers may fail on foreign objects. For a user's own matcher, it is probably a bug.
+            if format_ in registered:
+                failures += f" matches() of the format {format_.name!r} raised {type(error).__name__}."
+    return None, failures
+
+
+def _format_of_batch(output: Any) -> Format | None:
+    """The format of the only item in a list; None if it has none.
+
+    Raises:
+        DetectionError: there are several items of one format.
+    """
+    if not isinstance(output, (list, tuple)) or not output or isinstance(output[0], (str, bytes)):
+        return None
+    format_, _ = _first_match(output[0])
+    if format_ is None or any(_first_match(item)[0] is not format_ for item in output):
+        return None
+    if len({_column_count(item) for item in output}) > 1:
+        raise DetectionError("rows of unequal length; expected boxes that all have 4, all 5 or all 6 numbers.")
+    if len(output) > 1:
+        raise DetectionError(
+            f"a list of {len(output)} outputs ({format_.name}), one per image; pass the one of your image, for "
+            "example result[0]."
+        )
+    return format_
+
+
+def _column_count(item: Any) -> int | None:
+    """How many numbers a bare row has; None for anything else."""
+    is_row = isinstance(item, (list, tuple)) and all(isinstance(number, (int, float)) for number in item)
+    return len(item) if is_row else None
