@@ -16,7 +16,7 @@ from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
 from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked_image import MarkedImage
-from langchain_vipllava.regions.detections import regions_from
+from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
 
 
@@ -45,9 +45,9 @@ class _ReadingStep(_Step):
         return load_image(_need(given, "image"), channels=self.channels)
 
     @property
-    def _reading(self) -> dict[str, Any]:
-        """The arguments of `regions_from` that are fields here."""
-        return {name: getattr(self, name) for name in ("labels", "box_format", "min_score", "max_regions")}
+    def _options(self) -> DetectionOptions:
+        names = ("labels", "box_format", "min_score", "max_regions")
+        return DetectionOptions(**{name: getattr(self, name) for name in names})
 
 
 class DetectRegions(_ReadingStep):
@@ -75,7 +75,7 @@ class DetectRegions(_ReadingStep):
             self.detector,
             image.copy(),  # some detectors draw on what they are given
             only=self.only,
-            **self._reading,
+            options=self._options,
         )
         return {**input, "image": image, "regions": regions}
 
@@ -108,7 +108,7 @@ class MarkRegions(_ReadingStep):
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
         image = self._image(input)
         detections = input["regions"] if "regions" in input else _need(input, "detections")
-        regions = regions_from(detections, image_size=image.size, **self._reading)
+        regions = self._options.read(detections, image.size)
         if not regions:
             raise DetectionError("no detections to mark; lower min_score, or ask about the whole image.")
         looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import math
-from numbers import Integral
 from typing import Any
 
-from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.context import Context, Labels
-from langchain_vipllava.regions.geometry import BoxFormat, parse_box_format
-from langchain_vipllava.regions.reading import read_regions
+from langchain_vipllava.regions.context import Labels
+from langchain_vipllava.regions.detection_options import DetectionOptions
+from langchain_vipllava.regions.geometry import BoxFormat
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.regions.values import describe, number_or_none
 
 
 def regions_from(
@@ -56,18 +52,5 @@ def regions_from(
         >>> regions_from(output)
         [Region(box=(5.0, 6.0, 50.0, 60.0), label='cat', score=0.9)]
     """
-    if box_format is not None:
-        parse_box_format(box_format)
-    if labels is not None and (isinstance(labels, (str, bytes)) or not hasattr(labels, "__getitem__")):
-        raise DetectionError(f"labels={describe(labels)}; expected a list of names, or a dict of id to name.")
-    lowest = number_or_none(min_score, "min_score")
-    if lowest is None or math.isnan(lowest):
-        raise DetectionError(f"min_score={min_score!r}; expected a number, 0.0 to keep every row.")
-    if max_regions is not None and (isinstance(max_regions, bool) or not _is_count(max_regions)):
-        raise DetectionError(f"max_regions={describe(max_regions)}; expected a whole number, 0 or more.")
-    context = Context(image_size=image_size, box_format=box_format, labels=labels)
-    return read_regions(detections, context, min_score=lowest, max_regions=max_regions)
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, Integral) and int(value) >= 0
+    options = DetectionOptions(box_format=box_format, labels=labels, min_score=min_score, max_regions=max_regions)
+    return options.read(detections, image_size)

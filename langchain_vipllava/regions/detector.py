@@ -1,21 +1,24 @@
-"""Running a detector: anything that is called with an image."""
+"""Run a detector: any callable that takes an image."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from PIL import Image
 
 from langchain_vipllava.errors import DetectionError, VipLlavaError
-from langchain_vipllava.regions.detections import regions_from
+from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.region import Region
 
 Detector = Callable[..., Any]
-"""Called with an RGB PIL image; gives its detections in any format that `regions_from` reads."""
+"""Called with an RGB PIL image; returns its detections in any format that `regions_from` reads."""
 
+_DEFAULT_OPTIONS = DetectionOptions()
 _LABEL_PARAMETERS = ("candidate_labels", "labels", "text_labels", "classes", "prompts")
+"""Parameters through which open-vocabulary detectors take the labels to look for, the most specific name first."""
 
 
 def run_detector(
@@ -23,38 +26,42 @@ def run_detector(
     image: Image.Image,
     *,
     only: Sequence[str] | None = None,
-    **reading: Any,
+    options: DetectionOptions = _DEFAULT_OPTIONS,
 ) -> list[Region]:
     """Detect the regions of an image.
 
     Args:
-        detector: called as `detector(image)`; one that has a parameter for the labels to look for
-            (`candidate_labels`, `labels`, `text_labels`, `classes` or `prompts`) gets them there.
+        detector: called as `detector(image)`. If it has a parameter `candidate_labels`, `labels`, `text_labels`,
+            `classes` or `prompts`, it also gets `only` there.
         image: RGB, upright.
-        only: keep only regions with these labels, whatever their case.
-        reading: `box_format`, `labels` (names of class ids), `min_score`, ... for `regions_from`.
+        only: keep only regions with these labels, ignoring case. `options.max_regions` counts these.
+        options: how to read the detector's output.
 
     Raises:
-        DetectionError: the detector failed, or its output cannot be read.
+        DetectionError: the detector failed, is async, or its output cannot be read.
     """
-    parameter = _labels_parameter(detector) if only else None
+    detections = _call(detector, image, list(only or ()))
+    if not only:
+        return options.read(detections, image.size)
+    labels = {label.strip().lower() for label in only}
+    regions = replace(options, max_regions=None).read(detections, image.size)
+    regions = [region for region in regions if (region.label or "").strip().lower() in labels]
+    return DetectionOptions(max_regions=options.max_regions).read(regions)
+
+
+def _call(detector: Detector, image: Image.Image, labels: list[str]) -> Any:
+    parameter = _labels_parameter(detector) if labels else None
     try:
-        detections = detector(image, **{parameter: list(only or ())}) if parameter else detector(image)
+        detections = detector(image, **{parameter: labels}) if parameter else detector(image)
         if inspect.isawaitable(detections):
             if inspect.iscoroutine(detections):
-                detections.close()  # or Python warns of it too
-            raise DetectionError("the detector is async; expected a function that gives its detections itself.")
+                detections.close()  # or Python warns that it was never awaited
+            raise DetectionError("the detector is async; expected a function that returns its detections.")
     except VipLlavaError:
         raise
     except Exception as error:
         raise DetectionError(f"the detector failed: {type(error).__name__}: {error}") from error
-    if not only:
-        return regions_from(detections, image_size=image.size, **reading)
-    wanted = {label.strip().lower() for label in only}
-    limit = reading.pop("max_regions", None)
-    found = regions_from(detections, image_size=image.size, **reading)
-    named = [region for region in found if (region.label or "").strip().lower() in wanted]
-    return regions_from(named, max_regions=limit)
+    return detections
 
 
 def _labels_parameter(detector: Detector) -> str | None:

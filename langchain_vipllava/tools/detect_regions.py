@@ -8,6 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
 from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
 from langchain_vipllava.tools.base import RegionTool, Reply, as_tool_error, describe_region, region_line, save
 
@@ -58,7 +59,8 @@ class DetectRegionsTool(RegionTool):
                 self.detector,
                 opened.image.copy(),  # some detectors draw on what they are given
                 only=labels,
-                **self._limit(min_score, max_regions),
+                # the LLM can narrow what the program allows, not widen it
+                options=DetectionOptions(**self.reading).narrowed(min_score=min_score, max_regions=max_regions),
             )
             with opened.lock:
                 regions = list({region.id: region for region in opened.add_regions(found)}.values())
@@ -72,12 +74,3 @@ class DetectRegionsTool(RegionTool):
                 artifact,
             )
         return f"{len(regions)} regions in {opened.id}:\n" + "\n".join(map(region_line, regions)), artifact
-
-    def _limit(self, min_score: float, max_regions: int) -> dict[str, Any]:
-        """The program's `reading`, which the LLM can narrow but not widen."""
-        most = self.reading.get("max_regions")
-        return {
-            **self.reading,
-            "min_score": max(min_score, self.reading.get("min_score") or 0.0),
-            "max_regions": max_regions if most is None else min(max_regions, most),
-        }

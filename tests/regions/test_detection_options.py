@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import BaseModel, ValidationError
 
 from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detections import regions_from
-from tests.regions.samples import BY_ID, CAT, coco_results, hf_object_detection, hf_post_process, refused, ultralytics
+from langchain_vipllava.regions.detector import run_detector
+from tests.regions.samples import (
+    BY_ID,
+    CAT,
+    SIZE,
+    coco_results,
+    hf_object_detection,
+    hf_post_process,
+    refused,
+    ultralytics,
+)
 
 
 @pytest.mark.parametrize(
@@ -77,3 +89,63 @@ def test_the_number_of_regions_may_be_any_whole_number():
     assert len(regions_from(rows, box_format="xyxy", max_regions=np.int64(1))) == 1
     with pytest.raises(DetectionError, match="max_regions"):
         regions_from(rows, box_format="xyxy", max_regions=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"box_format": "yxyx"}, "box_format='?str 'yxyx'"),
+        ({"labels": "cat"}, "labels="),
+        ({"labels": 7}, "labels="),
+        ({"min_score": "high"}, "min_score"),
+        ({"min_score": float("nan")}, "min_score"),
+        ({"max_regions": -1}, "max_regions"),
+        ({"max_regions": 1.5}, "max_regions"),
+    ],
+    ids=str,
+)
+def test_options_are_checked_when_they_are_made(arguments, message):
+    with pytest.raises(DetectionError, match=message):
+        DetectionOptions(**arguments)
+
+
+def test_options_read_as_regions_from_does():
+    options = DetectionOptions(labels=BY_ID, min_score=0.7, max_regions=1)
+    expected = regions_from(hf_post_process(2), image_size=SIZE, labels=BY_ID, min_score=0.7, max_regions=1)
+    assert options.read(hf_post_process(2), SIZE) == expected
+    assert [region.label for region in expected] == ["cat"]
+
+
+def test_limits_can_be_narrowed_and_not_widened():
+    options = DetectionOptions(box_format="xywh", labels=["cat"], min_score=0.5, max_regions=10)
+    assert options.narrowed() == options
+    assert options.narrowed(min_score=0.2, max_regions=50) == options
+    narrowed = options.narrowed(min_score=0.9, max_regions=3)
+    assert (narrowed.min_score, narrowed.max_regions) == (0.9, 3)
+    assert (narrowed.box_format, narrowed.labels) == ("xywh", ["cat"])
+    assert DetectionOptions().narrowed(max_regions=20).max_regions == 20
+
+
+def test_pydantic_builds_options_from_a_dict():
+    class Step(BaseModel):
+        options: DetectionOptions = DetectionOptions()
+
+    assert Step().options == DetectionOptions()
+    made = Step.model_validate({"options": {"box_format": "xywh", "labels": {1: "cat"}, "max_regions": 5}}).options
+    assert made == DetectionOptions(box_format="xywh", labels={1: "cat"}, max_regions=5)
+    given = DetectionOptions(labels=np.array(["cat", "dog"]))
+    assert Step(options=given).options is given
+    for wrong in ({"box_fromat": "xywh"}, {"box_format": "yxyx"}, {"labels": "cat"}):
+        with pytest.raises(ValidationError):
+            Step.model_validate({"options": wrong})
+    with pytest.raises(DetectionError, match="max_regions"):
+        Step.model_validate({"options": {"max_regions": -1}})
+
+
+def test_labels_are_kept_before_the_number_of_regions_is_limited(photo):
+    def detector(image):
+        return hf_object_detection(2)
+
+    options = DetectionOptions(max_regions=1)
+    assert [region.label for region in run_detector(detector, photo, options=options)] == ["cat"]
+    assert [region.label for region in run_detector(detector, photo, only=[" Dog "], options=options)] == ["dog"]
