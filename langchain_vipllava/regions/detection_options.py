@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -21,7 +22,8 @@ from langchain_vipllava.regions.values import describe, number_or_none
 class DetectionOptions:
     """How to read a detector's output; the same for every image of a detector.
 
-    A field of a pydantic model may have this type: pydantic builds it from a dict and refuses unknown keys.
+    A field of a pydantic model may have this type: pydantic builds it from a dict and refuses unknown keys. With
+    `BeforeValidator(DetectionOptions.of)` the error is a `DetectionError`.
 
     Attributes:
         box_format: layout of boxes whose format does not say it.
@@ -61,6 +63,20 @@ class DetectionOptions:
         object.__setattr__(self, "min_score", min_score)
         if self.max_regions is not None:
             object.__setattr__(self, "max_regions", _whole_number(self.max_regions))
+
+    @classmethod
+    def of(cls, options: DetectionOptions | Mapping[str, Any]) -> DetectionOptions:
+        """Return the options, made from a dict if they are one. A `BeforeValidator` for fields of pydantic models.
+
+        Raises:
+            DetectionError: unknown keys, or a value that is not an option.
+        """
+        if isinstance(options, cls):
+            return options
+        names = [field.name for field in fields(cls)]
+        if not isinstance(options, Mapping) or not options.keys() <= set(names):
+            raise DetectionError(f"detection options {describe(options)}; expected a dict with {', '.join(names)}.")
+        return cls(**options)
 
     def read(self, detections: Any, image_size: tuple[int, int] | None = None) -> list[Region]:
         """Read the detections of one image; see `regions_from`.

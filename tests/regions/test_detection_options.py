@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.detection_options import DetectionOptions
@@ -140,6 +142,19 @@ def test_pydantic_builds_options_from_a_dict():
             Step.model_validate({"options": wrong})
     with pytest.raises(DetectionError, match="max_regions"):
         Step.model_validate({"options": {"max_regions": -1}})
+
+
+def test_a_dict_becomes_options_with_errors_of_our_own():
+    class Step(BaseModel):
+        options: Annotated[DetectionOptions, BeforeValidator(DetectionOptions.of)] = DetectionOptions()
+
+    names = np.array(["cat", "dog"])
+    assert Step(options={"labels": names, "max_regions": 5}).options.labels is names
+    options = DetectionOptions(box_format="xywh")
+    assert Step(options=options).options is options
+    for wrong, word in (({"box_fromat": "xywh"}, "box_fromat"), ({"box_format": "yxyx"}, "yxyx"), ("xywh", "expected")):
+        with pytest.raises(DetectionError, match=word):
+            Step(options=wrong)
 
 
 def test_labels_are_kept_before_the_number_of_regions_is_limited(photo):
