@@ -28,7 +28,6 @@ from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
-from tests.support.engine import generate
 
 WORDS = ["what", "is", "the", "red", "lime", "object", "left of", "describe", "why", "color"]
 
@@ -162,7 +161,7 @@ def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, images, 
     monkeypatch.setattr(decode, "_BACKEND", "eager")
     host = ModelRunner(*parts, compile_decode=True)
     talk = Conversation((Turn("why", (images[0],)),))
-    assert list(generate(host, request(talk, max_tokens=9)).ids) == plain.ids(talk, 9)
+    assert list(host.generate(request(talk, max_tokens=9)).ids) == plain.ids(talk, 9)
     assert host.decode_path == "eager: it could not be compiled (RuntimeError: no compiler here)"
 
 
@@ -176,12 +175,12 @@ def test_decoding_is_compiled_where_it_pays(parts):
 def test_a_follow_up_computes_only_its_own_tokens(parts, images):
     host = ModelRunner(*parts)
     first = Conversation((Turn("what is the object", (images[0],)),))
-    answer = generate(host, request(first, max_tokens=6))
+    answer = host.generate(request(first, max_tokens=6))
     assert answer.timings.reused_tokens == 0
     follow_up = Conversation((Turn("what is the object", (images[0],), answer.text), Turn("why")))
-    again = generate(host, request(follow_up, max_tokens=6))
+    again = host.generate(request(follow_up, max_tokens=6))
     assert again.timings.reused_tokens >= answer.input_tokens - 1  # all of the first prompt but what the answer joins
-    other = generate(host, request(Conversation((Turn("what is the object", (images[1],)),)), max_tokens=6))
+    other = host.generate(request(Conversation((Turn("what is the object", (images[1],)),)), max_tokens=6))
     assert other.timings.reused_tokens < 16  # another image: nothing behind "USER: " is the same
     assert host.stats().reused_tokens == again.timings.reused_tokens + other.timings.reused_tokens
 
@@ -242,8 +241,8 @@ def test_a_long_answer_makes_room_for_a_short_one(parts, plain, images, monkeypa
     assert began.wait(60)
     short = host.submit(request(short_talk, max_tokens=3))
     short.future.add_done_callback(lambda _: order.append("short"))
-    assert list(long.future.result(60).token_ids) == plain.ids(long_talk, 120)
-    assert list(short.future.result(60).token_ids) == plain.ids(short_talk, 3)
+    assert list(long.future.result(60).ids) == plain.ids(long_talk, 120)
+    assert list(short.future.result(60).ids) == plain.ids(short_talk, 3)
     assert order == ["short", "long"]
 
 
@@ -252,13 +251,13 @@ def test_a_seeded_answer_is_the_same_alone_and_in_company(parts, images):
     wanted = request(
         Conversation((Turn("describe", (images[2],)),)), max_tokens=12, sampling=Sampling(temperature=1.5, seed=7)
     )
-    alone = generate(host, wanted)
+    alone = host.generate(wanted)
     company = [
         host.submit(request(Conversation((Turn(word, (images[1],)),)), max_tokens=9, sampling=Sampling(1.0, seed=i)))
         for i, word in enumerate(WORDS)
     ]
-    assert host.submit(wanted).future.result(60).token_ids == alone.ids
-    assert len({ticket.future.result(60).token_ids for ticket in company}) > 3
+    assert host.submit(wanted).future.result(60).ids == alone.ids
+    assert len({ticket.future.result(60).ids for ticket in company}) > 3
 
 
 def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, images, monkeypatch):
@@ -277,7 +276,7 @@ def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, images
     talks = [Conversation((Turn(word, (images[i % 4],)),)) for i, word in enumerate(WORDS)]
     tickets = [host.submit(request(talk, max_tokens=3)) for talk in talks]
     for ticket, talk in zip(tickets, talks, strict=True):
-        assert list(ticket.future.result(60).token_ids) == plain.ids(talk, 3)
+        assert list(ticket.future.result(60).ids) == plain.ids(talk, 3)
 
 
 def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, plain, images, monkeypatch):
@@ -294,12 +293,12 @@ def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, 
         return forward(*args, **kwargs)
 
     talks = [Conversation((Turn(word, (images[i],)),)) for i, word in enumerate(WORDS[:2])]
-    generate(host, request(talks[0], max_tokens=3))
+    host.generate(request(talks[0], max_tokens=3))
     expected = plain.ids(talks[1], 1)
     monkeypatch.setattr(language_model, "forward", small)
-    assert list(generate(host, request(talks[1], max_tokens=1)).ids) == expected
+    assert list(host.generate(request(talks[1], max_tokens=1)).ids) == expected
     with pytest.raises(GenerationError, match="out of memory"):  # what is kept of the prompt itself is too much
-        generate(host, request(talks[0], max_tokens=2))
+        host.generate(request(talks[0], max_tokens=2))
 
 
 def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, plain, images, monkeypatch):
@@ -351,7 +350,7 @@ def test_after_a_failure_as_many_answers_as_before_are_written_at_once_again(par
     monkeypatch.setattr(language_model, "forward", once)
     tickets = [host.submit(request(talk, max_tokens=40)) for talk in talks]
     all_there.set()
-    assert [list(ticket.future.result(60).token_ids) for ticket in tickets] == expected
+    assert [list(ticket.future.result(60).ids) for ticket in tickets] == expected
     after = rows_seen[rows_seen.index(None) + 1 :]
     assert max(after[:3]) <= 4
     assert max(after) == 8
@@ -361,7 +360,7 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, images, monkeypat
     model, processor = parts
     host = ModelRunner(model, processor, cache_bytes=0)
     talk = Conversation((Turn("why", (images[0],)),))
-    generate(host, request(talk, max_tokens=3))
+    host.generate(request(talk, max_tokens=3))
     host.stop()
     before = _tensor_bytes()
 
@@ -373,7 +372,7 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, images, monkeypat
 
     monkeypatch.setattr(model.model.language_model, "forward", broken)
     with pytest.raises(GenerationError, match="RuntimeError: broken") as caught:
-        generate(host, request(talk, max_tokens=3))
+        host.generate(request(talk, max_tokens=3))
     host.stop()
     assert _tensor_bytes() <= before
     assert isinstance(caught.value.__cause__.__cause__, ValueError)
@@ -390,7 +389,7 @@ def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, i
     """The fault is faked: choosing a token fails, which only the answer that samples has to do."""
     host = ModelRunner(*parts)
     talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS[:3]]
-    generate(host, request(talks[0], max_tokens=1))
+    host.generate(request(talks[0], max_tokens=1))
 
     def broken(self, scores):
         raise ValueError("no token will do")
@@ -405,7 +404,7 @@ def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, i
         assert list(result.ids) == plain.ids(talk, 20)
         assert result.timings.reused_tokens >= host.encoder.image_tokens
     assert host.stats().cache_bytes > 0
-    again = generate(host, request(talks[1], max_tokens=20))
+    again = host.generate(request(talks[1], max_tokens=20))
     assert list(again.ids) == plain.ids(talks[1], 20)
     assert again.timings.reused_tokens >= host.encoder.image_tokens
 
@@ -426,7 +425,7 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, ima
             ticket.future.result(60)
         host.stop()  # the last answer is handed over before its buffers are freed
         held.append(_tensor_bytes())
-    assert not [thread for thread in threading.enumerate() if thread.name == "vipllava-engine"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "vipllava-host"]
     stats = host.stats()
     assert (stats.running, stats.waiting) == (0, 0)
     assert stats.cache_bytes <= 200_000
@@ -442,7 +441,7 @@ def test_what_a_crowd_of_answers_needed_is_given_back(parts, images, compiled, m
     monkeypatch.setattr(decode, "_BACKEND", "eager")
     host = ModelRunner(*parts, cache_bytes=0, compile_decode=compiled)
     talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS]
-    generate(host, request(talks[0], max_tokens=3))
+    host.generate(request(talks[0], max_tokens=3))
     before = _tensor_bytes()
     for ticket in [host.submit(request(talk, max_tokens=9)) for talk in talks]:
         ticket.future.result(60)
@@ -471,7 +470,7 @@ def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, 
         (told,) = caught.value.__cause__.__notes__  # every caller is told where it happened
         assert "lambda" in told
     monkeypatch.undo()
-    assert list(generate(host, request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
+    assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
 
 
 def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(parts, plain, images, monkeypatch):
@@ -482,7 +481,7 @@ def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(pa
         raise torch.OutOfMemoryError("no memory for a copy")
 
     monkeypatch.setattr(engine_module.BatchKVCache, "columns", full)
-    assert list(generate(host, request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
+    assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
 
 
 def test_a_program_that_ends_in_the_middle_of_an_answer_ends_well(tiny_checkpoint):
@@ -514,10 +513,10 @@ def test_an_answer_s_own_ids_are_continued(parts, images):
     retokenized = 0
     for word in WORDS:
         first = Conversation((Turn(word, (images[0],)),))
-        answer = generate(host, request(first, max_tokens=9))
+        answer = host.generate(request(first, max_tokens=9))
         turn = Turn(word, (images[0],), answer.text, answer.ids)
         follow_up = request(Conversation((turn, Turn("why"))), max_tokens=5)
-        again = generate(host, follow_up)
+        again = host.generate(follow_up)
         known = answer.input_tokens + len(answer.ids)
         assert again.timings.reused_tokens >= known - 1
         ids = host.encoder.encode(follow_up).ids
@@ -548,15 +547,15 @@ def test_a_image_that_came_as_bytes_before_is_not_decoded_again(parts, images, m
     load = encoding.load_image
     monkeypatch.setattr(encoding, "load_image", lambda source: decoded.append(source) or load(source))
     talk = Conversation((Turn("what", (buffer.getvalue(),)),))
-    answers = [generate(host, request(talk, max_tokens=4)).ids for _ in range(3)]
+    answers = [host.generate(request(talk, max_tokens=4)).ids for _ in range(3)]
     assert len(decoded) == 1
     assert len(set(answers)) == 1
-    cropped = generate(host, request(talk, max_tokens=4, image_fit="center_crop"))
+    cropped = host.generate(request(talk, max_tokens=4, image_fit="center_crop"))
     assert len(decoded) == 2
     assert cropped.timings.reused_tokens < 16
     host._engine.features.clear()
     host._engine.prefixes.clear()
-    assert generate(host, request(talk, max_tokens=4)).ids == answers[0]
+    assert host.generate(request(talk, max_tokens=4)).ids == answers[0]
 
 
 def test_generation_settings_of_a_checkpoint_that_are_not_applied_are_named(parts, caplog, monkeypatch):
@@ -579,7 +578,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_the_next_request_is_answered
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", refuse)
         with pytest.raises(GenerationError, match="can't start new thread"):
-            generate(host, request(Conversation((Turn("why"),)), max_tokens=3))
+            host.generate(request(Conversation((Turn("why"),)), max_tokens=3))
         host.stop()
     assert host.stats().waiting == 0
-    assert generate(host, request(Conversation((Turn("why"),)), max_tokens=3), timeout=60).ids
+    assert host.generate(request(Conversation((Turn("why"),)), max_tokens=3), timeout=60).ids
