@@ -81,7 +81,7 @@ OPTIONS = {
 @pytest.mark.parametrize("page", DOCUMENTS, ids=str)
 def test_pages_name_only_commands_options_targets_and_extras_that_exist(page):
     text = (ROOT / page).read_text()
-    lines = [line for block in blocks_of(page, "sh") for line in block.splitlines()]
+    lines = [line for block in blocks_of(page, "sh") for line in block.replace("\\\n", "").splitlines()]
     for name, *words in (shlex.split(line)[1:] for line in lines if line.startswith("langchain-vipllava ")):
         assert {word for word in words if word.startswith("-")} <= OPTIONS[name]
     assert set(re.findall(r"`langchain-vipllava ([a-z]+)", text)) <= COMMANDS.keys()
