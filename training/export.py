@@ -1,4 +1,4 @@
-"""Write a trained state as a checkpoint that plain transformers loads: `python -m training.export STATE FOLDER`."""
+"""Export a training state as a checkpoint for plain transformers: `python -m training.export STATE FOLDER`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from transformers import VipLlavaForConditionalGeneration
 from training.model import CLIP_MEAN, CLIP_STD, FEATURE_LAYERS, IMAGE_SIZE, PATCH_SIZE, TEXT_CONTEXT, build_model
 from training.tokenizer import BOS, EOS, IMAGE, PAD, build_tokenizer
 
-# The format that the 7B checkpoint was evaluated with; a literal line break follows the image
+# The prompt format of the 7B checkpoint's model page, `user_assistant`; a literal line break follows the image
 CHAT_TEMPLATE = (
     "{% for message in messages %}{% if message['role'] == 'user' %}USER: "
     "{% if message['content'] is string %}{{ message['content'] }}{% else %}"
@@ -28,11 +28,11 @@ CHAT_TEMPLATE = (
 
 
 def export(state: Path, folder: Path) -> None:
-    """Export a state of `training.train` (or random weights, if there is no such file yet).
+    """Export a state of `training.train`, or random weights if the file does not exist.
 
     Args:
-        state: `talk.pt`.
-        folder: where config.json, model.safetensors and the processor's files go.
+        state: path of `talk.pt`.
+        folder: destination of config.json, model.safetensors and the processor's files.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
@@ -47,7 +47,7 @@ def export(state: Path, folder: Path) -> None:
 
 
 def export_model(model: VipLlavaForConditionalGeneration, folder: Path) -> None:
-    """Save the weights in half precision (nothing is lost in the evaluation) to be run in single precision."""
+    """Save the weights in float16, to be run in float32. The evaluation scores the same either way."""
     model.generation_config.update(
         bos_token_id=model.config.text_config.bos_token_id,
         eos_token_id=model.config.text_config.eos_token_id,
@@ -65,12 +65,12 @@ def export_model(model: VipLlavaForConditionalGeneration, folder: Path) -> None:
     config.pop("transformers_version", None)
     for part in (config, config["text_config"], config["vision_config"]):
         part["dtype"] = part["torch_dtype"] = "float32"
-    config["text_config"]["rope_theta"] = 10000.0  # the name of rope_parameters in transformers 4
+    config["text_config"]["rope_theta"] = 10000.0  # transformers 4 reads this instead of rope_parameters
     _write(folder / "config.json", config)
 
 
 def _hub_name(name: str) -> str:
-    """A weight's name as in the 7B checkpoint on the hub: the one that every version of transformers reads."""
+    """Rename a weight as in the 7B checkpoint on the hub; every version of transformers reads those names."""
     name = name.removeprefix("model.")
     for part, inner in (("vision_tower.", "vision_model."), ("language_model.", "model.")):
         if name.startswith(part) and not name.startswith(part + inner):
@@ -79,7 +79,7 @@ def _hub_name(name: str) -> str:
 
 
 def _write_processor(folder: Path) -> None:
-    """Configuration of processor and tokenizer, in words that transformers 4.57 and 5.23 both know."""
+    """Write the configuration of processor and tokenizer with keys that transformers 4.57 and 5.23 both read."""
     side = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
     image = {
         "image_processor_type": "CLIPImageProcessor",

@@ -1,4 +1,4 @@
-"""Dense labels: what each patch of an image shows. They come free with a drawn scene."""
+"""Dense labels: what each patch of an image shows. A drawn scene provides them at no cost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.scene import PAINT_NAMES, SHAPES, Look, Scene
 
 IGNORE = -100
 HEADS: dict[str, int] = {
-    # name: classes; 0 is "nothing"
+    # name: number of classes; class 0 means "nothing"
     "color": len(PAINT_NAMES) + 1,
     "shape": len(SHAPES) + 1,
     "kind": len(KINDS) + 1,
@@ -23,30 +23,31 @@ HEADS: dict[str, int] = {
     "from_left": 6,
     "from_top": 6,
 }
-_GROUND_WEIGHT = 0.1  # nine patches in ten show background: at full weight, they drown the shapes
-_SHARES = {"shape": 3.0, "kind": 1.5, "marker_color": 1.5, "middle": 0.5, "from_left": 0.4, "from_top": 0.4}
-_FINE = 8  # sub-patches per patch side when measuring how much of a patch an object covers
+HEAD_INDEX = {name: index for index, name in enumerate(HEADS)}
+_BACKGROUND_WEIGHT = 0.1  # nine patches in ten are background and would dominate the loss
+_HEAD_WEIGHTS = {"shape": 3.0, "kind": 1.5, "marker_color": 1.5, "middle": 0.5, "from_left": 0.4, "from_top": 0.4}
+_SUBPATCHES = 8  # per patch side, to measure how much of a patch an object covers
 
 
 def dense_labels(scene: Scene, looks: list[Look]) -> np.ndarray:
     """Label every patch.
 
-    A patch belongs to the object that covers most of it, at least a seventh; with less than a
-    thirtieth it is background; what lies between is not scored.
+    A patch belongs to the object that covers the largest part of it, if that is at least 14%. Below 3%
+    it is background. Patches in between are ignored.
 
     Returns:
-        (heads, GRID * GRID) int8, IGNORE where a head has nothing to say.
+        (heads, GRID * GRID) int8, IGNORE where a head has no target.
     """
     labels = np.full((len(HEADS), GRID, GRID), IGNORE, np.int8)
     cover, middles = _cover(scene)
-    owner, most = cover.argmax(axis=0), cover.max(axis=0)
-    ground, shown = most < 0.03, most >= 0.14
-    marks = {look.thing: look for look in looks}
+    owner, largest = cover.argmax(axis=0), cover.max(axis=0)
+    background, shown = largest < 0.03, largest >= 0.14
+    looks_by_thing = {look.thing: look for look in looks}
     tops = np.argsort(np.argsort([thing.center[1] for thing in scene.things]))
     for index, thing in enumerate(scene.things):
         mine = shown & (owner == index)
         mine.flat[cover[index].argmax()] = True
-        look = marks.get(index)
+        look = looks_by_thing.get(index)
         values = (
             PAINT_NAMES.index(thing.color) + 1,
             SHAPES.index(thing.shape) + 1,
@@ -58,9 +59,11 @@ def dense_labels(scene: Scene, looks: list[Look]) -> np.ndarray:
         )
         for head, value in enumerate(values):
             labels[head][mine] = value
-        labels[4][middles[index]] = 1
-    for head in (0, 1, 4, 5, 6):
-        labels[head][ground & (labels[head] == IGNORE)] = 0
+        labels[HEAD_INDEX["middle"]][middles[index]] = 1
+    # the two marker heads stay IGNORE on background, where parts of a marker are drawn too
+    for name in ("color", "shape", "middle", "from_left", "from_top"):
+        target = labels[HEAD_INDEX[name]]
+        target[background & (target == IGNORE)] = 0
     return labels.reshape(len(HEADS), -1)
 
 
@@ -70,10 +73,10 @@ def turn_sample(pixels: np.ndarray, labels: np.ndarray, turn: int) -> tuple[np.n
     Args:
         pixels: (3, H, W).
         labels: (heads, patches), see `dense_labels`.
-        turn: a sum of 1 (left to right), 2 (upside down) and 4 (rows become columns).
+        turn: a sum of 1 (flip left to right), 2 (flip top to bottom) and 4 (transpose).
     """
     grid = labels.reshape(len(HEADS), GRID, GRID).copy()
-    left, top = list(HEADS).index("from_left"), list(HEADS).index("from_top")
+    left, top = HEAD_INDEX["from_left"], HEAD_INDEX["from_top"]
     for bit, axis, rank in ((1, 2, left), (2, 1, top)):
         if turn & bit:
             pixels, grid = np.flip(pixels, axis), np.flip(grid, axis).copy()
@@ -86,56 +89,56 @@ def turn_sample(pixels: np.ndarray, labels: np.ndarray, turn: int) -> tuple[np.n
 
 
 def _cover(scene: Scene) -> tuple[np.ndarray, list[tuple[int, int]]]:
-    """How much of each patch each object covers, (N, GRID, GRID), and the patch of its centre."""
+    """Return the share of each patch that each object covers (N, GRID, GRID), and each object's center patch."""
     width, height = scene.size
     side = max(width, height)
-    shift = np.array([(side - width) // 2, (side - height) // 2])  # as pad_to_square
+    shift = np.array([(side - width) // 2, (side - height) // 2])  # as pad_to_square does
     cover = np.zeros((len(scene.things), GRID, GRID), np.float32)
     middles = []
     for index, thing in enumerate(scene.things):
-        fine = np.zeros((GRID * _FINE, GRID * _FINE), np.float32)
-        corners = (thing.outline + shift) * (GRID * _FINE / side) - 0.5
+        fine = np.zeros((GRID * _SUBPATCHES, GRID * _SUBPATCHES), np.float32)
+        corners = (thing.outline + shift) * (GRID * _SUBPATCHES / side) - 0.5
         cv2.fillPoly(fine, [(corners * 16).round().astype(np.int32)], (1.0,), cv2.LINE_8, 4)
-        cover[index] = fine.reshape(GRID, _FINE, GRID, _FINE).mean(axis=(1, 3))
+        cover[index] = fine.reshape(GRID, _SUBPATCHES, GRID, _SUBPATCHES).mean(axis=(1, 3))
         x, y = ((np.array(thing.center) + shift) * GRID / side).astype(int).clip(0, GRID - 1)
         middles.append((int(y), int(x)))
     return cover, middles
 
 
 class DenseHeads(nn.Module):
-    """Linear heads over the vision tower's last layer; used in training only, never exported."""
+    """Linear heads over the vision tower's last layer. Only training uses them; they are not exported."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
         self.linear = nn.Linear(width, sum(HEADS.values()))
-        nn.init.zeros_(self.linear.weight)  # new heads on a trained tower do not stir it up
+        nn.init.zeros_(self.linear.weight)  # so that new heads do not disturb a trained tower
 
     def forward(self, hidden: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, dict[str, float]]:
-        """Score the heads.
+        """Compute the loss of all heads.
 
         Args:
             hidden: (B, patches, width).
             labels: (B, heads, patches), see `dense_labels`.
 
         Returns:
-            The loss, and per head how much is right where there is something to see, an object counting as one
-            however many patches it covers.
+            The loss, and the accuracy of each head on objects. Every object counts the same, whatever its size.
         """
         logits = self.linear(self.norm(hidden)).float().split(list(HEADS.values()), dim=-1)
-        loss, right, weights = torch.zeros(()), {}, patch_weights(labels).flatten()
+        loss, accuracy, weights = torch.zeros(()), {}, patch_weights(labels).flatten()
         for head, (name, scores) in enumerate(zip(HEADS, logits, strict=True)):
-            wanted = labels[:, head].flatten().long()
-            losses = functional.cross_entropy(scores.flatten(0, 1), wanted, reduction="none", ignore_index=IGNORE)
-            share = _SHARES.get(name, 1.0)
-            loss = loss + share * (losses * weights).sum() / weights[wanted != IGNORE].sum()
-            seen = (wanted > 0) * weights
-            right[name] = ((scores.argmax(-1).flatten() == wanted) * seen).sum().item() / seen.sum().item()
-        return loss, right
+            targets = labels[:, head].flatten().long()
+            losses = functional.cross_entropy(scores.flatten(0, 1), targets, reduction="none", ignore_index=IGNORE)
+            head_weight = _HEAD_WEIGHTS.get(name, 1.0)
+            loss = loss + head_weight * (losses * weights).sum() / weights[targets != IGNORE].sum()
+            visible = (targets > 0) * weights
+            hits = scores.argmax(-1).flatten() == targets
+            accuracy[name] = (hits * visible).sum().item() / visible.sum().item()
+        return loss, accuracy
 
 
 def patch_weights(labels: torch.Tensor) -> torch.Tensor:
-    """How much each patch counts: every object alike, shared among its patches, or the large ones would drown the rest.
+    """Weight patches so that every object counts the same, or large objects would dominate the loss.
 
     Args:
         labels: (B, heads, patches), see `dense_labels`.
@@ -143,7 +146,7 @@ def patch_weights(labels: torch.Tensor) -> torch.Tensor:
     Returns:
         (B, patches), about 1 on objects.
     """
-    owners = labels[:, list(HEADS).index("from_left")]
+    owners = labels[:, HEAD_INDEX["from_left"]]
     sizes = (owners[:, :, None] == owners[:, None]).sum(-1).float()
-    seen = owners > 0
-    return torch.where(seen, sizes[seen].mean() / sizes, _GROUND_WEIGHT)
+    on_object = owners > 0
+    return torch.where(on_object, sizes[on_object].mean() / sizes, _BACKGROUND_WEIGHT)

@@ -1,119 +1,122 @@
-"""What the text model is taught beside words: where to look, and what it should know of the objects in question."""
+"""Auxiliary losses of the text model: where its attention heads look, and what its hidden states know of objects."""
 
 from __future__ import annotations
 
 import torch
 from torch.nn import functional
 
-from training.labels import HEADS
+from training.labels import HEAD_INDEX, HEADS
 from training.model import GRID
 from training.packing import RowBatch
 from training.wordings import SIDES
 
 PLACE_WEIGHT = 5.0
-AHEAD = 0.3  # of the square: about how far apart two objects are
-TOLD = 2 + HEADS["color"] + HEADS["shape"]
-"""Numbers that are told of an object: x, y, scores of colors, scores of shapes."""
+DISTANCE_UNIT = 0.3  # of the square's side; a typical distance between two objects
+OBJECT_OUTPUTS = 2 + HEADS["color"] + HEADS["shape"]
+"""Outputs of the probe for one object: x, y, color logits, shape logits."""
 
 
 def point_loss(scores: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far attention heads are from looking at the object that a token is about.
+    """Teach attention heads to look at the object that a token is about.
 
     Args:
-        scores: (B, heads, T, patches), see `Learner.look`.
-        things: (B, T), the object, counted from 1, 0 where there is none.
-        owners: (B, patches), the object that a patch shows.
+        scores: (B, heads, T, patches), see `Learner.attention_scores`.
+        things: (B, T), number of the object from 1; 0 for none.
+        owners: (B, patches), number of the object that a patch shows.
+
+    Returns:
+        The mean negative log of the attention on the object's patches.
     """
-    about = things > 0
-    wanted = (owners[:, None] == things[:, :, None])[about]
-    scores = scores.transpose(1, 2)[about]
-    there = scores.masked_fill(~wanted[:, None], -1e4).logsumexp(-1)
-    return (scores.logsumexp(-1) - there).mean()
+    is_about = things > 0
+    on_object = (owners[:, None] == things[:, :, None])[is_about]
+    scores = scores.transpose(1, 2)[is_about]
+    object_scores = scores.masked_fill(~on_object[:, None], -1e4).logsumexp(-1)
+    return (scores.logsumexp(-1) - object_scores).mean()
 
 
 def choose_loss(scores: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """How far two heads are from looking at what names the first object, and the second, where an answer compares them.
+    """Teach two heads to look at the two phrases that name the objects, where an answer compares them.
 
     Args:
-        scores: (B, 2, T, T), see `Learner.look`, masked.
-        first: (B, T), the token to look at, 0 where nothing is compared.
-        second: (B, T), the same.
+        scores: (B, 2, T, T), see `Learner.attention_scores`, masked.
+        first: (B, T), index of the token that the first head should look at; 0 where nothing is compared.
+        second: (B, T), the same for the second head.
     """
-    about = first > 0
-    scores = scores.transpose(1, 2)[about]
+    compares = first > 0
+    scores = scores.transpose(1, 2)[compares]
     if not len(scores):
         return scores.sum()
-    wanted = torch.stack([first[about], second[about]], dim=1)
-    return functional.cross_entropy(scores.flatten(0, 1), wanted.flatten())
+    targets = torch.stack([first[compares], second[compares]], dim=1)
+    return functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
 
-def middles(things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """Middles of objects, (..., 2) x and y, 0 to 1 of the square.
+def centers(things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
+    """Return the centers of objects: (..., 2), x and y from 0 to 1 of the square.
 
     Args:
-        things: (...), the object, counted from 1.
-        owners: (..., patches), the object that a patch shows.
+        things: (...), number of the object from 1.
+        owners: (..., patches), number of the object that a patch shows.
     """
-    mine = (owners == things[..., None]).float()
+    on_object = (owners == things[..., None]).float()
     steps = (torch.arange(GRID) + 0.5) / GRID
     grid = torch.stack([steps.repeat(GRID), steps.repeat_interleave(GRID)], dim=1)
-    return mine @ grid / mine.sum(dim=-1, keepdim=True).clamp(min=1)
+    return on_object @ grid / on_object.sum(dim=-1, keepdim=True).clamp(min=1)
 
 
 def place_loss(places: torch.Tensor, things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
-    """How far the text model is from knowing where the object is that a phrase names.
+    """Teach the text model where the object is that a phrase names.
 
     Args:
-        places: (B, T, 2), what it says, see `middles`.
+        places: (B, T, 2), predicted centers, see `centers`.
         things: (B, T), see `point_loss`.
         owners: (B, patches), see `point_loss`.
     """
-    about = things > 0
-    wanted = middles(things[about], owners[:, None].expand(*things.shape, -1)[about])
-    return functional.mse_loss(places[about], wanted)
+    is_about = things > 0
+    targets = centers(things[is_about], owners[:, None].expand(*things.shape, -1)[is_about])
+    return functional.mse_loss(places[is_about], targets)
 
 
-def ahead_loss(told: torch.Tensor, rows: RowBatch, owners: torch.Tensor) -> torch.Tensor:
-    """How far the text model is from knowing how much an object is left of (right of, above, below) another one.
+def ahead_loss(distances: torch.Tensor, rows: RowBatch, owners: torch.Tensor) -> torch.Tensor:
+    """Teach the text model how far the first object is left of (right of, above, below) the second one.
 
     Args:
-        told: (B, T, 1), what it says, in units of AHEAD.
-        rows: which objects are compared, and how.
+        distances: (B, T, 1), predicted distances, in units of DISTANCE_UNIT.
+        rows: the compared objects and their relation.
         owners: (B, patches), see `point_loss`.
     """
     at = ((rows.relation > 0) & (rows.relation <= len(SIDES))).nonzero(as_tuple=True)
     batch = at[0]
     if not len(batch):
-        return told.sum() * 0
+        return distances.sum() * 0
     ends = torch.stack([rows.first[at], rows.second[at]], dim=1)
-    places = middles(rows.things[batch[:, None], ends], owners[batch][:, None])
-    apart = (places[:, 1] - places[:, 0]) / AHEAD
-    signed = torch.stack([apart[:, 0], -apart[:, 0], apart[:, 1], -apart[:, 1]], dim=1)  # in the order of SIDES
-    asked = rows.relation[at][:, None] - 1
-    return functional.mse_loss(told[at], signed.gather(1, asked))
+    places = centers(rows.things[batch[:, None], ends], owners[batch][:, None])
+    offset = (places[:, 1] - places[:, 0]) / DISTANCE_UNIT
+    targets = torch.stack([offset[:, 0], -offset[:, 0], offset[:, 1], -offset[:, 1]], dim=1)  # in the order of SIDES
+    side = rows.relation[at][:, None] - 1
+    return functional.mse_loss(distances[at], targets.gather(1, side))
 
 
-def tell_loss(told: torch.Tensor, rows: RowBatch, labels: torch.Tensor) -> torch.Tensor:
-    """How far the text model is from knowing both objects, where an answer compares them.
+def tell_loss(outputs: torch.Tensor, rows: RowBatch, labels: torch.Tensor) -> torch.Tensor:
+    """Teach the text model the position, color and shape of both objects, where an answer compares them.
 
     Args:
-        told: (B, T, 2 * TOLD), what it says of each: x, y, scores of colors, scores of shapes.
-        rows: which objects are compared.
+        outputs: (B, T, 2 * OBJECT_OUTPUTS), the probe's outputs for the two objects.
+        rows: the compared objects.
         labels: (B, heads, patches), see `dense_labels`.
     """
     at = (rows.first > 0).nonzero(as_tuple=True)
     batch = at[0]
     if not len(batch):
-        return told.sum() * 0
+        return outputs.sum() * 0
     ends = torch.stack([rows.first[at], rows.second[at]], dim=1)
-    named = rows.things[batch[:, None], ends]
-    owners = labels[batch, list(HEADS).index("from_left")][:, None]
-    said = told[at].reshape(-1, 2, TOLD)
-    loss = PLACE_WEIGHT * functional.mse_loss(said[..., :2], middles(named, owners))
-    place = 2
+    things = rows.things[batch[:, None], ends]
+    owners = labels[batch, HEAD_INDEX["from_left"]][:, None]
+    outputs = outputs[at].reshape(-1, 2, OBJECT_OUTPUTS)
+    loss = PLACE_WEIGHT * functional.mse_loss(outputs[..., :2], centers(things, owners))
+    start = 2
     for head in ("color", "shape"):
-        seen = labels[batch, list(HEADS).index(head)][:, None] * (owners == named[..., None])
-        wanted, stop = seen.amax(-1).long(), place + HEADS[head]
-        loss = loss + functional.cross_entropy(said[..., place:stop].flatten(0, 1), wanted.flatten())
-        place = stop
+        on_object = labels[batch, HEAD_INDEX[head]][:, None] * (owners == things[..., None])
+        targets, stop = on_object.amax(-1).long(), start + HEADS[head]
+        loss = loss + functional.cross_entropy(outputs[..., start:stop].flatten(0, 1), targets.flatten())
+        start = stop
     return loss

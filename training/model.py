@@ -1,4 +1,4 @@
-"""The architecture of the bundled checkpoint: a ViP-LLaVA in every part, two thousand times smaller."""
+"""The architecture of the bundled checkpoint: all parts of ViP-LLaVA 7B, about two thousand times smaller."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ PATCH_SIZE = 16
 GRID = IMAGE_SIZE // PATCH_SIZE
 IMAGE_TOKENS = GRID * GRID
 FEATURE_LAYERS = [-1, -2, -3, -4, 1]  # five, as in ViP-LLaVA
-TEXT_CONTEXT = 640  # text tokens beside the image
+TEXT_CONTEXT = 640  # text tokens in addition to the image
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
 def vision_config() -> CLIPVisionConfig:
-    """The vision tower: 208 px, patches of 16 px, 169 image tokens."""
+    """Return the vision tower's configuration: 208 px, patches of 16 px, 169 image tokens."""
     return CLIPVisionConfig(
         hidden_size=192,
         intermediate_size=576,
@@ -44,12 +44,12 @@ def vision_config() -> CLIPVisionConfig:
 
 
 def build_vision() -> CLIPVisionModel:
-    """A vision tower with random weights."""
-    return CLIPVisionModel._from_config(vision_config(), attn_implementation=quick_attention())
+    """Build a vision tower with random weights."""
+    return CLIPVisionModel._from_config(vision_config(), attn_implementation=fast_attention())
 
 
 def build_model(tokenizer: PreTrainedTokenizerFast) -> VipLlavaForConditionalGeneration:
-    """The whole model with random weights, for the vocabulary and the special tokens of a tokenizer."""
+    """Build the whole model with random weights, for the vocabulary and special tokens of a tokenizer."""
     text = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=160,
@@ -72,14 +72,19 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> VipLlavaForConditionalGen
         image_seq_length=IMAGE_TOKENS,
         tie_word_embeddings=True,
     )
-    return VipLlavaForConditionalGeneration._from_config(config, attn_implementation=quick_attention())
+    return VipLlavaForConditionalGeneration._from_config(config, attn_implementation=fast_attention())
 
 
 def read_weights(init: Path) -> dict[str, torch.Tensor]:
-    """Weights of `training.train.Learner` to go on from; those for images of another size are stretched to this one.
+    """Read weights for `training.train.Learner`, to continue training from.
+
+    Position embeddings for another image size are interpolated.
 
     Args:
-        init: a state `talk.pt`, helper heads included, or the folder of an exported checkpoint.
+        init: a `talk.pt`, which includes the auxiliary heads, or the folder of an exported checkpoint.
+
+    Returns:
+        State dict of a `Learner`, without auxiliary heads for an exported checkpoint.
     """
     if init.suffix == ".pt":
         weights = dict(torch.load(init)["learner"])
@@ -88,39 +93,39 @@ def read_weights(init: Path) -> dict[str, torch.Tensor]:
         weights = {f"model.{name}": value for name, value in model.state_dict().items()}
     for name, value in weights.items():
         if name.endswith("position_embedding.weight") and len(value) != IMAGE_TOKENS + 1:
-            weights[name] = torch.cat([value[:1], _stretch(value[1:])])
+            weights[name] = torch.cat([value[:1], _interpolate(value[1:])])
     return weights
 
 
 def part_of(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    """The weights of one part, by their names in that part."""
+    """Select the weights whose names start with `prefix`, and remove it."""
     return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
 
 
-def _stretch(places: torch.Tensor) -> torch.Tensor:
-    """Embeddings of the places of a square grid (old * old, width) to GRID * GRID places."""
-    old = math.isqrt(len(places))
-    grid = places.T.reshape(1, -1, old, old)
+def _interpolate(positions: torch.Tensor) -> torch.Tensor:
+    """Resize the position embeddings of a square grid, (old * old, width), to GRID * GRID."""
+    old = math.isqrt(len(positions))
+    grid = positions.T.reshape(1, -1, old, old)
     return functional.interpolate(grid, (GRID, GRID), mode="bicubic").reshape(-1, IMAGE_TOKENS).T.contiguous()
 
 
-def computes_in_half() -> bool:
-    """Whether the CPU computes in bfloat16; without, that is many times slower than float32."""
+def has_bfloat16() -> bool:
+    """Return whether the CPU has bfloat16 arithmetic; without it, bfloat16 is many times slower than float32."""
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def half_precision() -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where the CPU computes in it."""
-    return torch.autocast("cpu", torch.bfloat16) if computes_in_half() else nullcontext()
+    """Autocast to bfloat16 where the CPU has bfloat16 arithmetic."""
+    return torch.autocast("cpu", torch.bfloat16) if has_bfloat16() else nullcontext()
 
 
-def quick_attention() -> str:
-    """The attention that trains fastest: sdpa, but eager in bfloat16 on a CPU, where sdpa with a mask is far slower."""
-    return "eager" if computes_in_half() else "sdpa"
+def fast_attention() -> str:
+    """Return the fastest attention for training: sdpa, or eager in bfloat16, where sdpa with a mask is far slower."""
+    return "eager" if has_bfloat16() else "sdpa"
 
 
 def normalize(pixels: torch.Tensor) -> torch.Tensor:
-    """(B, 3, H, W) uint8 to CLIP's scale, as the processor does."""
+    """Normalize pixels (B, 3, H, W), uint8, as the processor does."""
     mean = torch.tensor(CLIP_MEAN)[:, None, None] * 255
     std = torch.tensor(CLIP_STD)[:, None, None] * 255
     return (pixels.float() - mean) / std

@@ -1,4 +1,4 @@
-"""The optimizers: Muon for matrices, AdamW for all else; and the learning rate's course."""
+"""The optimizers, Muon for matrices and AdamW for all other weights, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import torch
 from torch import nn
 
-_MUON_SHARE = 4.0  # Muon's learning rate, in units of AdamW's
-_MUON_RMS = 0.2  # an update as large as AdamW's (Moonlight, arXiv 2502.16982)
-_QUINTIC = (3.4445, -4.7750, 2.0315)  # of the Newton-Schulz iteration (Keller Jordan's Muon)
-_DECAY = 0.01
-WARMUP = 100
+_MUON_LR_FACTOR = 4.0  # Muon's learning rate, relative to AdamW's
+_MUON_RMS = 0.2  # makes updates as large as AdamW's (Moonlight, arXiv 2502.16982)
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # coefficients of the Newton-Schulz iteration (Keller Jordan's Muon)
+_WEIGHT_DECAY = 0.01
+WARMUP = 100  # steps
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose every update is made orthogonal.
+    """Momentum with orthogonalized updates.
 
-    torch has one, which orthogonalises in bfloat16: on a CPU without bfloat16 arithmetic that alone
-    takes longer than the rest of a step.
+    torch's own Muon orthogonalizes in bfloat16. On a CPU without bfloat16 arithmetic that alone takes
+    longer than the rest of a step.
 
     Args:
         groups: parameter groups of matrices.
         lr: learning rate.
-        momentum: how much of the last direction is kept.
+        momentum: decay of the running average of gradients.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, momentum: float = 0.95) -> None:
@@ -33,13 +33,13 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]  # takes no closure
-        """Move every matrix; those of one shape are made orthogonal together."""
+        """Update every matrix. Matrices of the same shape are orthogonalized in one batch."""
         for group in self.param_groups:
-            alike: dict[torch.Size, list[nn.Parameter]] = {}
+            same_shape: dict[torch.Size, list[nn.Parameter]] = {}
             for weight in group["params"]:
                 if weight.grad is not None:
-                    alike.setdefault(weight.shape, []).append(weight)
-            for shape, weights in alike.items():
+                    same_shape.setdefault(weight.shape, []).append(weight)
+            for shape, weights in same_shape.items():
                 directions = torch.stack(
                     [
                         self._direction(weight, weight.grad, group["momentum"])
@@ -49,7 +49,7 @@ class Muon(torch.optim.Optimizer):
                 )
                 size = group["lr"] * _MUON_RMS * math.sqrt(max(shape))
                 for weight, update in zip(weights, orthogonalize(directions), strict=True):
-                    weight.mul_(1 - group["lr"] * _DECAY).sub_(update, alpha=size)
+                    weight.mul_(1 - group["lr"] * _WEIGHT_DECAY).sub_(update, alpha=size)
 
     def _direction(self, weight: nn.Parameter, grad: torch.Tensor, momentum: float) -> torch.Tensor:
         average: torch.Tensor = self.state[weight].setdefault("momentum", torch.zeros_like(weight))
@@ -58,7 +58,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
-    """Bring the singular values of each of (N, rows, columns) matrices close to 1."""
+    """Bring the singular values of N matrices (N, rows, columns) close to 1."""
     tall = matrices.shape[1] > matrices.shape[2]
     x: torch.Tensor = matrices.mT if tall else matrices
     x = x / x.norm(dim=(1, 2), keepdim=True).clamp(min=1e-7)
@@ -70,28 +70,31 @@ def orthogonalize(matrices: torch.Tensor, rounds: int = 5) -> torch.Tensor:
 
 
 class Optimizers:
-    """Muon and AdamW behind one handle.
+    """Muon and AdamW as one optimizer.
 
     Args:
-        parts: (module, share of the learning rate) pairs; a weight of two modules belongs to the first.
-        lr: the highest learning rate.
+        parts: (module, learning rate factor) pairs. A weight in two modules belongs to the first one.
+        lr: peak learning rate.
     """
 
     def __init__(self, parts: Iterable[tuple[nn.Module, float]], lr: float) -> None:
         self.lr = lr
-        matrices, others, taken = [], [], set()
+        muon_groups, adamw_groups, seen = [], [], set()
         for module, share in parts:
-            flat: list[nn.Parameter] = []
-            square: list[nn.Parameter] = []
+            matrices: list[nn.Parameter] = []
+            others: list[nn.Parameter] = []
             for name, weight in module.named_parameters():
-                if id(weight) not in taken:
-                    taken.add(id(weight))
+                if id(weight) not in seen:
+                    seen.add(id(weight))
                     hidden = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "heads."))
-                    (square if hidden else flat).append(weight)
-            matrices.append({"params": square, "share": share * _MUON_SHARE})
-            others.append({"params": flat, "share": share})
-        muon = Muon([group for group in matrices if group["params"]], lr)
-        self.inner = [muon, torch.optim.AdamW(others, lr, betas=(0.9, 0.98), weight_decay=_DECAY, fused=True)]
+                    (matrices if hidden else others).append(weight)
+            muon_groups.append({"params": matrices, "share": share * _MUON_LR_FACTOR})
+            adamw_groups.append({"params": others, "share": share})
+        muon = Muon([group for group in muon_groups if group["params"]], lr)
+        self.inner = [
+            muon,
+            torch.optim.AdamW(adamw_groups, lr, betas=(0.9, 0.98), weight_decay=_WEIGHT_DECAY, fused=True),
+        ]
 
     def step(self, loss: torch.Tensor, factor: float) -> None:
         """Take one step down `loss`, at `factor` times the peak learning rate."""
@@ -106,11 +109,11 @@ class Optimizers:
             optimizer.step()
 
     def state_dict(self) -> list[dict[str, Any]]:
-        """The state of both."""
+        """Return the states of both optimizers."""
         return [optimizer.state_dict() for optimizer in self.inner]
 
     def load_state_dict(self, states: list[dict[str, Any]]) -> None:
-        """Take the state of both."""
+        """Load the states of both optimizers, but keep the current learning rate factors."""
         for optimizer, state in zip(self.inner, states, strict=True):
             shares = [group["share"] for group in optimizer.param_groups]
             optimizer.load_state_dict(state)
@@ -118,7 +121,7 @@ class Optimizers:
                 group["share"] = share
 
 
-def rate(step: int, steps: int, least: float = 0.02) -> float:
-    """Warm-up, then a cosine down to `least` at the last step."""
-    course = least + (1 - least) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
-    return min((step + 1) / WARMUP, course)
+def rate(step: int, steps: int, final: float = 0.02) -> float:
+    """Return the learning rate factor: linear warm-up, then a cosine down to `final` at the last step."""
+    cosine = final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps)))
+    return min((step + 1) / WARMUP, cosine)

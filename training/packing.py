@@ -1,8 +1,8 @@
-"""Several conversations about one image in one row, none of which sees another.
+"""Packs several conversations about one image into one row.
 
-An image costs 169 tokens and a question 20, so a row carries the image once and then as many
-conversations as fit. Each has the positions that it would have alone and attends to the image
-and to itself only: exactly the numbers of a row of its own, at a fraction of the cost.
+An image takes 169 tokens and a question about 20, so a row holds the image once, then as many
+conversations as fit. Each conversation has the positions that it would have alone, and attends only to
+the image and to itself. The model's outputs are the same as for separate rows, at a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from training.questions import Turn
 from training.tokenizer import IMAGE
 from training.wordings import COMPARISONS
 
-NOTHING = -100
+IGNORE = -100  # no target; cross_entropy's default ignore_index
 ROW = IMAGE_TOKENS + 124  # tokens per row
 
 
 @dataclass(frozen=True)
 class Row:
-    """One image's conversations, each field (ROW,) unless said otherwise.
+    """The conversations about one image. Every field except `kinds` has shape (ROW,) and dtype int16.
 
     Attributes:
         ids: token ids.
-        targets: the token to say next, NOTHING where the user is speaking.
-        positions: as if each conversation were alone.
-        segments: 0 for the image, then 1, 2, ... per conversation, -1 behind them.
-        answers: number of the answer that a target belongs to, 0 for none.
-        things: the object, counted from 1 at the left, that a token is about: it ends the phrase that names the
-            object, or chooses a word about it. 0 for none or several.
-        first: where a question about two objects is answered, the token behind the phrase that names the first one;
-            0 elsewhere.
-        second: the same of the second one.
-        relation: there, what is asked of the two: 1 and more, in the order of COMPARISONS.
-        kinds: what each answer's question was, in order; any length.
+        targets: the next token of the answer; IGNORE in questions.
+        positions: position ids; every conversation starts right after the image.
+        segments: 0 for the image, 1, 2, ... for the conversations, -1 for padding.
+        answers: number of the answer, from 1, that the target belongs to; 0 for none.
+        things: number of the object, from 1 at the left, that a token is about. Such a token ends a phrase that
+            names the object, or predicts a word about it. 0 for none or several.
+        first: at tokens that predict an answer about two objects, the index of the token after the phrase that
+            names the first object; 0 elsewhere.
+        second: the same for the second object.
+        relation: at the same tokens, 1 + the index of the relation in COMPARISONS; 0 elsewhere.
+        kinds: kind of each answered question, in order.
     """
 
     ids: np.ndarray
@@ -71,16 +71,16 @@ class RowBatch(NamedTuple):
 
     @classmethod
     def stack(cls, rows: Sequence[Row]) -> RowBatch:
-        """Stack rows into int16 tensors, which are cheap to send from a worker process."""
+        """Stack rows; int16 keeps the transfer from a worker process small."""
         return cls(*(torch.from_numpy(np.stack([getattr(row, name) for row in rows])) for name in cls._fields))
 
     def long(self) -> RowBatch:
-        """Convert every field to int64, as indices and targets must be."""
+        """Convert every field to int64, which indexing and cross_entropy need."""
         return RowBatch(*(field.long() for field in self))
 
 
 class Comparison(NamedTuple):
-    """Where an answer compares two objects: token offsets from the start of the conversation.
+    """Where an answer compares two objects: token indices from the start of the conversation.
 
     Attributes:
         answer: the token at which the answer is predicted.
@@ -96,11 +96,11 @@ class Comparison(NamedTuple):
 
 
 @dataclass
-class TokenizedTalk:
-    """One conversation from its first question on, each field one number per token.
+class TokenizedConversation:
+    """One conversation without the image; each list has one number per token.
 
     Attributes:
-        ids, targets, answers, things: see `Row`; the answers are numbered from 1.
+        ids, targets, answers, things: see `Row`.
         comparisons: one for each answer about two objects.
     """
 
@@ -112,74 +112,78 @@ class TokenizedTalk:
 
 
 class Packer:
-    """Turns conversations into rows."""
+    """Packs conversations into rows.
+
+    Args:
+        tokenizer: tokenizer of the model.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
         self.tokenizer = tokenizer
         self.eos = tokenizer.eos_token_id
         start = tokenizer(f"USER: {IMAGE}\n").input_ids
-        at = start.index(tokenizer.convert_tokens_to_ids(IMAGE))
-        self.image_start = at
-        self.prefix = [*start[:at], *[start[at]] * IMAGE_TOKENS, *start[at + 1 :]]
+        self.image_start = start.index(tokenizer.convert_tokens_to_ids(IMAGE))
+        before, image, after = start[: self.image_start], start[self.image_start], start[self.image_start + 1 :]
+        self.prefix = [*before, *[image] * IMAGE_TOKENS, *after]
         self.encode = lru_cache(50_000)(self._encode)
 
-    def tokenize(self, turns: Sequence[Turn]) -> TokenizedTalk:
+    def tokenize(self, turns: Sequence[Turn]) -> TokenizedConversation:
         """Tokenize one conversation."""
-        talk = TokenizedTalk([], [], [], [], [])
+        tokens = TokenizedConversation([], [], [], [], [])
         for number, turn in enumerate(turns, 1):
             before = "" if number == 1 else "USER: "
-            asked, said = self.encode(f"{before}{turn.question}ASSISTANT:"), self.encode(f" {turn.answer}")
-            start, silent = len(talk.ids), len(asked) - 1
-            talk.ids += [*asked, *said]
-            # The last word of an answer is followed by the end when it is spoken, and by the next
-            # question when it is remembered: so the target there is the end, whatever comes next.
-            talk.targets += [NOTHING] * silent + [*said, self.eos]
-            talk.answers += [0] * silent + [number] * (len(said) + 1)
-            about = [0] * silent + [turn.thing + 1] * (len(said) + 1)
-            # the token behind the phrase: "mask" may go on with "contour"
+            question, answer = self.encode(f"{before}{turn.question}ASSISTANT:"), self.encode(f" {turn.answer}")
+            start, untaught = len(tokens.ids), len(question) - 1
+            tokens.ids += [*question, *answer]
+            # In generation, EOS follows an answer. In the history, the next question follows it without EOS.
+            # So the target at an answer's last token is always EOS, and EOS is never an input.
+            tokens.targets += [IGNORE] * untaught + [*answer, self.eos]
+            tokens.answers += [0] * untaught + [number] * (len(answer) + 1)
+            about = [0] * untaught + [turn.thing + 1] * (len(answer) + 1)
+            # the token after the phrase, as "contour" may follow "mask"
             ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
             for end, (_, thing) in zip(ends, turn.named, strict=True):
                 about[end] = thing + 1
             if len(ends) == 2:
                 relation = COMPARISONS.index(turn.kind) + 1
-                talk.comparisons.append(Comparison(start + silent, start + ends[0], start + ends[1], relation))
-            for *span, thing in turn.told:  # a token is chosen where the one before it stands
-                first, last = (silent + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
+                tokens.comparisons.append(Comparison(start + untaught, start + ends[0], start + ends[1], relation))
+            for *span, thing in turn.mentions:  # the token before a word predicts it
+                first, last = (untaught + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
                 about[first:last] = [thing + 1] * (last - first)
-            talk.things += about
-        return talk
+            tokens.things += about
+        return tokens
 
-    def pack(self, talks: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
-        """Fill a row.
+    def pack(self, conversations: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
+        """Fill one row with as many conversations as fit.
 
         Returns:
-            The row, and how many of the conversations went in.
+            The row, and the number of conversations in it.
         """
         ids, packed = list(self.prefix), 0
         kinds: list[str] = []
-        targets, answers, things = [NOTHING] * len(ids), [0] * len(ids), [0] * len(ids)
+        targets, answers, things = [IGNORE] * len(ids), [0] * len(ids), [0] * len(ids)
         positions, segments = list(range(len(ids))), [0] * len(ids)
         first, second, relation = np.zeros((3, ROW), np.int16)
-        for turns in talks:
-            talk = self.tokenize(turns)
-            start, length = len(ids), len(talk.ids)
+        for turns in conversations:
+            tokens = self.tokenize(turns)
+            start, length = len(ids), len(tokens.ids)
             if start + length > ROW:
                 break
             packed += 1
-            for comparison in talk.comparisons:
+            for comparison in tokens.comparisons:
                 at = start + comparison.answer
                 first[at], second[at] = start + comparison.first, start + comparison.second
                 relation[at] = comparison.relation
-            ids += talk.ids
-            targets += talk.targets
-            things += talk.things
-            answers += [number + len(kinds) if number else 0 for number in talk.answers]
+            ids += tokens.ids
+            targets += tokens.targets
+            things += tokens.things
+            answers += [number + len(kinds) if number else 0 for number in tokens.answers]
             positions += range(len(self.prefix), len(self.prefix) + length)
             segments += [packed] * length
             kinds += [turn.kind for turn in turns]
         row = Row(
             ids=_pad(ids, 0),
-            targets=_pad(targets, NOTHING),
+            targets=_pad(targets, IGNORE),
             positions=_pad(positions, 0),
             segments=_pad(segments, -1),
             answers=_pad(answers, 0),
@@ -192,18 +196,18 @@ class Packer:
         return row, packed
 
     def _encode(self, text: str) -> tuple[int, ...]:
-        # behind a line break, as in a prompt: at the start of a text there would be a `▁` in front
+        # after a line break, as in a prompt: the tokenizer puts a `▁` before text at the start
         return tuple(self.tokenizer(f"\n{text}", add_special_tokens=False).input_ids[2:])
 
 
 def _pad(values: list[int], filler: int) -> np.ndarray:
-    """Fill one field of a row up to ROW numbers: (ROW,) int16."""
+    """Pad one field of a row: (ROW,) int16."""
     return np.array(values + [filler] * (ROW - len(values)), np.int16)
 
 
 def attention_mask(segments: torch.Tensor) -> torch.Tensor:
-    """(B, T) segments to the (B, 1, T, T) mask that is added to attention scores."""
+    """Make the additive attention mask (B, 1, T, T) from the segments (B, T)."""
     length = segments.shape[1]
-    own = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
+    visible = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
     causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
-    return torch.zeros(own.shape, device=own.device).masked_fill(~(own & causal), -1e9)[:, None]
+    return torch.zeros(visible.shape, device=visible.device).masked_fill(~(visible & causal), -1e9)[:, None]

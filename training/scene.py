@@ -1,4 +1,4 @@
-"""The world of the bundled checkpoint: images of a few simple objects, some of them marked."""
+"""Draws the training images: a few simple objects on a background, some of them marked."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ PAINT_NAMES: tuple[str, ...] = tuple(PAINTS)
 ImageShape = Literal["any", "square", "wide", "tall"]
 
 _SIDES = (160, 1000)
-_SHAPE_SHARES = (0.25, 0.125, 0.125, 0.5)  # of square, 3:1 and 1:3 images, and of all between
+_SHAPE_SHARES = (0.25, 0.125, 0.125, 0.5)  # of square, 3:1, 1:3 and all other images
 _RADIUS = (0.08, 0.20)  # of the long side
-_GAP = 0.02  # between the circles around two objects, of the long side
-_ALIKE = 0.15  # how often an object takes another's color on purpose
-_CONTRAST = 110.0  # RGB distance between an object and the background, or nobody could see it
+_GAP = 0.02  # between the bounding circles of two objects, of the long side
+_SAME_COLOR_SHARE = 0.15  # of objects that copy the color of an earlier one
+_MIN_CONTRAST = 110.0  # RGB distance between an object and every background color
 _SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
 _NOISE = np.random.default_rng(0).normal(size=(1200, 1200, 1)).astype(np.float32)
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object.
+    """One object of a scene.
 
     Attributes:
         shape: one of SHAPES.
@@ -56,13 +56,13 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """Color and shape with an article: "a blue circle", "an orange star"."""
+        """Article, color and shape: "a blue circle", "an orange star"."""
         return f"{'an' if self.color == 'orange' else 'a'} {self.color} {self.shape}"
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one object is marked: which one, and with what."""
+    """One marker: the index of its object, its kind and its color."""
 
     thing: int
     kind: str
@@ -71,11 +71,11 @@ class Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """An image without markers, and what is in it.
+    """An image without markers, and its objects.
 
     Attributes:
         image: (H, W, 3) RGB uint8.
-        things: from left to right.
+        things: the objects, sorted from left to right.
     """
 
     image: np.ndarray
@@ -96,25 +96,25 @@ def draw_scene(
     """Draw an image.
 
     Args:
-        rng: source of everything that varies.
-        count: how many objects; None for 1 to 5.
-        shape: "square", "wide" (3:1), "tall" (1:3) or anything between.
-        sides: least and most pixels of the long side. Small images are more frequent than large ones.
+        rng: source of all randomness.
+        count: number of objects; None draws 1 to 5.
+        shape: "square", "wide" (3:1), "tall" (1:3) or "any".
+        sides: (min, max) pixels of the long side. Small images are more frequent than large ones.
     """
     size = _draw_size(rng, shape, sides)
     count = int(rng.integers(1, 6)) if count is None else count
     places: list[tuple[float, float, float]] | None = None
     while places is None:
         places = _place(rng, size, count)
-    canvas, grounds = _draw_ground(rng, size)
-    paints = _visible_paints(grounds)
+    canvas, backgrounds = _draw_background(rng, size)
+    paints = _visible_paints(backgrounds)
     while len(paints) < 3:
-        canvas, grounds = _draw_ground(rng, size)
-        paints = _visible_paints(grounds)
+        canvas, backgrounds = _draw_background(rng, size)
+        paints = _visible_paints(backgrounds)
     things: list[Thing] = []
     for x, y, radius in sorted(places):
         shape_name, color = str(rng.choice(SHAPES)), str(rng.choice(paints))
-        if things and rng.random() < _ALIKE:
+        if things and rng.random() < _SAME_COLOR_SHARE:
             color = things[int(rng.integers(len(things)))].color
         outline = make_outline(shape_name, radius, float(rng.uniform(0, 2 * math.pi))) + np.array([x, y])
         rgb = np.clip(np.array(PAINTS[color]) + rng.integers(-12, 13, 3), 0, 255)
@@ -127,64 +127,65 @@ def draw_scene(
 def draw_looks(
     rng: np.random.Generator, scene: Scene, count: int | None = None, shares: Sequence[float] | None = None
 ) -> list[Look]:
-    """Choose objects and give each a (color, kind) of its own.
+    """Choose objects to mark, each with a unique (color, kind).
 
     Args:
-        rng: source of everything that varies.
+        rng: source of all randomness.
         scene: the image.
-        count: how many objects; None for 1 to 3.
-        shares: how often each of KINDS; None for all alike.
+        count: number of markers; None draws 1 to 3.
+        shares: probability of each of KINDS; None makes them equally likely.
     """
-    most = min(len(scene.things), 3)
-    # mostly several: with one marker there is nothing to tell apart, and the phrase need not be read
-    count = min(int(rng.choice([1, 2, 3], p=[0.15, 0.4, 0.45])) if count is None else count, most)
+    # mostly several: with a single marker the model can answer without reading the phrase
+    count = int(rng.choice([1, 2, 3], p=[0.15, 0.4, 0.45])) if count is None else count
+    count = min(count, len(scene.things), 3)
     chosen = rng.permutation(len(scene.things))[:count]
     colors = rng.permutation(COLOR_NAMES)[:count]
     kinds = rng.choice(KINDS, count, p=shares)
-    alike = rng.random()
-    if alike < 0.12:  # one color for all: only the kind tells them apart
+    style = rng.random()
+    if style < 0.12:  # one color for all markers: only the kind distinguishes them
         colors, kinds = np.repeat(colors[:1], count), rng.permutation(KINDS)[:count]
-    elif alike < 0.55:  # one kind for all, as `mark` does: only the color tells them apart
+    elif style < 0.55:  # one kind for all markers, as `mark` does by default: only the color distinguishes them
         kinds = np.repeat(kinds[:1], count)
     return [Look(int(i), str(k), str(c)) for i, k, c in zip(chosen, kinds, colors, strict=True)]
 
 
 def mark_scene(rng: np.random.Generator, scene: Scene, looks: list[Look], seed: int | None = None) -> MarkedImage:
-    """Draw the markers with the package's own `mark`.
+    """Draw the markers with the package's `mark`.
 
     Args:
-        rng: chooses what is known of each region: mask, polygon or box.
+        rng: chooses the form of each region: mask, polygon or box.
         scene: the image.
-        looks: what to mark.
+        looks: the markers.
         seed: None for constant markers, a number for hand-drawn ones.
     """
-    alone = len({look.color for look in looks}) == len(looks)
-    regions = [region_of(rng, scene, look, outline_only=not alone) for look in looks]
+    unique_colors = len({look.color for look in looks}) == len(looks)
+    regions = [region_of(rng, scene, look, outline_only=not unique_colors) for look in looks]
     kinds, colors = [look.kind for look in looks], [look.color for look in looks]
     return mark(Image.fromarray(scene.image), regions, kind=kinds, color=colors, seed=seed)
 
 
 def region_of(rng: np.random.Generator, scene: Scene, look: Look, *, outline_only: bool) -> Region:
-    """What a detector might know of an object.
+    """Return an object as a detector might: as a mask, a polygon or a box.
 
-    A mask contour around a mere box looks like a rectangle, so `outline_only` asks for more.
+    A mask contour around a box looks like a rectangle. With `outline_only`, kinds that follow
+    an outline always get one.
     """
     outline = scene.things[look.thing].outline
     follows_outline = look.kind in ("mask", "mask contour")
-    known = rng.choice(["mask", "polygon", "box"], p=[0.5, 0.4, 0.1] if follows_outline else [0.2, 0.3, 0.5])
-    if known == "mask":
+    form = rng.choice(["mask", "polygon", "box"], p=[0.5, 0.4, 0.1] if follows_outline else [0.2, 0.3, 0.5])
+    if form == "mask":
         width, height = scene.size
         pixels = np.zeros((height, width), np.uint8)
         cv2.fillPoly(pixels, [(outline - 0.5).round().astype(np.int32)], (1,))
         return Region(mask=pixels)
-    if known == "polygon" or (follows_outline and outline_only):
+    if form == "polygon" or (follows_outline and outline_only):
         return Region(polygon=[tuple(p) for p in outline.tolist()])
     (x0, y0), (x1, y1) = outline.min(axis=0).tolist(), outline.max(axis=0).tolist()
     return Region(box=(x0, y0, x1, y1))
 
 
 def make_outline(shape: str, radius: float, angle: float) -> np.ndarray:
-    """Corners (N, 2) of a shape around (0, 0) that touches the circle of this radius."""
+    """Return the corners (N, 2) of a shape around (0, 0), inscribed in a circle of this radius."""
     if shape == "star":
         radii, turns = np.tile([1.0, 0.42], 5), np.arange(10) / 10
     elif shape == "cross":
@@ -203,28 +204,29 @@ def make_outline(shape: str, radius: float, angle: float) -> np.ndarray:
 
 
 def _draw_size(rng: np.random.Generator, shape: ImageShape, sides: tuple[int, int]) -> tuple[int, int]:
-    least, most = sides
-    # squared: a large image costs more to draw and looks the same to the model
-    side = round(least + (most - least) * float(rng.random()) ** 3)
+    smallest, largest = sides
+    # cubed: a large image costs more to draw and looks the same to the model
+    side = round(smallest + (largest - smallest) * float(rng.random()) ** 3)
     ratios = {"square": 1.0, "wide": 3.0, "tall": 1 / 3}
-    if shape == "any":  # the extremes on purpose: drawn evenly between them, they would be rare
+    if shape == "any":  # the extremes get fixed shares: uniform ratios would make them rare
         shape = cast(ImageShape, rng.choice(["square", "wide", "tall", "any"], p=_SHAPE_SHARES))
     ratio = ratios.get(shape) or math.exp(rng.uniform(-1, 1) * math.log(3))
     return (side, max(round(side / ratio), 1)) if ratio >= 1 else (max(round(side * ratio), 1), side)
 
 
 def _place(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[tuple[float, float, float]] | None:
+    """Draw (x, y, radius) of every object; None if they did not fit."""
     width, height = size
     side, short = max(size), min(size)
-    most = min(_RADIUS[1] * side, 0.48 * short)
+    max_radius = min(_RADIUS[1] * side, 0.48 * short)
     places: list[tuple[float, float, float]] = []
     for index in range(count):
         for attempt, (a, b, c) in enumerate(rng.random((40, 3)).tolist()):
-            largest = most if attempt < 10 and index < 3 else 0.12 * side
+            largest = max_radius if attempt < 10 and index < 3 else 0.12 * side
             radius = _RADIUS[0] * side + a * (largest - _RADIUS[0] * side)
             x, y = radius + b * (width - 2 * radius), radius + c * (height - 2 * radius)
-            apart = radius + _GAP * side
-            if all(math.hypot(x - u, y - v) > apart + r for u, v, r in places):
+            margin = radius + _GAP * side
+            if all(math.hypot(x - u, y - v) > margin + r for u, v, r in places):
                 places.append((x, y, radius))
                 break
         else:
@@ -232,8 +234,8 @@ def _place(rng: np.random.Generator, size: tuple[int, int], count: int) -> list[
     return places
 
 
-def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """Background (H, W, 3), and the colors in it, (N, 3)."""
+def _draw_background(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a background (H, W, 3) and its main colors (N, 3)."""
     width, height = size
     first = rng.uniform(0, 255, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 255))
     style = rng.random()
@@ -250,9 +252,10 @@ def _draw_ground(rng: np.random.Generator, size: tuple[int, int]) -> tuple[np.nd
     return np.clip(first.astype(np.float32) + noise, 0, 255).astype(np.uint8, order="C"), first[None]
 
 
-def _visible_paints(grounds: np.ndarray) -> list[str]:
+def _visible_paints(backgrounds: np.ndarray) -> list[str]:
+    """Return the names of the colors that stand out from every background color."""
     return [
         name
         for name, rgb in PAINTS.items()
-        if np.linalg.norm(grounds - np.array(rgb, dtype=float), axis=1).min() >= _CONTRAST
+        if np.linalg.norm(backgrounds - np.array(rgb, dtype=float), axis=1).min() >= _MIN_CONTRAST
     ]

@@ -1,4 +1,4 @@
-"""The tokenizer: Vicuna's make-up (BPE, byte fallback, `▁` for a space), with a small vocabulary."""
+"""The tokenizer: built like Vicuna's (BPE, byte fallback, `▁` for a space), with a small vocabulary."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from training.scene import PAINT_NAMES, SHAPES
 from training.wordings import ENGLISH, LEADS, TAILS, WORDINGS
 
 PAD, BOS, EOS, IMAGE = "<pad>", "<s>", "</s>", "<image>"
-_PIECES = 1100
-# A piece never reaches over a word or a sign: so a conversation's ids are those of its parts, joined
+_VOCABULARY_SIZE = 1100
+# No token spans two words or signs, so a conversation's ids are the joined ids of its parts
 _WORDS = Regex(r"▁*\p{L}+|▁*\p{N}|▁*[^\s\p{L}\p{N}▁]|▁+|\s")
 
 
 def corpus() -> list[str]:
-    """All that the questions and answers say, and common English words."""
+    """Return the training text: all questions and answers, and common English words."""
     phrases = [marker_phrase(kind, color) for kind, color in product(KINDS, COLOR_NAMES)]
     lines = [word.format(phrases[0], phrases[1]) for words in WORDINGS.values() for word in words] * 4
     names = [f"an {c} {s}" if c == "orange" else f"a {c} {s}" for c, s in product(PAINT_NAMES, SHAPES)]
     answers = [*names, *(f"A{name[1:]}." for name in names), *(f"A {shape}." for shape in SHAPES)]
     answers += [f"{word}." for word in (*NUMBERS, *(c.capitalize() for c in PAINT_NAMES), "Yes", "No")]
-    asked = [text for line in lines for text in (f" USER: {line}ASSISTANT: Yes.", f"USER: {line}", line)]
+    turns = [text for line in lines for text in (f" USER: {line}ASSISTANT: Yes.", f"USER: {line}", line)]
     common = [word for word in ENGLISH.split() for _ in range(2)]
     return [
-        *asked,
+        *turns,
         *phrases * 4,
         *answers * 4,
         *LEADS * 4,
@@ -43,26 +43,28 @@ def corpus() -> list[str]:
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:
-    """Train the tokenizer. The same every time."""
-    bare = Tokenizer(BPE())
-    bare.normalizer = normalizers.Replace(" ", "▁")
-    bare.pre_tokenizer = pre_tokenizers.Split(_WORDS, "isolated")
+    """Train the tokenizer. The result is deterministic."""
+    trained = Tokenizer(BPE())
+    trained.normalizer = normalizers.Replace(" ", "▁")
+    trained.pre_tokenizer = pre_tokenizers.Split(_WORDS, "isolated")
     letters = [chr(code) for code in range(33, 127)]
-    octets = [f"<0x{value:02X}>" for value in range(256)]
-    first = [PAD, BOS, EOS, IMAGE]
+    byte_tokens = [f"<0x{value:02X}>" for value in range(256)]
+    special = [PAD, BOS, EOS, IMAGE]
     trainer = BpeTrainer(
-        vocab_size=_PIECES - len(octets), initial_alphabet=["▁", *letters], special_tokens=first, show_progress=False
+        vocab_size=_VOCABULARY_SIZE - len(byte_tokens),
+        initial_alphabet=["▁", *letters],
+        special_tokens=special,
+        show_progress=False,
     )
-    bare.train_from_iterator(corpus(), trainer)
-    model = bare.to_str()
-    return _with_octets(model, first, octets)
+    trained.train_from_iterator(corpus(), trainer)
+    return _add_byte_tokens(trained.to_str(), special, byte_tokens)
 
 
-def _with_octets(trained: str, first: list[str], octets: list[str]) -> PreTrainedTokenizerFast:
-    """Put the 256 bytes after the special tokens, as Vicuna's vocabulary does."""
+def _add_byte_tokens(trained: str, special: list[str], byte_tokens: list[str]) -> PreTrainedTokenizerFast:
+    """Insert the 256 byte tokens after the special tokens, as in Vicuna's vocabulary."""
     model = json.loads(trained)["model"]
-    learnt = [piece for piece in sorted(model["vocab"], key=model["vocab"].get) if piece not in first]
-    vocab = {piece: index for index, piece in enumerate([*first, *octets, *learnt])}
+    learned = [piece for piece in sorted(model["vocab"], key=model["vocab"].get) if piece not in special]
+    vocab = {piece: index for index, piece in enumerate([*special, *byte_tokens, *learned])}
     merges = [tuple(pair) for pair in model["merges"]]
     final = Tokenizer(BPE(vocab, merges, byte_fallback=True, fuse_unk=True))
     final.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])

@@ -1,8 +1,8 @@
 """Train the bundled checkpoint: `python -m training.train --seed 0 --out runs/bundled`.
 
-Stage 1 teaches the vision tower alone (`training.vision`). Stage 2 teaches the whole model to
-answer: first one question about one marker, then, as soon as that works, everything else too.
-The tower's dense labels stay on as a second loss. Every stage resumes where it stopped.
+Stage 1 trains the vision tower alone (`training.vision`). Stage 2 trains the whole model: first on
+single questions about one marker, then on comparisons, then on everything. The dense labels of stage 1
+stay as a second loss. Both stages resume from their last saved state.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -26,8 +26,8 @@ from transformers import VipLlavaForConditionalGeneration
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_rotary_pos_emb
 
 from training.export import export
-from training.labels import HEADS, DenseHeads, dense_labels
-from training.losses import PLACE_WEIGHT, TOLD, ahead_loss, choose_loss, place_loss, point_loss, tell_loss
+from training.labels import HEAD_INDEX, DenseHeads, dense_labels
+from training.losses import OBJECT_OUTPUTS, PLACE_WEIGHT, ahead_loss, choose_loss, place_loss, point_loss, tell_loss
 from training.model import (
     FEATURE_LAYERS,
     IMAGE_TOKENS,
@@ -37,7 +37,7 @@ from training.model import (
     read_weights,
 )
 from training.optim import Optimizers, rate
-from training.packing import NOTHING, Packer, RowBatch, attention_mask
+from training.packing import IGNORE, Packer, RowBatch, attention_mask
 from training.plots import plot_losses, plot_samples
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import build_tokenizer
@@ -46,22 +46,22 @@ from training.wordings import COMPARISONS
 
 BATCH = 64
 RATE = 1e-3
-VISION_RATE = 0.4  # of the text model's
+VISION_RATE = 0.4  # learning rate of the vision tower, relative to the text model's
 DENSE_WEIGHT = 0.5
-# Which attention heads of which layers are taught where to look: behind a phrase at the object that it names, at the
-# start of an answer at the object that it is about, at the start of an answer about two at the phrases that name them
-NAME_LAYER, ANSWER_LAYER, HEADS_OF_OBJECTS, HEADS_OF_PHRASES = 1, 2, slice(0, 2), slice(2, 4)
+# Some attention heads learn where to look. In NAME_LAYER, at the end of a phrase, OBJECT_HEADS look at the object that
+# it names. In ANSWER_LAYER, at the start of an answer, OBJECT_HEADS look at the object in question, and PHRASE_HEADS at
+# the two phrases of a comparison.
+NAME_LAYER, ANSWER_LAYER, OBJECT_HEADS, PHRASE_HEADS = 1, 2, slice(0, 2), slice(2, 4)
 POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
-COMPARED, EARLY_WEIGHT = 6.0, 0.5  # of the word that compares two objects; of the same, said a layer earlier
-BOUND = 0.5  # "What is ...?" right this often: binding works, go on to everything
-COMPARED_BOUND = 0.8  # the same for left, right, above and below
+COMPARISON_WEIGHT = 6.0  # of the token that answers a comparison
+EARLY_WEIGHT = 0.5  # of the same token, predicted from the layer before the last
+BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on from BINDING
+COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
 
-
+States = dict[int, torch.Tensor]
 Scores = dict[int, torch.Tensor]
-
-
 TalkBatch = tuple[torch.Tensor, torch.Tensor, RowBatch, list[list[str]]]
 
 
@@ -70,23 +70,27 @@ class TalkBatches(IterableDataset[TalkBatch]):
 
     Args:
         seed: of images and questions.
-        everything: a shared 0, 1 or 2: which of MIXES to ask.
+        mix_index: an integer shared with the trainer's process, whose `value` selects one of MIXES.
     """
 
-    def __init__(self, seed: int, everything: Any) -> None:
-        self.seed, self.everything = seed, everything
+    def __init__(self, seed: int, mix_index: Any) -> None:
+        self.seed, self.mix_index = seed, mix_index
 
     def __iter__(self) -> Iterator[TalkBatch]:
-        """Draw batches indefinitely: pixels, dense labels, rows, kinds of the answers."""
+        """Draw batches indefinitely.
+
+        Yields:
+            Pixels (B, 3, H, W) uint8, labels (B, heads, patches) int8, the rows, and the kinds of each row's answers.
+        """
         cv2.setNumThreads(1)
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0, 2])
         packer = Packer(build_tokenizer())
         while True:
-            mix = MIXES[self.everything.value]
+            mix = MIXES[self.mix_index.value]
             pixels, labels, rows = [], [], []
             for _ in range(BATCH):
-                scene, looks, image = draw_sample(rng, unmarked=0.04 if self.everything.value else 0.0)
+                scene, looks, image = draw_sample(rng, unmarked=0.04 if self.mix_index.value else 0.0)
                 asker = Asker(rng, scene, looks)
                 pixels.append(image)
                 labels.append(dense_labels(scene, looks))
@@ -95,8 +99,29 @@ class TalkBatches(IterableDataset[TalkBatch]):
             yield torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), RowBatch.stack(rows), kinds
 
 
+class StepOutput(NamedTuple):
+    """Result of one forward pass.
+
+    Attributes:
+        loss: scalar loss of the text model.
+        dense_loss: scalar loss of the dense labels.
+        metrics: accuracies and auxiliary losses, for the log.
+        hits: (B, T), whether the predicted token is correct; False where there is no target.
+    """
+
+    loss: torch.Tensor
+    dense_loss: torch.Tensor
+    metrics: dict[str, float]
+    hits: torch.Tensor
+
+
 class Learner(nn.Module):
-    """The model with its dense heads, run on packed rows."""
+    """The model with its auxiliary heads, run on packed rows.
+
+    Args:
+        model: the model to train.
+        image_start: index of the first image token in a row.
+    """
 
     def __init__(self, model: VipLlavaForConditionalGeneration, image_start: int) -> None:
         super().__init__()
@@ -104,96 +129,110 @@ class Learner(nn.Module):
         self.heads = DenseHeads(model.config.vision_config.hidden_size)
         width = model.config.text_config.hidden_size
         self.places = _make_probe(width, 2)
-        self.pairs = _make_probe(width, 2 * TOLD)
+        self.pairs = _make_probe(width, 2 * OBJECT_OUTPUTS)
         self.relations = _make_probe(width, len(COMPARISONS))
         self.aheads = _make_probe(width, 1)
-        self.run = torch.compile(self.read)
+        self.run_compiled = torch.compile(self.run)
 
-    def read(self, pixels: torch.Tensor, rows: RowBatch) -> tuple[torch.Tensor, dict[int, torch.Tensor], Scores]:
+    def run(self, pixels: torch.Tensor, rows: RowBatch) -> tuple[torch.Tensor, States, Scores]:
         """Run the model.
 
+        Args:
+            pixels: (B, 3, H, W) uint8.
+            rows: the packed conversations.
+
         Returns:
-            Last states of the text model (B, T, width); states behind NAME_LAYER, ANSWER_LAYER and, at -1, of the
-            vision tower (B, patches, width); and how much heads look where, see `look`.
+            Final hidden states of the text model, (B, T, width).
+            Hidden states after each text layer by its index, and those of the vision tower, (B, patches, width), at -1.
+            Attention scores to the image in NAME_LAYER and ANSWER_LAYER, and those between tokens at -1.
         """
         inner = self.model.model
         tower = inner.vision_tower
-        states = [tower.pre_layrnorm(tower.embeddings(normalize(pixels)))]
+        vision_states = [tower.pre_layrnorm(tower.embeddings(normalize(pixels)))]
         for layer in tower.encoder.layers:
-            states.append(layer(states[-1], None))
-        features = torch.cat([states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
+            vision_states.append(layer(vision_states[-1], None))
+        features = torch.cat([vision_states[index][:, 1:] for index in FEATURE_LAYERS], dim=-1)
         image = inner.multi_modal_projector(features)
-        words = inner.language_model.embed_tokens(rows.ids)
+        hidden = inner.language_model.embed_tokens(rows.ids)
         start, stop = self.start, self.start + IMAGE_TOKENS
-        words = torch.cat([words[:, :start], image.to(words.dtype), words[:, stop:]], dim=1)
+        hidden = torch.cat([hidden[:, :start], image.to(hidden.dtype), hidden[:, stop:]], dim=1)
         text = inner.language_model
-        turns, mask = text.rotary_emb(words, position_ids=rows.positions), attention_mask(rows.segments)
-        found, scores = {-1: states[-1][:, 1:]}, {}
+        rotary, mask = text.rotary_emb(hidden, position_ids=rows.positions), attention_mask(rows.segments)
+        states, scores = {-1: vision_states[-1][:, 1:]}, {}
         for number, layer in enumerate(text.layers):
             if number in (NAME_LAYER, ANSWER_LAYER):
-                scores[number] = self.look(layer, words, turns, HEADS_OF_OBJECTS)[..., start:stop]
+                scores[number] = self.attention_scores(layer, hidden, rotary, OBJECT_HEADS)[..., start:stop]
             if number == ANSWER_LAYER:
-                scores[-1] = self.look(layer, words, turns, HEADS_OF_PHRASES) + mask
-            words = layer(words, attention_mask=mask, position_embeddings=turns, position_ids=rows.positions)
-            found[number] = words
-        return text.norm(words), found, scores
+                scores[-1] = self.attention_scores(layer, hidden, rotary, PHRASE_HEADS) + mask
+            hidden = layer(hidden, attention_mask=mask, position_embeddings=rotary, position_ids=rows.positions)
+            states[number] = hidden
+        return text.norm(hidden), states, scores
 
     @staticmethod
-    def look(
-        layer: LlamaDecoderLayer, words: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor], heads: slice
+    def attention_scores(
+        layer: LlamaDecoderLayer, hidden: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor], heads: slice
     ) -> torch.Tensor:
-        """How much some heads of a layer look at each token, before the softmax: (B, heads, T, T)."""
-        look, (batch, length, _) = layer.self_attn, words.shape
-        inner = layer.input_layernorm(words)
-        asked, found = (
-            part(inner).view(batch, length, -1, look.head_dim).transpose(1, 2)[:, heads]
-            for part in (look.q_proj, look.k_proj)
+        """Compute attention scores of some heads before mask and softmax: (B, heads, T, T)."""
+        attention, (batch, length, _) = layer.self_attn, hidden.shape
+        inner = layer.input_layernorm(hidden)
+        queries, keys = (
+            projection(inner).view(batch, length, -1, attention.head_dim).transpose(1, 2)[:, heads]
+            for projection in (attention.q_proj, attention.k_proj)
         )
-        asked, found = apply_rotary_pos_emb(asked, found, *turns)
-        scores: torch.Tensor = asked @ found.transpose(2, 3) * look.scaling
+        queries, keys = apply_rotary_pos_emb(queries, keys, *rotary)
+        scores: torch.Tensor = queries @ keys.transpose(2, 3) * attention.scaling
         return scores
 
-    def forward(
-        self, pixels: torch.Tensor, labels: torch.Tensor, rows: RowBatch
-    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, float], torch.Tensor]:
-        """Loss of the words, loss of the dense labels, how right those are, and which words are right (B, T)."""
+    def forward(self, pixels: torch.Tensor, labels: torch.Tensor, rows: RowBatch) -> StepOutput:
+        """Compute all losses of a batch.
+
+        Args:
+            pixels: (B, 3, H, W) uint8.
+            labels: (B, heads, patches), see `dense_labels`.
+            rows: the packed conversations, int64.
+        """
         with half_precision():
-            said, found, scores = self.run(pixels, rows)
-            wanted = rows.targets
-            asked = wanted != NOTHING
-            logits = self.model.lm_head(said[asked])
-            # one word says all about two objects, so it counts more, and is asked for before the last layer too
-            compared = rows.first > 0
-            early = self.model.lm_head(self.model.model.language_model.norm(found[ANSWER_LAYER][compared]))
-        losses = functional.cross_entropy(logits.float(), wanted[asked], reduction="none")
-        weights = 1.0 + (COMPARED - 1) * compared[asked].float()
+            hidden, states, scores = self.run_compiled(pixels, rows)
+            has_target = rows.targets != IGNORE
+            logits = self.model.lm_head(hidden[has_target])
+            # a single token answers a comparison, so it counts more, and is predicted from an earlier layer too
+            compares = rows.first > 0
+            early_logits = self.model.lm_head(self.model.model.language_model.norm(states[ANSWER_LAYER][compares]))
+        losses = functional.cross_entropy(logits.float(), rows.targets[has_target], reduction="none")
+        weights = 1.0 + (COMPARISON_WEIGHT - 1) * compares[has_target].float()
         loss = (losses * weights).sum() / weights.sum()
-        if len(early):
-            loss = loss + EARLY_WEIGHT * functional.cross_entropy(early.float(), wanted[compared])
-            # "left" and "right" help no answer before the places do, nor the other way round: so each is asked for
-            understood = self.relations(found[NAME_LAYER][compared]).float()
-            loss = loss + PAIR_WEIGHT * functional.cross_entropy(understood, rows.relation[compared] - 1)
-        dense, right = self.heads(found[-1].float(), labels)
-        owners = labels[:, list(HEADS).index("from_left")]
-        names = rows.things * ~asked
+        if len(early_logits):
+            loss = loss + EARLY_WEIGHT * functional.cross_entropy(early_logits.float(), rows.targets[compares])
+            # the relation helps no answer before the positions do, nor the reverse, so each has a loss of its own
+            relations = self.relations(states[NAME_LAYER][compares]).float()
+            loss = loss + PAIR_WEIGHT * functional.cross_entropy(relations, rows.relation[compares] - 1)
+        dense_loss, metrics = self.heads(states[-1].float(), labels)
+        loss, auxiliary = self._add_auxiliary_losses(loss, states, scores, rows, labels)
+        hits = torch.zeros(has_target.shape, dtype=torch.bool)
+        hits[has_target] = logits.argmax(-1) == rows.targets[has_target]
+        return StepOutput(loss, dense_loss, metrics | auxiliary, hits)
+
+    def _add_auxiliary_losses(
+        self, loss: torch.Tensor, states: States, scores: Scores, rows: RowBatch, labels: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, float]]:
+        owners = labels[:, HEAD_INDEX["from_left"]]
+        names = rows.things * (rows.targets == IGNORE)
         naming, pointing = (
-            point_loss(scores[layer].float(), about, owners)
-            for layer, about in ((NAME_LAYER, names), (ANSWER_LAYER, rows.things))
+            point_loss(scores[layer].float(), things, owners)
+            for layer, things in ((NAME_LAYER, names), (ANSWER_LAYER, rows.things))
         )
-        placing = place_loss(self.places(found[NAME_LAYER]).float(), names, owners)
-        ahead = [self.aheads(found[layer]).float() for layer in (ANSWER_LAYER, max(found))]
+        placing = place_loss(self.places(states[NAME_LAYER]).float(), names, owners)
+        distances = [self.aheads(states[layer]).float() for layer in (ANSWER_LAYER, max(states))]
         choosing = choose_loss(scores[-1].float(), rows.first, rows.second)
-        telling = tell_loss(self.pairs(found[ANSWER_LAYER]).float(), rows, labels)
-        right |= {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
-        right |= {"choose": (-choosing).exp().item(), "tell": telling.item()}
-        hits = torch.zeros(asked.shape, dtype=torch.bool)
-        hits[asked] = logits.argmax(-1) == wanted[asked]
+        telling = tell_loss(self.pairs(states[ANSWER_LAYER]).float(), rows, labels)
         loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
-        loss = loss + PAIR_WEIGHT * sum(ahead_loss(told, rows, owners) for told in ahead)
-        return loss, dense, right, hits
+        loss = loss + PAIR_WEIGHT * sum(ahead_loss(distance, rows, owners) for distance in distances)
+        metrics = {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
+        return loss, metrics | {"choose": (-choosing).exp().item(), "tell": telling.item()}
 
 
 def _make_probe(width: int, outputs: int) -> nn.Sequential:
+    """Build a linear probe with zero weights."""
     linear = nn.Linear(width, outputs)
     nn.init.zeros_(linear.weight)
     return nn.Sequential(nn.LayerNorm(width), linear)
@@ -201,44 +240,55 @@ def _make_probe(width: int, outputs: int) -> nn.Sequential:
 
 @dataclass
 class Meter:
-    """How many answers are right word for word, per kind of question; a running mean."""
+    """Running mean of the share of correct answers, per kind of question.
+
+    Attributes:
+        values: the means by kind.
+        decay: weight of the old mean in every update.
+    """
 
     values: dict[str, float]
-    keep: float = 0.97
+    decay: float = 0.97
 
     def add(self, hits: torch.Tensor, answers: torch.Tensor, kinds: list[list[str]]) -> None:
-        """Score one batch: given the words so far, is every next one right?"""
-        right: dict[str, list[bool]] = {}
-        wrong = (answers > 0) & ~hits
+        """Score one batch. An answer is correct if every token of it is, given the correct tokens before.
+
+        Args:
+            hits: see `StepOutput`.
+            answers: see `Row.answers`.
+            kinds: see `Row.kinds`, one list per row.
+        """
+        correct: dict[str, list[bool]] = {}
+        misses = (answers > 0) & ~hits
         for row, names in enumerate(kinds):
-            missed = set(answers[row][wrong[row]].tolist())
+            wrong_answers = set(answers[row][misses[row]].tolist())
             for number, name in enumerate(names, 1):
                 kind = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color"}.get(name, name)
-                right.setdefault(kind, []).append(number not in missed)
-        for kind, results in right.items():
-            now = sum(results) / len(results)
-            self.values[kind] = now + self.keep * (self.values.get(kind, now) - now)
+                correct.setdefault(kind, []).append(number not in wrong_answers)
+        for kind, results in correct.items():
+            share = sum(results) / len(results)
+            self.values[kind] = share + self.decay * (self.values.get(kind, share) - share)
 
     def __str__(self) -> str:
         return " ".join(f"{kind} {self.values[kind]:.3f}" for kind in METERS if kind in self.values)
 
 
 def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: float = RATE) -> None:
-    """Stage 2: train the whole model, resuming from `out/talk.pt` if it is there.
+    """Stage 2: train the whole model. Resumes from `out/talk.pt` if it exists.
 
     Args:
-        out: folder for checkpoints, logs and images; stage 1's tower is there.
+        out: folder of stage 1's `vision.pt`, and for the state and the log.
         seed: of weights, images and questions.
-        steps: steps in all.
-        init: what to go on from, see `read_weights`.
-        lr: the highest learning rate, of the text model.
+        steps: total number of steps.
+        init: checkpoint to continue from, see `read_weights`.
+        lr: peak learning rate of the text model.
     """
     torch.manual_seed(seed)
     tokenizer = build_tokenizer()
     packer = Packer(tokenizer)
     learner = _build_learner(tokenizer, packer, out, init)
     optimizers = Optimizers([(learner.model.model.vision_tower, VISION_RATE), (learner, 1.0)], lr)
-    everything = multiprocessing.Value("i", int(init is not None))
+    mix_index = multiprocessing.Value("i", int(init is not None))
     step, meter, path = 0, Meter({}), out / "talk.pt"
     if path.exists():
         state = torch.load(path)
@@ -246,29 +296,29 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         if state["optimizer"] is not None:
             optimizers.load_state_dict(state["optimizer"])
         step, meter.values = state["step"], state["meter"]
-        everything.value = state["everything"]
-    loader = DataLoader(TalkBatches(seed + 1000 * step, everything), None, num_workers=1, prefetch_factor=4)
+        mix_index.value = state["everything"]
+    loader = DataLoader(TalkBatches(seed + 1000 * step, mix_index), None, num_workers=1, prefetch_factor=4)
     batches, log = iter(loader), (out / "talk.log").open("a")
     bar = tqdm(range(step, steps), initial=step, total=steps, unit="step", mininterval=5)
     for step in bar:
         pixels, labels, rows, kinds = next(batches)
         rows = rows.long()
-        loss, dense, right, hits = learner(pixels, labels, rows)
-        optimizers.step(loss + DENSE_WEIGHT * dense, rate(step, steps))
-        meter.add(hits, rows.answers, kinds)
-        known, stage = meter.values, everything.value
-        if stage == 0 and (known.get("identify", 0) > BOUND or step > 0.4 * steps):
-            everything.value = 1
-        if stage == 1 and (known.get("left", 0) > COMPARED_BOUND or step > 0.7 * steps):
-            everything.value = 2
+        output: StepOutput = learner(pixels, labels, rows)
+        optimizers.step(output.loss + DENSE_WEIGHT * output.dense_loss, rate(step, steps))
+        meter.add(output.hits, rows.answers, kinds)
+        mix = MIXES[mix_index.value]
+        if mix is BINDING and (meter.values.get("identify", 0) > BINDING_THRESHOLD or step > 0.4 * steps):
+            mix_index.value = MIXES.index(COMPARING)
+        if mix is COMPARING and (meter.values.get("left", 0) > COMPARING_THRESHOLD or step > 0.7 * steps):
+            mix_index.value = MIXES.index(EVERYTHING)
         if (step + 1) % 20 == 0:
-            seen = " ".join(f"{name}:{value:.2f}" for name, value in right.items())
+            metrics = " ".join(f"{name}:{value:.2f}" for name, value in output.metrics.items())
             now = time.strftime("%H:%M:%S")
-            print(f"step {step + 1} {now} loss {loss.item():.4f} {meter} | {seen}", file=log, flush=True)
-            bar.set_postfix_str(f"loss {loss.item():.3f} {meter}")
+            print(f"step {step + 1} {now} loss {output.loss.item():.4f} {meter} | {metrics}", file=log, flush=True)
+            bar.set_postfix_str(f"loss {output.loss.item():.3f} {meter}")
         if (step + 1) % 200 == 0 or step + 1 == steps:
             state = {"learner": learner.state_dict(), "optimizer": optimizers.state_dict(), "meter": meter.values}
-            state |= {"step": step + 1, "everything": everything.value}
+            state |= {"step": step + 1, "everything": mix_index.value}
             torch.save(state, path.with_suffix(".tmp"))
             path.with_suffix(".tmp").replace(path)
 
@@ -278,11 +328,9 @@ def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None)
     learner = Learner(model, packer.image_start)
     if init is not None:
         missing, unexpected = learner.load_state_dict(read_weights(init), strict=False)
-        lacking = [name for name in missing if name.startswith("model.")]  # helper heads may be new
-        if lacking or unexpected:
-            raise ValueError(
-                f"{init} does not fit: {lacking or unexpected}; expected a checkpoint of this architecture."
-            )
+        missing = [name for name in missing if name.startswith("model.")]  # an exported checkpoint has no heads
+        if missing or unexpected:
+            raise ValueError(f"{init} has {missing=} and {unexpected=}; expected a checkpoint of this architecture.")
     state = torch.load(out / "vision.pt")
     model.model.vision_tower.load_state_dict(state["tower"])
     learner.heads.load_state_dict(state["heads"])
@@ -290,15 +338,15 @@ def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None)
 
 
 def main() -> None:
-    """Run both stages, then export."""
+    """Run both stages, then export the checkpoint."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("runs/bundled"))
-    parser.add_argument("--init", type=Path, help="an exported checkpoint, or a state talk.pt, to go on from")
+    parser.add_argument("--init", type=Path, help="exported checkpoint, or a talk.pt, to continue from")
     parser.add_argument("--vision-steps", type=int, default=2000)
     parser.add_argument("--talk-steps", type=int, default=4000)
-    parser.add_argument("--vision-lr", type=float, default=1e-3, help="highest learning rate of stage 1")
-    parser.add_argument("--lr", type=float, default=RATE, help="highest learning rate of stage 2")
+    parser.add_argument("--vision-lr", type=float, default=1e-3, help="peak learning rate of stage 1")
+    parser.add_argument("--lr", type=float, default=RATE, help="peak learning rate of stage 2")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,7 +1,7 @@
-"""Stage 1: the vision tower alone, on dense labels.
+"""Stage 1: train the vision tower alone, on dense labels.
 
-Trained end to end from scratch, questions and markers do not find each other for a long time;
-a tower that already tells objects and markers apart binds them within minutes.
+A model that is trained end to end from scratch takes hours to bind questions to markers. With a tower
+that already recognizes objects and markers, it takes minutes.
 """
 
 from __future__ import annotations
@@ -26,18 +26,21 @@ from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
 KIND_SHARES = tuple(share / 11 for share in (1, 1.5, 3, 1, 1, 1, 1.5, 1))
-"""How often each of KINDS is chosen: triangles most, then ellipses and masks, which hide most of an object's shape."""
+"""Probability of each of KINDS: triangles first, then ellipses and masks, which hide most of an object's shape."""
 
-POOL = 512  # images that come again, mirrored
-SMALL_SIDES = (160, 360)  # most images: they cost little to draw, and the model sees 208 px of any
+POOL_SIZE = 512  # earlier images, kept to be used again, mirrored
+SMALL_SIDES = (160, 360)  # of most images: they are cheap to draw, and the model sees 208 px of any image
 
 
 def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene, list[Look], np.ndarray]:
-    """Draw a marked scene as the model sees it: (3, IMAGE_SIZE, IMAGE_SIZE) uint8.
+    """Draw a marked scene.
 
     Args:
-        rng: source of everything that varies.
-        unmarked: how often there are no markers at all.
+        rng: source of all randomness.
+        unmarked: share of scenes without markers.
+
+    Returns:
+        The scene, its markers, and the pixels as the model sees them: (3, IMAGE_SIZE, IMAGE_SIZE) uint8.
     """
     small = rng.random() < 0.95
     scene = draw_scene(rng, sides=SMALL_SIDES) if small else draw_scene(rng)
@@ -49,19 +52,24 @@ def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene,
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:
-    """Pad and resize as the checkpoint's processor does: (3, IMAGE_SIZE, IMAGE_SIZE) uint8."""
+    """Pad to a square and resize as the checkpoint's processor does: (3, IMAGE_SIZE, IMAGE_SIZE) uint8."""
     square = pad_to_square(image).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC)
     return np.asarray(square).transpose(2, 0, 1)
 
 
 class DenseBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Endless batches of (pixels, dense labels), other ones in every worker."""
+    """Endless batches of (pixels, dense labels); every worker draws different ones.
+
+    Args:
+        seed: of the images.
+        batch: images per batch.
+    """
 
     def __init__(self, seed: int, batch: int) -> None:
         self.seed, self.batch = seed, batch
 
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Draw batches for ever."""
+        """Draw batches indefinitely: pixels (B, 3, H, W) uint8, labels (B, heads, patches) int8."""
         info = torch.utils.data.get_worker_info()
         rng = np.random.default_rng([self.seed, info.id if info else 0])
         cv2.setNumThreads(1)
@@ -69,26 +77,26 @@ class DenseBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
         while True:
             drawn = [draw_sample(rng) for _ in range(self.batch // 2 if pool else self.batch)]
             fresh = [(pixels, dense_labels(scene, looks)) for scene, looks, pixels in drawn]
-            # drawing costs nearly as much as learning, so half of a batch are earlier images, turned
-            again: list[int] = rng.integers(len(pool), size=self.batch - len(fresh)).tolist() if pool else []
-            turned = [turn_sample(*pool[index], int(rng.integers(1, 8))) for index in again]
+            # drawing costs nearly as much as a training step, so half of a batch are earlier images, mirrored
+            reused: list[int] = rng.integers(len(pool), size=self.batch - len(fresh)).tolist() if pool else []
+            turned = [turn_sample(*pool[index], int(rng.integers(1, 8))) for index in reused]
             pixels, labels = (np.stack(part) for part in zip(*fresh, *turned, strict=True))
-            pool = [*fresh, *pool][:POOL]
+            pool = [*fresh, *pool][:POOL_SIZE]
             yield torch.from_numpy(pixels), torch.from_numpy(labels)
 
 
 def train_vision(
     out: Path, seed: int, steps: int, init: Path | None = None, batch: int = 128, lr: float = 1e-3
 ) -> None:
-    """Train the tower, resuming from `out/vision.pt` if it is there.
+    """Train the tower. Resumes from `out/vision.pt` if it exists.
 
     Args:
         out: folder for the checkpoint and the log.
         seed: of weights and images.
-        steps: steps in all.
-        init: what to go on from, see `read_weights`.
+        steps: total number of steps.
+        init: checkpoint to continue from, see `read_weights`.
         batch: images per step.
-        lr: the highest learning rate.
+        lr: peak learning rate.
     """
     torch.manual_seed(seed)
     tower = build_vision()
@@ -96,8 +104,8 @@ def train_vision(
     if init is not None:
         weights = read_weights(init)
         tower.load_state_dict(part_of(weights, "model.model.vision_tower."))
-        if known := part_of(weights, "heads."):  # an exported checkpoint has none
-            heads.load_state_dict(known)
+        if head_weights := part_of(weights, "heads."):  # an exported checkpoint has none
+            heads.load_state_dict(head_weights)
     optimizers = Optimizers([(tower, 1.0), (nn.ModuleDict({"heads": heads}), 1.0)], lr)
     path, step = out / "vision.pt", 0
     if path.exists():
@@ -106,17 +114,17 @@ def train_vision(
         heads.load_state_dict(state["heads"])
         optimizers.load_state_dict(state["optimizer"])
         step = state["step"]
-    run: Callable[[torch.Tensor], Any] = torch.compile(tower)
+    compiled_tower: Callable[[torch.Tensor], Any] = torch.compile(tower)
     batches = iter(DataLoader(DenseBatches(seed + step, batch), None, num_workers=1, prefetch_factor=6))
     log = (out / "vision.log").open("a")
     averages: dict[str, float] = {}
     for step in tqdm(range(step, steps), initial=step, total=steps, unit="step", mininterval=5):  # noqa: B020
         pixels, labels = next(batches)
         with half_precision():
-            hidden = run(normalize(pixels)).last_hidden_state[:, 1:]
-        loss, right = heads(hidden.float(), labels)
-        optimizers.step(loss, rate(step, steps, least=0.1))
-        for name, value in {"loss": loss.item(), **right}.items():
+            hidden = compiled_tower(normalize(pixels)).last_hidden_state[:, 1:]
+        loss, accuracy = heads(hidden.float(), labels)
+        optimizers.step(loss, rate(step, steps, final=0.1))
+        for name, value in {"loss": loss.item(), **accuracy}.items():
             averages[name] = value + 0.95 * (averages.get(name, value) - value)
         if (step + 1) % 20 == 0:
             shown = " ".join(f"{name} {value:.3f}" for name, value in averages.items())

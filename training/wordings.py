@@ -1,4 +1,7 @@
-"""How questions are worded: what training uses, and what only the evaluation uses."""
+"""Wordings of the questions: one table for training, one that only the evaluation uses.
+
+These strings are training data. Change one, and a seed no longer leads to the bundled checkpoint.
+"""
 
 from __future__ import annotations
 
@@ -135,7 +138,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "Name the objects from left to right.",
     ),
 }
-"""Wordings that training uses; the first is the one in the documentation."""
+"""Wordings in the training set. The documentation shows the first one of each kind."""
 
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "identify": (
@@ -173,11 +176,11 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     ),
     "describe": ("Describe what you see.", "What does the picture show?", "Which objects are in the image?"),
 }
-"""Wordings that training never sees."""
+"""Wordings that the training set leaves out."""
 
 LEADS: tuple[str, ...] = ("Look at the picture. ", "Question: ", "In this image: ", "Please answer. ", "Hello! ")
 TAILS: tuple[str, ...] = (" Please.", " Answer briefly.", " Answer the question using a single word or phrase.")
-"""What training sometimes puts before or after a question, so that other text around one does no harm."""
+"""Text that the training set sometimes puts around a question, so that the model tolerates such text."""
 
 ENGLISH = """
 the of and to in a is that for it was on are as with his they at be this have from or one had by word but not
@@ -193,4 +196,4 @@ cat car tree face photo image left top bottom between behind front near object r
 question yes please thanks hello describe compare list count who where when reason color white black green
 under
 """
-"""Common words, so that text of other kinds takes fewer pieces."""
+"""Common words for the tokenizer, so that other text takes fewer tokens."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import astuple
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,8 +17,8 @@ import transformers
 if int(transformers.__version__.split(".")[0]) < 5:
     pytest.skip("training runs with the versions of constraints.txt", allow_module_level=True)
 
-from langchain_vipllava.engine.load_options import BUNDLED_FOLDER
-from training.cases import aspect, chain, cropped, follow_up, identify, moved, two, unmarked, whole
+import langchain_vipllava
+from training.cases import aspect, chain, cropped, follow_up, identify, moved, two_regions, unmarked, whole_image
 from training.labels import dense_labels, turn_sample
 from training.packing import Packer, RowBatch
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
@@ -41,7 +42,7 @@ def digest(*parts: object) -> str:
 
 
 def load_bundled():
-    return transformers.AutoTokenizer.from_pretrained(BUNDLED_FOLDER)
+    return transformers.AutoTokenizer.from_pretrained(Path(langchain_vipllava.__file__).parent / "bundled")
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +121,10 @@ def test_evaluation_cases():
         follow_up(rng, "it_shape"),
         follow_up(rng, "and", held_out=True),
         chain(rng),
-        two(rng),
-        two(rng, ("same_color",), held_out=True),
-        whole(rng, "count"),
-        whole(rng, "describe", held_out=True),
+        two_regions(rng),
+        two_regions(rng, ("same_color",), held_out=True),
+        whole_image(rng, "count"),
+        whole_image(rng, "describe", held_out=True),
     ]
-    texts = [(case.questions, case.answer, case.style, case.objects, bool(case.lost)) for case in cases]
+    texts = [(case.questions, case.answer, case.style, case.objects, bool(case.is_off_center)) for case in cases]
     assert digest(texts, *(np.asarray(case.image) for case in cases)) == "0d1807cc2b9f3b8a"

@@ -14,7 +14,7 @@ from training import model as model_module
 from training.export import export_model
 from training.labels import HEADS, dense_labels, patch_weights, turn_sample
 from training.model import GRID, IMAGE_TOKENS, build_model, part_of, read_weights
-from training.packing import NOTHING, Packer, RowBatch
+from training.packing import IGNORE, Packer, RowBatch
 from training.questions import EVERYTHING, Asker
 from training.scene import PAINT_NAMES, SHAPES, Look, Scene, Thing, draw_looks, draw_scene, mark_scene
 from training.tokenizer import build_tokenizer
@@ -42,7 +42,7 @@ def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(token
     rows = RowBatch.stack([row]).long()
     pixels = torch.from_numpy(pixels.copy())[None]
     with torch.inference_mode():
-        said = model.lm_head(Learner(model, packer.image_start).read(pixels, rows)[0])[0]
+        said = model.lm_head(Learner(model, packer.image_start).run(pixels, rows)[0])[0]
         for number, talk in enumerate(talks[:packed], 1):
             tokenized = packer.tokenize(talk)
             ids, targets = tokenized.ids, tokenized.targets
@@ -51,7 +51,7 @@ def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(token
             ).logits[0, -len(ids) :]
             mine = said[torch.from_numpy(row.segments == number)]
             torch.testing.assert_close(mine, alone, atol=1e-5, rtol=1e-4)
-            answers = [target for target in targets if target != NOTHING]
+            answers = [target for target in targets if target != IGNORE]
             text = tokenizer.decode(answers, skip_special_tokens=True)
             assert all(turn.answer in text for turn in talk)
 
@@ -146,7 +146,7 @@ def test_answers_are_about_what_the_question_names():
     for _ in range(50):
         scene = draw_scene(rng, 3)
         asker = Asker(rng, scene, draw_looks(rng, scene, 2))
-        turn = asker.one(1, "identify")
+        turn = asker.ask_one(1, "identify")
         thing = asker.thing(1)
         assert turn.answer.lower() == f"{thing.name}."
         assert asker.phrase(1) in turn.question
