@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from langchain_vipllava.chains.steps import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.chat.image_refs import keep_images
     from langchain_vipllava.chat.model import ChatVipLlava
-    from langchain_vipllava.chat.runnables import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.chat.trimming import trim_turns
     from langchain_vipllava.engine.runner import unload_models
     from langchain_vipllava.errors import (
@@ -37,16 +37,17 @@ if TYPE_CHECKING:
     from langchain_vipllava.regions.recognition import register_format
     from langchain_vipllava.regions.region import Region
     from langchain_vipllava.tools.toolkit import VipLlavaToolkit
+    from langchain_vipllava.workspace.workspace import Workspace
 
 _HOMES = {
     "AnswerTimeoutError": "errors",
     "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
-    "DetectRegions": "chat.runnables",
+    "DetectRegions": "chains.steps",
     "DetectionError": "errors",
     "FetchPolicy": "images.fetch",
     "GenerationError": "errors",
-    "MarkRegions": "chat.runnables",
+    "MarkRegions": "chains.steps",
     "MarkedImage": "markers.marked_image",
     "Marker": "markers.marked_image",
     "MarkerError": "errors",
@@ -56,11 +57,12 @@ _HOMES = {
     "PromptTooLongError": "errors",
     "Region": "regions.region",
     "RegionError": "errors",
-    "RegionPrompt": "chat.runnables",
+    "RegionPrompt": "chains.steps",
     "SessionError": "errors",
     "TinyRegionWarning": "markers.marked_image",
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
+    "Workspace": "workspace.workspace",
     "keep_images": "chat.image_refs",
     "load_image": "images.load",
     "mark": "markers.mark",
@@ -94,6 +96,7 @@ __all__ = [
     "TinyRegionWarning",
     "VipLlavaError",
     "VipLlavaToolkit",
+    "Workspace",
     "keep_images",
     "load_image",
     "mark",

@@ -374,9 +374,9 @@ async def test_a_question_that_is_cancelled_leaves_the_conversation_and_the_mode
     tools = {tool.name: tool for tool in toolkit.get_tools()}
     await tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a"))
     ask = {"image_id": "marked1", "question": "What is {r1}?"}
-    started = llm.host.stats().requests
+    started = llm.backend.runner.stats().requests
     tasks = [asyncio.create_task(tools["ask_regions"].ainvoke(ask, thread("a"))) for _ in range(20)]
-    while llm.host.stats().requests == started:
+    while llm.backend.runner.stats().requests == started:
         await asyncio.sleep(0)
     for task in tasks:
         task.cancel()

@@ -18,7 +18,9 @@ from pydantic import BaseModel, Field
 
 from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, load_image, mark, regions_from
 from langchain_vipllava.apps.detectors import detect_shapes
-from langchain_vipllava.chat.answer_form import AnswerForm
+from langchain_vipllava.backends.local import compile_output
+from langchain_vipllava.chat.output import read_output_spec, split_answer
+from tests.support.engine import engine_request
 
 
 class Thing(BaseModel):
@@ -163,7 +165,7 @@ def test_free_to_choose_a_model_that_knows_no_tools_answers_in_words(eyes, scene
 def test_the_model_is_told_of_its_tools(eyes):
     seen = []
     bound = eyes.bind_tools([zoom_in, give_up])
-    request = eyes._request([HumanMessage("Look.")], None, bound.kwargs)
+    request = engine_request(eyes, [HumanMessage("Look.")], None, bound.kwargs)
     seen.append(request.prompt.text)
     assert request.prompt.text == (
         "Tools:\n- zoom_in(region: string, factor: integer): Enlarge a region.\n"
@@ -172,7 +174,7 @@ def test_the_model_is_told_of_its_tools(eyes):
         "USER: Look.ASSISTANT:"
     )
     more = eyes.get_num_tokens_from_messages([HumanMessage("Look.")], tools=[zoom_in, give_up])
-    assert more == len(eyes.host.encoder.encode_text(request.prompt))
+    assert more == len(eyes.backend.runner.encoder.encode_text(request.prompt))
 
 
 def test_tool_messages_are_read_as_the_user_s_with_their_images(eyes, scene):
@@ -288,12 +290,12 @@ async def test_with_the_raw_answer_a_stream_ends_as_the_whole_does(eyes, method)
 
 
 def test_words_do_not_begin_like_calls_behind_a_space_either():
-    form = AnswerForm.of({"tools": [convert_to_openai_tool(zoom_in)]})
-    guide = ChatVipLlava(model="bundled").host._grammars
+    output = read_output_spec({"tools": [convert_to_openai_tool(zoom_in)]})
+    guide = ChatVipLlava(model="bundled").backend.runner._grammars
     tokens = guide._tokenizer
 
     def fits(text):
-        constraint = guide.start(form.grammar, 100)
+        constraint = guide.start(compile_output(output), 100)
         try:
             for token in tokens(text, add_special_tokens=False)["input_ids"]:
                 constraint.restrict(torch.zeros(len(tokens)))
@@ -307,11 +309,11 @@ def test_words_do_not_begin_like_calls_behind_a_space_either():
 
 
 def test_what_is_no_call_of_a_bound_tool_is_not_passed_on_as_one():
-    form = AnswerForm.of({"tools": [convert_to_openai_tool(zoom_in)]})
+    output = read_output_spec({"tools": [convert_to_openai_tool(zoom_in)]})
     for text in ('[{"name":"nope","arguments":{}}]', '[{"name":"zoom_in","arguments":"z"}]', "[3]"):
-        assert form.read(text)[1] == []
-        assert form.read(text)[2][0]["args"] == text
-    assert form.read("[]") == ("[]", [], [])
+        assert split_answer(output, text)[1] == []
+        assert split_answer(output, text)[2][0]["args"] == text
+    assert split_answer(output, "[]") == ("[]", [], [])
 
 
 def test_tools_keep_their_own_definitions_of_the_same_name(eyes):
@@ -385,9 +387,9 @@ def test_properties_may_be_called_like_keywords(eyes):
 
 @pytest.mark.parametrize("kind", [{"type": ["number", "null"]}, {}], ids=["or null", "untyped"])
 def test_no_number_rounds_onto_its_exclusive_bound(kind):
-    form = AnswerForm.of(response_format({**kind, "exclusiveMaximum": 1}))
-    assert fits(form, "0.9999999999")
-    assert not fits(form, "0.99999999999999999999")
+    output = read_output_spec(response_format({**kind, "exclusiveMaximum": 1}))
+    assert fits(output, "0.9999999999")
+    assert not fits(output, "0.99999999999999999999")
 
 
 @pytest.mark.parametrize(
@@ -409,9 +411,9 @@ def test_a_schema_that_holds_itself_is_refused(eyes):
     schema = {"type": "object", "properties": {}}
     schema["properties"]["again"] = schema
     with pytest.raises(GenerationError):
-        _ = AnswerForm.of(response_format(schema)).grammar
+        compile_output(read_output_spec(response_format(schema)))
     with pytest.raises(GenerationError):
-        _ = AnswerForm.of({"tools": [{"name": "f", "parameters": schema}]}).grammar
+        compile_output(read_output_spec({"tools": [{"name": "f", "parameters": schema}]}))
 
 
 @pytest.mark.parametrize(
@@ -420,12 +422,12 @@ def test_a_schema_that_holds_itself_is_refused(eyes):
 )
 def test_tools_that_are_written_wrong_are_refused(settings):
     with pytest.raises(GenerationError):
-        AnswerForm.of(settings)
+        read_output_spec(settings)
 
 
-def fits(form, text):
-    guide = ChatVipLlava(model="bundled").host._grammars
-    constraint = guide.start(form.grammar, 1000)
+def fits(output, text):
+    guide = ChatVipLlava(model="bundled").backend.runner._grammars
+    constraint = guide.start(compile_output(output), 1000)
     try:
         for token in guide._guide.tokenize_str(text):
             constraint.accept(token)
@@ -460,6 +462,6 @@ def test_a_tools_references_are_to_its_own_schema(reference):
     parameters = {**node, "definitions": {"Node": node}}
     tool = {"type": "function", "function": {"name": "grow", "description": "Grow.", "parameters": parameters}}
 
-    form = AnswerForm.of({"tools": [tool], "tool_choice": "any"})
-    assert fits(form, '[{"name":"grow","arguments":{"v":7,"child":{"v":7,"child":null}}}]')
-    assert not fits(form, '[{"name":"grow","arguments":{"v":7,"child":[')
+    output = read_output_spec({"tools": [tool], "tool_choice": "any"})
+    assert fits(output, '[{"name":"grow","arguments":{"v":7,"child":{"v":7,"child":null}}}]')
+    assert not fits(output, '[{"name":"grow","arguments":{"v":7,"child":[')

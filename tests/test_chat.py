@@ -43,7 +43,7 @@ def other_checkpoint(tmp_path_factory):
 @pytest.fixture
 def given(llm):
     """A chat model around a model that was loaded already."""
-    return ChatVipLlava.from_model(make_model(make_processor(), seed=2), llm.host.processor, max_tokens=12)
+    return ChatVipLlava.from_model(make_model(make_processor(), seed=2), llm.backend.runner.processor, max_tokens=12)
 
 
 def test_answer_carries_usage_and_metadata(llm, marked):
@@ -67,7 +67,7 @@ def test_answer_carries_usage_and_metadata(llm, marked):
 def test_tokens_are_counted_with_the_images(llm, marked):
     message = marked.message("What is {0}?")
     without = llm.get_num_tokens_from_messages([HumanMessage(message.text)])
-    theirs = llm.host.processor(text=[llm.render_prompt([message])], images=[marked.image])["input_ids"][0]
+    theirs = llm.backend.runner.processor(text=[llm.render_prompt([message])], images=[marked.image])["input_ids"][0]
     assert llm.get_num_tokens_from_messages([message]) == len(theirs) >= without + 16
     assert llm.get_num_tokens("What is it?") == len(llm.get_token_ids("What is it?")) < without
 
@@ -75,7 +75,7 @@ def test_tokens_are_counted_with_the_images(llm, marked):
 def test_token_counts_and_requests_do_not_disturb_each_other(llm):
     """Counting switches the tokenizer's special tokens; a typed one must stay text beside it."""
     alone = llm.get_num_tokens_from_messages([HumanMessage("a <image> b")])
-    image = llm.host.encoder.tokenizer.convert_tokens_to_ids("<image>")
+    image = llm.backend.runner.encoder.tokenizer.convert_tokens_to_ids("<image>")
     assert image in llm.get_token_ids("<image>")
     start = threading.Barrier(4)
 
@@ -112,7 +112,7 @@ def test_copies_answer_alike_and_share_the_weights(llm, given, kind):
     chat = llm if kind == "checkpoint" else given
     answer = chat.invoke("Hi").text
     for other in (copy.copy(chat), copy.deepcopy(chat), chat.model_copy(), chat.model_copy(deep=True)):
-        assert other.host is chat.host
+        assert other.backend.runner is chat.backend.runner
         assert other.invoke("Hi").text == answer
     warm = chat.model_copy(update={"temperature": 1.0, "seed": 3})
     assert warm.invoke("Hi").text == chat.invoke("Hi", temperature=1.0, seed=3).text != answer
@@ -373,7 +373,7 @@ def test_paths_dtypes_and_devices_may_be_objects(tiny_checkpoint):
 
     chat = ChatVipLlava(model=tiny_checkpoint, dtype=torch.float32, device=torch.device("cpu"))
     assert (chat.model, chat.dtype, chat.device) == (str(tiny_checkpoint), "float32", "cpu")
-    assert chat.host.model.dtype == torch.float32
+    assert chat.backend.runner.model.dtype == torch.float32
 
 
 def test_a_loaded_model_in_the_wrong_place_is_told_the_right_one():
@@ -389,7 +389,7 @@ def test_a_number_is_a_cuda_device_and_a_truth_value_is_none():
 
 def test_a_name_too_long_for_a_path_is_no_checkpoint():
     with pytest.raises(CheckpointError):
-        _ = ChatVipLlava(model="x" * 5000, local_files_only=True).host
+        _ = ChatVipLlava(model="x" * 5000, local_files_only=True).backend.runner
 
 
 def test_a_handed_in_model_says_why_it_cannot_be_pickled():
@@ -401,14 +401,14 @@ def test_a_handed_in_model_says_why_it_cannot_be_pickled():
 def test_cache_bytes_reach_the_host(tiny_checkpoint):
     chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache_bytes=0)
     chat.invoke("Hi")
-    assert chat.host.stats().cache_bytes == 0
+    assert chat.backend.runner.stats().cache_bytes == 0
 
 
 def test_a_prompt_that_does_not_fit_is_langchain_s_overflow_before_any_device_work(llm, monkeypatch):
     exceptions = pytest.importorskip("langchain_core.exceptions")
     if not hasattr(exceptions, "ContextOverflowError"):
         pytest.skip("this langchain-core has no such error")
-    monkeypatch.setattr(type(llm.host._engine), "step", lambda self: pytest.fail("the device was asked"))
+    monkeypatch.setattr(type(llm.backend.runner._engine), "step", lambda self: pytest.fail("the device was asked"))
     with pytest.raises(exceptions.ContextOverflowError, match=r"context only 512: \d+ too many") as caught:
         llm.invoke("word " * 2000)
     assert isinstance(caught.value, PromptTooLongError)
@@ -418,8 +418,8 @@ def test_a_prompt_that_does_not_fit_is_langchain_s_overflow_before_any_device_wo
 def test_an_answer_that_takes_too_long_is_stopped(llm, way, monkeypatch):
     """The model is held up by a gate: a real one is slow for reasons that a test cannot have."""
     gate = threading.Event()
-    step = type(llm.host._engine).step
-    monkeypatch.setattr(type(llm.host._engine), "step", lambda self: gate.wait(30) and step(self))
+    step = type(llm.backend.runner._engine).step
+    monkeypatch.setattr(type(llm.backend.runner._engine), "step", lambda self: gate.wait(30) and step(self))
     hasty = llm.model_copy(update={"timeout": 0.05})
 
     async def stream():
@@ -436,4 +436,4 @@ def test_an_answer_that_takes_too_long_is_stopped(llm, way, monkeypatch):
     gate.set()
     monkeypatch.undo()
     assert llm.invoke("Hello.").text
-    assert llm.host.stats().running == 0
+    assert llm.backend.runner.stats().running == 0

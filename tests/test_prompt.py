@@ -21,12 +21,14 @@ from PIL import Image
 from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, pad_to_square
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.prompt.formats import FORMATS
+from tests.support.engine import OPEN
 
 CASES = json.loads((Path(__file__).parent / "data" / "prompt_cases.json").read_text())["cases"]
 VICUNA = (
     "A chat between a curious human and an artificial intelligence assistant. The assistant gives helpful, detailed, "
     "and polite answers to the human's questions. "
 )
+
 IMAGE = {"type": "image", "image": Image.new("RGB", (40, 20), "teal")}
 OTHER = {"type": "image", "image": Image.new("RGB", (20, 40), "navy")}
 
@@ -219,12 +221,12 @@ def sections(tokenizer, ids):
 @pytest.mark.parametrize("name", FORMATS)
 def test_what_a_user_types_stays_text(llm, text, name):
     messages = [SystemMessage(text), ask(text, IMAGE), AIMessage(text), HumanMessage(f"{text} again")]
-    prompt = FORMATS[name].render(read_messages(messages))
-    encoder = llm.host.encoder
+    prompt = FORMATS[name].render(read_messages(messages, OPEN))
+    encoder = llm.backend.runner.encoder
     found, image_tokens = sections(encoder.tokenizer, list(encoder.encode_text(prompt)))
     expected = [""]
     for segment in prompt.segments:
-        if segment.role == "text":
+        if segment.kind == "text":
             expected[-1] += segment.text
         else:
             expected.append("")
@@ -245,10 +247,10 @@ def test_ids_are_those_of_the_checkpoints_own_processor(llm, name):
     form = FORMATS[name]
     image = pad_to_square(IMAGE["image"])
     for messages in (three_turns(), [HumanMessage("What ünï 中文\n\n  is it?")], [ask("  Spaces \n", IMAGE)]):
-        prompt = form.render(read_messages(messages))
+        prompt = form.render(read_messages(messages, OPEN))
         images = [image] * prompt.text.count("<image>")
-        theirs = llm.host.processor(text=[prompt.text], images=images or None)["input_ids"][0]
-        assert list(llm.host.encoder.encode_text(prompt)) == list(theirs)
+        theirs = llm.backend.runner.processor(text=[prompt.text], images=images or None)["input_ids"][0]
+        assert list(llm.backend.runner.encoder.encode_text(prompt)) == list(theirs)
 
 
 def test_prompt_that_fills_the_context_is_refused_with_the_numbers(llm):

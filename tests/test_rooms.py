@@ -12,7 +12,10 @@ import pytest
 import langchain_vipllava
 
 PACKAGE = Path(langchain_vipllava.__file__).parent
-ROOMS = ["errors", "images", "regions", "markers", "prompt", "engine", "chat", "tools", "apps"]
+ROOMS = [
+    "errors", "images", "regions", "markers", "prompt", "workspace", "protocol", "engine", "backends", "chat", "chains",
+    "tools", "apps",
+]  # fmt: skip
 
 
 def _room_of(module: str) -> str:
@@ -113,6 +116,7 @@ def test_the_public_surface_is_this():
         "TinyRegionWarning",
         "VipLlavaError",
         "VipLlavaToolkit",
+        "Workspace",
         "keep_images",
         "load_image",
         "mark",
@@ -129,15 +133,71 @@ def test_an_unknown_name_is_an_attribute_error():
         langchain_vipllava.no_such_name  # noqa: B018
 
 
+def _code_lines(path: Path) -> int:
+    """Lines of a module without docstrings, comments and blank lines."""
+    text = path.read_text()
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            docstrings |= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = enumerate(text.splitlines(), 1)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in docstrings for n, line in lines)
+
+
 def test_files_and_functions_stay_readable():
     too_long = []
     for path in PACKAGE.rglob("*.py"):
-        text = path.read_text()
-        if text.count("\n") > 400:
+        if _code_lines(path) > 300:
             too_long.append(str(path))
-        for node in ast.walk(ast.parse(text)):
+        for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 if body and node.end_lineno - body[0].lineno >= 60:
                     too_long.append(f"{path}:{node.lineno} {node.name}")
     assert not too_long
+
+
+def _imports_of(folder: str) -> set[str]:
+    """Every module that a room imports, wherever in its files."""
+    modules: set[str] = set()
+    for path in (PACKAGE / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                modules.add(node.module)
+            elif isinstance(node, ast.Import):
+                modules |= {alias.name for alias in node.names}
+    return modules
+
+
+def test_the_chat_room_knows_no_engine():
+    engine = {
+        name for name in _imports_of("chat") if name.startswith(("langchain_vipllava.engine", "torch", "transformers"))
+    }
+    assert not engine
+
+
+@pytest.mark.parametrize("room", ["images", "regions", "prompt", "workspace", "protocol", "engine", "backends"])
+def test_only_the_outer_rooms_know_langchain(room):
+    langchain = {name for name in _imports_of(room) if name.split(".")[0].startswith(("langchain_core", "langgraph"))}
+    assert not langchain
+
+
+def test_a_chat_model_with_another_backend_loads_no_engine():
+    loaded = _loaded_after(
+        "from tests.support.echo import EchoBackend\n"
+        "from langchain_vipllava import ChatVipLlava\n"
+        "assert ChatVipLlava(backend=EchoBackend()).invoke('Hello.').text == 'Hello.'"
+    )
+    assert not loaded & {"torch"}
+
+
+def test_a_workspace_needs_neither_langchain_nor_torch():
+    loaded = _loaded_after(
+        "import io, sys\n"
+        "from PIL import Image\n"
+        "from langchain_vipllava import Workspace\n"
+        "workspace = Workspace()\n"
+        "image_id = workspace.add_image(Image.new('RGB', (99, 99)), session='s')\n"
+        "assert workspace.mark(image_id, [[1, 2, 30, 40]], session='s').marked.phrases == ['within the red rectangle']"
+    )
+    assert not loaded & {"torch", "transformers", "langchain"}

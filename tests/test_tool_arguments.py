@@ -126,7 +126,7 @@ BAD_ARGUMENTS = [
     ("mark_regions", {"image_id": "photo1", "regions": [[i, 0, i + 9, 9] for i in range(10)]}, "Mark fewer"),
     ("mark_regions", {"image_id": "photo1", "regions": ["r1"], "zoom": "in"}, "zoom: Input should be 'auto'"),
     ("ask_regions", {"image_id": "photo9", "question": "What?"}, "Call open_image"),
-    ("ask_regions", {"image_id": "photo1", "question": " "}, "the question is empty; expected words"),
+    ("ask_regions", {"image_id": "photo1", "question": " "}, "the question is empty; expected text"),
     ("ask_regions", {"image_id": "photo1"}, "question: Field required"),
     ("ask_regions", {"image_id": "photo1", "question": "What is {r1}?"}, "Mark first"),
     ("ask_regions", {"image_id": "photo1", "question": "long " * 600}, "context only 512"),
@@ -244,7 +244,7 @@ def test_a_label_stays_one_line(hands):
 
 def test_what_regions_from_does_not_take_is_refused_at_once():
     with pytest.raises(DetectionError, match="foo"):
-        VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), reading={"foo": 1})
+        VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detection_options={"foo": 1})
 
 
 def test_an_async_detector_is_refused_and_what_is_found_twice_is_told_once():

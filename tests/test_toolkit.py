@@ -19,7 +19,7 @@ from langchain_vipllava import (
     SessionError,
     VipLlavaToolkit,
 )
-from langchain_vipllava.tools.session import OpenImage
+from langchain_vipllava.workspace.session import OpenImage
 from tests.support.hands import FOUND, Hands
 
 
@@ -130,7 +130,7 @@ def test_reading_arguments_reach_detector_and_added_images(llm, photo):
     toolkit = VipLlavaToolkit(
         chat_model=llm,
         detector=lambda image: [{"bbox": [10, 20, 100, 90], "category_id": 0, "score": 0.9}],
-        reading={"box_format": "xywh", "labels": ["cat"]},
+        detection_options={"box_format": "xywh", "labels": ["cat"]},
     )
     toolkit.add_image(photo)
     hands = Hands(toolkit)
@@ -143,7 +143,9 @@ def test_reading_arguments_reach_detector_and_added_images(llm, photo):
 
 def test_the_llm_cannot_widen_what_the_program_reads(llm, photo):
     for reading in ({"min_score": 0.8}, {"max_regions": 1}):
-        hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND, reading=reading))
+        hands = Hands(
+            toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND, detection_options=reading)
+        )
         toolkit.add_image(photo)
         for arguments in ({}, {"min_score": 0.0, "max_regions": 50}):
             found = hands.right("detect_regions", image_id="photo1", **arguments).artifact["regions"]

@@ -169,7 +169,7 @@ def test_only_our_errors_are_messages(toolkit, hands):
     def fail(module, inputs):
         raise Buggy
 
-    hook = toolkit.chat_model.host.model.get_input_embeddings().register_forward_pre_hook(fail)
+    hook = toolkit.chat_model.backend.runner.model.get_input_embeddings().register_forward_pre_hook(fail)
     try:
         assert "the model failed: Buggy" in hands.wrong("ask_regions", image_id="photo1", question="What?")
     finally:

@@ -29,10 +29,10 @@ def test_the_oldest_turns_go_whole_and_the_image_stays(llm, marked):
     assert middle == talk[len(talk) - 1 - len(middle) : -1]  # the newest ones, in order, none torn apart
     assert len(middle) % 2 == 0
     assert 0 < len(middle) < 24
-    room = llm.host.encoder.context - llm.get_num_tokens_from_messages(kept)
+    room = llm.backend.runner.encoder.context_length - llm.get_num_tokens_from_messages(kept)
     assert room >= llm.max_tokens
     one_more = [*kept[:3], *talk[len(talk) - 3 - len(middle) : -1], talk[-1]]
-    assert llm.host.encoder.context - llm.get_num_tokens_from_messages(one_more) < llm.max_tokens
+    assert llm.backend.runner.encoder.context_length - llm.get_num_tokens_from_messages(one_more) < llm.max_tokens
     assert llm.invoke(kept)
 
 

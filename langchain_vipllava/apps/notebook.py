@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
 
-from langchain_vipllava.chat.image_refs import resolve_refs
-from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.chat.messages import UNOPENED, read_messages
 from langchain_vipllava.errors import GenerationError, VipLlavaError
-from langchain_vipllava.images.load import ImageSource, encode_image, load_image
+from langchain_vipllava.images.access import ImageAccessPolicy
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.load import load_image
+from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.markers.html import show_image
 from langchain_vipllava.regions.region import Region
 
@@ -43,29 +45,36 @@ class ConversationView:
     store: ImageStore | None = None
 
     def __repr__(self) -> str:
-        return "\n".join(f"{who}: {'<image> ' * len(images)}{text}" for who, text, images in self._lines())
+        return "\n".join(f"{role}: {'<image> ' * len(sources)}{text}" for role, text, sources in self._lines())
 
     def _repr_html_(self) -> str:
         parts = []
-        for who, text, images in self._lines():
-            shown = "".join(f"<div>{self._show(image)}</div>" for image in images)
-            said = escape(text).replace("\n", "<br>")
-            parts.append(f"{shown}<p><b>{who}</b> {said}</p>")
+        for role, text, sources in self._lines():
+            images = "".join(f"<div>{self._show(source)}</div>" for source in sources)
+            lines = escape(text).replace("\n", "<br>")
+            parts.append(f"{images}<p><b>{role}</b> {lines}</p>")
         return f"<div>{''.join(parts)}</div>"
 
-    def _lines(self) -> list[tuple[str, str, tuple[ImageSource, ...]]]:
-        lines: list[tuple[str, str, tuple[ImageSource, ...]]] = []
-        for turn in read_messages(self.messages).turns:
-            lines.append(("USER", turn.question, turn.images))
+    def _lines(self) -> list[tuple[str, str, list[ImageSource]]]:
+        """Each question and answer: role, text and the images that came with it, not opened yet."""
+        sources: list[ImageSource] = []
+
+        def note(source: ImageSource) -> EncodedImage:
+            sources.append(source)
+            return UNOPENED
+
+        lines: list[tuple[str, str, list[ImageSource]]] = []
+        rest = iter(sources)
+        for turn in read_messages(self.messages, note).turns:
+            lines.append(("USER", turn.question, [next(rest) for _ in turn.images]))
             if turn.answer is not None:
-                lines.append(("ASSISTANT", turn.answer, ()))
+                lines.append(("ASSISTANT", turn.answer, []))
         return lines
 
-    def _show(self, image: ImageSource) -> str:
+    def _show(self, source: ImageSource) -> str:
         try:
-            (source,) = resolve_refs([image], self.store)
-            return show_image(load_image(source))
-        except VipLlavaError as error:  # a page shows what it can
+            return show_image(ImageAccessPolicy(store=self.store).resolve(source).decode())
+        except VipLlavaError as error:  # one missing image does not spoil the page
             return f"<i>{escape(str(error))}</i>"
 
 
@@ -128,9 +137,9 @@ def pick_regions(image: ImageSource, labels: Sequence[str] = ("region",)) -> Any
         VipLlavaError: the widget's package is not installed.
         ImageError: the image cannot be read.
     """
-    upright = load_image(image)
+    upright = EncodedImage.from_pixels(load_image(image))
     widget = _import("jupyter_bbox_widget").BBoxWidget(classes=list(labels), hide_buttons=True)
-    widget.image_bytes = encode_image(upright)
+    widget.image_bytes = upright.data
     return widget
 
 

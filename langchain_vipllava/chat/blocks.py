@@ -1,4 +1,4 @@
-"""Content blocks to text and images, as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them."""
+"""Reading content blocks as LangChain, OpenAI, Anthropic, Google, Bedrock and Hugging Face write them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_vipllava.errors import PromptError, shorten
-from langchain_vipllava.images.load import ImageSource, image_type
-from langchain_vipllava.images.store import PREFIX, ImageId
+from langchain_vipllava.images.image import sniff_mime_type
+from langchain_vipllava.images.source import ImageSource
+from langchain_vipllava.images.store import ID_PREFIX, ImageId
 
 Content = tuple[str, tuple[ImageSource, ...]]
 
-_SILENT = frozenset(
+_SKIPPED_TYPES = frozenset(
     {"reasoning", "reasoning_content", "thinking", "redacted_thinking", "tool_call", "tool_use", "tool_call_chunk",
      "invalid_tool_call", "function_call", "server_tool_call", "server_tool_result", "citation"}
 )  # fmt: skip
-"""Blocks of answers that are no part of what was said."""
+"""Blocks of answers that are not part of the text."""
 
-_NOT_HEARD = frozenset({"audio", "input_audio", "audio_url", "video", "video_url"})
+_OTHER_MEDIA = frozenset({"audio", "input_audio", "audio_url", "video", "video_url"})
 
 
 def read_content(content: str | list[Any]) -> Content:
-    """Split a message's content into its text and its images.
+    """Split a message's content into its text and the sources of its images.
 
-    Texts are joined by line breaks. Images are not loaded yet.
+    Texts are joined by line breaks. No image is opened.
 
     Raises:
         PromptError: a block that is neither text nor image.
@@ -35,26 +36,26 @@ def read_content(content: str | list[Any]) -> Content:
     texts: list[str] = []
     images: list[ImageSource] = []
     for block in content:
-        found = _read_block(block)
-        if isinstance(found, _Image):
-            images.append(found.source)
-        elif found:
-            texts.append(found)
+        part = _read_block(block)
+        if isinstance(part, _Image):
+            images.append(part.source)
+        elif part:
+            texts.append(part)
     return "\n".join(texts), tuple(images)
 
 
 def read_image(block: Any) -> ImageSource | None:
-    """The image that a content block is; None where it is none.
+    """Return the source of an image block; None for any other block.
 
     Raises:
         PromptError: a block that cannot be read.
     """
-    found = _read_block(block)
-    return found.source if isinstance(found, _Image) else None
+    part = _read_block(block)
+    return part.source if isinstance(part, _Image) else None
 
 
 class _Image:
-    """Tells an image that is given as a string (URL) from a text."""
+    """The source of an image: distinguishes a URL from a text."""
 
     def __init__(self, source: ImageSource) -> None:
         self.source = source
@@ -65,12 +66,12 @@ def _read_block(block: Any) -> str | _Image:
         return block
     if not isinstance(block, Mapping):
         raise PromptError(f"content block {shorten(block)}; expected a text or a mapping with a 'type'.")
-    kind = str(block.get("type", _kind_without_type(block)))
+    kind = str(block.get("type", _infer_type(block)))
     if kind in _READERS:
         return _READERS[kind](block)
-    if kind in _SILENT:
+    if kind in _SKIPPED_TYPES:
         return ""
-    if kind in _NOT_HEARD:
+    if kind in _OTHER_MEDIA:
         raise PromptError(f"content block of type {kind!r}; ViP-LLaVA reads text and images only. Leave it out.")
     if kind == "non_standard" and isinstance(block.get("value"), Mapping):
         return _read_block(block["value"])
@@ -80,7 +81,7 @@ def _read_block(block: Any) -> str | _Image:
     )
 
 
-def _kind_without_type(block: Mapping[str, Any]) -> str | None:
+def _infer_type(block: Mapping[str, Any]) -> str | None:
     kinds = ("text", "image_url", "image", "inline_data", "inlineData", "source")
     return next((kind for kind in kinds if kind in block), None)
 
@@ -92,8 +93,8 @@ def _text(block: Mapping[str, Any]) -> str:
 def _plain(block: Mapping[str, Any]) -> str:
     """LangChain's text files, as text or base64."""
     data = block.get("base64")
-    found = _text(block) if data is None else _decode(str(data))
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+    content = _text(block) if data is None else _decode(str(data))
+    return content.decode("utf-8", "replace") if isinstance(content, bytes) else content
 
 
 def _image_url(block: Mapping[str, Any]) -> _Image:
@@ -121,11 +122,11 @@ def _image(block: Mapping[str, Any]) -> _Image:
             return _Image(block[key])
     if nested is not None and not isinstance(nested, Mapping):
         return _Image(nested)
-    if str(block.get("file_id")).startswith(PREFIX):
+    if str(block.get("file_id")).startswith(ID_PREFIX):
         return _Image(ImageId(block["file_id"]))
     if block.get("file_id") or block.get("id"):
         raise PromptError(
-            f"content block {shorten(block)} names a file of a provider's, which a local model cannot fetch. Send the "
+            f"content block {shorten(block)} names a provider's file, which a local model cannot fetch. Send the "
             "image as base64 or url, or keep it in an ImageStore."
         )
     raise PromptError(f"content block {shorten(block)} has no image; expected base64, url, source or image.")
@@ -149,11 +150,11 @@ def _file(block: Mapping[str, Any]) -> _Image:
     inner = nested if isinstance(nested, Mapping) else block
     file_data = inner.get("file_data")
     mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
-    found = _Image(str(file_data)) if file_data else _image(inner)
-    # LangChain calls every file of OpenAI's form a PDF, so what it holds counts, not what it is called
-    if not (isinstance(found.source, bytes) and image_type(found.source)):
+    image = _Image(str(file_data)) if file_data else _image(inner)
+    # LangChain calls every file in OpenAI's form a PDF: the bytes decide, not the name
+    if not (isinstance(image.source, bytes) and sniff_mime_type(image.source)):
         _expect_image(block, mime)
-    return found
+    return image
 
 
 _READERS: Mapping[str, Callable[[Mapping[str, Any]], str | _Image]] = {

@@ -1,66 +1,113 @@
-"""LangChain messages to a conversation."""
+"""LangChain messages to a conversation, and back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_vipllava.chat.answer_form import write_calls
 from langchain_vipllava.chat.blocks import read_content
 from langchain_vipllava.errors import PromptError
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.output_spec import format_calls
 
-TOKEN_IDS = "token_ids"  # noqa: S105  # no password
-"""Where an answer carries its token ids, in its `response_metadata`."""
+TOKEN_IDS = "token_ids"  # noqa: S105  # not a password
+"""Key of an answer's token ids in its `response_metadata`."""
+
+UNOPENED = EncodedImage(b"", name="an image that was not opened")
+"""Stands for every image where images only count."""
 
 _NO_OUTPUT = "(no output)"
-"""What a tool said that said nothing."""
+"""Text of a tool message that has none."""
 
-_CHAT_ROLES = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "system": "system"}
+Role = Literal["user", "assistant", "system"]
+
+_CHAT_ROLES: dict[str, Role] = {
+    "user": "user",
+    "human": "user",
+    "assistant": "assistant",
+    "ai": "assistant",
+    "system": "system",
+}
 
 
-def read_messages(messages: Sequence[BaseMessage], *, whole: bool = True) -> Conversation:
+def read_messages(
+    messages: Sequence[BaseMessage], resolve: Callable[[ImageSource], EncodedImage], *, allow_partial: bool = False
+) -> Conversation:
     """Read messages as the turns of one conversation.
 
-    Messages in a row from the same side are one turn, their texts joined by line breaks; a tool's
-    output is read as the user's. System messages go in front, wherever they stand.
+    Consecutive messages of the same side are one turn, their texts joined by line breaks; a tool's output is read as
+    the user's. System messages go in front, wherever they stand.
 
     Args:
-        messages: of one conversation.
-        whole: False takes a part of one too, which may begin with an answer.
+        messages: one conversation.
+        resolve: opens an image; `ImageAccessPolicy.resolve`, or a function that returns `UNOPENED`.
+        allow_partial: also accept a part of a conversation, which may begin with an answer.
 
     Raises:
         PromptError: no question, an answer before the first question, or a block that cannot be read.
+        ImageError: from `resolve`.
     """
     system: list[str] = []
     turns: list[Turn] = []
     for message in messages:
         role = role_of(message)
-        text, images = read_content(message.content)
+        text, sources = read_content(message.content)
         if role == "system":
-            if images:
+            if sources:
                 raise PromptError("an image in a system message; expected it in a human message.")
             system.append(text)
         elif role == "assistant":
-            if images:
-                raise PromptError("an image in an answer; expected it in a human message: ViP-LLaVA answers in words.")
-            if not turns and not whole:
+            if sources:
+                raise PromptError("an image in an answer; expected it in a human message: ViP-LLaVA answers in text.")
+            if not turns and allow_partial:
                 turns.append(Turn(""))
-            said = "\n".join(part for part in (text, _tool_calls(message)) if part)
-            _add_answer(turns, said, _token_ids(message))
+            answer = "\n".join(part for part in (text, _calls_text(message)) if part)
+            _add_answer(turns, answer, read_token_ids(message))
         else:
-            nothing = isinstance(message, ToolMessage) and not text.strip() and not images
-            _add_question(turns, Turn(_NO_OUTPUT if nothing else text, images))
+            empty = isinstance(message, ToolMessage) and not text.strip() and not sources
+            _add_question(turns, Turn(_NO_OUTPUT if empty else text, tuple(map(resolve, sources))))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
 
 
-def role_of(message: BaseMessage) -> str:
-    """Whose message it is: "user" (a tool's output too), "assistant" or "system".
+def write_messages(conversation: Conversation, *, by_value: bool) -> list[BaseMessage]:
+    """Write a conversation as messages.
+
+    Args:
+        conversation: its answers keep their token ids.
+        by_value: image blocks hold the `EncodedImage` itself, for `ChatVipLlava` in this process; otherwise base64,
+            which any chat model reads.
+    """
+    messages: list[BaseMessage] = []
+    if conversation.system is not None:
+        messages.append(SystemMessage(conversation.system))
+    for turn in conversation.turns:
+        blocks: list[str | dict[Any, Any]] = [image_block(image, by_value=by_value) for image in turn.images]
+        content = [*blocks, {"type": "text", "text": turn.question}] if blocks else turn.question
+        messages.append(HumanMessage(content))
+        if turn.answer is not None:
+            metadata = {} if turn.answer_ids is None else {TOKEN_IDS: list(turn.answer_ids)}
+            messages.append(AIMessage(turn.answer, response_metadata=metadata))
+    return messages
+
+
+def image_block(image: EncodedImage, *, by_value: bool) -> dict[str, Any]:
+    """Return a content block for an image; see `write_messages`."""
+    if by_value:
+        return {"type": "image", "image": image}
+    return {"type": "image", "base64": base64.b64encode(image.data).decode("ascii"), "mime_type": image.mime_type}
+
+
+def role_of(message: BaseMessage) -> Role:
+    """Return whose message it is; a tool's output is the user's.
 
     Raises:
-        PromptError: nobody's that is known.
+        PromptError: an unknown role.
     """
     if isinstance(message, (HumanMessage, ToolMessage)):
         return "user"
@@ -73,6 +120,13 @@ def role_of(message: BaseMessage) -> str:
     raise PromptError(
         f"a {type(message).__name__} of type {message.type!r}; expected human, AI, system and tool messages."
     )
+
+
+def read_token_ids(message: BaseMessage) -> tuple[int, ...] | None:
+    """Return the token ids that `ChatVipLlava` put beside its answer; None for any other message."""
+    ids = message.response_metadata.get(TOKEN_IDS)
+    valid = isinstance(ids, (list, tuple)) and all(isinstance(token, int) for token in ids)
+    return tuple(ids) if valid and ids else None
 
 
 def _add_question(turns: list[Turn], turn: Turn) -> None:
@@ -93,13 +147,6 @@ def _add_answer(turns: list[Turn], text: str, ids: tuple[int, ...] | None) -> No
         turns[-1] = replace(turns[-1], answer=f"{before}\n{text}", answer_ids=None)
 
 
-def _token_ids(message: BaseMessage) -> tuple[int, ...] | None:
-    """The ids that `ChatVipLlava` put beside its answer, if it is one of its answers."""
-    ids = message.response_metadata.get(TOKEN_IDS)
-    known = isinstance(ids, (list, tuple)) and all(isinstance(token, int) for token in ids)
-    return tuple(ids) if known and ids else None
-
-
-def _tool_calls(message: BaseMessage) -> str:
+def _calls_text(message: BaseMessage) -> str:
     calls = getattr(message, "tool_calls", None) or []
-    return write_calls(calls) if calls else ""
+    return format_calls((call["name"], call["args"]) for call in calls) if calls else ""

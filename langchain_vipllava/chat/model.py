@@ -5,95 +5,100 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import fields, replace
+from contextlib import aclosing, closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.globals import get_llm_cache
+from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
+from langchain_core.prompt_values import ChatPromptValue, PromptValue
+from langchain_core.runnables import Runnable
+from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env
 from langchain_core.utils.function_calling import convert_to_openai_tool
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 
-from langchain_vipllava.chat.answer_form import AnswerForm
-from langchain_vipllava.chat.bound import BoundAnswers
-from langchain_vipllava.chat.cacheable import CacheableImages
-from langchain_vipllava.chat.image_refs import resolve_refs
-from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.chat.image_refs import name_mime_types, open_for_cache
+from langchain_vipllava.chat.messages import UNOPENED, read_messages
+from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.settings import (
-    MAX_TOKENS,
+    LOADING,
     NO_MODEL,
     PER_CALL,
     PROFILE,
-    check_names,
-    make_request,
+    CallSettings,
     model_name,
-    stop_texts,
+    name_what_is_meant,
     torch_name,
 )
-from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, shorten
+from langchain_vipllava.chat.structured import StructuredMethod, structured
+from langchain_vipllava.errors import CheckpointError, GenerationError
+from langchain_vipllava.images.access import ImageAccessPolicy
+from langchain_vipllava.images.fetch import FetchPolicy
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
-from langchain_vipllava.prompt.conversation import Conversation
-from langchain_vipllava.prompt.formats import Prompt, PromptFormat, parse_format
+from langchain_vipllava.images.view import ImageFit
+from langchain_vipllava.prompt.conversation import Conversation, MultiImage
+from langchain_vipllava.prompt.formats import PromptFormatName
+from langchain_vipllava.protocol.backend import Backend
+from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
+from langchain_vipllava.protocol.load_options import DType, Quantization
 
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
-    from langchain_vipllava.engine.handle import RequestHandle
-    from langchain_vipllava.engine.load_options import LoadOptions
-    from langchain_vipllava.engine.request import GenerationRequest
-    from langchain_vipllava.engine.runner import ModelRunner
 
-
-class ChatVipLlava(CacheableImages, BoundAnswers):
+class ChatVipLlava(BaseChatModel):
     """A ViP-LLaVA on your own machine, asked through LangChain.
 
-    The checkpoint is loaded at the first call, once per process and set of arguments, however
-    many objects ask for it. The model is stateless: every call is given the whole conversation.
+    The checkpoint is loaded at the first call, once per process and set of loading arguments, however many objects
+    use it. The model is stateless: every call is passed the whole conversation.
 
     Attributes:
-        model: hub id or folder of a VipLlava checkpoint, or "bundled" for the small one inside
-            this package; without one, the environment variable VIPLLAVA_MODEL says.
-        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or
-            "float32".
+        model: hub id or folder of a VipLlava checkpoint, or "bundled" for the small one inside this package; without
+            it, the environment variable VIPLLAVA_MODEL.
+        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or "float32".
         device: "auto", "cuda", "cuda:1", "mps" or "cpu".
-        device_map: as accelerate takes it ("auto", or a mapping); wins over `device`.
+        device_map: as accelerate takes it ("auto", or a mapping); overrides `device`.
         quantization: "8bit" or "4bit" weights (bitsandbytes, CUDA only).
         attn_implementation: "sdpa", "eager", "flash_attention_2"; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
-        cache_bytes: memory for keys and values of earlier prompts; by default a quarter of what is free,
-            at most 4 GiB. 0 keeps nothing.
+        cache_bytes: memory for keys and values of earlier prompts; by default a quarter of the free memory, at most
+            4 GiB. 0 caches nothing.
         compile_decode: whether to compile the decoding step, which takes a while, once; None where it pays (on a
-            CUDA GPU). `llm.host.decode_path` says what was chosen and why.
+            CUDA GPU). `llm.backend.decode_path` says what was chosen and why.
+        backend: what answers, in place of a checkpoint that is loaded here: any `protocol.Backend`. Read `llm.backend`
+            for the one in use.
         temperature: 0 is greedy.
-        top_p: keep the likeliest tokens that together have this probability.
-        top_k: keep this many of the likeliest tokens.
+        top_p: sample from the most likely tokens that together have this probability.
+        top_k: sample from this many of the most likely tokens.
         seed: makes sampled answers repeatable.
-        max_tokens: most tokens of an answer.
+        max_tokens: maximum number of tokens of an answer.
         stop: texts that end an answer.
-        timeout: most seconds for an answer, waiting included; then it is stopped and an error raised.
+        timeout: maximum seconds for an answer, waiting included; then it is stopped and an error raised.
         streaming: whether `invoke` streams to callbacks, as other models do.
-        max_retries, api_key: taken as other models take them; there is nothing to retry or unlock here.
+        max_retries, api_key: accepted as other models accept them; a local model has no use for them.
         prompt_format: "user_assistant", "llava_v1" or "human_assistant".
-        multi_image: with several images in one conversation "keep" them (and warn once),
-            "restart" at the newest, or "error". The model was trained on one.
-        image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the sides off.
-        image_store: where images are found that messages name by an id; see `keep_images`.
-        image_root: when set, messages may name only files below this folder. Set it, and `fetch_policy`, where messages
-            come from strangers.
-        fetch_policy: how images are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` keeps to public
-            addresses, None fetches from any.
-        given_backend: the owner of a model that is loaded already; see `from_model`.
+        multi_image: with several images in one conversation "keep" them (and warn once), "restart" at the newest, or
+            "error". The model was trained on one.
+        image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the long sides off.
+        image_store: where images are found that messages name by id; see `keep_images`.
+        image_root: messages may name only files below this folder; None allows any file. Set it, and `fetch_policy`,
+            where messages come from strangers.
+        fetch_policy: how images are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` accepts only
+            public addresses, None any.
 
     Raises:
-        CheckpointError: at construction for impossible options, at the first call for a checkpoint
-            that cannot be loaded.
+        CheckpointError: at construction for impossible options, at the first call for a checkpoint that cannot be
+            loaded.
         PromptError: at construction for an unknown `prompt_format`; messages that make no prompt.
-        ImageError: an image that cannot be loaded.
+        ImageError: an image that cannot be opened.
         GenerationError: at construction or in a call for settings out of range; a prompt that is too long.
 
     Example:
@@ -109,34 +114,38 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
     model: Annotated[str, BeforeValidator(model_name)] = Field(
         default_factory=from_env("VIPLLAVA_MODEL", error_message=NO_MODEL)
     )
-    dtype: Annotated[str, BeforeValidator(torch_name)] = "auto"
+    dtype: Annotated[DType, SkipValidation, BeforeValidator(torch_name)] = "auto"
     device: Annotated[str, BeforeValidator(torch_name)] = "auto"
     device_map: str | dict[str, Any] | None = None
-    quantization: str | None = None
+    quantization: Annotated[Quantization | None, SkipValidation] = None
     attn_implementation: str | None = None
     revision: str | None = None
     local_files_only: bool = False
     cache_bytes: int | None = None
     compile_decode: bool | None = None
 
+    # `backend` reads the one in use; this field is what was passed, which copies and `configurable_fields` carry on
+    given_backend: Annotated[Backend | None, SkipValidation] = Field(
+        default=None, alias="backend", exclude=True, repr=False
+    )
+
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
     seed: int | None = None
-    max_tokens: int | None = MAX_TOKENS
+    max_tokens: int | None = DEFAULT_MAX_TOKENS
     stop: list[str] | str | None = Field(default=None)
     timeout: float | None = Field(default=None, gt=0)
     streaming: bool = False
     max_retries: int = 0
     api_key: SecretStr | None = Field(default=None, exclude=True)
 
-    prompt_format: str = "user_assistant"
-    multi_image: str = "keep"
-    image_fit: str = "pad"
+    prompt_format: Annotated[PromptFormatName, SkipValidation] = "user_assistant"
+    multi_image: Annotated[MultiImage, SkipValidation] = "keep"
+    image_fit: Annotated[ImageFit, SkipValidation] = "pad"
     image_store: ImageStore | None = Field(default=None, exclude=True)
-
-    # a field, unlike the host of a checkpoint, because `configurable_fields` and `model_copy` carry on only fields
-    given_backend: Any = Field(default=None, exclude=True, repr=False)
+    image_root: Path | None = None
+    fetch_policy: FetchPolicy | None = None
 
     _warned: bool = PrivateAttr(default=False)
 
@@ -150,91 +159,124 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
             settings: `temperature`, `max_tokens`, `prompt_format`, `cache_bytes` and the like.
 
         Raises:
-            CheckpointError: the model is no ViP-LLaVA, or the processor does not fit; a setting of how to load it.
+            CheckpointError: the model is not a ViP-LLaVA, or the processor does not fit; a setting of how to load it.
         """
-        from langchain_vipllava.engine.load_options import LoadOptions  # noqa: PLC0415
-        from langchain_vipllava.engine.runner import ModelRunner  # noqa: PLC0415  # torch is loaded when needed
+        from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # torch is loaded when needed
 
         kept = {name: settings.get(name) for name in ("cache_bytes", "compile_decode")}
-        if loading := [field.name for field in fields(LoadOptions) if field.name in settings.keys() - kept.keys()]:
+        if loading := [name for name in LOADING if name in settings.keys() - kept.keys()]:
             raise CheckpointError(
-                f"{', '.join(loading)} for a model that is loaded already; give them to from_pretrained, or "
+                f"{', '.join(loading)} for a model that is loaded already; pass them to from_pretrained, or pass "
                 "ChatVipLlava a folder."
             )
-        host = ModelRunner(model, processor, **kept)
-        return cls(model=host.name, given_backend=host, **settings)
+        return cls(backend=LocalBackend.from_model(model, processor, **kept), **settings)
 
     @property
-    def host(self) -> ModelRunner:
-        """The owner of the loaded model; loads it at the first call."""
-        from langchain_vipllava.engine.runner import ModelRunner, get_runner  # noqa: PLC0415  # torch is loaded when needed
+    def backend(self) -> Backend:
+        """What answers: the backend that was passed, or that of the checkpoint in this process."""
+        from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `backend=` may not need it
 
-        # Asked for anew each time: a copy with another `model` must not answer with this one's.
-        given = isinstance(self.given_backend, ModelRunner) and self.given_backend.name == self.model
-        return self.given_backend if given else get_runner(self._load_options())
+        # looked up at every call: a copy with another `model` must not answer with this one's
+        if self.given_backend is not None and self.given_backend.name == self.model:
+            return self.given_backend
+        return LocalBackend.load(**{name: getattr(self, name) for name in LOADING})
 
     def render_prompt(self, messages: LanguageModelInput) -> str:
-        """Show exactly what the model will read, `<image>` where an image stands; loads no weights.
+        """Show exactly what the model reads, with `<image>` where an image stands; loads no weights, opens no image.
 
         Raises:
             PromptError: the messages make no prompt.
         """
-        conversation = self._read(self._convert_input(messages).to_messages(), self.multi_image)
-        return parse_format(self.prompt_format).render(conversation).text
+        settings = CallSettings.read(self, None, {})
+        conversation = self._read(self._convert_input(messages).to_messages(), settings.multi_image, _unopened)
+        return settings.request(conversation).render().text
 
-    @model_validator(mode="after")
-    def _check_settings(self) -> ChatVipLlava:
-        parse_format(self.prompt_format)
-        Conversation(()).settle_images(self.multi_image)
-        self._load_options()
-        settings = {name: getattr(self, name) for name in PER_CALL}
-        make_request(Prompt(()), (), stop_texts(self.stop), settings)
-        return self
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | dict[str, Any] | bool | None = None,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """Let answers be calls of tools, whose arguments always fit their schemas.
 
-    def _load_options(self) -> LoadOptions:
-        from langchain_vipllava.engine.load_options import LoadOptions  # noqa: PLC0415
+        ViP-LLaVA was not trained to call tools: calls are well-formed, but not necessarily sensible. For an agent,
+        let another LLM decide, and pass this model to `VipLlavaToolkit(chat_model=...)`.
 
-        settings = {field.name: getattr(self, field.name) for field in fields(LoadOptions)}
-        if isinstance(self.device_map, dict):
-            settings["device_map"] = tuple(sorted(self.device_map.items()))
-        options = LoadOptions(**settings)
-        try:
-            hash(options)
-        except TypeError as error:
-            raise CheckpointError(
-                f"device_map={shorten(self.device_map)}; expected the names of devices by the names of modules."
-            ) from error
-        return options
+        Args:
+            tools: tools, functions, pydantic classes or OpenAI's dictionaries.
+            tool_choice: "auto" lets the model choose between text and calls, "any" makes it call, a name makes it
+                call that tool, "none" forbids calls.
+            strict: accepted as other models accept it; arguments always fit.
+            kwargs: further settings: `parallel_tool_calls=True` for several calls in one answer, `response_format`.
 
-    def _read(self, messages: Sequence[BaseMessage], multi_image: str, *, whole: bool = True) -> Conversation:
-        conversation = read_messages(messages, whole=whole)
-        if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
-            self._warned = True
-            warnings.warn(
-                f"{len(conversation.images)} images in one conversation; ViP-LLaVA was trained on one. "
-                "multi_image='restart' begins at the newest one.",
-                stacklevel=4,
+        Raises:
+            GenerationError: an unknown choice, or a schema that cannot be enforced.
+        """
+        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
+        if tool_choice is not None:
+            bound["tool_choice"] = tool_choice
+        self.backend.check(read_output_spec(bound))
+        return self.bind(**bound)
+
+    def with_structured_output(
+        self,
+        schema: dict[str, Any] | type | None = None,
+        *,
+        method: StructuredMethod = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """Make every answer fit a schema: the model cannot write anything else.
+
+        Args:
+            schema: a pydantic class, a TypedDict, or a JSON schema with a title; None with "json_mode" for any
+                JSON object.
+            method: "json_schema" and "json_mode" answer with the JSON, "function_calling" with the call of a tool.
+            include_raw: return `{"raw", "parsed", "parsing_error"}` instead of raising.
+            strict: accepted as other models accept it; answers always fit.
+            kwargs: no others are accepted.
+
+        Raises:
+            GenerationError: a schema that cannot be enforced, an unknown method or argument.
+
+        Example:
+            >>> from pydantic import BaseModel
+            >>> class Thing(BaseModel):
+            ...     is_round: bool
+            >>> from langchain_vipllava import ChatVipLlava
+            >>> type(ChatVipLlava(model="bundled").with_structured_output(Thing).invoke("What is it?")).__name__
+            'Thing'
+        """
+        if kwargs:
+            raise GenerationError(
+                f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
             )
-        return conversation.settle_images(multi_image)
+        return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
 
-    def _chosen(self, settings: dict[str, Any]) -> ChatVipLlava:
-        """The model that a call asks for by `model=`, which is taken out of its settings; mostly this one."""
-        name = settings.pop("model", None)
-        if name is None or model_name(name) == self.model:
-            return self
-        return self.model_copy(update={"model": model_name(name)})
+    def get_token_ids(self, text: str) -> list[int]:
+        """Return the token ids of a text, by the checkpoint's own tokenizer."""
+        return self.backend.tokenize(text)
 
-    def _request(
-        self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, settings: Mapping[str, Any]
-    ) -> GenerationRequest:
-        check_names(settings)
-        chosen = {name: settings.get(name, getattr(self, name)) for name in PER_CALL}
-        answer = AnswerForm.of(settings)
-        form = parse_format(chosen["prompt_format"])
-        conversation = _instruct(self._read(messages, chosen["multi_image"]), form, answer)
-        stops = (*stop_texts(self.stop if stop is None else stop), *form.stop)
-        images = tuple(map(self._admission.admit, resolve_refs(conversation.images, self.image_store)))
-        return make_request(form.render(conversation), images, stops, chosen, answer.grammar)
+    def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Return the exact number of tokens that the model reads for these messages, images and tools included.
+
+        Any part of a conversation is counted, as `trim_messages` needs. No image is opened.
+        """
+        settings = CallSettings.read(self, None, {"tools": [convert_to_openai_tool(tool) for tool in tools or ()]})
+        conversation = self._read(messages, settings.multi_image, _unopened, allow_partial=True)
+        return self.backend.count_tokens(settings.request(conversation))
+
+    def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's: several conversations, one after the other, through its callbacks and its cache."""
+        return super().generate([self._open_for_cache(conversation) for conversation in messages], *args, **kwargs)
+
+    async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
+        """As LangChain's: several conversations at once, through its callbacks and its cache."""
+        opened = await asyncio.to_thread(lambda: [self._open_for_cache(conversation) for conversation in messages])
+        return await super().agenerate(opened, *args, **kwargs)
 
     def _generate(
         self,
@@ -244,9 +286,8 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        chat = self._chosen(kwargs)
-        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
-        return chat_result(chat.host.generate(request, timeout=self.timeout), form, chat.model)
+        backend, request = self._prepare(messages, stop, kwargs)
+        return chat_result(backend.generate(request, timeout=self.timeout), request.output, backend.name)
 
     async def _agenerate(
         self,
@@ -256,17 +297,8 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        chat = self._chosen(kwargs)
-        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept images are read from disk
-        form = AnswerForm.of(kwargs)
-        ticket = await chat._submit(request)
-        try:
-            waiting = asyncio.wrap_future(ticket.future)
-            return chat_result(await asyncio.wait_for(waiting, self.timeout), form, chat.model)
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(self.timeout) from error
-        finally:
-            ticket.cancel()
+        backend, request = await asyncio.to_thread(self._prepare, messages, stop, kwargs)  # it opens images
+        return chat_result(await backend.agenerate(request, timeout=self.timeout), request.output, backend.name)
 
     def _stream(
         self,
@@ -275,18 +307,14 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        chat = self._chosen(kwargs)
-        request, form = chat._request(messages, stop, kwargs), AnswerForm.of(kwargs)
-        chunks = AnswerChunks(form, chat.model)
-        pieces = chat.host.stream(request, timeout=self.timeout)
-        try:
+        backend, request = self._prepare(messages, stop, kwargs)
+        chunks = AnswerChunks(request.output, backend.name)
+        with closing(backend.stream(request, timeout=self.timeout)) as pieces:
             for piece in pieces:
                 for chunk in chunks.of(piece):
                     if run_manager is not None and isinstance(piece, str):
                         run_manager.on_llm_new_token(piece, chunk=chunk)
                     yield chunk
-        finally:
-            pieces.close()  # type: ignore[attr-defined]
 
     async def _astream(
         self,
@@ -295,55 +323,72 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        chat = self._chosen(kwargs)
-        request = await asyncio.to_thread(chat._request, messages, stop, kwargs)  # kept images are read from disk
-        form = AnswerForm.of(kwargs)
-        chunks = AnswerChunks(form, chat.model)
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
-
-        def give(piece: str | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        ticket = await chat._submit(request, give)
-        ticket.future.add_done_callback(lambda _: give(None))
-        ends = None if self.timeout is None else loop.time() + self.timeout
-        try:
-            while (piece := await _before(ends, pieces)) is not None:
+        backend, request = await asyncio.to_thread(self._prepare, messages, stop, kwargs)  # it opens images
+        chunks = AnswerChunks(request.output, backend.name)
+        async with aclosing(backend.astream(request, timeout=self.timeout)) as pieces:
+            async for piece in pieces:
                 for chunk in chunks.of(piece):
-                    if run_manager is not None:
+                    if run_manager is not None and isinstance(piece, str):
                         await run_manager.on_llm_new_token(piece, chunk=chunk)
                     yield chunk
-            for chunk in chunks.of(ticket.future.result()):
-                yield chunk
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(self.timeout) from error
-        finally:
-            ticket.cancel()
 
-    async def _submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
-        """Load, encode and queue in a thread; a caller that is cancelled meanwhile leaves nothing running."""
-        submitting = asyncio.ensure_future(asyncio.to_thread(lambda: self.host.submit(request, on_piece)))
-        try:
-            return await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            submitting.add_done_callback(_cancel_ticket)
-            raise
+    def _prepare(
+        self, messages: Sequence[BaseMessage], stop: Sequence[str] | str | None, kwargs: Mapping[str, Any]
+    ) -> tuple[Backend, ChatRequest]:
+        """Read a call once: who answers, and what is asked."""
+        settings = CallSettings.read(self, stop, kwargs)
+        conversation = self._read(messages, settings.multi_image, self._access.resolve)
+        chat = self if settings.model == self.model else self.model_copy(update={"model": settings.model})
+        return chat.backend, settings.request(conversation)
 
-    def get_token_ids(self, text: str) -> list[int]:
-        """Token ids of a text, by the checkpoint's own tokenizer."""
-        return self.host.encoder.token_ids(text)
+    def _read(
+        self,
+        messages: Sequence[BaseMessage],
+        multi_image: MultiImage,
+        resolve: Callable[[ImageSource], EncodedImage],
+        *,
+        allow_partial: bool = False,
+    ) -> Conversation:
+        conversation = read_messages(messages, resolve, allow_partial=allow_partial)
+        if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"{len(conversation.images)} images in one conversation; ViP-LLaVA was trained on one. "
+                "multi_image='restart' begins at the newest one.",
+                stacklevel=4,
+            )
+        return conversation.limit_images(multi_image)
 
-    def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
-        """Exact number of tokens that the model reads for these messages, images and tools included.
+    @property
+    def _access(self) -> ImageAccessPolicy:
+        return ImageAccessPolicy(self.image_root, self.fetch_policy, self.image_store)
 
-        Any part of a conversation is counted, as `trim_messages` asks for.
-        """
-        answer = AnswerForm.of({"tools": [convert_to_openai_tool(tool) for tool in tools or ()]})
-        form = parse_format(self.prompt_format)
-        conversation = _instruct(self._read(messages, self.multi_image, whole=False), form, answer)
-        return len(self.host.encoder.encode_text(form.render(conversation, checked=False)))
+    def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
+        prompt = super()._convert_input(model_input)
+        if isinstance(prompt, ChatPromptValue):
+            return ChatPromptValue(messages=name_mime_types(prompt.messages))
+        return prompt
+
+    def _open_for_cache(self, messages: list[BaseMessage]) -> list[BaseMessage]:
+        cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)
+        return open_for_cache(messages, self._access) if cached else name_mime_types(messages)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_arguments(cls, arguments: Any) -> Any:
+        if not isinstance(arguments, dict):
+            return arguments
+        name_what_is_meant({name: value for name, value in arguments.items() if name not in cls.model_fields})
+        # `configurable_fields` makes copies with the names of fields, not those of arguments
+        arguments = {"backend" if name == "given_backend" else name: value for name, value in arguments.items()}
+        backend = arguments.get("backend")
+        return arguments if backend is None else {"model": backend.name, **arguments}
+
+    @model_validator(mode="after")
+    def _check_settings(self) -> ChatVipLlava:
+        CallSettings.read(self, None, {})
+        _ = self.backend  # checks the loading arguments
+        return self
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return [(name, value) for name, value in super().__repr_args__() if name not in ("profile", "metadata")]
@@ -357,31 +402,19 @@ class ChatVipLlava(CacheableImages, BoundAnswers):
 
     @property
     def _identifying_params(self) -> dict[str, Any]:
-        names = ("model", "dtype", "device_map", "quantization", "attn_implementation", "revision", "stop", *PER_CALL)
-        # LangChain's cache puts a call's own stop texts in the place of these, and knows hosts by these words alone
-        more = {"model_stop": self.stop, "given_backend": getattr(self.given_backend, "identity", None)}
-        # and what one model may not open, another must not answer for it
-        more |= {"image_root": str(self.image_root), "fetch_policy": repr(self.fetch_policy)}
-        return {name: getattr(self, name) for name in names} | more
+        """What LangChain's cache identifies the model by."""
+        settings = {name: getattr(self, name) for name in ("model", *PER_CALL)}
+        return {
+            **settings,
+            "backend": self.backend.cache_key,
+            "stop": self.stop,
+            "model_stop": self.stop,  # the cache replaces "stop" by a call's own
+            # an answer about an image that one model may open must not come from the cache of another that may not
+            "image_root": str(self.image_root),
+            "fetch_policy": repr(self.fetch_policy),
+        }
 
 
-def _instruct(conversation: Conversation, form: PromptFormat, answer: AnswerForm) -> Conversation:
-    """A conversation whose system text tells of the tools too."""
-    if not answer.instructions:
-        return conversation
-    before = form.system if conversation.system is None else conversation.system
-    return replace(conversation, system="\n".join(text for text in (before, answer.instructions) if text))
-
-
-async def _before(ends: float | None, pieces: asyncio.Queue[str | None]) -> str | None:
-    """The next piece; a `TimeoutError` when there is none by that time of the loop's clock.
-
-    No time limit stands open while the caller has a piece: it would be cancelled in the middle of its own work.
-    """
-    async with asyncio.timeout_at(ends):
-        return await pieces.get()
-
-
-def _cancel_ticket(submitted: asyncio.Future[RequestHandle]) -> None:
-    if not submitted.cancelled() and submitted.exception() is None:
-        submitted.result().cancel()
+def _unopened(source: ImageSource) -> EncodedImage:
+    del source
+    return UNOPENED

@@ -1,26 +1,32 @@
-"""The settings of a call, and the request that they make."""
+"""`CallSettings`: everything that one call asks for, read once."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_vipllava.errors import CheckpointError, GenerationError
-from langchain_vipllava.images.load import ImageSource
-from langchain_vipllava.prompt.formats import Prompt
+from langchain_vipllava.chat.output import read_output_spec
+from langchain_vipllava.errors import CheckpointError, GenerationError, VipLlavaError
+from langchain_vipllava.images.view import ImageFit
+from langchain_vipllava.prompt.conversation import Conversation, MultiImage, check_multi_image
+from langchain_vipllava.prompt.formats import PromptFormatName, check_format
+from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
+from langchain_vipllava.protocol.output_spec import OutputSpec
+from langchain_vipllava.protocol.sampling import Sampling
 
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
-    from langchain_vipllava.engine.grammar import Grammar
-    from langchain_vipllava.engine.request import GenerationRequest
-
-MAX_TOKENS = 256
-"""Most tokens of an answer where nobody says how many."""
-
 PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
-"""Settings that are fields of the model and that `invoke`, `bind` and friends may override."""
+"""Fields of the model that `invoke`, `bind` and the like may override."""
+
+LOADING = (
+    "model", "dtype", "device", "device_map", "quantization", "attn_implementation", "revision", "local_files_only",
+    "cache_bytes", "compile_decode",
+)  # fmt: skip
+"""Fields of the model that say which checkpoint to load, and how: those of `LoadOptions`."""
 
 NO_MODEL = (
     "no model; expected model='llava-hf/vip-llava-7b-hf', a folder, or 'bundled', or VIPLLAVA_MODEL in the environment."
@@ -36,56 +42,132 @@ PROFILE: ModelProfile = {
 }
 """What the model can do, as LangChain asks."""
 
-ANSWER = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
-"""Settings of the answer's form, which only `bind` and friends give."""
+_OUTPUT = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
+"""Settings of the form of the answer, which only `bind` and the like pass."""
 
-_NOT_OURS = ("ls_structured_output_format", "stream", "stream_usage", "strict")
+_IGNORED_KWARGS = ("ls_structured_output_format", "stream", "stream_usage", "strict")
 """Arguments that LangChain passes along and that change nothing here."""
 
+_MEANT: Mapping[str, str] = {
+    "model_name": "model=...",
+    "model_id": "model=...",
+    "repo_id": "model=...",
+    "torch_dtype": "dtype=...",
+    "load_in_4bit": "quantization='4bit'",
+    "load_in_8bit": "quantization='8bit'",
+    "quantization_config": "quantization='4bit' or '8bit'",
+    "model_kwargs": "its entries as arguments of their own (dtype=, device_map=, attn_implementation=, ...)",
+    "pipeline_kwargs": "its entries as arguments of their own (temperature=, max_tokens=, ...)",
+    "use_flash_attention_2": "attn_implementation='flash_attention_2'",
+    "cache_dir": "the environment variable HF_HOME",
+    "max_new_tokens": "max_tokens=...",
+    "max_length": "max_tokens=...",
+    "max_output_tokens": "max_tokens=...",
+    "max_completion_tokens": "max_tokens=...",
+    "do_sample": "temperature=0 (greedy) or above",
+    "num_beams": "temperature=... or top_p=...: there is no beam search",
+    "stop_sequences": "stop=[...]",
+    "stop_strings": "stop=[...]",
+    "request_timeout": "timeout=...",
+    "chat_template": "prompt_format=...",
+    "processor": "ChatVipLlava.from_model(model, processor)",
+}
+"""What users of other packages write, and what it is called here."""
 
-def check_names(settings: Mapping[str, Any]) -> None:
-    """Refuse settings that nobody reads.
+
+@dataclass(frozen=True)
+class CallSettings:
+    """Everything that one call asks for: the model's fields, with the call's own arguments in their place.
+
+    Attributes:
+        model: which checkpoint answers.
+        multi_image: what to do with several images.
+        sampling, max_tokens, stop, prompt_format, image_fit, output: see `ChatRequest`.
+
+    Raises:
+        GenerationError: a value out of range, or an argument that nothing reads.
+        PromptError: an unknown `prompt_format` or `multi_image`.
+        CheckpointError: `model` is not a name.
+    """
+
+    model: str
+    multi_image: MultiImage
+    sampling: Sampling
+    max_tokens: int
+    stop: tuple[str, ...]
+    prompt_format: PromptFormatName
+    image_fit: ImageFit
+    output: OutputSpec
+
+    @classmethod
+    def read(cls, defaults: Any, stop: Sequence[str] | str | None, kwargs: Mapping[str, Any]) -> CallSettings:
+        """Read the settings of a call.
+
+        Args:
+            defaults: whose fields hold where the call is silent: the `ChatVipLlava`.
+            stop: the call's stop texts; None for the model's.
+            kwargs: the call's other arguments.
+        """
+        check_names(kwargs)
+        values = {name: kwargs.get(name, getattr(defaults, name)) for name in PER_CALL}
+        check_multi_image(values["multi_image"])
+        settings = cls(
+            model=defaults.model if kwargs.get("model") is None else model_name(kwargs["model"]),
+            multi_image=values["multi_image"],
+            sampling=Sampling(
+                temperature=0.0 if values["temperature"] is None else values["temperature"],
+                top_p=1.0 if values["top_p"] is None else values["top_p"],
+                top_k=values["top_k"],
+                seed=values["seed"],
+            ),
+            max_tokens=DEFAULT_MAX_TOKENS if values["max_tokens"] is None else values["max_tokens"],
+            stop=_stop_texts(defaults.stop if stop is None else stop),
+            prompt_format=check_format(values["prompt_format"]),
+            image_fit=values["image_fit"],
+            output=read_output_spec(kwargs),
+        )
+        settings.request(Conversation(()))  # checks the rest
+        return settings
+
+    def request(self, conversation: Conversation) -> ChatRequest:
+        """Make the request for a conversation."""
+        return ChatRequest(
+            conversation=conversation,
+            output=self.output,
+            sampling=self.sampling,
+            max_tokens=self.max_tokens,
+            stop=self.stop,
+            prompt_format=self.prompt_format,
+            image_fit=self.image_fit,
+        )
+
+
+def check_names(kwargs: Mapping[str, Any]) -> None:
+    """Refuse arguments of a call that nothing reads.
 
     Raises:
         GenerationError: there are some.
     """
-    unknown = sorted(settings.keys() - {*PER_CALL, *ANSWER, *_NOT_OURS})
+    for name in kwargs.keys() & _MEANT.keys():
+        raise GenerationError(f"unknown setting {name}; write {_MEANT[name]}.")
+    unknown = sorted(kwargs.keys() - {"model", *PER_CALL, *_OUTPUT, *_IGNORED_KWARGS})
     if unknown:
         raise GenerationError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(PER_CALL)}.")
 
 
-def make_request(
-    prompt: Prompt,
-    images: tuple[ImageSource, ...],
-    stop: tuple[str, ...],
-    settings: Mapping[str, Any],
-    grammar: Grammar | None = None,
-) -> GenerationRequest:
-    """Make a request.
+def name_what_is_meant(names: Mapping[str, Any]) -> None:
+    """Answer constructor arguments that other packages know with the name that they have here.
 
     Raises:
-        GenerationError: a setting out of range.
+        VipLlavaError: there is one.
     """
-    from langchain_vipllava.engine.request import GenerationRequest, Sampling  # noqa: PLC0415
-
-    return GenerationRequest(
-        prompt=prompt,
-        images=images,
-        max_tokens=MAX_TOKENS if settings["max_tokens"] is None else settings["max_tokens"],
-        stop=stop,
-        sampling=Sampling(
-            temperature=0.0 if settings["temperature"] is None else settings["temperature"],
-            top_p=1.0 if settings["top_p"] is None else settings["top_p"],
-            top_k=settings["top_k"],
-            seed=settings["seed"],
-        ),
-        image_fit=settings["image_fit"],
-        grammar=grammar,
-    )
+    for name in names:
+        if name in _MEANT:
+            raise VipLlavaError(f"ChatVipLlava has no argument {name}; write {_MEANT[name]}.")
 
 
-def stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
-    """One stop text, several or none.
+def _stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
+    """Read one stop text, several or none.
 
     Raises:
         GenerationError: something else.
@@ -96,7 +178,11 @@ def stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
 
 
 def model_name(value: Any) -> str:
-    """A hub id, or a folder as text or path."""
+    """Read a hub id, or a folder as text or path.
+
+    Raises:
+        CheckpointError: something else.
+    """
     if isinstance(value, (str, os.PathLike)):
         return os.fspath(value)
     raise CheckpointError(
@@ -106,7 +192,7 @@ def model_name(value: Any) -> str:
 
 
 def torch_name(value: Any) -> str:
-    """The name of a `torch.dtype` or `torch.device`; the number of a CUDA device."""
+    """Return the name of a `torch.dtype` or `torch.device`; the number of a CUDA device becomes its name."""
     if isinstance(value, int) and not isinstance(value, bool):
         return f"cuda:{value}"
     return str(value).removeprefix("torch.")

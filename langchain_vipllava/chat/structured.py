@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage
@@ -14,61 +14,62 @@ from langchain_core.output_parsers import (
     PydanticOutputParser,
     PydanticToolsParser,
 )
-from langchain_core.outputs import ChatGeneration, Generation
-from langchain_core.runnables import AddableDict, Runnable, RunnableConfig
+from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
-from langchain_vipllava.chat.answer_form import AnswerForm
+from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.errors import GenerationError, shorten
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import BaseChatModel
     from langchain_core.utils.pydantic import TBaseModel  # noqa: F401  # for the fields that pydantic's plugin copies
 
+    from langchain_vipllava.chat.model import ChatVipLlava
+
+StructuredMethod = Literal["json_schema", "function_calling", "json_mode"]
 _METHODS = ("json_schema", "function_calling", "json_mode")
 
 
 def structured(
-    model: BaseChatModel, schema: Any, *, method: str, include_raw: bool, strict: bool | None
+    model: ChatVipLlava, schema: Any, *, method: StructuredMethod, include_raw: bool, strict: bool | None
 ) -> Runnable[Any, Any]:
-    """A chain of a model and a parser; see `ChatVipLlava.with_structured_output`."""
+    """Chain a model, a check that the answer is complete, and a parser. See `ChatVipLlava.with_structured_output`."""
     if method not in _METHODS:
         raise GenerationError(f"method={method!r}; expected one of {', '.join(_METHODS)}.")
     if schema is None and method != "json_mode":
         raise GenerationError("schema is None; expected a pydantic class, a TypedDict or a JSON schema.")
-    asked_for = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-    make = _by_call if method == "function_calling" else _by_schema
-    bound, parser = make(model, schema, asked_for)
-    chain: Runnable[Any, Any] = bound | (_RawAndParsed(parser) if include_raw else parser)
+    ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+    bind = _bind_tool if method == "function_calling" else _bind_schema
+    bound, parser = bind(model, schema, ls_format)
+    parse: Runnable[Any, Any] = RunnableGenerator(_check_complete, _acheck_complete) | parser
+    chain: Runnable[Any, Any] = bound | (_RawAndParsed(parse) if include_raw else parse)
     return chain
 
 
-def _by_schema(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tuple[Any, Any]:
+def _bind_schema(model: ChatVipLlava, schema: Any, ls_format: dict[str, Any]) -> tuple[Any, Any]:
     """The answer is the JSON itself."""
     if schema is None:
         response_format: dict[str, Any] = {"type": "json_object"}
     else:
-        wanted = _json_schema(schema)
-        named = {"name": wanted.get("title", "answer"), "schema": wanted}
+        json_schema = _json_schema(schema)
+        named = {"name": json_schema.get("title", "answer"), "schema": json_schema}
         response_format = {"type": "json_schema", "json_schema": named}
-    settings = {"response_format": response_format}
-    _ = AnswerForm.of(settings).grammar  # a schema that cannot be enforced is refused here
-    parser: Any = _Objects(pydantic_object=schema) if _is_model(schema) else _Json()
-    return model.bind(**settings, ls_structured_output_format=asked_for), parser
+    model.backend.check(read_output_spec({"response_format": response_format}))
+    parser: Any = PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
+    return model.bind(response_format=response_format, ls_structured_output_format=ls_format), parser
 
 
-def _by_call(model: BaseChatModel, schema: Any, asked_for: dict[str, Any]) -> tuple[Any, Any]:
-    """The answer is the call of a tool whose arguments are wanted."""
+def _bind_tool(model: ChatVipLlava, schema: Any, ls_format: dict[str, Any]) -> tuple[Any, Any]:
+    """The answer is the call of a tool, whose arguments are the output."""
     name = convert_to_openai_tool(schema)["function"]["name"]
-    bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=asked_for)
+    bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=ls_format)
     if _is_model(schema):
-        return bound, _ObjectsOfCalls(tools=[schema], first_tool_only=True)
-    return bound, _JsonOfCalls(key_name=name, first_tool_only=True)
+        return bound, PydanticToolsParser(tools=[schema], first_tool_only=True)
+    return bound, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
 
 
 class _RawAndParsed(Runnable[Any, dict[str, Any]]):
-    """An answer, piece by piece where it comes so, and then what is parsed of it or why it cannot be."""
+    """The answer, streamed piece by piece, and then what is parsed of it or why it cannot be parsed."""
 
     def __init__(self, parser: Runnable[Any, Any]) -> None:
         self._parser = parser
@@ -92,8 +93,8 @@ class _RawAndParsed(Runnable[Any, dict[str, Any]]):
         for chunk in input:
             whole = chunk if whole is None else whole + chunk
             yield AddableDict(raw=chunk)
-        found = self.invoke(whole, config, **kwargs)
-        yield AddableDict(parsed=found["parsed"], parsing_error=found["parsing_error"])
+        result = self.invoke(whole, config, **kwargs)
+        yield AddableDict(parsed=result["parsed"], parsing_error=result["parsing_error"])
 
     async def atransform(
         self, input: AsyncIterator[Any], config: RunnableConfig | None = None, **kwargs: Any
@@ -102,74 +103,34 @@ class _RawAndParsed(Runnable[Any, dict[str, Any]]):
         async for chunk in input:
             whole = chunk if whole is None else whole + chunk
             yield AddableDict(raw=chunk)
-        found = await self.ainvoke(whole, config, **kwargs)
-        yield AddableDict(parsed=found["parsed"], parsing_error=found["parsing_error"])
+        result = await self.ainvoke(whole, config, **kwargs)
+        yield AddableDict(parsed=result["parsed"], parsing_error=result["parsing_error"])
 
 
-class _Whole:
-    """Makes LangChain's parsers refuse an answer that was cut: by themselves, they take what there is of it for all."""
-
-    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        if not partial:
-            _refuse_cut(result[0])
-        return super().parse_result(result, partial=partial)  # type: ignore[misc]
-
-    def _transform(self, input: Iterator[Any]) -> Iterator[Any]:
-        whole: list[Any] = []
-        yield from super()._transform(_noting(input, whole))  # type: ignore[misc]
-        _refuse_cut_chunks(whole)
-
-    async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:
-        whole: list[Any] = []
-
-        async def note() -> AsyncIterator[Any]:
-            async for chunk in input:
-                whole.append(chunk)
-                yield chunk
-
-        async for parsed in super()._atransform(note()):  # type: ignore[misc]
-            yield parsed
-        _refuse_cut_chunks(whole)
-
-
-class _Json(_Whole, JsonOutputParser):
-    pass
-
-
-class _Objects(_Whole, PydanticOutputParser[Any]):
-    pass
-
-
-class _JsonOfCalls(_Whole, JsonOutputKeyToolsParser):
-    pass
-
-
-class _ObjectsOfCalls(_Whole, PydanticToolsParser):
-    pass
-
-
-def _noting(chunks: Iterator[Any], noted: list[Any]) -> Iterator[Any]:
+def _check_complete(chunks: Iterator[BaseMessage]) -> Iterator[BaseMessage]:
+    """Pass an answer on, and raise at its end if it was cut off: LangChain's parsers would take the part for all."""
+    whole: Any = None
     for chunk in chunks:
-        noted.append(chunk)
+        whole = chunk if whole is None else whole + chunk
         yield chunk
+    _refuse_cut(whole)
 
 
-def _refuse_cut_chunks(chunks: list[Any]) -> None:
-    if chunks and all(isinstance(chunk, BaseMessage) for chunk in chunks):
-        whole = chunks[0]
-        for chunk in chunks[1:]:
-            whole += chunk
-        _refuse_cut(ChatGeneration(message=whole))
+async def _acheck_complete(chunks: AsyncIterator[BaseMessage]) -> AsyncIterator[BaseMessage]:
+    whole: Any = None
+    async for chunk in chunks:
+        whole = chunk if whole is None else whole + chunk
+        yield chunk
+    _refuse_cut(whole)
 
 
-def _refuse_cut(answer: Generation) -> None:
-    """Raise where an answer is not the whole JSON, or the whole call, that it is to be."""
-    message = answer.message if isinstance(answer, ChatGeneration) else None
-    text = answer.text
-    if isinstance(message, AIMessage):
-        if message.tool_calls and not message.invalid_tool_calls:
-            return
-        text = next((str(call["args"]) for call in message.invalid_tool_calls), text)
+def _refuse_cut(message: Any) -> None:
+    """Raise where an answer is not the whole JSON, or the whole call, that it should be."""
+    if not isinstance(message, AIMessage):
+        return
+    if message.tool_calls and not message.invalid_tool_calls:
+        return
+    text = next((str(call["args"]) for call in message.invalid_tool_calls), message.text)
     try:
         json.loads(text)
     except ValueError as error:
@@ -187,8 +148,8 @@ def _is_model(schema: Any) -> bool:
 
 def _json_schema(schema: Any) -> dict[str, Any]:
     if _is_model(schema) and hasattr(schema, "model_json_schema"):
-        full: dict[str, Any] = schema.model_json_schema()  # with its $defs, which LangChain writes out
+        full: dict[str, Any] = schema.model_json_schema()  # keeps its $defs, which LangChain inlines
         return full
     if isinstance(schema, dict) and not {"function", "parameters", "input_schema", "toolSpec"} & schema.keys():
-        return schema  # not wrapped as a function of OpenAI, Anthropic or Bedrock: it is the schema itself
+        return schema  # not wrapped as a function of OpenAI, Anthropic or Bedrock: the schema itself
     return convert_to_json_schema(schema)

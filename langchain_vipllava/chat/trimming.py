@@ -9,8 +9,8 @@ from langchain_core.messages import BaseMessage, ToolMessage
 
 from langchain_vipllava.chat.blocks import read_content
 from langchain_vipllava.chat.messages import role_of
-from langchain_vipllava.chat.settings import MAX_TOKENS
 from langchain_vipllava.errors import GenerationError, PromptTooLongError
+from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS
 
 if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int | None = None) -> list[BaseMessage]:
     """Drop the oldest turns, whole, until the rest fits into the model's context.
 
-    A turn is a question with everything up to the next one. System messages, turns that hold an image and the newest
-    turn are kept; LangChain's `trim_messages` drops the image first.
+    A turn is a question with everything up to the next one. System messages, turns with an image and the newest turn
+    are kept; LangChain's `trim_messages` drops the image first.
 
     Args:
         messages: a conversation that ends with a question.
-        llm: whose context and tokens are meant; loads its model to count.
+        llm: the model whose context and tokenizer count; loaded to count.
         room: tokens to leave for the answer; by default the model's `max_tokens`.
 
     Raises:
@@ -38,24 +38,24 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
         >>> len(trim_turns([HumanMessage("Hello.")], llm))
         1
     """
-    wanted = (llm.max_tokens or MAX_TOKENS) if room is None else room
-    if wanted < 1:
+    reserved = (llm.max_tokens or DEFAULT_MAX_TOKENS) if room is None else room
+    if reserved < 1:
         raise GenerationError(f"room={room}; expected at least 1 token for the answer.")
-    most = llm.host.encoder.context - wanted
+    max_tokens = llm.backend.context_length - reserved
     system = [message for message in messages if role_of(message) == "system"]
     turns = _split(messages)
     while True:
         kept = [*system, *(message for turn in turns for message in turn)]
         tokens = llm.get_num_tokens_from_messages(kept)
-        if tokens <= most:
+        if tokens <= max_tokens:
             return kept
-        spare = next((index for index, turn in enumerate(turns[:-1]) if not _holds_image(turn)), None)
-        if spare is None:
+        oldest = next((index for index, turn in enumerate(turns[:-1]) if not _has_image(turn)), None)
+        if oldest is None:
             raise PromptTooLongError(
-                f"the image's turn and the newest one have {tokens} tokens; with {wanted} for the answer, "
-                f"{tokens - most} too many for the model's context. Ask a shorter question, or leave less room."
+                f"the image's turn and the newest one have {tokens} tokens; with {reserved} for the answer, "
+                f"{tokens - max_tokens} too many for the model's context. Ask a shorter question, or leave less room."
             )
-        del turns[spare]
+        del turns[oldest]
 
 
 def _split(messages: Sequence[BaseMessage]) -> list[list[BaseMessage]]:
@@ -73,5 +73,5 @@ def _asks(message: BaseMessage) -> bool:
     return role_of(message) == "user" and not isinstance(message, ToolMessage)
 
 
-def _holds_image(turn: Sequence[BaseMessage]) -> bool:
+def _has_image(turn: Sequence[BaseMessage]) -> bool:
     return any(read_content(message.content)[1] for message in turn)

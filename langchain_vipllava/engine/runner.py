@@ -1,16 +1,14 @@
-"""`ModelRunner`: one loaded model, one owner of its device, many callers."""
+"""`ModelRunner`: one loaded model, one thread that runs it, many callers."""
 
 from __future__ import annotations
 
 import atexit
 import logging
 import os
-import queue
 import threading
-import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -23,34 +21,36 @@ from langchain_vipllava.engine.engine import Engine
 from langchain_vipllava.engine.generation_config import end_ids, ignored_settings
 from langchain_vipllava.engine.grammar import GrammarTokenizer
 from langchain_vipllava.engine.handle import RequestHandle
-from langchain_vipllava.engine.load_options import LoadOptions
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.memory_plan import free_bytes
-from langchain_vipllava.engine.request import GenerationRequest, GenerationResult
+from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.engine.sequence import Sequence
-from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError
+from langchain_vipllava.errors import CheckpointError, GenerationError
+from langchain_vipllava.protocol.load_options import LoadOptions
 
 logger = logging.getLogger(__name__)
 
-_MOST_CACHE_BYTES = 4 * 2**30
+_MAX_CACHE_BYTES = 4 * 2**30
+"""Default bound of the prefix cache on machines with much memory: two full contexts of the 7B."""
+
 _FEATURE_BYTES = 256 * 2**20
-_FOR_EVER = threading.TIMEOUT_MAX / 2  # seconds; a longer wait is one without an end
+"""Bound of the cached image features: some 56 images of the 7B, at 4.5 MiB each."""
 
 
 @dataclass(frozen=True)
 class EngineStats:
-    """What a host holds and has done.
+    """What an engine holds and has done.
 
     Attributes:
-        waiting: requests that have not begun.
-        running: answers that are being written.
+        waiting: requests that have not started.
+        running: answers in progress.
         requests: requests so far.
         prompt_tokens: tokens of their prompts.
-        reused_tokens: how many of these were known already, and not computed.
-        cache_bytes: keys and values that are kept for later prompts.
-        cache_evictions: how often some of them were dropped for room.
-        feature_bytes: image features that are kept.
+        reused_tokens: how many of these were cached and not computed again.
+        cache_bytes: size of the prefix cache.
+        cache_evictions: how often an entry was evicted from it.
+        feature_bytes: size of the cached image features.
     """
 
     waiting: int
@@ -64,23 +64,21 @@ class EngineStats:
 
 
 class ModelRunner:
-    """Owns a model: callers from any thread or task hand in requests, one thread runs them.
+    """Owns a model: any thread or task submits requests, one thread runs them.
 
-    Requests share every step: a token for each answer, prompts joining as they come. What was
-    computed of an image or a prompt is not computed again. The thread lives only while there
-    is work.
+    Requests share every step: one token for each answer, with prompts joining as they come. What was computed of an
+    image or a prompt is not computed again. The thread exists only while there is work.
 
     Args:
         model: a loaded `VipLlavaForConditionalGeneration`.
         processor: its `LlavaProcessor`.
-        name: how messages and metadata call it.
-        cache_bytes: bound of the keys and values that are kept for later prompts; by default a
-            quarter of the free memory, and at most 4 GiB. 0 keeps nothing. Those of answers under way come on
-            top; of their buffers, as much as a quarter of it stays for the next answers.
+        name: what messages and metadata call it.
+        cache_bytes: bound of the prefix cache; by default a quarter of the free memory, at most 4 GiB. 0 caches
+            nothing. Answers in progress need memory on top; a quarter of the bound is kept as buffers for the next.
         compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
 
     Raises:
-        CheckpointError: the model is no ViP-LLaVA, or the processor does not fit.
+        CheckpointError: the model is not a ViP-LLaVA, or the processor does not fit.
     """
 
     def __init__(
@@ -94,11 +92,11 @@ class ModelRunner:
     ) -> None:
         self.model = check_model(model, processor)
         self.processor = processor
-        self.identity = uuid.uuid4().hex  # of this host among all: names may be the same
+        self.identity = uuid.uuid4().hex  # two models may have the same name
         self.name = name or str(getattr(model.config, "_name_or_path", "") or "vipllava")
         self.encoder = PromptEncoder(processor, model.config)
         if cache_bytes is None:
-            cache_bytes = min(_MOST_CACHE_BYTES, free_bytes(str(model.device)) // 4)
+            cache_bytes = min(_MAX_CACHE_BYTES, free_bytes(str(model.device)) // 4)
         text = self.model.model.language_model
         compiled, why = choose_decode(
             compile_decode,
@@ -114,7 +112,7 @@ class ModelRunner:
         vocabulary = int(model.config.text_config.vocab_size)
         self._grammars = GrammarTokenizer(self.encoder.tokenizer, vocabulary, self._end_ids)
         if ignored := ignored_settings(self.model):
-            logger.warning("%s: its generation settings %s are not applied here", self.name, ", ".join(ignored))
+            logger.warning("%s: its generation settings %s are not applied", self.name, ", ".join(ignored))
         self._arrived: list[Sequence] = []
         self._lock = threading.Lock()
         self._worker: threading.Thread | None = None
@@ -128,81 +126,44 @@ class ModelRunner:
         return self._decode_path if failure is None else f"eager: it could not be compiled ({failure})"
 
     def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
-        """Hand a request in and go on; `on_piece` gets the text while it is made, in the host's thread.
+        """Submit a request and return at once; `on_piece` gets the text as it is generated, in the engine's thread.
 
         Raises:
-            ImageError: an image cannot be loaded.
-            PromptError: text that is no Unicode.
-            GenerationError: the prompt is too long; the process is ending.
+            ImageError: an image cannot be decoded.
+            PromptError: text that is not Unicode.
+            GenerationError: the prompt is too long; the process is exiting.
         """
         prompt = self.encoder.encode(request)
         for image in prompt.images:
             if image not in self._engine.features:
-                image.pixels()  # here, in the caller's thread, rather than in the device's
-        ticket = RequestHandle(request, on_piece)
-        # what was asked for, within the model's context
-        most = min(request.max_tokens, self.encoder.context - len(prompt.ids))
-        constraint = None if request.grammar is None else self._grammars.start(request.grammar, most)
+                image.pixels()  # here, in the caller's thread, rather than in the engine's
+        handle = RequestHandle(request, on_piece)
+        max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
+        constraint = None if request.grammar is None else self._grammars.start(request.grammar, max_tokens)
         sampler = TokenSampler(request.sampling, constraint)
-        sequence = Sequence(ticket, prompt, self._writer(ticket, most), sampler)
+        sequence = Sequence(handle, prompt, self._detokenizer(handle, max_tokens), sampler)
         with self._lock:
             self._requests += 1
             self._prompt_tokens += len(prompt.ids)
             self._arrived.append(sequence)
             if self._worker is None:
-                self._worker = self._start(sequence)
-        return ticket
+                self._worker = self._start_worker(sequence)
+        return handle
 
-    def _start(self, first: Sequence) -> threading.Thread:
-        """A thread that runs the model, for the first of the requests that arrived."""
-        worker = threading.Thread(target=self._work, name="vipllava-host", daemon=True)
+    def _start_worker(self, first: Sequence) -> threading.Thread:
+        """Start the thread that runs the model, for the first of the requests that arrived."""
+        worker = threading.Thread(target=self._work, name="vipllava-engine", daemon=True)
         try:
-            _hooks.begin(self, worker)
-        except RuntimeError as error:  # or all later ones would wait for a thread that never ran
+            _hooks.start(self, worker)
+        except RuntimeError as error:  # later requests must not wait for a thread that never ran
             self._arrived.remove(first)
             raise GenerationError(
                 f"the model's thread cannot start: {error}. The process may have no more threads; try again."
             ) from error
         return worker
 
-    def generate(self, request: GenerationRequest, timeout: float | None = None) -> GenerationResult:
-        """Answer a request and wait for it; an interrupt stops the model too.
-
-        Raises:
-            AnswerTimeoutError: it took more than `timeout` seconds.
-        """
-        ticket = self.submit(request)
-        try:
-            return ticket.future.result(_bounded(timeout))
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(timeout) from error
-        finally:
-            ticket.cancel()
-
-    def stream(self, request: GenerationRequest, timeout: float | None = None) -> Iterator[str | GenerationResult]:
-        """Answer a request piece by piece; the last thing given is the result.
-
-        Closing the iterator stops the model.
-
-        Raises:
-            AnswerTimeoutError: it took more than `timeout` seconds.
-        """
-        seconds = _bounded(timeout)
-        ends = None if seconds is None else time.monotonic() + seconds
-        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        ticket = self.submit(request, pieces.put)
-        ticket.future.add_done_callback(lambda _: pieces.put(None))
-        try:
-            while (piece := pieces.get(timeout=None if ends is None else max(ends - time.monotonic(), 0))) is not None:
-                yield piece
-            yield ticket.future.result()
-        except queue.Empty as error:
-            raise AnswerTimeoutError.after(timeout) from error
-        finally:
-            ticket.cancel()
-
     def stats(self) -> EngineStats:
-        """What the host holds and has done so far."""
+        """Return what the engine holds and has done so far."""
         engine = self._engine
         with self._lock:
             return EngineStats(
@@ -217,7 +178,7 @@ class ModelRunner:
             )
 
     def stop(self) -> None:
-        """Cancel every request and wait until the model stands still."""
+        """Cancel every request and wait until the model is idle."""
         with self._lock:
             worker = self._worker
             self._stopping = worker is not None
@@ -237,29 +198,29 @@ class ModelRunner:
                     return
             try:
                 self._engine.step()
-            except Exception as error:  # or everybody would wait for ever
+            except Exception as error:  # or every caller would wait indefinitely
                 self._engine.abort(error)
 
     def reset_after_fork(self) -> None:
-        """In a forked process: the parent's answers are the parent's, and its thread is not here."""
+        """In a forked process: the answers in progress are the parent's, and its thread does not exist here."""
         self._lock = threading.Lock()
         self._worker, self._stopping = None, False
         self._arrived.clear()
         self._engine.forget()
-        self.encoder.renew_locks()
+        self.encoder.reset_locks()
         self._grammars.renew_lock()
 
-    def _writer(self, ticket: RequestHandle, max_tokens: int) -> IncrementalDetokenizer:
+    def _detokenizer(self, handle: RequestHandle, max_tokens: int) -> IncrementalDetokenizer:
         return IncrementalDetokenizer(
             self.encoder.tokenizer,
             end_ids=self._end_ids,
             max_tokens=max_tokens,
-            stop=ticket.request.stop,
-            on_piece=ticket.give,
+            stop=handle.request.stop,
+            on_piece=handle.emit,
         )
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelRunner:
-        """A copy of whatever holds a host shares it: there is one owner of the device."""
+        """Shared by copies of whatever holds it: a device has one owner."""
         return self
 
     def __reduce__(self) -> NoReturn:
@@ -272,36 +233,36 @@ class ModelRunner:
 
 
 class _ProcessHooks:
-    """What befalls the process befalls every host: its end, and forks of it."""
+    """Stops all runners when the process exits, and resets them in forked processes."""
 
     def __init__(self) -> None:
         self._runners: weakref.WeakSet[ModelRunner] = weakref.WeakSet()
         self._lock = threading.Lock()
-        self._ending = False
-        atexit.register(self._end)
+        self._exiting = False
+        atexit.register(self._stop_all)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset_after_fork)
 
-    def begin(self, host: ModelRunner, worker: threading.Thread) -> None:
-        """Start a host's thread, unless the process is ending; a `RuntimeError` where it cannot start."""
+    def start(self, runner: ModelRunner, worker: threading.Thread) -> None:
+        """Start a runner's thread; a `RuntimeError` where it cannot start, or the process is exiting."""
         with self._lock:
-            if self._ending:
-                raise RuntimeError("the process is ending")
-            self._runners.add(host)
+            if self._exiting:
+                raise RuntimeError("the process is exiting")
+            self._runners.add(runner)
             worker.start()
 
-    def _end(self) -> None:
-        # A thread that Python cuts off in the middle of torch's C++ takes the process down with it.
+    def _stop_all(self) -> None:
+        # a daemon thread that Python stops inside torch's C++ code crashes the process
         with self._lock:
-            self._ending = True
-        for host in list(self._runners):
-            host.stop()
+            self._exiting = True
+        for runner in list(self._runners):
+            runner.stop()
 
     def _reset_after_fork(self) -> None:
-        # Threads do not come along into a forked process, but the locks that they held do.
+        # threads do not survive a fork, but the locks that they held stay locked
         self._lock = threading.Lock()
-        for host in list(self._runners):
-            host.reset_after_fork()
+        for runner in list(self._runners):
+            runner.reset_after_fork()
 
 
 _hooks = _ProcessHooks()
@@ -313,7 +274,7 @@ _runners_lock = threading.Lock()
 
 
 def get_runner(options: LoadOptions) -> ModelRunner:
-    """The host of a checkpoint: loaded at the first call, shared by all later ones with equal options.
+    """Return the runner of a checkpoint: loaded at the first call, shared by all later ones with equal options.
 
     Raises:
         CheckpointError: it cannot be loaded. The next call tries again.
@@ -321,23 +282,18 @@ def get_runner(options: LoadOptions) -> ModelRunner:
     with _runners_lock:
         lock = _loading.setdefault(options, threading.Lock())
     with lock:
-        host = _runners.get(options)
-        if host is None:
+        runner = _runners.get(options)
+        if runner is None:
             model, processor = load_checkpoint(options)
-            host = ModelRunner(
+            runner = ModelRunner(
                 model,
                 processor,
                 name=options.model,
                 cache_bytes=options.cache_bytes,
                 compile_decode=options.compile_decode,
             )
-            _runners[options] = host
-        return host
-
-
-def _bounded(timeout: float | None) -> float | None:
-    """Seconds to wait that a lock can count; None for ever."""
-    return None if timeout is None or timeout > _FOR_EVER else timeout
+            _runners[options] = runner
+        return runner
 
 
 def unload_models() -> None:

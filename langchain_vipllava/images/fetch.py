@@ -15,7 +15,7 @@ from langchain_vipllava.errors import ImageError
 if TYPE_CHECKING:
     import httpx
 
-_REDIRECTS = 5
+_MAX_REDIRECTS = 5
 _HEADERS = {"User-Agent": "langchain-vipllava", "Accept-Encoding": "identity"}
 
 
@@ -26,9 +26,9 @@ class FetchPolicy:
     Attributes:
         timeout: seconds for the whole download.
         max_bytes: size limit of the download.
-        private_hosts: whether addresses that are not public (loopback, 10.0.0.0/8, link-local,
-            ...) may be asked. True for URLs that the program writes itself; the agent tools
-            set it to False, for there an LLM chooses the URL.
+        private_hosts: whether addresses that are not public (loopback, 10.0.0.0/8, link-local, ...) may be asked.
+            True for URLs that the program writes itself; the agent tools set it to False, because there an LLM
+            chooses the URL.
         enabled: whether URLs are fetched at all.
     """
 
@@ -45,8 +45,8 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
         ImageError: refused by the policy, unreachable, an HTTP error, too slow, too large.
     """
     if not policy.enabled:
-        raise ImageError(f"{url!r} is not fetched: images from the web are switched off. Give a path or bytes.")
-    # a loop of its own: only there a time limit holds wherever a server dawdles, and the caller may be in another loop
+        raise ImageError(f"{url!r} is not fetched: images from the web are switched off. Pass a path or bytes.")
+    # an event loop in a thread: only asyncio.timeout limits a slow server, and the caller may be inside a loop already
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, _fetch(url, policy)).result()
 
@@ -59,10 +59,10 @@ async def _fetch(url: str, policy: FetchPolicy) -> bytes:
             asyncio.timeout(policy.timeout),
             httpx.AsyncClient(timeout=None, follow_redirects=False, trust_env=policy.private_hosts) as client,  # noqa: S113
         ):
-            for _ in range(_REDIRECTS + 1):
+            for _ in range(_MAX_REDIRECTS + 1):
                 await _check_host(url, policy)
                 async with client.stream("GET", url, headers=_HEADERS) as response:
-                    if not policy.private_hosts:  # a name may mean another address by now than when it was checked
+                    if not policy.private_hosts:  # the name may resolve to another address now than at the check
                         stream = response.extensions["network_stream"]
                         _check_address(stream.get_extra_info("server_addr")[0], url)
                     if response.has_redirect_location:
@@ -74,13 +74,13 @@ async def _fetch(url: str, policy: FetchPolicy) -> bytes:
         raise ImageError(f"{url!r} took longer than {policy.timeout} s; raise timeout or download it first.") from error
     except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
         raise ImageError(f"cannot fetch {url!r}: {error or type(error).__name__}.") from error
-    raise ImageError(f"cannot fetch {url!r}: more than {_REDIRECTS} redirects.")
+    raise ImageError(f"cannot fetch {url!r}: more than {_MAX_REDIRECTS} redirects.")
 
 
 async def _read_body(response: httpx.Response, url: str, policy: FetchPolicy) -> bytes:
-    packed = response.headers.get("content-encoding", "identity")
-    if packed != "identity":  # a few bytes may unfold to any number
-        raise ImageError(f"{url!r} came with Content-Encoding {packed!r}, unasked; download it first.")
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding != "identity":  # a few compressed bytes can expand to gigabytes
+        raise ImageError(f"{url!r} came with Content-Encoding {encoding!r}, unasked; download it first.")
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
@@ -90,7 +90,7 @@ async def _read_body(response: httpx.Response, url: str, policy: FetchPolicy) ->
 
 
 async def _check_host(url: str, policy: FetchPolicy) -> None:
-    """Refuse schemes other than http(s), ports that are none, and hosts that resolve to private addresses."""
+    """Refuse schemes other than http(s), invalid ports, and hosts that resolve to private addresses."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ImageError(f"{url!r} is not an http(s) URL.")

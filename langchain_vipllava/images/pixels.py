@@ -1,4 +1,4 @@
-"""Every pixel format to 8-bit RGB."""
+"""Converting every pixel format to 8-bit RGB."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from langchain_vipllava.errors import ImageError
 
 
 def image_to_rgb(image: Image.Image) -> Image.Image:
-    """Convert a decoded PIL image of any mode to a new RGB one; transparency goes over white.
+    """Convert a decoded PIL image of any mode to a new RGB one; transparent pixels become white.
 
     Raises:
         ImageError: NaN or infinity among the pixels.
     """
     if image.mode == "La":
-        image = image.convert("LA")  # the only mode that Pillow converts it to
+        image = image.convert("LA")  # the only mode to which Pillow converts "La"
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        rgb = _deep_grey_to_rgb(image)
+        rgb = _deep_gray_to_rgb(image)
     elif image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         rgb = Image.new("RGB", image.size, "white")
@@ -66,11 +66,11 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     raise ImageError(f"array of dtype {array.dtype}; expected uint8, uint16, bool, or float in 0..1.")
 
 
-def _deep_grey_to_rgb(image: Image.Image) -> Image.Image:
-    """Scale 16-bit grey to 8 bits; Pillow's own conversion clips it to white."""
+def _deep_gray_to_rgb(image: Image.Image) -> Image.Image:
+    """Scale 16-bit gray to 8 bits; Pillow's own conversion clips it to white."""
     values = np.asarray(image, dtype=np.float64)
     if not np.isfinite(values).all():
-        raise ImageError("grey image with NaN or infinity among its pixels; fill the gaps before.")
+        raise ImageError("gray image with NaN or infinity among its pixels; fill the gaps first.")
     top = 255.0 if values.max() <= 255 and not image.mode.startswith("I;16") else 65535.0
     if image.mode == "F" and values.max() <= 1:
         top = 1.0

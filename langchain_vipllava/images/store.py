@@ -1,9 +1,8 @@
-"""`ImageStore`: encoded images by content hash, so that messages and checkpoints need not carry them."""
+"""`ImageStore`: encoded images by content hash, so that messages and checkpoints do not have to carry them."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import tempfile
 import threading
@@ -15,43 +14,45 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
-from langchain_core.stores import BaseStore
-
 from langchain_vipllava.errors import ImageError, shorten
+from langchain_vipllava.images.image import EncodedImage
 
 MAX_BYTES = 256 * 2**20
-PREFIX = "sha256-"
-"""How the id of a kept image begins."""
+"""Default bound of a store: some 250 photographs of 1 MB."""
+
+ID_PREFIX = "sha256-"
+"""The beginning of every image id."""
 
 
 class ImageId(str):
-    """Stands for an image that is kept in a store, where a source of an image is expected."""
+    """The id of a stored image, where an image is expected."""
 
     __slots__ = ()
 
 
-def image_id(data: bytes) -> str:
-    """The id that a store gives to an encoded image."""
-    return PREFIX + hashlib.sha256(data).hexdigest()
+def image_id(image: EncodedImage) -> ImageId:
+    """Return the id under which a store keeps an image."""
+    return ImageId(ID_PREFIX + image.sha256)
 
 
-class ImageStore(BaseStore[str, bytes]):
-    """Keeps bytes up to a bound; the least recently used images go first. Any thread, and any process, may use it.
+class ImageStore:
+    """Stores encoded images by their content, within a bound; the least recently used are evicted first.
 
-    It is a LangChain byte store; images go in by `keep`, which names them by their content.
+    Any thread may use it, and several processes may use one folder. `chat.byte_store.ImageByteStore` makes it a
+    LangChain byte store.
 
     Args:
-        folder: where to keep them, so that they outlive the process; made if missing. None keeps them in memory.
-        max_bytes: most bytes in all. What was just put in stays, however large.
+        folder: where to store images so that they outlive the process; created if missing. None stores in memory.
+        max_bytes: maximum size in bytes. What was stored last stays, however large it is.
 
     Raises:
-        ImageError: the folder cannot be made; the bound is not positive.
+        ImageError: the folder cannot be created; `max_bytes` below 1.
 
     Example:
         >>> from langchain_vipllava import ImageStore
         >>> store = ImageStore()
-        >>> image_id = store.keep(b"the bytes of a PNG")
-        >>> image_id[:19], store.find(image_id)
+        >>> image_id = store.add(b"the bytes of a PNG")
+        >>> image_id[:19], store.get(image_id)
         ('sha256-6b6f2bdf268e', b'the bytes of a PNG')
     """
 
@@ -60,140 +61,148 @@ class ImageStore(BaseStore[str, bytes]):
             raise ImageError(f"max_bytes={max_bytes!r}; expected a number of bytes, at least 1.")
         self.folder = None if folder is None else Path(folder).expanduser()
         self.max_bytes = max_bytes
-        self._shelf: _Shelf = _Memory() if self.folder is None else _Folder(self.folder)
+        self._backing: _Backing = _Memory() if self.folder is None else _Folder(self.folder)
         self._lock = threading.Lock()
 
-    def keep(self, data: bytes) -> str:
-        """Keep an encoded image.
+    def add(self, image: EncodedImage | bytes) -> ImageId:
+        """Store an image.
 
         Returns:
-            Its id, the SHA-256 of its bytes: the same image is kept once.
+            Its id, made of the SHA-256 of its bytes: equal images are stored once.
 
         Raises:
-            ImageError: these are no bytes, or they cannot be written.
+            ImageError: not encoded bytes, or they cannot be written.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise ImageError(f"cannot keep {type(data).__name__}; expected the bytes of an encoded image.")
-        name = image_id(data)
-        if self.mget([name]) != [data]:  # not there, or damaged
-            self.mset([(name, bytes(data))])
+        if not isinstance(image, EncodedImage):
+            if not isinstance(image, (bytes, bytearray, memoryview)):
+                raise ImageError(f"cannot store {type(image).__name__}; expected the bytes of an encoded image.")
+            image = EncodedImage(bytes(image))
+        name = image_id(image)
+        if self.mget([name]) != [image.data]:  # missing or damaged
+            self.mset([(name, image.data)])
         return name
 
-    def find(self, image_id: str) -> bytes:
-        """The bytes of an image that was kept.
+    def get(self, image_id: str) -> bytes:
+        """Return the bytes of a stored image.
 
         Raises:
-            ImageError: there is no such image, or no more.
+            ImageError: the store does not have it, or no longer.
         """
         data = self.mget([image_id])[0]
         if data is None:
-            place = "memory, where images end with the process" if self.folder is None else str(self.folder)
+            place = "in memory, which ends with the process" if self.folder is None else str(self.folder)
             raise ImageError(
                 f"no image {shorten(image_id)} in the image store ({place}; at most {self.max_bytes} bytes). "
                 "Send the image itself once more; ImageStore(folder) keeps images over a restart."
             )
         return data
 
+    def __contains__(self, image_id: object) -> bool:
+        return self.mget([str(image_id)]) != [None]
+
     def __deepcopy__(self, memo: dict[int, Any]) -> ImageStore:
-        """A copy of whatever holds a store shares it."""
+        """Shared by copies of whatever holds it."""
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """In another process, a store of the same folder."""
+        """In another process: a store of the same folder."""
         if self.folder is None:
-            raise ImageError("an image store in memory stays in its process; ImageStore(folder) can be sent on.")
+            raise ImageError("an image store in memory stays in its process; ImageStore(folder) can be pickled.")
         return partial(ImageStore, self.folder, max_bytes=self.max_bytes), ()
 
     def mget(self, keys: Sequence[str]) -> list[bytes | None]:
-        """The bytes for each key, None where there are none.
+        """Return the bytes under each key, None for a missing one.
 
         Raises:
-            ImageError: they are there and cannot be read.
+            ImageError: bytes are there and cannot be read.
         """
         with self._lock:
-            return [self._shelf.get(key) for key in keys]
+            return [self._backing.get(key) for key in keys]
 
     def mset(self, key_value_pairs: Sequence[tuple[str, bytes]]) -> None:
-        """Keep bytes under keys; what was there is replaced.
+        """Store bytes under keys, replacing what was there.
 
         Raises:
             ImageError: they cannot be written.
         """
         with self._lock:
             for key, data in key_value_pairs:
-                self._shelf.put(key, data)
-            sizes = self._shelf.sizes()
-            spare, total = {key for key, _ in key_value_pairs}, sum(sizes.values())
-            # images first: what else is kept is small, and says which images there were
-            for key, size in sorted(sizes.items(), key=lambda item: not item[0].startswith(PREFIX)):
-                if total <= self.max_bytes:
-                    break
-                if key not in spare:
-                    self._shelf.drop(key)
-                    total -= size
+                self._backing.put(key, data)
+            self._evict(keep={key for key, _ in key_value_pairs})
 
     def mdelete(self, keys: Sequence[str]) -> None:
-        """Forget keys; one that is not there is no error."""
+        """Delete keys; a missing one is not an error."""
         with self._lock:
             for key in keys:
-                self._shelf.drop(key)
+                self._backing.delete(key)
 
     def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
-        """All keys that begin so, the least recently used first."""
+        """Yield all keys with a prefix, the least recently used first."""
         with self._lock:
-            keys = list(self._shelf.sizes())
+            keys = list(self._backing.sizes())
         yield from (key for key in keys if key.startswith(prefix or ""))
+
+    def _evict(self, keep: set[str]) -> None:
+        sizes = self._backing.sizes()
+        total = sum(sizes.values())
+        # images first: other entries (sessions) are small, and say which images there were
+        for key, size in sorted(sizes.items(), key=lambda item: not item[0].startswith(ID_PREFIX)):
+            if total <= self.max_bytes:
+                return
+            if key not in keep:
+                self._backing.delete(key)
+                total -= size
 
     def __repr__(self) -> str:
         return f"ImageStore({str(self.folder) if self.folder else ''!r}, max_bytes={self.max_bytes})"
 
 
-class _Shelf(Protocol):
-    """Where bytes lie."""
+class _Backing(Protocol):
+    """Where the bytes are."""
 
     def get(self, key: str) -> bytes | None: ...
     def put(self, key: str, data: bytes) -> None: ...
-    def drop(self, key: str) -> None: ...
+    def delete(self, key: str) -> None: ...
     def sizes(self) -> Mapping[str, int]:
-        """Bytes by key, the least recently used first."""
+        """Size in bytes of each entry, the least recently used first."""
 
 
 class _Memory:
     def __init__(self) -> None:
-        self._kept: OrderedDict[str, bytes] = OrderedDict()
+        self._entries: OrderedDict[str, bytes] = OrderedDict()
 
     def get(self, key: str) -> bytes | None:
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        if key in self._entries:
+            self._entries.move_to_end(key)
+        return self._entries.get(key)
 
     def put(self, key: str, data: bytes) -> None:
-        self._kept[key] = data
-        self._kept.move_to_end(key)
+        self._entries[key] = data
+        self._entries.move_to_end(key)
 
-    def drop(self, key: str) -> None:
-        self._kept.pop(key, None)
+    def delete(self, key: str) -> None:
+        self._entries.pop(key, None)
 
     def sizes(self) -> Mapping[str, int]:
-        return {key: len(data) for key, data in self._kept.items()}
+        return {key: len(data) for key, data in self._entries.items()}
 
 
-_BEGIN, _END = "kept-", ".bin"
-"""How the names of our files begin and end: others in the folder are left alone."""
+_FILE_PREFIX, _FILE_SUFFIX = "kept-", ".bin"
+"""Beginning and end of our file names: other files in the folder are left alone."""
 
 
 class _Folder:
-    """A file per key. A file is written beside its place and moved there, so a killed process leaves none half."""
+    """One file per key. A file is written beside its place and then moved: a killed process leaves no half file."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ImageError(f"cannot keep images in {str(folder)!r}: {error.strerror}.") from error
+            raise ImageError(f"cannot store images in {str(folder)!r}: {error.strerror}.") from error
 
     def _path(self, key: str) -> Path:
-        return self._folder / f"{_BEGIN}{quote(key, safe='', errors='surrogatepass')}{_END}"
+        return self._folder / f"{_FILE_PREFIX}{quote(key, safe='', errors='surrogatepass')}{_FILE_SUFFIX}"
 
     def get(self, key: str) -> bytes | None:
         path = self._path(key)
@@ -204,7 +213,7 @@ class _Folder:
                 return None
             raise ImageError(f"cannot read {str(path)!r}: {error.strerror}.") from error
         with suppress(OSError):
-            os.utime(path)  # used now
+            os.utime(path)  # mark it as just used
         return data
 
     def put(self, key: str, data: bytes) -> None:
@@ -215,18 +224,18 @@ class _Folder:
         except OSError as error:
             with suppress(OSError, UnboundLocalError):
                 Path(file.name).unlink()
-            raise ImageError(f"cannot keep {shorten(key)} in {str(self._folder)!r}: {error.strerror}.") from error
+            raise ImageError(f"cannot store {shorten(key)} in {str(self._folder)!r}: {error.strerror}.") from error
 
-    def drop(self, key: str) -> None:
+    def delete(self, key: str) -> None:
         with suppress(OSError):
             self._path(key).unlink()
 
     def sizes(self) -> Mapping[str, int]:
-        found = []
+        entries = []
         for entry in os.scandir(self._folder):
-            with suppress(OSError):  # another process has dropped it meanwhile
-                key = unquote(entry.name.removeprefix(_BEGIN).removesuffix(_END), errors="surrogatepass")
-                if self._path(key).name == entry.name and entry.is_file(follow_symlinks=False):  # nobody else's
-                    state = entry.stat()
-                    found.append((state.st_mtime_ns, key, state.st_size))
-        return {key: size for _, key, size in sorted(found)}
+            with suppress(OSError):  # another process has deleted it meanwhile
+                key = unquote(entry.name.removeprefix(_FILE_PREFIX).removesuffix(_FILE_SUFFIX), errors="surrogatepass")
+                if self._path(key).name == entry.name and entry.is_file(follow_symlinks=False):
+                    status = entry.stat()
+                    entries.append((status.st_mtime_ns, key, status.st_size))
+        return {key: size for _, key, size in sorted(entries)}

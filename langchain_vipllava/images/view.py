@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from PIL import Image
 
+ImageFit = Literal["pad", "center_crop"]
+"""How an image becomes square: "pad" shows all of it, as in training; "center_crop" cuts the long sides off."""
+
 CLIP_MEAN_COLOR = (122, 116, 104)
-"""CLIP's mean pixel in 0..255: the color that ViP-LLaVA's training padded images with."""
+"""CLIP's mean pixel in 0..255: the color with which ViP-LLaVA's training padded images."""
 
 VIEW_SIZE = 336
 """Side of the square that ViP-LLaVA's vision tower (CLIP ViT-L/14-336) reads, in pixels."""
 
 
+def make_square(image: Image.Image, fit: ImageFit) -> Image.Image:
+    """Make an RGB image square."""
+    return pad_to_square(image) if fit == "pad" else crop_to_square(image)
+
+
 def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_COLOR) -> Image.Image:
-    """Pad an image to a square, itself in the middle; nothing of it is lost.
+    """Pad an image to a square, with the image in the middle; nothing of it is lost.
 
     The checkpoint's own processor would scale the short side and cut the long one off.
 
@@ -23,7 +32,7 @@ def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_CO
         color: RGB of the padding.
 
     Returns:
-        An image of side `max(width, height)`; the given one itself if it is square.
+        An image of side `max(width, height)`; `image` itself if it is square.
 
     Example:
         >>> from PIL import Image
@@ -40,7 +49,7 @@ def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_CO
 
 
 def crop_to_square(image: Image.Image) -> Image.Image:
-    """Cut the middle square out of an image: what is to the sides is lost."""
+    """Cut the middle square out of an image: its ends are lost."""
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
@@ -49,7 +58,7 @@ def crop_to_square(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class View:
-    """Where a padded image of a size lands in the square that the model reads.
+    """Scale of an image in the padded square that the model reads.
 
     Attributes:
         image_size: (width, height) of the image in pixels.
@@ -65,6 +74,6 @@ class View:
         return self.side / max(self.image_size)
 
     def size_of(self, box: tuple[float, float, float, float]) -> tuple[float, float]:
-        """Width and height of a box of the image, in pixels of the model's square."""
+        """Width and height of an image's box `(x0, y0, x1, y1)`, in pixels of the model's square."""
         x0, y0, x1, y1 = box
         return (x1 - x0) * self.scale, (y1 - y0) * self.scale

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.errors import MarkerError
-from langchain_vipllava.images.load import ImageSource, load_image
+from langchain_vipllava.images.load import load_image
+from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.view import VIEW_SIZE, View
 from langchain_vipllava.markers.assignment import Look, assign_looks
 from langchain_vipllava.markers.extent import Extent

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from langchain_vipllava.errors import ImageError, MarkerError
+from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind, marker_phrase
 from langchain_vipllava.regions.region import Region
 
@@ -184,7 +184,7 @@ class MarkedImage:
             extras["crop"] = list(self.crop)
         return {
             "type": "image",
-            "base64": base64.b64encode(self._png).decode("ascii"),
+            "base64": base64.b64encode(self.encoded.data).decode("ascii"),
             "mime_type": "image/png",
             "extras": extras,
         }
@@ -210,13 +210,12 @@ class MarkedImage:
         return show_marked(self)
 
     def _repr_png_(self) -> bytes:
-        return self._png
+        return self.encoded.data
 
     @cached_property
-    def _png(self) -> bytes:
-        buffer = io.BytesIO()
-        self.image.save(buffer, format="PNG", compress_level=3)
-        return buffer.getvalue()
+    def encoded(self) -> EncodedImage:
+        """The marked image as the value that travels to the model; encoded, as PNG, only where bytes are needed."""
+        return EncodedImage.from_pixels(self.image)
 
     @cached_property
     def _ids(self) -> list[str]:

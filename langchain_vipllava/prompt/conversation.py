@@ -1,11 +1,15 @@
-"""A conversation about an image: what was asked, what was answered, which images came when."""
+"""A conversation about an image: questions, answers, and the images that came with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from langchain_vipllava.errors import PromptError
-from langchain_vipllava.images.load import ImageSource
+from langchain_vipllava.images.image import EncodedImage
+
+MultiImage = Literal["keep", "restart", "error"]
+"""What to do with several images in one conversation: keep all, restart at the newest, or refuse."""
 
 
 @dataclass(frozen=True)
@@ -13,15 +17,15 @@ class Turn:
     """One question with its images, and its answer if there is one yet.
 
     Attributes:
-        question: the user's words, kept as they are.
-        images: anything that `load_image` takes; loaded only when the model answers.
-        answer: None for the question that is open, else the model's words.
-        answer_ids: the token ids with which the model said them, where they are known. The same words
-            tokenized again may be other ids, of which nothing is computed yet.
+        question: the user's text, unchanged.
+        images: one for every `<image>` in front of the question.
+        answer: the model's text; None for the open question.
+        answer_ids: token ids that the model generated for the answer, if known. Tokenizing the text again may give
+            other ids, for which no keys and values are cached.
     """
 
     question: str
-    images: tuple[ImageSource, ...] = ()
+    images: tuple[EncodedImage, ...] = ()
     answer: str | None = None
     answer_ids: tuple[int, ...] | None = None
 
@@ -32,29 +36,28 @@ class Conversation:
 
     Attributes:
         turns: at least one.
-        system: goes in front of the first turn; None for the prompt format's own.
+        system: text in front of the first turn; None for the prompt format's own.
     """
 
     turns: tuple[Turn, ...]
     system: str | None = None
 
     @property
-    def images(self) -> tuple[ImageSource, ...]:
+    def images(self) -> tuple[EncodedImage, ...]:
         """All images, oldest first."""
         return tuple(image for turn in self.turns for image in turn.images)
 
-    def settle_images(self, policy: str) -> Conversation:
+    def limit_images(self, policy: MultiImage) -> Conversation:
         """Apply a policy to a conversation with several images.
 
         Args:
-            policy: "keep" leaves all where they are, "restart" begins at the turn with the newest
-                image, "error" refuses.
+            policy: "keep" leaves all where they are, "restart" begins at the turn with the newest image, "error"
+                refuses.
 
         Raises:
             PromptError: several images under "error", or an unknown policy.
         """
-        if policy not in ("keep", "restart", "error"):
-            raise PromptError(f"multi_image={policy!r}; expected 'keep', 'restart' or 'error'.")
+        check_multi_image(policy)
         if policy == "keep" or len(self.images) < 2:
             return self
         if policy == "error":
@@ -63,8 +66,20 @@ class Conversation:
                 "conversation, or pass multi_image='restart' (begin at the newest) or 'keep'."
             )
         newest = max(index for index, turn in enumerate(self.turns) if turn.images)
-        # a tool may bring the image that a question before it asks for
-        asked = [turn.question for turn in self.turns[: newest + 1] if turn.question.strip()]
-        question = self.turns[newest].question if self.turns[newest].question.strip() or not asked else asked[-1]
+        # a tool may return the image that an earlier question asks about: that question goes with it
+        questions = [turn.question for turn in self.turns[: newest + 1] if turn.question.strip()]
+        question = self.turns[newest].question
+        if not question.strip() and questions:
+            question = questions[-1]
         first = replace(self.turns[newest], question=question, images=self.turns[newest].images[-1:])
         return replace(self, turns=(first, *self.turns[newest + 1 :]))
+
+
+def check_multi_image(policy: object) -> None:
+    """Check the name of a policy.
+
+    Raises:
+        PromptError: an unknown one.
+    """
+    if policy not in get_args(MultiImage):
+        raise PromptError(f"multi_image={policy!r}; expected 'keep', 'restart' or 'error'.")

@@ -7,6 +7,7 @@ from langchain_core.stores import BaseStore
 from langchain_tests.integration_tests.base_store import BaseStoreAsyncTests, BaseStoreSyncTests
 
 from langchain_vipllava import ImageStore
+from langchain_vipllava.chat.byte_store import ImageByteStore
 
 
 class _Bytes:
@@ -18,13 +19,13 @@ class _Bytes:
 class _InMemory(_Bytes):
     @pytest.fixture
     def kv_store(self) -> BaseStore[str, bytes]:
-        return ImageStore()
+        return ImageByteStore(ImageStore())
 
 
 class _InFolder(_Bytes):
     @pytest.fixture
     def kv_store(self, tmp_path) -> BaseStore[str, bytes]:
-        return ImageStore(tmp_path / "images")
+        return ImageByteStore(ImageStore(tmp_path / "images"))
 
 
 class TestInMemory(_InMemory, BaseStoreSyncTests[bytes]): ...
@@ -36,7 +37,7 @@ class TestInFolder(_InFolder, BaseStoreSyncTests[bytes]): ...
 class _Awaited:
     @pytest.fixture
     async def kv_store(self) -> BaseStore[str, bytes]:
-        return ImageStore()
+        return ImageByteStore(ImageStore())
 
 
 class TestInMemoryAwaited(_Bytes, _Awaited, BaseStoreAsyncTests[bytes]): ...

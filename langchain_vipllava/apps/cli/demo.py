@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, AnyMessage, HumanMessage, ToolMes
 from rich.markup import escape
 from rich.panel import Panel
 
+from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.apps.cli.console import console, show_markers
 from langchain_vipllava.apps.cli.options import ModelOptions, takes
 from langchain_vipllava.apps.detectors import find_detector
@@ -19,7 +20,6 @@ from langchain_vipllava.chat.model import ChatVipLlava
 from langchain_vipllava.errors import ImageError, VipLlavaError
 from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
-SCENE = Path(__file__).parent.parent / "assets" / "scene.png"
 _THREAD = "demo"
 
 

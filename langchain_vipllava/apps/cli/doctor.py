@@ -16,8 +16,8 @@ from langchain_vipllava.apps.cli.options import ModelOptions, takes
 from langchain_vipllava.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from langchain_vipllava.engine.load_options import LoadOptions
     from langchain_vipllava.engine.memory_plan import Footprint
+    from langchain_vipllava.protocol.load_options import LoadOptions
 
 _OPTIONAL = (
     ("accelerate", "device_map and quantization"),
@@ -32,14 +32,12 @@ _OK, _MISSING = "[green]yes[/]", "[yellow]no[/]"
 @takes(ModelOptions)
 def doctor(model_options: ModelOptions) -> None:
     """Say which device, dtype, attention and checkpoint would be used, and whether it fits."""
-    from langchain_vipllava.engine.load_options import LoadOptions  # noqa: PLC0415  # torch is slow to load
     from langchain_vipllava.engine.memory_plan import available_devices  # noqa: PLC0415
+    from langchain_vipllava.protocol.load_options import LoadOptions  # noqa: PLC0415  # torch is slow to load
 
     _show_machine(available_devices())
-    settings = model_options.settings()
-    settings.pop("max_tokens")
     try:
-        fits = _show_plan(LoadOptions(**settings))
+        fits = _show_plan(LoadOptions(**model_options.loading()))
     except CheckpointError as error:
         console.print(f"[bold red]Cannot run:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         fits = False

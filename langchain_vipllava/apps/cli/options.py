@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
@@ -19,6 +19,9 @@ from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.geometry import parse_box_format
 from langchain_vipllava.regions.region import Region
+
+if TYPE_CHECKING:
+    from langchain_vipllava.chat.model import ChatVipLlava
 
 
 @dataclass(frozen=True)
@@ -100,30 +103,30 @@ class ModelOptions:
     attention: Annotated[str | None, typer.Option(help="sdpa, eager or flash_attention_2.")] = None
     max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 256
 
-    def settings(self) -> dict[str, Any]:
-        """The same as arguments of `ChatVipLlava`."""
+    def loading(self) -> dict[str, Any]:
+        """Return the same as arguments of `LoadOptions`."""
         return {
             "model": self.model,
             "device": self.device,
             "dtype": self.dtype,
             "quantization": self.quantization,
             "attn_implementation": self.attention,
-            "max_tokens": self.max_tokens,
         }
 
-    def load(self) -> Any:
-        """Load the `ChatVipLlava`, and say which checkpoint answers.
+    def load(self) -> ChatVipLlava:
+        """Load the model, and print which checkpoint answers.
 
         Raises:
             CheckpointError: it cannot be loaded.
         """
-        from langchain_vipllava.chat.model import ChatVipLlava  # noqa: PLC0415  # `mark` needs no model
+        from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `mark` needs no model
+        from langchain_vipllava.chat.model import ChatVipLlava  # noqa: PLC0415
 
-        chat = ChatVipLlava(**self.settings())
+        backend = LocalBackend.load(**self.loading())
         with console.status(f"Loading {self.model} ..."):
-            host = chat.host
-        console.print(f"[dim]{self.describe()} ({host.model.device}, {host.model.dtype}).[/]", highlight=False)
-        return chat
+            model = backend.runner.model
+        console.print(f"[dim]{self.describe()} ({model.device}, {model.dtype}).[/]", highlight=False)
+        return ChatVipLlava(backend=backend, max_tokens=self.max_tokens)
 
     def describe(self) -> str:
         """Which checkpoint answers, in words that promise nothing."""

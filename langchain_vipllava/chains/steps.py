@@ -1,8 +1,7 @@
-"""Detecting, marking and asking as steps of an LCEL chain."""
+"""`DetectRegions`, `MarkRegions` and `RegionPrompt`: detecting, marking and asking as steps of an LCEL chain."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -12,6 +11,7 @@ from PIL import Image
 from pydantic import ConfigDict
 
 from langchain_vipllava.errors import DetectionError, PromptError
+from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
 from langchain_vipllava.markers.mark import mark
@@ -32,35 +32,39 @@ class _Step(RunnableSerializable[dict[str, Any], Any]):
         raise NotImplementedError
 
 
-class _ReadingStep(_Step):
+class _DetectionStep(_Step):
     """A step that reads an image and a detector's output."""
 
-    channels: Literal["rgb", "bgr"] = "rgb"
+    channels: Channels = "rgb"
     labels: Sequence[str] | Mapping[Any, str] | None = None
     box_format: str | None = None
     min_score: float = 0.0
     max_regions: int | None = None
 
-    def _image(self, given: dict[str, Any]) -> Image.Image:
-        return load_image(_need(given, "image"), channels=self.channels)
+    def _image(self, input: dict[str, Any]) -> Image.Image:
+        return load_image(_need(input, "image"), channels=self.channels)
 
     @property
     def _options(self) -> DetectionOptions:
-        names = ("labels", "box_format", "min_score", "max_regions")
-        return DetectionOptions(**{name: getattr(self, name) for name in names})
+        return DetectionOptions(
+            box_format=self.box_format,
+            labels=self.labels,
+            min_score=self.min_score,
+            max_regions=self.max_regions,
+        )
 
 
-class DetectRegions(_ReadingStep):
+class DetectRegions(_DetectionStep):
     """Run a detector: `{"image", ...}` -> the same with `"regions"`.
 
     Attributes:
-        detector: called with the upright RGB PIL image; gives any format that `regions_from` reads.
+        detector: called with the upright RGB PIL image; returns any format that `regions_from` reads.
         channels: "bgr" when `"image"` is an array from `cv2.imread`; the detector gets RGB.
         only: keep only regions with these labels.
         labels: names of class ids, as a sequence or mapping.
         box_format: layout of bare boxes.
         min_score: drop regions below this score.
-        max_regions: keep the best so many.
+        max_regions: keep at most this many, the best ones.
 
     Raises:
         DetectionError: the detector failed, or its output cannot be read.
@@ -71,16 +75,12 @@ class DetectRegions(_ReadingStep):
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
         image = self._image(input)
-        regions = run_detector(
-            self.detector,
-            image.copy(),  # some detectors draw on what they are given
-            only=self.only,
-            options=self._options,
-        )
+        drawable = image.copy()  # some detectors draw on their input
+        regions = run_detector(self.detector, drawable, only=self.only, options=self._options)
         return {**input, "image": image, "regions": regions}
 
 
-class MarkRegions(_ReadingStep):
+class MarkRegions(_DetectionStep):
     """Draw markers: `{"image", "regions" or "detections", ...}` -> the same with `"marked"`.
 
     Attributes:
@@ -89,15 +89,15 @@ class MarkRegions(_ReadingStep):
         labels: names of class ids in `"detections"`.
         box_format: layout of bare boxes in `"detections"`.
         min_score: drop detections below this score.
-        max_regions: mark the best so many.
+        max_regions: mark at most this many, the best ones.
 
     Raises:
         DetectionError: nothing to mark, or detections that cannot be read.
         MarkerError: more regions than colors and kinds.
     """
 
-    kind: str | list[str | None] = "rectangle"
-    color: str | list[str | None] | None = None
+    kind: Any = "rectangle"
+    color: Any = None
     width: float | None = None
     radius: float | None = None
     opacity: float | None = None
@@ -113,14 +113,14 @@ class MarkRegions(_ReadingStep):
             raise DetectionError("no detections to mark; lower min_score, or ask about the whole image.")
         looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")
         marked = mark(image, regions, **{name: getattr(self, name) for name in looks})
-        return {**input, "marked": marked}
+        return {**input, "image": image, "marked": marked}
 
 
 class RegionPrompt(_Step):
     """Make the messages for the model: `{"marked", "question"}` -> a list of messages.
 
-    With a `"history"` (a list of messages) the question follows as the next turn; the marked image
-    comes along unless the history has it already.
+    With a `"history"` (a list of messages) the question follows as the next turn; the marked image comes along unless
+    the history has it already.
 
     Raises:
         MarkerError: a placeholder of the question names no marker.
@@ -132,22 +132,21 @@ class RegionPrompt(_Step):
         if not isinstance(marked, MarkedImage):
             raise PromptError(f"'marked' is a {type(marked).__name__}; expected a MarkedImage, as MarkRegions makes.")
         if not isinstance(question, str):
-            raise PromptError(f"'question' is a {type(question).__name__}; expected words.")
+            raise PromptError(f"'question' is a {type(question).__name__}; expected text.")
         history = input.get("history") or []
         if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
             raise PromptError(f"'history' is {str(history)[:80]!r}; expected a list of messages.")
-        image = marked.content_block()["base64"]
-        kept = image_id(base64.b64decode(image))
+        base64, kept_id = marked.content_block()["base64"], image_id(marked.encoded)
         shown = any(
-            isinstance(block, Mapping) and (block.get("base64") == image or block.get("file_id") == kept)
+            isinstance(block, Mapping) and (block.get("base64") == base64 or block.get("file_id") == kept_id)
             for message in history
             for block in message.content
         )
         return [*history, HumanMessage(marked.question(question)) if shown else marked.message(question)]
 
 
-def _need(input_: Any, key: str) -> Any:
-    if not isinstance(input_, Mapping) or input_.get(key) is None:
-        came = f"keys {sorted(map(str, input_))}" if isinstance(input_, Mapping) else type(input_).__name__
-        raise PromptError(f"{came} came into the chain; expected a mapping with {key!r}.")
-    return input_[key]
+def _need(step_input: Any, key: str) -> Any:
+    if not isinstance(step_input, Mapping) or step_input.get(key) is None:
+        keys = f"keys {sorted(map(str, step_input))}" if isinstance(step_input, Mapping) else type(step_input).__name__
+        raise PromptError(f"{keys} came into the chain; expected a mapping with {key!r}.")
+    return step_input[key]

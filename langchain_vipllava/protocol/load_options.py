@@ -1,18 +1,19 @@
-"""Which checkpoint to load, and how."""
+"""`LoadOptions`: which checkpoint to load, and how."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from langchain_vipllava.errors import CheckpointError
 
+DType = Literal["auto", "float16", "bfloat16", "float32"]
+Quantization = Literal["8bit", "4bit"]
+
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled"
-
-_DTYPES = ("auto", "float16", "bfloat16", "float32")
 
 
 @dataclass(frozen=True)
@@ -21,27 +22,25 @@ class LoadOptions:
 
     Attributes:
         model: hub id, folder, or "bundled" for the small checkpoint inside the package.
-        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or
-            "float32".
+        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or "float32".
         device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
-        device_map: spreads the model as accelerate does ("auto", or a frozen mapping); wins over
-            `device`.
+        device_map: spreads the model as accelerate does ("auto", or pairs of module and device); overrides `device`.
         quantization: "8bit" or "4bit" weights by bitsandbytes, on a CUDA GPU.
         attn_implementation: "sdpa", "eager", "flash_attention_2", ...; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
-        cache_bytes: bound of the keys and values that the host keeps; None for its own choice.
+        cache_bytes: bound of the engine's prefix cache; None for the engine's own choice.
         compile_decode: whether to compile the decoding step; None where it pays (on a CUDA GPU).
 
     Raises:
-        CheckpointError: an unknown dtype or quantization.
+        CheckpointError: an unknown dtype, quantization or device; a negative bound.
     """
 
     model: str
-    dtype: str = "auto"
+    dtype: DType = "auto"
     device: str = "auto"
     device_map: str | tuple[tuple[str, Any], ...] | None = None
-    quantization: str | None = None
+    quantization: Quantization | None = None
     attn_implementation: str | None = None
     revision: str | None = None
     local_files_only: bool = False
@@ -49,14 +48,20 @@ class LoadOptions:
     compile_decode: bool | None = None
 
     def __post_init__(self) -> None:
-        if self.dtype not in _DTYPES:
-            raise CheckpointError(f"dtype={self.dtype!r}; expected one of {', '.join(_DTYPES)}.")
+        if self.dtype not in get_args(DType):
+            raise CheckpointError(f"dtype={self.dtype!r}; expected one of {', '.join(get_args(DType))}.")
         if not re.fullmatch(r"[a-z]+(:\d+)?", self.device):
             raise CheckpointError(f"device={self.device!r}; expected 'auto', 'cuda', 'cuda:1', 'mps' or 'cpu'.")
         if self.cache_bytes is not None and self.cache_bytes < 0:
             raise CheckpointError(f"cache_bytes={self.cache_bytes}; expected 0 or more bytes.")
-        if self.quantization not in (None, "8bit", "4bit"):
+        if self.quantization not in (None, *get_args(Quantization)):
             raise CheckpointError(f"quantization={self.quantization!r}; expected '8bit', '4bit' or None.")
+        try:
+            hash(self.device_map)
+        except TypeError as error:
+            raise CheckpointError(
+                f"device_map={self.device_map!r}; expected the names of devices by the names of modules."
+            ) from error
 
     @property
     def source(self) -> str:

@@ -1,4 +1,4 @@
-"""`FairLock`: one at a time, threads and asyncio tasks in one queue."""
+"""`FairLock`: one holder at a time, threads and asyncio tasks in one queue."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from concurrent.futures import Future
 
 
 class FairLock:
-    """A fair lock that threads enter with `with` and tasks with `async with`.
+    """A first-in, first-out lock that threads enter with `with` and tasks with `async with`.
 
-    A task that waits blocks neither its event loop nor a thread of its pool; one that is cancelled while
-    it waits gives its place away.
+    A waiting task blocks neither its event loop nor a thread of its pool. One that is cancelled while it waits gives
+    its place up.
     """
 
     def __init__(self) -> None:
         self._mutex = threading.Lock()
         self._waiting: deque[tuple[Future[None], asyncio.AbstractEventLoop | None]] = deque()
-        self._taken = False
+        self._held = False
 
     def __enter__(self) -> None:
         place = self._queue()
@@ -29,7 +29,7 @@ class FairLock:
             raise
 
     def __exit__(self, *error: object) -> None:
-        self._leave()
+        self._release()
 
     async def __aenter__(self) -> None:
         place = self._queue(asyncio.get_running_loop())
@@ -40,30 +40,30 @@ class FairLock:
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        self._leave()
+        self._release()
 
     def _queue(self, loop: asyncio.AbstractEventLoop | None = None) -> Future[None]:
         place: Future[None] = Future()
         with self._mutex:
-            if self._taken:
+            if self._held:
                 self._waiting.append((place, loop))
                 return place
-            self._taken = True
+            self._held = True
         place.set_result(None)
         return place
 
-    def _leave(self) -> None:
+    def _release(self) -> None:
         with self._mutex:
             following = None
             while self._waiting and following is None:
                 place, loop = self._waiting.popleft()
-                gone = loop is not None and loop.is_closed()  # a task that nobody runs any more
+                gone = loop is not None and loop.is_closed()  # the task will never run again
                 following = place if place.set_running_or_notify_cancel() and not gone else None
-            self._taken = following is not None
+            self._held = following is not None
         if following is not None:
             following.set_result(None)
 
     def _give_up(self, place: Future[None]) -> None:
-        if not place.cancel() and not place.cancelled():  # its turn has come meanwhile
+        if not place.cancel() and not place.cancelled():  # its turn came meanwhile
             place.result()
-            self._leave()
+            self._release()

@@ -1,0 +1,7 @@
+"""`SCENE`: a drawn image for first tries, the path of a PNG with a square, a circle and two triangles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+SCENE = Path(__file__).parent / "scene.png"

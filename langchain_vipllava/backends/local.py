@@ -1,0 +1,268 @@
+"""`LocalBackend`: a ViP-LLaVA in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from langchain_vipllava.errors import AnswerTimeoutError, GenerationError
+from langchain_vipllava.protocol.answer import Answer
+from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.protocol.load_options import LoadOptions
+from langchain_vipllava.protocol.output_spec import OutputSpec
+
+if TYPE_CHECKING:
+    from langchain_vipllava.engine.grammar import Grammar
+    from langchain_vipllava.engine.handle import RequestHandle
+    from langchain_vipllava.engine.request import GenerationRequest
+    from langchain_vipllava.engine.runner import EngineStats, ModelRunner
+
+_LONGEST_WAIT = threading.TIMEOUT_MAX / 2
+"""Seconds; locks do not accept much more. A longer timeout waits indefinitely."""
+
+
+class LocalBackend:
+    """Answers with a model in this process; loads it at the first request.
+
+    Backends with equal options share one loaded model. torch is imported when something is asked that needs it.
+
+    Args:
+        options: which checkpoint to load, and how.
+
+    Raises:
+        CheckpointError: at the first request, if the checkpoint cannot be loaded.
+    """
+
+    def __init__(self, options: LoadOptions) -> None:
+        self.options = options
+        self._runner: ModelRunner | None = None
+
+    @classmethod
+    def load(cls, **options: Any) -> LocalBackend:
+        """Make the backend of a checkpoint, from the fields of `LoadOptions`. Loads nothing yet.
+
+        Raises:
+            CheckpointError: impossible options.
+        """
+        device_map = options.get("device_map")
+        if isinstance(device_map, dict):  # frozen, because options are the key of the loaded model
+            options["device_map"] = tuple(sorted(device_map.items()))
+        return cls(LoadOptions(**options))
+
+    @classmethod
+    def from_model(
+        cls, model: Any, processor: Any, *, cache_bytes: int | None = None, compile_decode: bool | None = None
+    ) -> LocalBackend:
+        """Make the backend of a model that is loaded already.
+
+        Args:
+            model: a `VipLlavaForConditionalGeneration`.
+            processor: its `LlavaProcessor`.
+            cache_bytes: see `LoadOptions`.
+            compile_decode: see `LoadOptions`.
+
+        Raises:
+            CheckpointError: the model is not a ViP-LLaVA, or the processor does not fit.
+        """
+        from langchain_vipllava.engine.runner import ModelRunner  # noqa: PLC0415  # torch is loaded when needed
+
+        runner = ModelRunner(model, processor, cache_bytes=cache_bytes, compile_decode=compile_decode)
+        backend = cls(LoadOptions(runner.name, cache_bytes=cache_bytes, compile_decode=compile_decode))
+        backend._runner = runner
+        return backend
+
+    @property
+    def name(self) -> str:
+        """Hub id or folder of the checkpoint."""
+        return self.options.model
+
+    @property
+    def cache_key(self) -> str:
+        """The options that decide about answers; a model that was passed in is only ever equal to itself."""
+        given = self._runner.identity if self._runner is not None else ""
+        options = self.options
+        return repr(
+            (options.model, options.dtype, options.device_map, options.quantization, options.attn_implementation,
+             options.revision, given)
+        )  # fmt: skip
+
+    @property
+    def runner(self) -> ModelRunner:
+        """The owner of the loaded model; loads it at the first call."""
+        from langchain_vipllava.engine.runner import get_runner  # noqa: PLC0415  # torch is loaded when needed
+
+        return get_runner(self.options) if self._runner is None else self._runner
+
+    @property
+    def context_length(self) -> int:
+        """Maximum number of tokens of prompt and answer together. Loads the model."""
+        return self.runner.encoder.context_length
+
+    @property
+    def decode_path(self) -> str:
+        """Whether decoding is "compiled" or "eager", and why. Loads the model."""
+        return self.runner.decode_path
+
+    def stats(self) -> EngineStats:
+        """Return what the engine holds and has done so far. Loads the model."""
+        return self.runner.stats()
+
+    def check(self, output: OutputSpec) -> None:
+        """Check that a form of answers can be enforced; loads no weights.
+
+        Raises:
+            GenerationError: it cannot.
+        """
+        compile_output(output)
+
+    def count_tokens(self, request: ChatRequest) -> int:
+        """Count the tokens of a request's prompt. Loads the model."""
+        return len(self.runner.encoder.encode_text(request.render(allow_partial=True)))
+
+    def tokenize(self, text: str) -> list[int]:
+        """Return the token ids of a text alone. Loads the model."""
+        return self.runner.encoder.token_ids(text)
+
+    def generate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
+        """Answer a request and wait for the answer; an interrupt stops the model."""
+        handle = self._submit(request)
+        try:
+            return handle.future.result(_bounded(timeout))
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(timeout) from error
+        finally:
+            handle.cancel()
+
+    async def agenerate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
+        """Answer a request without blocking the event loop; cancellation stops the model."""
+        handle = await self._asubmit(request)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(handle.future), timeout)
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(timeout) from error
+        finally:
+            handle.cancel()
+
+    def stream(self, request: ChatRequest, *, timeout: float | None = None) -> Generator[str | Answer, None, None]:
+        """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
+        seconds = _bounded(timeout)
+        deadline = None if seconds is None else time.monotonic() + seconds
+        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        handle = self._submit(request, pieces.put)
+        handle.future.add_done_callback(lambda _: pieces.put(None))
+        try:
+            while True:
+                piece = pieces.get(timeout=None if deadline is None else max(deadline - time.monotonic(), 0))
+                if piece is None:
+                    break
+                yield piece
+            yield handle.future.result()
+        except queue.Empty as error:
+            raise AnswerTimeoutError.after(timeout) from error
+        finally:
+            handle.cancel()
+
+    async def astream(
+        self, request: ChatRequest, *, timeout: float | None = None
+    ) -> AsyncGenerator[str | Answer, None]:
+        """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+
+        def put(piece: str | None) -> None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                loop.call_soon_threadsafe(pieces.put_nowait, piece)
+
+        handle = await self._asubmit(request, put)
+        handle.future.add_done_callback(lambda _: put(None))
+        deadline = None if timeout is None else loop.time() + timeout
+        try:
+            while True:
+                # the limit covers only the wait: no timeout must cancel the caller in the middle of its own work
+                async with asyncio.timeout_at(deadline):
+                    piece = await pieces.get()
+                if piece is None:
+                    break
+                yield piece
+            yield handle.future.result()
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(timeout) from error
+        finally:
+            handle.cancel()
+
+    def _submit(self, request: ChatRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
+        return self.runner.submit(compile_request(request), on_piece)
+
+    async def _asubmit(self, request: ChatRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
+        """Load, encode and submit in a thread; a caller that is cancelled meanwhile leaves nothing running."""
+        submitting = asyncio.ensure_future(asyncio.to_thread(self._submit, request, on_piece))
+        try:
+            return await asyncio.shield(submitting)
+        except asyncio.CancelledError:
+            submitting.add_done_callback(_cancel_handle)
+            raise
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> LocalBackend:
+        """Shared by copies of whatever holds it: it never changes."""
+        return self
+
+    def __repr__(self) -> str:
+        return f"<LocalBackend {self.name!r}>"
+
+
+def compile_request(request: ChatRequest) -> GenerationRequest:
+    """Render a request and compile the form of its answer, for the engine.
+
+    Raises:
+        PromptError: the conversation does not end with a question.
+        GenerationError: a schema that cannot be enforced.
+    """
+    from langchain_vipllava.engine.request import GenerationRequest  # noqa: PLC0415  # torch is loaded when needed
+
+    return GenerationRequest(
+        prompt=request.render(),
+        images=request.conversation.images,
+        max_tokens=request.max_tokens,
+        stop=request.all_stop_texts,
+        sampling=request.sampling,
+        image_fit=request.image_fit,
+        grammar=compile_output(request.output),
+    )
+
+
+def compile_output(output: OutputSpec) -> Grammar | None:
+    """Compile what an answer may be into a grammar; None for free text.
+
+    Raises:
+        GenerationError: a schema that cannot be enforced.
+    """
+    if output.is_free_text:
+        return None
+    from langchain_vipllava.engine.grammar import Grammar  # noqa: PLC0415  # torch is loaded when needed
+
+    if not output.tools:
+        assert output.schema is not None  # noqa: S101  # or it would be free text
+        return Grammar.of_schema(output.schema)
+    try:
+        calls = output.calls_schema()
+    except RecursionError as error:
+        raise GenerationError("the parameters of a tool contain themselves; expected a JSON schema.") from error
+    if output.must_call:
+        return Grammar.of_schema(calls)
+    schemas = [calls] if output.schema is None else [calls, output.schema]
+    return Grammar.of_alternatives(schemas, or_text=output.schema is None)
+
+
+def _cancel_handle(submitted: asyncio.Future[RequestHandle]) -> None:
+    if not submitted.cancelled() and submitted.exception() is None:
+        submitted.result().cancel()
+
+
+def _bounded(timeout: float | None) -> float | None:
+    """A timeout that locks accept; None for none."""
+    return None if timeout is None or timeout > _LONGEST_WAIT else timeout

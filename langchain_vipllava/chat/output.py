@@ -1,0 +1,111 @@
+"""What a caller binds (`tools`, `tool_choice`, `response_format`) to an `OutputSpec`, and answers to tool calls."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_core.messages import InvalidToolCall, ToolCall
+
+from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.output_spec import OutputSpec
+
+Tool = Mapping[str, Any]
+
+
+def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
+    """Read `tools`, `tool_choice`, `parallel_tool_calls` and `response_format`, as OpenAI writes them.
+
+    Raises:
+        GenerationError: an unknown choice or format; a tool that is not a function.
+    """
+    tools, must_call = _choose(tuple(map(_function, settings.get("tools") or ())), settings.get("tool_choice"))
+    # a model that was not trained to call tools makes as many calls as it may: several only for who asks for them
+    parallel = settings.get("parallel_tool_calls") is True
+    return OutputSpec(tools, must_call, parallel, _schema(settings.get("response_format")))
+
+
+def may_be_calls(output: OutputSpec, beginning: str) -> bool:
+    """Whether an answer that begins like this is a list of calls; the grammar keeps free text from beginning so."""
+    return bool(output.tools) and beginning.startswith("[")
+
+
+def split_answer(output: OutputSpec, text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:
+    """Split an answer into its text and its calls."""
+    if not may_be_calls(output, text):
+        return text, [], []
+    try:
+        listed = json.loads(text)
+        if output.schema is not None and not all(_is_call(call) for call in listed):
+            return text, [], []  # a list that fits the schema
+        calls = [_call(output, **call) for call in listed]
+    except (ValueError, KeyError, TypeError) as error:  # cut off: max_tokens was reached
+        invalid = InvalidToolCall(
+            type="invalid_tool_call", name=None, args=text, id=_new_id(), error=f"not a list of calls: {error}"
+        )
+        return "", [], [invalid]
+    return ("", calls, []) if calls else (text, [], [])
+
+
+def _call(output: OutputSpec, name: str, arguments: dict[str, Any]) -> ToolCall:
+    if not isinstance(arguments, dict) or all(name != tool["name"] for tool in output.tools):
+        raise ValueError(f"no such tool, or arguments without names: {name!r}")
+    return ToolCall(name=name, args=arguments, id=_new_id())
+
+
+def _choose(tools: tuple[Tool, ...], choice: Any) -> tuple[tuple[Tool, ...], bool]:
+    """Return the tools that may be called, and whether one has to be."""
+    if choice in (None, False, "auto"):
+        return tools, False
+    if choice == "none":
+        return (), False
+    if choice is True or choice in ("any", "required"):
+        chosen = tools
+    else:
+        function = choice.get("function", choice) if isinstance(choice, Mapping) else {"name": choice}
+        name = function.get("name") if isinstance(function, Mapping) else None
+        chosen = tuple(tool for tool in tools if tool["name"] == name)
+    if not chosen:
+        names = ", ".join(tool["name"] for tool in tools) or "no tool is bound"
+        raise GenerationError(
+            f"tool_choice={choice!r}; expected 'auto', 'any', 'none' or the name of a bound tool ({names})."
+        )
+    return chosen, True
+
+
+def _schema(response_format: Any) -> Mapping[str, Any] | None:
+    """Return the JSON schema of OpenAI's `response_format`."""
+    if response_format is None or response_format == {"type": "text"}:
+        return None
+    if isinstance(response_format, Mapping):
+        if response_format.get("type") == "json_object":
+            return {"type": "object"}
+        wrapper = response_format.get("json_schema")
+        if isinstance(wrapper, Mapping) and isinstance(wrapper.get("schema"), Mapping):
+            schema: Mapping[str, Any] = wrapper["schema"]
+            return schema
+    raise GenerationError(
+        f"response_format={shorten(response_format)}; expected {{'type': 'json_schema', 'json_schema': {{'name': ..., "
+        "'schema': ...}}, or use with_structured_output."
+    )
+
+
+def _function(tool: Any) -> Tool:
+    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
+    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+        raise GenerationError(
+            f"{shorten(tool)} among the tools; expected functions, each with a name: others cannot be called here."
+        )
+    if not isinstance(function.get("parameters") or {}, Mapping):
+        raise GenerationError(f"the parameters of {function['name']!r} are not a JSON schema; expected an object.")
+    return function
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"name", "arguments"}
+
+
+def _new_id() -> str:
+    return f"call_{uuid.uuid4().hex[:24]}"

@@ -1,0 +1,49 @@
+"""`Answer`: what a backend returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Where the time of an answer went, in seconds.
+
+    Attributes:
+        queued: from the request to the start of its prefill.
+        prefill: from there to the first token.
+        first_token: from the request to the first token.
+        decode: from the first token to the last.
+        reused_tokens: tokens of the prompt whose keys and values were cached.
+    """
+
+    queued: float = 0.0
+    prefill: float = 0.0
+    first_token: float = 0.0
+    decode: float = 0.0
+    reused_tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer.
+
+    Attributes:
+        text: the answer, without surrounding whitespace and without the stop text.
+        input_tokens: tokens of the prompt, those of its images included.
+        output_tokens: tokens of the answer.
+        finish_reason: "stop" (the model or a stop text ended it), "length" (`max_tokens` or the context was reached)
+            or "cancelled".
+        token_ids: ids of the answer, without the token that ended it; None where a backend does not know them.
+        timings: where the time went; None where a backend does not measure.
+    """
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    finish_reason: FinishReason
+    token_ids: tuple[int, ...] | None = None
+    timings: Timings | None = None

@@ -1,0 +1,87 @@
+"""`OutputSpec`: what an answer may be: text, calls of tools, or JSON that fits a schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_MAX_CALLS = 4
+"""Maximum number of calls in one answer when several are allowed. Chosen: a model that was not trained to call tools
+makes as many calls as it may."""
+
+_DEFINITIONS = "#/$defs/"
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """What an answer may be. Plain data: nothing is compiled.
+
+    Attributes:
+        tools: functions in OpenAI's form, `{"name", "description", "parameters"}`.
+        must_call: whether the answer has to be a call.
+        parallel: whether one answer may hold several calls.
+        schema: JSON schema of an answer that is not a call; None for free text.
+    """
+
+    tools: tuple[Mapping[str, Any], ...] = ()
+    must_call: bool = False
+    parallel: bool = False
+    schema: Mapping[str, Any] | None = None
+
+    @property
+    def is_free_text(self) -> bool:
+        """Whether the model may write whatever it likes."""
+        return not self.tools and self.schema is None
+
+    @property
+    def instructions(self) -> str:
+        """What the system text tells the model about the tools; empty without tools."""
+        if not self.tools:
+            return ""
+        lines = [f"- {_signature(tool)}: {tool.get('description') or tool['name']}" for tool in self.tools]
+        example = format_calls([("tool", {"argument": "value"})])
+        return "\n".join(["Tools:", *lines, f"To call tools, answer with a list such as {example}."])
+
+    def calls_schema(self) -> dict[str, Any]:
+        """JSON schema of a list of calls.
+
+        Raises:
+            RecursionError: the parameters of a tool contain themselves as a Python object.
+        """
+        definitions: dict[str, Any] = {}
+        calls = []
+        for index, tool in enumerate(self.tools):
+            name = f"tool{index}"
+            parameters = _relocate(tool.get("parameters") or {"type": "object", "properties": {}}, _DEFINITIONS + name)
+            definitions[name] = {"additionalProperties": False, **parameters}
+            properties = {"name": {"const": tool["name"]}, "arguments": {"$ref": _DEFINITIONS + name}}
+            calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
+                          "additionalProperties": False})  # fmt: skip
+        max_calls = _MAX_CALLS if self.parallel else 1
+        return {"type": "array", "items": {"anyOf": calls}, "minItems": 1, "maxItems": max_calls, "$defs": definitions}
+
+
+def format_calls(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+    """Write calls, pairs of name and arguments, the way the model does: a compact JSON list."""
+    listed = [{"name": name, "arguments": arguments} for name, arguments in calls]
+    return json.dumps(listed, separators=(",", ":"), ensure_ascii=False)
+
+
+def _relocate(part: Any, place: str) -> Any:
+    """Move a schema to a place inside a larger one: its references start there."""
+    if isinstance(part, Mapping):
+        moved = {key: _relocate(value, place) for key, value in part.items()}
+        reference = part.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            moved["$ref"] = place + reference.removeprefix("#")
+        return moved
+    return [_relocate(value, place) for value in part] if isinstance(part, (list, tuple)) else part
+
+
+def _signature(tool: Mapping[str, Any]) -> str:
+    properties: Mapping[str, Any] = (tool.get("parameters") or {}).get("properties") or {}
+    types = {name: part.get("type", "any") if isinstance(part, Mapping) else "any" for name, part in properties.items()}
+    arguments: Sequence[str] = [f"{name}: {type_}" for name, type_ in types.items()]
+    return f"{tool['name']}({', '.join(arguments)})"

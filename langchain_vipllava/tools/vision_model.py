@@ -1,0 +1,49 @@
+"""`ChatModelVision`: any LangChain chat model as the workspace's vision model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+
+from langchain_vipllava.chat.messages import read_token_ids, write_messages
+from langchain_vipllava.chat.model import ChatVipLlava
+from langchain_vipllava.prompt.conversation import Conversation
+from langchain_vipllava.workspace.vision_model import ModelReply
+
+_CONFIG: RunnableConfig = {"tags": ["nostream"]}
+"""Keeps the vision model's tokens out of the agent's own stream. Inside a tool, LangChain adds the tool's callbacks."""
+
+
+@dataclass(frozen=True)
+class ChatModelVision:
+    """Asks a chat model that sees images.
+
+    Attributes:
+        chat_model: `ChatVipLlava` gets images as they are, any other model as base64.
+    """
+
+    chat_model: BaseChatModel
+
+    def answer(self, conversation: Conversation) -> ModelReply:
+        """Answer and wait."""
+        return _reply(self.chat_model.invoke(self._messages(conversation), _CONFIG))
+
+    async def aanswer(self, conversation: Conversation) -> ModelReply:
+        """Answer without blocking the event loop."""
+        return _reply(await self.chat_model.ainvoke(self._messages(conversation), _CONFIG))
+
+    def _messages(self, conversation: Conversation) -> list[BaseMessage]:
+        return write_messages(conversation, by_value=isinstance(self.chat_model, ChatVipLlava))
+
+
+def _reply(message: BaseMessage) -> ModelReply:
+    return ModelReply(str(message.text) or _refusal(message), read_token_ids(message))
+
+
+def _refusal(message: BaseMessage) -> str:
+    """The text of an answer that consists of refusal blocks, which `text` leaves out."""
+    blocks = [] if isinstance(message.content, str) else message.content
+    return "\n".join(str(block.get("refusal") or "") for block in blocks if isinstance(block, dict))

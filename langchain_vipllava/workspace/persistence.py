@@ -1,0 +1,133 @@
+"""`StoredSessions`: a session's images, regions and conversations as bytes in an `ImageStore`, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_vipllava.errors import ImageError, VipLlavaError
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.store import ImageStore
+from langchain_vipllava.markers.marked_image import MarkedImage, Marker
+from langchain_vipllava.prompt.conversation import Turn
+from langchain_vipllava.regions.region import Region
+from langchain_vipllava.workspace.session import OpenImage
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 2
+"""Version of the JSON below."""
+
+
+class StoredSessions:
+    """Where sessions outlive the process. One process, and one workspace in it, works on a session at a time.
+
+    Args:
+        store: keeps the images by their content, and one JSON text per session.
+    """
+
+    def __init__(self, store: ImageStore) -> None:
+        self._store = store
+
+    def save(self, session_id: str, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
+        """Save the images of a session, the least recently used first.
+
+        Raises:
+            ImageError: the store cannot be written.
+        """
+        record = {"format": _FORMAT, "counts": dict(counts), "images": [self._image_record(image) for image in images]}
+        self._store.mset([(_key(session_id), json.dumps(record).encode())])
+
+    def load(self, session_id: str) -> tuple[list[OpenImage], dict[str, int]]:
+        """Return what `save` saved; nothing for an unknown session. Images that the store lost are left out.
+
+        Raises:
+            ImageError: the record is there and cannot be read.
+        """
+        (data,) = self._store.mget([_key(session_id)])
+        if data is None:
+            return [], {}
+        try:
+            record = json.loads(data)
+            if record["format"] != _FORMAT:
+                raise ValueError(f"format {record['format']!r}; expected {_FORMAT}")
+            counts = {str(prefix): int(count) for prefix, count in record["counts"].items()}
+            images = [image for entry in record["images"] if (image := self._read_image(entry)) is not None]
+        except (KeyError, TypeError, ValueError, AttributeError, VipLlavaError) as error:
+            aside = f"unread-{_key(session_id)}"
+            self._store.mset([(aside, data)])
+            logger.warning(
+                "session %r cannot be read (%s); it starts empty, the old record is %s.", session_id, error, aside
+            )
+            return [], {}
+        return images, counts
+
+    def _image_record(self, image: OpenImage) -> dict[str, Any]:
+        marked, regions = image.marked, image.regions.copy()
+        return {
+            "id": image.id,
+            "image": self._store.add(image.image),
+            "regions": [region.model_dump(mode="json") for region in regions.values()],
+            "marked": None if marked is None else self._marked_record(marked),
+            "turns": [
+                {"question": turn.question, "answer": turn.answer, "answer_ids": turn.answer_ids}
+                for turn in list(image.turns)
+            ],
+        }
+
+    def _marked_record(self, marked: MarkedImage) -> dict[str, Any]:
+        markers = [
+            {
+                "region": marker.region.model_dump(mode="json"),
+                "kind": marker.kind,
+                "color": marker.color,
+                "seen": list(marker.seen),
+                "number": marker.number,
+            }
+            for marker in marked.markers
+        ]
+        crop = None if marked.crop is None else list(marked.crop)
+        return {"image": self._store.add(marked.encoded), "markers": markers, "crop": crop}
+
+    def _read_image(self, record: Mapping[str, Any]) -> OpenImage | None:
+        try:
+            image = self._load(record["image"])
+            marked = None if record["marked"] is None else self._read_marked(record["marked"], image)
+        except ImageError as error:
+            logger.warning("image %s is left out: %s", record["id"], error)
+            return None
+        regions = [Region.model_validate(region) for region in record["regions"]]
+        opened = OpenImage(record["id"], image, OrderedDict((region.id or "", region) for region in regions), marked)
+        for turn in record["turns"]:
+            ids = turn["answer_ids"]
+            images = () if opened.turns else (opened.shown_image,)
+            opened.turns.append(Turn(turn["question"], images, turn["answer"], None if ids is None else tuple(ids)))
+        return opened
+
+    def _read_marked(self, record: Mapping[str, Any], original: EncodedImage) -> MarkedImage:
+        markers = tuple(
+            Marker(
+                Region.model_validate(marker["region"]),
+                marker["kind"],
+                marker["color"],
+                tuple(marker["seen"]),
+                marker["number"],
+            )
+            for marker in record["markers"]
+        )
+        crop = None if record["crop"] is None else tuple(record["crop"])
+        drawn = self._load(record["image"])
+        return MarkedImage(drawn.decode(), original.decode(), markers, crop)
+
+    def _load(self, image_id: str) -> EncodedImage:
+        image = EncodedImage(self._store.get(image_id))
+        image.decode()  # a damaged image is left out here, instead of failing in a later call
+        return image
+
+
+def _key(session_id: str) -> str:
+    return f"session-{hashlib.sha256(session_id.encode()).hexdigest()}"

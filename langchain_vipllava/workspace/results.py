@@ -1,0 +1,166 @@
+"""What the workspace returns: typed values, with a text for an LLM and a JSON form for programs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_vipllava.markers.marked_image import TINY, MarkedImage, Marker
+from langchain_vipllava.regions.region import Region
+
+_MAX_LABEL = 80
+"""Characters of a label that an LLM is shown. Chosen: a class name or a short phrase."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An image was opened.
+
+    Attributes:
+        image_id: its id in the session.
+        size: (width, height) in pixels, upright.
+    """
+
+    image_id: str
+    size: tuple[int, int]
+
+    @property
+    def text(self) -> str:
+        """What an LLM is told."""
+        width, height = self.size
+        return f"Opened as {self.image_id}: {width} x {height} pixels."
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as JSON."""
+        return {"image_id": self.image_id, "width": self.size[0], "height": self.size[1]}
+
+
+@dataclass(frozen=True)
+class Detected:
+    """Regions were detected.
+
+    Attributes:
+        image_id: id of the image.
+        regions: each with its id.
+    """
+
+    image_id: str
+    regions: tuple[Region, ...]
+
+    @property
+    def text(self) -> str:
+        """What an LLM is told."""
+        if not self.regions:
+            return f"No regions found in {self.image_id}. Try without labels or min_score, or mark boxes yourself."
+        return f"{len(self.regions)} regions in {self.image_id}:\n" + "\n".join(map(region_line, self.regions))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as JSON, without masks."""
+        return {"image_id": self.image_id, "regions": [region_dict(region) for region in self.regions]}
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Regions were marked.
+
+    Attributes:
+        image_id: id of the marked image.
+        source_id: id of the image without markers.
+        marked: the marked image.
+        zoomed: whether the caller asked for a zoom.
+    """
+
+    image_id: str
+    source_id: str
+    marked: MarkedImage
+    zoomed: bool = False
+
+    @property
+    def text(self) -> str:
+        """What an LLM is told: the words that name each marker, and which regions are hard to see."""
+        markers = self.marked.markers
+        lines = [f'{marker.region.id} ({one_line(marker.region.label)}): "{marker.phrase}"' for marker in markers]
+        notes = [self._note(marker) for marker in markers if marker.is_tiny]
+        return "\n".join([f"Marked {self.source_id} as {self.image_id}:", *lines, *notes])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as JSON, without masks."""
+        markers = [{**region_dict(marker.region), "phrase": marker.phrase} for marker in self.marked.markers]
+        return {"image_id": self.image_id, "source_id": self.source_id, "markers": markers}
+
+    def _note(self, marker: Marker) -> str:
+        # `mark` warns the program of the same. The warning cannot be caught here: catch_warnings is not thread-safe.
+        advice = (
+            "Mark fewer regions that lie nearer together." if self.zoomed else 'Pass zoom="auto" to crop around it.'
+        )
+        width, height = marker.seen
+        return (
+            f"Note: {marker.region.id} is {width:.1f} x {height:.1f} px where the vision model looks; below {TINY:.0f} "
+            f"px little of it is left. {advice}"
+        )
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question was answered.
+
+    Attributes:
+        image_id: id of the image.
+        question: as the model read it, with the words of the markers.
+        answer: the model's words.
+    """
+
+    image_id: str
+    question: str
+    answer: str
+
+    @property
+    def text(self) -> str:
+        """What an LLM is told."""
+        return self.answer
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as JSON."""
+        return {"image_id": self.image_id, "question": self.question, "answer": self.answer}
+
+
+@dataclass(frozen=True)
+class ImageSummary:
+    """An image of a session.
+
+    Attributes:
+        image_id: its id.
+        size: (width, height) in pixels, upright.
+        regions: each with its id.
+        phrases: the words that name its markers; empty for an image without markers.
+        questions: number of questions asked about it so far.
+    """
+
+    image_id: str
+    size: tuple[int, int]
+    regions: tuple[Region, ...]
+    phrases: tuple[str, ...] = ()
+    questions: int = 0
+
+
+def region_dict(region: Region) -> dict[str, Any]:
+    """Return a region as JSON, without its mask; coordinates in pixels."""
+    described = {
+        "id": region.id,
+        "label": region.label,
+        "score": None if region.score is None else round(region.score, 3),
+        "box": [round(number, 1) for number in region.box],
+    }
+    return {key: value for key, value in described.items() if value is not None}
+
+
+def one_line(label: str | None) -> str:
+    """Shorten a label to one line: text that was read in an image must not look like a line of ours."""
+    return " ".join((label or "").split())[:_MAX_LABEL] or "region"
+
+
+def region_line(region: Region) -> str:
+    """Describe a region in one line."""
+    score = f" ({region.score:.2f})" if region.score is not None else ""
+    x0, y0, x1, y1 = (round(number) for number in region.box)
+    return f"{region.id}: {one_line(region.label)}{score} at box [{x0}, {y0}, {x1}, {y1}]"

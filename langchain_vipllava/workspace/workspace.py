@@ -1,0 +1,310 @@
+"""`Workspace`: open, detect, mark, ask, look and list, with a session for every user."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from langchain_vipllava.errors import DetectionError, GenerationError, ImageError, PromptError, VipLlavaError
+from langchain_vipllava.images.access import Channels, ImageAccessPolicy
+from langchain_vipllava.images.fetch import FetchPolicy
+from langchain_vipllava.images.source import ImageSource
+from langchain_vipllava.images.store import ImageStore
+from langchain_vipllava.markers.mark import mark
+from langchain_vipllava.markers.marked_image import MarkedImage
+from langchain_vipllava.prompt.conversation import Conversation
+from langchain_vipllava.regions.detection_options import DetectionOptions
+from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.workspace.persistence import StoredSessions
+from langchain_vipllava.workspace.region_input import as_list, choose_regions
+from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
+from langchain_vipllava.workspace.session import OpenImage, Session, SessionPool
+from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
+
+logger = logging.getLogger(__name__)
+
+UNTRUSTED = ImageAccessPolicy(fetch_policy=FetchPolicy(private_hosts=False))
+"""Which images `open` accepts by default: an LLM or a stranger names them."""
+
+
+class Workspace:
+    """Everything that is done with images, for any number of sessions at once. Plain Python: no LangChain.
+
+    Agent tools, a page and a server are thin adapters over it. Each session has its own images, each image its own
+    conversation. What the program shares with `add_image` is seen by all sessions. Any thread or task may call it.
+
+    Args:
+        model: answers questions; without one, `ask` raises.
+        detector: called with an upright RGB PIL image, returns any format that `regions_from` reads; without one,
+            `detect` raises.
+        detection_options: how detections are read.
+        access: which images `open` accepts.
+        store: where sessions outlive the process; None forgets them with it.
+        max_sessions: sessions that are remembered in memory; the least recently used are evicted first.
+        max_images: images that are remembered per session, marked ones included.
+
+    Example:
+        >>> from langchain_vipllava import Workspace
+        >>> workspace = Workspace()
+        >>> opened = workspace.open("examples/scene.png", session="anna")
+        >>> marked = workspace.mark(opened.image_id, [[59, 378, 164, 483]], session="anna")
+        >>> print(marked.text)
+        Marked img1 as marked1:
+        r1 (region): "within the red rectangle"
+    """
+
+    def __init__(
+        self,
+        *,
+        model: VisionModel | None = None,
+        detector: Detector | None = None,
+        detection_options: DetectionOptions | None = None,
+        access: ImageAccessPolicy = UNTRUSTED,
+        store: ImageStore | None = None,
+        max_sessions: int = 64,
+        max_images: int = 32,
+    ) -> None:
+        self._model = model
+        self._detector = detector
+        self._detection_options = detection_options or DetectionOptions()
+        self._access = access
+        storage = None if store is None else StoredSessions(store)
+        self._sessions = SessionPool(max_sessions, max_images, storage)
+
+    def open(self, source: str, *, session: str | None = None) -> Opened:
+        """Open an image that a caller names.
+
+        Args:
+            source: path or http(s) URL, within the access policy.
+            session: id of the session; None is one session for all calls without an id.
+
+        Raises:
+            ImageError: it cannot be opened, or must not be.
+        """
+        current = self._sessions.get(session)
+        if not source.strip():
+            raise ImageError("source is empty; expected the path or URL of an image.")
+        image = self._access.resolve(source.strip())
+        image.decode()
+        opened = current.add("img", image)
+        _save(current)
+        return Opened(opened.id, image.size)
+
+    def add_image(
+        self,
+        image: ImageSource,
+        *,
+        detections: Any = None,
+        session: str | None = None,
+        channels: Channels = "rgb",
+    ) -> str:
+        """Add an image that the program has already.
+
+        Args:
+            image: anything that `load_image` takes.
+            detections: its regions, in any format that `regions_from` reads.
+            session: the session that sees it; None shows it to all.
+            channels: "bgr" when the image is an array from `cv2.imread`.
+
+        Returns:
+            The image id.
+
+        Raises:
+            ImageError: the image cannot be read, or the session cannot be saved.
+            DetectionError: the detections cannot be read.
+        """
+        encoded = ImageAccessPolicy().resolve(image, channels=channels)
+        size = encoded.size
+        regions = [] if detections is None else self._detection_options.read(detections, size)
+        current = self._sessions.shared if session is None else self._sessions.get(session)
+        opened = current.add("photo" if session is None else "img", encoded, regions=regions)
+        current.save()
+        return opened.id
+
+    def detect(
+        self,
+        image_id: str,
+        *,
+        session: str | None = None,
+        labels: Sequence[str] | None = None,
+        min_score: float = 0.0,
+        max_regions: int | None = None,
+    ) -> Detected:
+        """Run the detector on an open image; its regions get ids.
+
+        Args:
+            image_id: id of an open image.
+            session: id of the session.
+            labels: keep only regions with these labels.
+            min_score: keep only regions with at least this score; the program's own bound holds too.
+            max_regions: keep at most this many, the best ones; the program's own bound holds too.
+
+        Raises:
+            SessionError: no such image.
+            DetectionError: no detector, it failed, or its output cannot be read.
+        """
+        current, opened = self._find(image_id, session)
+        if self._detector is None:
+            raise DetectionError("there is no detector; mark boxes yourself: [x0, y0, x1, y1] in pixels.")
+        detected = run_detector(
+            self._detector,
+            opened.image.decode().copy(),  # some detectors draw on their input
+            only=labels,
+            options=self._detection_options.narrowed(min_score=min_score, max_regions=max_regions),
+        )
+        with opened.lock:
+            regions = {region.id: region for region in opened.add_regions(detected)}
+        _save(current)
+        return Detected(opened.id, tuple(regions.values()))
+
+    def mark(
+        self,
+        image_id: str,
+        regions: Any,
+        *,
+        session: str | None = None,
+        kind: Any = "rectangle",
+        color: Any = None,
+        zoom: Literal["auto"] | None = None,
+    ) -> Marked:
+        """Draw markers on regions; the marked image is opened under its own id, with its own conversation.
+
+        Args:
+            image_id: id of an open image.
+            regions: region ids, `Region`s, boxes, points, polygons or detections, or a text or JSON with them.
+            session: id of the session.
+            kind: see `mark`.
+            color: see `mark`.
+            zoom: see `mark`.
+
+        Raises:
+            SessionError: no such image or region.
+            RegionError: not a region, or outside the image.
+            MarkerError: unknown names, or more regions than colors and kinds.
+        """
+        current, source = self._find(image_id, session)
+        with source.lock:
+            before = source.regions.copy()
+            try:
+                chosen = choose_regions(source, as_list(regions))
+                marked = mark(source.image, chosen, kind=kind, color=color, zoom=zoom)
+            except VipLlavaError:
+                source.regions = before  # a region that cannot be marked gets no id
+                raise
+        opened = current.add("marked", source.image, regions=chosen, marked=marked)
+        _save(current)
+        return Marked(opened.id, source.id, marked, zoomed=zoom is not None)
+
+    def ask(self, image_id: str, question: str, *, session: str | None = None) -> Answered:
+        """Ask one question about an image, as the next turn of its conversation.
+
+        Args:
+            image_id: id of an open image, usually a marked one.
+            question: placeholders such as `{r1}` stand for the words of a marker.
+            session: id of the session.
+
+        Raises:
+            SessionError: no such image.
+            MarkerError: a placeholder names no marker.
+            PromptError: an empty question.
+            GenerationError: the model failed. The conversation is as it was.
+        """
+        current, opened, words = self._prepare_question(image_id, question, session)
+        with opened.question_lock:
+            conversation = opened.conversation(words)
+            with _as_model_errors(opened):
+                reply = self._vision_model().answer(conversation)
+            answered = _answered(opened, conversation, reply)
+        _save(current)
+        return answered
+
+    async def aask(self, image_id: str, question: str, *, session: str | None = None) -> Answered:
+        """Ask without blocking the event loop. Cancellation stops the model and leaves the conversation as it was."""
+        current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
+        async with opened.question_lock:
+            conversation = opened.conversation(words)
+            with _as_model_errors(opened):
+                reply = await self._vision_model().aanswer(conversation)
+            answered = _answered(opened, conversation, reply)
+        await asyncio.to_thread(_save, current)
+        return answered
+
+    def look(self, image_id: str, *, session: str | None = None) -> MarkedImage:
+        """Return what the model sees of an image: with its markers, or without any.
+
+        Raises:
+            SessionError: no such image.
+        """
+        return self._sessions.peek(session).find(image_id.strip(), self._sessions.shared).shown
+
+    def conversation(self, image_id: str, *, session: str | None = None) -> Conversation:
+        """Return the conversation about an image so far.
+
+        Raises:
+            SessionError: no such image.
+        """
+        opened = self._sessions.peek(session).find(image_id.strip(), self._sessions.shared)
+        return Conversation(tuple(opened.turns))
+
+    def list(self, *, session: str | None = None) -> tuple[ImageSummary, ...]:
+        """Return the images of a session, those that the program shares first."""
+        images = self._sessions.peek(session).images(self._sessions.shared)
+        return tuple(
+            ImageSummary(
+                image.id,
+                image.image.size,
+                tuple(image.regions.values()),
+                () if image.marked is None else tuple(image.marked.phrases),
+                len(image.turns),
+            )
+            for image in images
+        )
+
+    def _find(self, image_id: str, session: str | None) -> tuple[Session, OpenImage]:
+        current = self._sessions.get(session)
+        return current, current.find(image_id.strip(), self._sessions.shared)
+
+    def _prepare_question(self, image_id: str, question: str, session: str | None) -> tuple[Session, OpenImage, str]:
+        current, opened = self._find(image_id, session)
+        if not question.strip():
+            raise PromptError("the question is empty; expected text, such as 'What is the object {r1}?'.")
+        return current, opened, opened.shown.question(question)
+
+    def _vision_model(self) -> VisionModel:
+        if self._model is None:
+            raise GenerationError("there is no vision model; the program has to configure one.")
+        return self._model
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Workspace:
+        """Shared by copies of the tools that stand on it."""
+        return self
+
+
+@contextmanager
+def _as_model_errors(opened: OpenImage) -> Iterator[None]:
+    try:
+        yield
+    except GenerationError as error:
+        if not opened.turns:
+            raise
+        raise GenerationError(f"{error} A new call of mark_regions begins a new conversation.") from error
+    except VipLlavaError:
+        raise
+    except Exception as error:  # of a model that is not ours; an agent's run would end with it
+        raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
+
+
+def _answered(opened: OpenImage, conversation: Conversation, reply: ModelReply) -> Answered:
+    opened.add_answer(conversation, reply.text, reply.token_ids)
+    return Answered(opened.id, conversation.turns[-1].question, reply.text)
+
+
+def _save(session: Session) -> None:
+    """Save a session; a full disk stops no call."""
+    try:
+        session.save()
+    except (VipLlavaError, TypeError, ValueError) as error:
+        logger.warning("the session is not saved: %s", error)
