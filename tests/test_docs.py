@@ -123,6 +123,12 @@ def test_links_and_images_of_a_page_exist(page):
         assert not anchor or anchor in _anchors(target), link
 
 
+@pytest.mark.parametrize("page", DOCUMENTS, ids=str)
+def test_files_that_a_page_names_exist(page):
+    named = re.findall(r"\b(?:tests|training|benchmarks|examples)/[\w/]+\.\w+", (ROOT / page).read_text())
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
 def test_the_readme_works_on_a_package_index():
     assert len(_links(Path("README.md"))) > 5
     assert all(link.startswith("https://") for link in _links(Path("README.md")))

@@ -12,8 +12,8 @@ from rich.markup import escape
 from rich.panel import Panel
 
 from langchain_vipllava.apps.assets import SCENE
+from langchain_vipllava.apps.cli import options
 from langchain_vipllava.apps.cli.console import console, show_markers
-from langchain_vipllava.apps.cli.options import ModelOptions, takes
 from langchain_vipllava.apps.detectors import find_detector
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
 from langchain_vipllava.chat.model import ChatVipLlava
@@ -42,9 +42,7 @@ class Task:
         )
 
 
-@takes(ModelOptions)
 def demo(
-    model_options: ModelOptions,
     image: Annotated[str | None, typer.Option(help="Your own image: a path or URL.")] = None,
     detector: Annotated[
         str | None, typer.Option(help="'shapes', 'faces', or package.module:callable for your own.")
@@ -57,13 +55,20 @@ def demo(
         str | None, typer.Option("--llm", help="The agent's LLM as provider:model; scripted when left out.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the marked images.")] = Path("demo-output"),
+    model: options.ModelOption = "bundled",
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    quantization: options.QuantizationOption = None,
+    attention: options.AttentionOption = None,
+    max_tokens: options.MaxTokensOption = 256,
 ) -> None:
     """Let an agent detect, mark and ask, on a bundled scene and on a photograph."""
     tasks = _tasks(image, detector, tuple(question or ()))
     for task in tasks:
-        find_detector(task.detector)  # a mistake is told before anything is loaded
+        find_detector(task.detector)  # report a mistake before anything is loaded
     agent_llm = None if llm is None else _open_llm(llm)
-    chat = model_options.load()
+    model_options = options.ModelOptions(model, device, dtype, quantization, attention)
+    chat = model_options.load(max_tokens)
     for number, task in enumerate(tasks, start=1):
         _run(task, chat, agent_llm, out / f"{number}-{Path(task.image).stem}.png")
     console.print(f"[dim]{model_options.describe()}.[/]", highlight=False)
