@@ -19,6 +19,7 @@ import typer
 import langchain_vipllava
 from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 from langchain_vipllava.apps.cli import app
+from tests.test_rooms import ROOMS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -132,6 +133,11 @@ def test_files_that_a_page_names_exist(page):
 def test_the_readme_works_on_a_package_index():
     assert len(_links(Path("README.md"))) > 5
     assert all(link.startswith("https://") for link in _links(Path("README.md")))
+
+
+def test_contributing_lists_the_rooms_in_their_order():
+    rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
+    assert rows == ROOMS
 
 
 def test_the_reference_has_every_public_name():
