@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from langchain_vipllava.images.store import ImageStore
     from langchain_vipllava.images.view import pad_to_square
     from langchain_vipllava.markers.mark import mark
-    from langchain_vipllava.markers.marked_image import MarkedImage, Marker, TinyRegionWarning
+    from langchain_vipllava.markers.marked_image import MarkedImage
+    from langchain_vipllava.markers.marker import Marker, TinyRegionWarning
     from langchain_vipllava.regions.detections import regions_from
     from langchain_vipllava.regions.recognition import register_format
     from langchain_vipllava.regions.region import Region
@@ -49,7 +50,7 @@ _HOMES = {
     "GenerationError": "errors",
     "MarkRegions": "chains.steps",
     "MarkedImage": "markers.marked_image",
-    "Marker": "markers.marked_image",
+    "Marker": "markers.marker",
     "MarkerError": "errors",
     "ImageError": "errors",
     "ImageStore": "images.store",
@@ -59,7 +60,7 @@ _HOMES = {
     "RegionError": "errors",
     "RegionPrompt": "chains.steps",
     "SessionError": "errors",
-    "TinyRegionWarning": "markers.marked_image",
+    "TinyRegionWarning": "markers.marker",
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
     "Workspace": "workspace.workspace",

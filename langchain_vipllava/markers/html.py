@@ -1,4 +1,4 @@
-"""How a marked image shows itself in a notebook: the image, and a table of its regions."""
+"""HTML of a marked image for notebooks: the image, and a table of its markers."""
 
 from __future__ import annotations
 
@@ -6,25 +6,22 @@ import base64
 import io
 from collections.abc import Sequence
 from html import escape
-from typing import TYPE_CHECKING
 
 from PIL import Image
 
 from langchain_vipllava.markers.kinds import COLORS
+from langchain_vipllava.markers.marker import Marker
 
-if TYPE_CHECKING:
-    from langchain_vipllava.markers.marked_image import MarkedImage, Marker
-
-WIDEST = 640
-"""Long side in pixels of an image on a page; larger ones are shown smaller."""
+MAX_SIDE = 640
+"""Largest side in pixels of an image on a page; larger images are shown smaller. Chosen: it fits a notebook's cell."""
 
 _HEADS = ("", "", "phrase", "label", "score", "box", "seen by the model")
 
 
 def show_image(image: Image.Image) -> str:
-    """An image as an HTML element of its own: a data URI, at most WIDEST pixels wide or high."""
+    """Return an `<img>` element with the image as a data URI, at most `MAX_SIDE` pixels wide or high."""
     small = image.copy()
-    small.thumbnail((WIDEST, WIDEST))
+    small.thumbnail((MAX_SIDE, MAX_SIDE))
     buffer = io.BytesIO()
     small.save(buffer, format="PNG")
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
@@ -32,16 +29,28 @@ def show_image(image: Image.Image) -> str:
     return f'<img src="data:image/png;base64,{data}" alt="image of {width} x {height} pixels">'
 
 
-def show_marked(marked: MarkedImage) -> str:
-    """A marked image as HTML: the image, its size, and a row per marker with a swatch of its color."""
-    width, height = marked.original.size
+def marked_image_html(
+    image: Image.Image,
+    markers: Sequence[Marker],
+    original_size: tuple[int, int],
+    crop: tuple[int, int, int, int] | None,
+) -> str:
+    """Return a marked image as HTML: the image, its size, and a row per marker with a swatch of its color.
+
+    Args:
+        image: with the markers.
+        markers: in the order of the rows.
+        original_size: `(width, height)` of the image before a crop.
+        crop: `(left, top, right, bottom)` of the image in the original; None if it was not cropped.
+    """
+    width, height = original_size
     shown = f"{width} x {height} pixels"
-    if marked.crop is not None:
-        shown += f", cropped to {marked.crop}"
-    rows = "".join(_row(_cells(index, marker)) for index, marker in enumerate(marked.markers))
+    if crop is not None:
+        shown += f", cropped to {crop}"
+    rows = "".join(_row(_cells(index, marker)) for index, marker in enumerate(markers))
     heads = "".join(f"<th>{head}</th>" for head in _HEADS)
-    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if marked.markers else ""
-    return f"<div>{show_image(marked.image)}<div>{shown}</div>{table}</div>"
+    table = f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>" if markers else ""
+    return f"<div>{show_image(image)}<div>{shown}</div>{table}</div>"
 
 
 def _cells(index: int, marker: Marker) -> Sequence[str]:

@@ -17,7 +17,8 @@ from langchain_vipllava.markers.assignment import Look, assign_looks
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import Layer, paint
 from langchain_vipllava.markers.kinds import COLORS
-from langchain_vipllava.markers.marked_image import TINY, MarkedImage, Marker, TinyRegionWarning
+from langchain_vipllava.markers.marked_image import MarkedImage
+from langchain_vipllava.markers.marker import TINY, Marker, TinyRegionWarning
 from langchain_vipllava.markers.numbers import draw_number, place_numbers
 from langchain_vipllava.markers.shapes import SHAPES
 from langchain_vipllava.markers.style import Style, choose_style

@@ -12,7 +12,8 @@ from typing import Any
 from langchain_vipllava.errors import ImageError, VipLlavaError
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageStore
-from langchain_vipllava.markers.marked_image import MarkedImage, Marker
+from langchain_vipllava.markers.marked_image import MarkedImage
+from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.prompt.conversation import Turn
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.workspace.session import OpenImage

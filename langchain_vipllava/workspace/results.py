@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_vipllava.markers.marked_image import TINY, MarkedImage, Marker
+from langchain_vipllava.markers.marked_image import MarkedImage
+from langchain_vipllava.markers.marker import TINY, Marker
 from langchain_vipllava.regions.region import Region
 
 _MAX_LABEL = 80
