@@ -1,9 +1,10 @@
-"""Which region gets which kind and color: every (color, kind) once, so that a phrase names one region."""
+"""Assign kinds and colors to regions: every (color, kind) at most once, so that a phrase names one region."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import product
+from typing import Literal
 
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.markers.kinds import (
@@ -18,22 +19,25 @@ from langchain_vipllava.markers.kinds import (
 
 Look = tuple[MarkerColor, MarkerKind]
 
+KindChoice = MarkerKind | Literal["auto"]
+ColorChoice = MarkerColor | Literal["auto"]
+
 
 def assign_looks(
     count: int,
-    kind: str | Sequence[str | None] | None,
-    color: str | Sequence[str | None] | None,
+    kind: KindChoice | Sequence[KindChoice | None] | None,
+    color: ColorChoice | Sequence[ColorChoice | None] | None,
 ) -> list[Look]:
-    """Give each of `count` regions a (color, kind) of its own.
+    """Assign a different (color, kind) to each of `count` regions.
 
     Args:
-        count: how many regions.
-        kind: one kind for all, one per region, or "auto" (or None in a sequence) to choose.
-        color: one color for all, one per region, or None to choose.
+        count: number of regions.
+        kind: one kind for all, one per region, or "auto" (None in a sequence) to choose.
+        color: one color for all, one per region, or None or "auto" to choose.
 
     Raises:
-        MarkerError: unknown names, a sequence of another length, a (color, kind) asked for
-            twice, or more regions than there are combinations.
+        MarkerError: unknown names, a sequence of another length, a (color, kind) that is requested twice, or more
+            regions than combinations.
     """
     kinds = [None if k in (None, "auto") else parse_kind(k) for k in _one_each(count, kind, "kind")]
     colors = [None if c in (None, "auto") else parse_color(c) for c in _one_each(count, color, "color")]
@@ -51,13 +55,13 @@ def _first_free(index: int, kind: MarkerKind | None, color: MarkerColor | None, 
     if not candidates:
         if kind and color:
             raise MarkerError(
-                f"two regions ask for a {color} {kind} (the second is region {index}); expected every (color, kind) "
-                "once, or a question could not tell them apart. Leave color or kind out for one of them."
+                f"two regions request a {color} {kind} (the second is region {index}); expected every (color, kind) "
+                "at most once, so that a phrase names one region. Omit color or kind for one of them."
             )
         raise MarkerError(
             f"{count} regions, but only {len(COLORS) if kind else len(KINDS)} combinations with "
             f"{f'kind={kind!r}' if kind else f'color={color!r}'} (and {len(COLORS) * len(KINDS)} in all). "
-            "Mark fewer regions at once, or pass kind='auto' and no color."
+            "Mark fewer regions at once, or pass kind='auto' without color."
             if kind or color
             else f"{count} regions, but only {len(COLORS) * len(KINDS)} combinations of color and kind. "
             "Mark fewer regions at once."

@@ -1,4 +1,4 @@
-"""Strokes, fills and discs, and putting them on an image: only the pixels under them change."""
+"""Strokes, fills and discs, and painting them on an image. Only the pixels under them change."""
 
 from __future__ import annotations
 
@@ -10,18 +10,25 @@ import cv2
 import numpy as np
 from PIL import Image
 
+# Measured on cv2.polylines with LINE_AA: thickness 1 covers 1.3 pixels, an even thickness t covers t + 1.6 (1.3 to 1.6,
+# by the angle), and an odd one as many as the even one above.
 _HAIRLINE = 1.3
 _EXTRA = 1.6
-"""Pixels that cv2's antialiased line of thickness 1 covers, and those that an even thickness covers besides itself."""
 
 _EDGE = 4
-"""Pixels at the edge of an array where cv2 draws a line that leaves it too faint; 3 were seen."""
+"""Pixels at the edge of an array where cv2 draws a line that leaves it too faintly. Measured: 3."""
+
+_ANTIALIASING = 2
+"""Pixels beside an ink that antialiasing may change. Chosen, with a margin."""
 
 Window = tuple[int, int, int, int]
-"""(left, top, right, bottom) in whole pixels."""
+"""`(left, top, right, bottom)` in whole pixels."""
 
-_SHIFT = 4  # cv2 takes fixed-point coordinates with this many fractional bits
-_MAX_THICKNESS = 32_767  # of cv2
+_SHIFT = 4
+"""Fractional bits of the fixed-point coordinates that are passed to cv2."""
+
+_MAX_THICKNESS = 32_767
+"""Largest thickness that cv2 accepts."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +57,7 @@ class Disc:
 
 @dataclass(frozen=True)
 class Stencil:
-    """Single pixels: a (h, w) uint8 0/1 array whose corner lies at `origin` (x, y)."""
+    """Single pixels: a (h, w) uint8 0/1 array whose top left corner lies at `origin` (x, y)."""
 
     pixels: np.ndarray
     origin: tuple[int, int]
@@ -68,7 +75,7 @@ Ink = Stroke | Fill | Disc | Stencil | Bar
 
 @dataclass(frozen=True)
 class Layer:
-    """Inks of one color that are put on an image together.
+    """Inks of one color that are painted together.
 
     Attributes:
         inks: what to draw, in pixels of the image.
@@ -81,28 +88,28 @@ class Layer:
     opacity: float = 1.0
 
     def bounds(self, size: tuple[int, int]) -> Window:
-        """Whole pixels of an image of a (width, height) that the layer may change."""
+        """Return the whole pixels that the layer may change, in an image of `(width, height)`."""
         boxes = np.array([ink_bounds(ink) for ink in self.inks])
-        left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - 2  # 2: antialiasing
-        right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + 2
+        left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - _ANTIALIASING
+        right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + _ANTIALIASING
         return max(int(left), 0), max(int(top), 0), min(int(right), size[0]), min(int(bottom), size[1])
 
     @property
     def bars(self) -> list[Bar]:
-        """The inks, if all of them are bars; else none."""
+        """The inks, if all of them are bars; else empty."""
         bars = [ink for ink in self.inks if isinstance(ink, Bar)]
         return bars if len(bars) == len(self.inks) else []
 
 
 def paint(image: Image.Image, layers: Sequence[Layer]) -> None:
-    """Put layers on an RGB image, one over the other, in place.
+    """Paint layers on an RGB image, in order. Changes the image.
 
-    Turning an image into an array and back costs more than drawing: only what changes is turned, unless that is most
-    of it, and nothing under bars, which Pillow fills.
+    Converting an image to an array and back costs more than drawing. So bars are filled by Pillow, and of the rest
+    only the windows that change are converted, unless they are larger than the image together.
     """
-    for of_bars, run in groupby(layers, key=lambda layer: bool(layer.bars)):
-        paint_some = _fill_bars if of_bars else _paint_arrays
-        paint_some(image, list(run))
+    for only_bars, group in groupby(layers, key=lambda layer: bool(layer.bars)):
+        paint_group = _fill_bars if only_bars else _paint_arrays
+        paint_group(image, list(group))
 
 
 def _fill_bars(image: Image.Image, layers: Sequence[Layer]) -> None:
@@ -112,8 +119,8 @@ def _fill_bars(image: Image.Image, layers: Sequence[Layer]) -> None:
             window = max(left, 0), max(top, 0), min(right, image.width), min(bottom, image.height)
             if _area(window):
                 size = window[2] - window[0], window[3] - window[1]
-                through = None if layer.opacity >= 1 else Image.new("L", size, round(255 * layer.opacity))
-                image.paste(layer.color, window, through)
+                alpha = None if layer.opacity >= 1 else Image.new("L", size, round(255 * layer.opacity))
+                image.paste(layer.color, window, alpha)
 
 
 def _paint_arrays(image: Image.Image, layers: Sequence[Layer]) -> None:
@@ -134,7 +141,7 @@ def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -
     if not _area(window):
         return
     left, top = (max(n - _EDGE, 0) for n in window[:2])
-    right, bottom = (min(n + _EDGE, most) for n, most in zip(window[2:], image.size, strict=True))
+    right, bottom = (min(n + _EDGE, side) for n, side in zip(window[2:], image.size, strict=True))
     canvas = np.array(image.crop((left, top, right, bottom)))
     for layer in layers:
         _paint_layer(canvas, layer, (left, top))
@@ -158,15 +165,15 @@ def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> N
     canvas[top:bottom, left:right] = cv2.addWeighted(over, layer.opacity, under, 1 - layer.opacity, 0)
 
 
-def line_width(wanted: float, least: float, most: float) -> float:
-    """The width nearest to the wanted one, in pixels, that cv2 draws; one of `least` to `most` if there is one."""
-    even = 2 * max(1, round((wanted - _EXTRA) / 2))
+def line_width(width: float, min_width: float, max_width: float) -> float:
+    """Return the width that cv2 can draw nearest to `width`, in pixels; within the limits, if there is one."""
+    even = 2 * max(1, round((width - _EXTRA) / 2))
     widths = [_HAIRLINE, *(thickness + _EXTRA for thickness in (even - 2, even, even + 2) if thickness > 0)]
-    return min(widths, key=lambda width: (not least <= width <= most, abs(width - wanted)))
+    return min(widths, key=lambda drawn: (not min_width <= drawn <= max_width, abs(drawn - width)))
 
 
 def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
-    """Box (x0, y0, x1, y1) that holds all of an ink."""
+    """Return the box `(x0, y0, x1, y1)` that contains all of an ink."""
     if isinstance(ink, Bar):
         return ink.window
     if isinstance(ink, Stencil):
@@ -195,7 +202,7 @@ def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tup
         cv2.circle(canvas, (int(center[0]), int(center[1])), radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     elif isinstance(ink, Fill):
         cv2.fillPoly(canvas, [_fixed_point(ink.points, origin)], color, cv2.LINE_AA, _SHIFT)
-    elif np.ptp(ink.points, axis=0).max() < 1:  # of a line without length, cv2 draws next to nothing
+    elif np.ptp(ink.points, axis=0).max() < 1:  # cv2 draws next to nothing of a line without length
         _draw(canvas, Disc((float(ink.points[0, 0]), float(ink.points[0, 1])), ink.width / 2), color, origin)
     else:
         thickness = min(max(1, round(ink.width - _EXTRA)), _MAX_THICKNESS)
@@ -204,6 +211,6 @@ def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tup
 
 
 def _fixed_point(points: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
-    """Image coordinates to cv2's: there, whole numbers are the middles of pixels."""
+    """Convert image coordinates to cv2's, where whole numbers are the centers of pixels."""
     moved = (points - np.asarray(origin, dtype=np.float64) - 0.5) * (1 << _SHIFT)
     return moved.round().astype(np.int32)

@@ -1,14 +1,20 @@
-"""The eight marker kinds and nine colors that ViP-LLaVA was trained on, and their names.
+"""The eight marker kinds and nine colors that ViP-LLaVA was trained on: one declaration each.
 
-Source: the ViP-LLaVA paper (arXiv 2312.00784) and its repository's drawing code.
+To add a kind, add its name to `MarkerKind`, its case to `spec_of`, and its drawing function to `shapes`. mypy reports
+a name without a case.
+
+Source of names, prepositions, sizes and colors: the ViP-LLaVA paper (arXiv 2312.00784) and the drawing code of its
+repository. The training draws sizes from a range; its constant style is what demo and evaluation use.
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Literal, get_args
+from typing import Literal, assert_never, get_args
 
 from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.markers import shapes
+from langchain_vipllava.markers.style import MarkerSpec, SizeRange
 
 MarkerKind = Literal["rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask", "arrow"]
 MarkerColor = Literal["red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple", "gold"]
@@ -16,66 +22,100 @@ MarkerColor = Literal["red", "lime", "blue", "yellow", "fuchsia", "aqua", "orang
 KINDS: tuple[MarkerKind, ...] = get_args(MarkerKind)
 COLOR_NAMES: tuple[MarkerColor, ...] = get_args(MarkerColor)
 
-COLORS: MappingProxyType[MarkerColor, tuple[int, int, int]] = MappingProxyType(
-    {
-        "red": (255, 0, 0),
-        "lime": (0, 255, 0),
-        "blue": (0, 0, 255),
-        "yellow": (255, 255, 0),
-        "fuchsia": (255, 0, 255),
-        "aqua": (0, 255, 255),
-        "orange": (255, 165, 0),
-        "purple": (128, 0, 128),
-        "gold": (255, 215, 0),
-    }
-)
-"""RGB of each color, in the order in which they are given out."""
+RGB = tuple[int, int, int]
 
-_WORDS: dict[str, str] = {
-    "rectangle": "within",
-    "ellipse": "within",
-    "triangle": "with",
-    "point": "at",
-    "scribble": "with",
-    "mask contour": "with",
-    "mask": "with",
-    "arrow": "pointed to by",
-}
+
+def spec_of(kind: MarkerKind) -> MarkerSpec:
+    """Return the preposition, sizes and drawing function of a kind."""
+    match kind:
+        case "rectangle":
+            return MarkerSpec("within", shapes.rectangle)
+        case "ellipse":
+            return MarkerSpec("within", shapes.ellipse)
+        case "triangle":
+            return MarkerSpec("with", shapes.triangle)
+        case "point":
+            return MarkerSpec("at", shapes.point)
+        case "scribble":
+            # Training draws up to 12. Above 8, the line hides small regions.
+            return MarkerSpec("with", shapes.scribble, width=SizeRange(4, 2, 8))
+        case "mask contour":
+            return MarkerSpec("with", shapes.mask_contour, width=SizeRange(3, 2, 4))
+        case "mask":
+            return MarkerSpec("with", shapes.mask, opacity=SizeRange(128 / 255, 48 / 255, 128 / 255))
+        case "arrow":
+            # Training draws from 1. 2 was chosen: thinner shafts are faint where the model looks.
+            return MarkerSpec("pointed to by", shapes.arrow, width=SizeRange(3, 2, 6))
+        case _:
+            assert_never(kind)
+
+
+def rgb_of(color: MarkerColor) -> RGB:
+    """Return the RGB values of a color."""
+    match color:
+        case "red":
+            return 255, 0, 0
+        case "lime":
+            return 0, 255, 0
+        case "blue":
+            return 0, 0, 255
+        case "yellow":
+            return 255, 255, 0
+        case "fuchsia":
+            return 255, 0, 255
+        case "aqua":
+            return 0, 255, 255
+        case "orange":
+            return 255, 165, 0
+        case "purple":
+            return 128, 0, 128
+        case "gold":
+            return 255, 215, 0
+        case _:
+            assert_never(color)
+
+
+COLORS: MappingProxyType[MarkerColor, RGB] = MappingProxyType({color: rgb_of(color) for color in COLOR_NAMES})
+"""RGB of each color, in the order in which they are assigned."""
 
 
 def marker_phrase(kind: str, color: str) -> str:
-    """Name a marker the way the training questions do.
+    """Return the words that name a marker in the training questions.
+
+    Raises:
+        MarkerError: an unknown kind or color.
 
     Example:
         >>> marker_phrase("arrow", "lime")
         'pointed to by the lime arrow'
     """
-    return f"{_WORDS[parse_kind(kind)]} the {parse_color(color)} {parse_kind(kind)}"
+    kind = parse_kind(kind)
+    return f"{spec_of(kind).preposition} the {parse_color(color)} {kind}"
 
 
 def parse_kind(kind: object) -> MarkerKind:
-    """Read a kind's name; "mask_contour" is "mask contour".
+    """Check the name of a kind. "mask_contour" is "mask contour", in any case.
 
     Raises:
-        MarkerError: no such kind.
+        MarkerError: an unknown kind.
     """
-    name = str(kind).strip().lower().replace("_", " ").replace("-", " ")
-    for known in KINDS:
-        if name == known:
-            return known
+    normalized = str(kind).strip().lower().replace("_", " ").replace("-", " ")
+    for name in KINDS:
+        if normalized == name:
+            return name
     raise MarkerError(f"unknown marker kind {kind!r}; expected one of {', '.join(KINDS)}.")
 
 
 def parse_color(color: object) -> MarkerColor:
-    """Read a color's name.
+    """Check the name of a color, in any case.
 
     Raises:
-        MarkerError: not one of the nine that the model knows by name.
+        MarkerError: not one of the nine colors that the model was trained on by name.
     """
-    name = str(color).strip().lower()
-    for known in COLOR_NAMES:
-        if name == known:
-            return known
+    normalized = str(color).strip().lower()
+    for name in COLOR_NAMES:
+        if normalized == name:
+            return name
     raise MarkerError(
         f"unknown marker color {color!r}; expected one of {', '.join(COLORS)}: the model was trained on these names."
     )

@@ -1,4 +1,4 @@
-"""`mark`: draw markers on the regions that a question is about."""
+"""`mark`: draw markers on regions, so that a question can refer to them."""
 
 from __future__ import annotations
 
@@ -10,67 +10,69 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.view import VIEW_SIZE, View
-from langchain_vipllava.markers.assignment import Look, assign_looks
+from langchain_vipllava.markers.assignment import ColorChoice, KindChoice, Look, assign_looks
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import Layer, paint
-from langchain_vipllava.markers.kinds import COLORS
+from langchain_vipllava.markers.kinds import COLORS, spec_of
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import TINY, Marker, TinyRegionWarning
 from langchain_vipllava.markers.numbers import draw_number, place_numbers
-from langchain_vipllava.markers.shapes import SHAPES
 from langchain_vipllava.markers.style import Style, choose_style
-from langchain_vipllava.markers.zoom import choose_crop, move_region
+from langchain_vipllava.markers.zoom import Crop, choose_crop, move_region
 from langchain_vipllava.regions.region import Region
+
+Zoom = Literal["auto"]
 
 
 def mark(
     image: ImageSource,
     regions: Region | Iterable[Region],
     *,
-    kind: str | Sequence[str | None] = "rectangle",
-    color: str | Sequence[str | None] | None = None,
+    kind: KindChoice | Sequence[KindChoice | None] = "rectangle",
+    color: ColorChoice | Sequence[ColorChoice | None] | None = None,
     width: float | None = None,
     radius: float | None = None,
     opacity: float | None = None,
     numbers: bool = False,
     seed: int | None = None,
-    zoom: Literal["auto"] | None = None,
-    channels: Literal["rgb", "bgr"] = "rgb",
+    zoom: Zoom | None = None,
+    channels: Channels = "rgb",
 ) -> MarkedImage:
-    """Draw a marker on each region of an image, the way ViP-LLaVA was trained to see them.
+    """Draw a marker on each region of an image, as in ViP-LLaVA's training.
 
-    Sizes are given in pixels of the 336 px square that the model reads, and scaled with the
-    image. The image given is never changed, and only pixels near a marker differ.
+    Sizes are in pixels of the 336 px square that the model reads, and scaled with the image. The input image is not
+    changed. Only pixels at a marker change.
 
     Args:
-        image: anything that `load_image` takes.
+        image: anything that `load_image` accepts.
         regions: what to mark, in pixels of the upright image.
-        kind: "rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask" or
-            "arrow"; one for all, one per region, or "auto" to move on to the next kind when the
-            colors run out. Kinds that follow an outline take the mask's or polygon's, else the box.
-        color: "red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple" or "gold"; one,
-            one per region, or None to give them out in this order.
+        kind: "rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask" or "arrow"; one for all,
+            one per region, or "auto" to use the next kind when the colors run out. Kinds that follow an outline use
+            the mask's or polygon's, else the box.
+        color: "red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple" or "gold"; one, one per region,
+            or None to assign them in this order.
         width: line width.
         radius: radius of points.
-        opacity: 0 to 1; constant markers are opaque, masks half so.
+        opacity: 0 to 1. By default, markers are opaque, and masks half transparent.
         numbers: whether to put numbers 1, 2, ... beside the regions.
-        seed: draws in the hand-drawn style of the training data, the same for the same seed;
-            None draws constant markers.
-        zoom: "auto" crops around the regions, with context, when one of them would be hard to
-            see. Regions stay in the coordinates of the original.
+        seed: draws in the hand-drawn style of the training data, the same for the same seed. None draws constant
+            markers.
+        zoom: "auto" crops around the regions, with context, when one of them would be hard to see. Regions stay in
+            the coordinates of the original.
         channels: "bgr" when the image is an array from `cv2.imread`.
 
     Returns:
-        The marked image, with a phrase for every marker.
+        The marked image, with a phrase for each marker.
 
     Raises:
         ImageError: the image cannot be read.
-        RegionError: a region outside the image, or a mask of another size.
-        MarkerError: no regions, unknown names, more regions than colors and kinds, a size, opacity
-            or seed that is none.
+        RegionError: a region lies outside the image, or a mask has another size.
+        MarkerError: no regions, unknown names, more regions than combinations of color and kind, or an invalid size,
+            opacity or seed.
 
     Warns:
         TinyRegionWarning: a region is less than 8 pixels wide or high where the model looks.
@@ -84,53 +86,53 @@ def mark(
         ['within the red rectangle', 'within the lime rectangle']
     """
     original = load_image(image, channels=channels)
-    wanted = _check_regions(regions)
-    looks = assign_looks(len(wanted), kind, color)
-    hand = _hand(seed)
-    styles = [choose_style(k, hand, width=width, radius=radius, opacity=opacity) for _, k in looks]
+    to_mark = _check_regions(regions)
+    looks = assign_looks(len(to_mark), kind, color)
+    rng = _rng(seed)
+    styles = [choose_style(spec_of(k), rng, width=width, radius=radius, opacity=opacity) for _, k in looks]
     if zoom is not None:
-        for region in wanted:
-            Extent.of(region, original.size, 1.0)  # raises for what lies outside, before a crop hides it
-    crop = _crop(wanted, original.size, zoom)
+        for region in to_mark:
+            Extent.of(region, original.size, 1.0)  # raises for a region outside, before the crop hides it
+    crop = _crop(to_mark, original.size, zoom)
     shown = original.crop(crop) if crop else original
-    moved = [move_region(region, crop) for region in wanted] if crop else wanted
+    moved = [move_region(region, crop) for region in to_mark] if crop else to_mark
     extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
     drawn = _draw(shown, extents, looks, styles, numbers)
-    seen = [View(shown.size).size_of(extent.box) for extent in extents]
+    sizes_seen = [View(shown.size).size_of(extent.box) for extent in extents]
     markers = tuple(
         Marker(region, k, c, size, index + 1 if numbers else None)
-        for index, (region, (c, k), size) in enumerate(zip(wanted, looks, seen, strict=True))
+        for index, (region, (c, k), size) in enumerate(zip(to_mark, looks, sizes_seen, strict=True))
     )
     _warn_about_tiny(markers, zoomed=zoom is not None)
     return MarkedImage(drawn, original, markers, crop)
 
 
 def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
-    wanted = [regions] if isinstance(regions, Region) else None
-    if wanted is None:
-        try:
-            wanted = list(regions)  # type: ignore[arg-type]
-        except TypeError as error:
-            raise MarkerError(f"regions={regions!r}; expected a Region or a list of them.") from error
-    if not wanted:
+    if isinstance(regions, Region):
+        return [regions]
+    try:
+        listed = list(regions)
+    except TypeError as error:
+        raise MarkerError(f"regions={regions!r}; expected a Region or a list of them.") from error
+    if not listed:
         raise MarkerError("no regions to mark; expected at least one. Ask about the whole image without markers.")
-    for region in wanted:
+    for region in listed:
         if not isinstance(region, Region):
             raise MarkerError(
                 f"{type(region).__name__} in regions; expected Region objects. For a detector's output: "
                 "regions_from(detections, image_size=image.size); for a box: Region(box=(x0, y0, x1, y1))."
             )
-    return wanted
+    return listed
 
 
-def _hand(seed: int | None) -> np.random.Generator | None:
+def _rng(seed: int | None) -> np.random.Generator | None:
     try:
         return None if seed is None else np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
         raise MarkerError(f"seed={seed!r}; expected a whole number from 0, or None for constant markers.") from error
 
 
-def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> tuple[int, int, int, int] | None:
+def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> Crop | None:
     if zoom is None:
         return None
     if zoom != "auto":
@@ -145,7 +147,7 @@ def _draw(
     paint(
         drawn,
         [
-            Layer(SHAPES[kind](extent, style), COLORS[color], style.opacity)
+            Layer(spec_of(kind).draw(extent, style), COLORS[color], style.opacity)
             for extent, (color, kind), style in zip(extents, looks, styles, strict=True)
         ],
     )
@@ -157,15 +159,15 @@ def _draw(
 
 
 def _warn_about_tiny(markers: Iterable[Marker], *, zoomed: bool) -> None:
-    advice = "Mark fewer regions that lie nearer together." if zoomed else "Pass zoom='auto' to crop around it."
+    advice = "Mark fewer regions, nearer together." if zoomed else "Pass zoom='auto' to crop around it."
     for marker in markers:
         if marker.is_tiny:
             width, height = marker.seen
             label = marker.region.label or "no label"
             warnings.warn(
                 f"the region with the {marker.color} {marker.kind} ({label}) is {width:.1f} "
-                f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px little of it "
-                f"is left. {advice}",
+                f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px, little "
+                f"of it is visible. {advice}",
                 TinyRegionWarning,
                 stacklevel=3,
             )

@@ -1,4 +1,4 @@
-"""Cropping an image around its marked regions, so that the model sees more than a few pixels of them."""
+"""Crop an image around its marked regions, so that the model sees more than a few pixels of them."""
 
 from __future__ import annotations
 
@@ -10,41 +10,40 @@ import numpy as np
 from langchain_vipllava.images.view import VIEW_SIZE, View
 from langchain_vipllava.regions.region import Region
 
-LEAST_SIDE = 42
-"""Side of the smallest crop in pixels: below it, even a line of one pixel is over 8 model pixels wide."""
+MIN_SIDE = 42
+"""Side of the smallest crop in pixels. Below 336 / 8 = 42, one pixel exceeds the training's line of 8 model pixels."""
 
 READABLE = 32.0
-"""Short side in model pixels that a zoom aims at: a bit over two of the vision tower's 14 px patches."""
+"""Short side of a readable region in model pixels. Chosen: a little over two 14 px patches of the vision tower."""
 
 _CONTEXT = 0.5
-"""Image kept around the regions, in units of their common box' sides, on either side."""
+"""Context on each side of the regions, in units of their common box. Chosen by looking."""
 
 Crop = tuple[int, int, int, int]
 
 
 def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None:
-    """Choose the largest square that shows every region at least `READABLE` pixels wide.
+    """Choose the largest square in which every region is at least `READABLE` pixels wide.
 
-    It is never smaller than `LEAST_SIDE`, so that the marker leaves something of its region to see.
+    It is never smaller than `MIN_SIDE`, so that a marker does not cover its region.
 
     Args:
-        regions: what has to stay visible, in pixels of the image.
+        regions: what must stay visible, in pixels of the image.
         size: (width, height) of the image.
 
     Returns:
-        `(left, top, right, bottom)`, or None when the whole image is readable already or
-        no crop would help. If the regions lie too far apart, the crop shows all of them and is
-        as tight as its context allows.
+        `(left, top, right, bottom)`, or None when every region is readable in the whole image, or no crop would help.
+        For regions that are far apart, the crop shows all of them with their context.
     """
     width, height = size
-    every = np.array([region.box for region in regions]).clip(0, (width, height, width, height))
-    boxes = [box for box, region in zip(every, regions, strict=True) if not region.is_point]
+    all_boxes = np.array([region.box for region in regions]).clip(0, (width, height, width, height))
+    boxes = [box for box, region in zip(all_boxes, regions, strict=True) if not region.is_point]
     if not boxes or min(min(View(size).size_of(box)) for box in boxes) >= READABLE:
         return None
-    (x0, y0), (x1, y1) = every[:, :2].min(axis=0), every[:, 2:].max(axis=0)
+    (x0, y0), (x1, y1) = all_boxes[:, :2].min(axis=0), all_boxes[:, 2:].max(axis=0)
     smallest = min((box[2:] - box[:2]).min() for box in boxes)
     readable = math.floor(smallest * VIEW_SIZE / READABLE)
-    side = max(readable, math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * _CONTEXT)), LEAST_SIDE)
+    side = max(readable, math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * _CONTEXT)), MIN_SIDE)
     if side >= max(size):
         return None
     left = _place(side, (x0 + x1) / 2, width)
@@ -53,7 +52,7 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None
 
 
 def move_region(region: Region, crop: Crop) -> Region:
-    """Give a region in the coordinates of a crop of its image."""
+    """Return a region in the coordinates of a crop of its image."""
     left, top, right, bottom = crop
     x0, y0, x1, y1 = region.box
     width, height = right - left, bottom - top
@@ -68,5 +67,5 @@ def move_region(region: Region, crop: Crop) -> Region:
     return region.model_copy(update=moved)
 
 
-def _place(side: int, middle: float, length: int) -> int:
-    return round(min(max(middle - side / 2, 0), max(length - side, 0)))
+def _place(side: int, center: float, length: int) -> int:
+    return round(min(max(center - side / 2, 0), max(length - side, 0)))

@@ -78,9 +78,9 @@ def test_kinds_and_colors_per_region():
 
 
 def test_a_color_and_kind_asked_for_twice_is_an_error():
-    with pytest.raises(MarkerError, match="two regions ask for a red rectangle"):
+    with pytest.raises(MarkerError, match="two regions request a red rectangle"):
         mark(black(), boxes(3), color=["red", None, "red"])
-    with pytest.raises(MarkerError, match="two regions ask for a lime arrow"):
+    with pytest.raises(MarkerError, match="two regions request a lime arrow"):
         mark(black(), boxes(2), kind="arrow", color="lime")
 
 

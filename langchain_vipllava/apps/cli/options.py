@@ -75,8 +75,8 @@ class MarkOptions:
             return mark(
                 image,
                 regions,
-                kind=_one_or_each(self.kind) or "rectangle",
-                color=_one_or_each(self.color),
+                kind=_one_or_each(self.kind) or "rectangle",  # type: ignore[arg-type]  # mark checks the names
+                color=_one_or_each(self.color),  # type: ignore[arg-type]
                 numbers=self.numbers,
                 zoom="auto" if self.zoom else None,
                 seed=self.seed,
