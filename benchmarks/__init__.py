@@ -1,1 +1,1 @@
-"""Benchmarks: ours and the peers in the same run, interleaved, exactness checked beside the time."""
+"""Benchmarks: this package and its baselines, interleaved in one process; answers are compared too."""

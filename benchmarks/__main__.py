@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: every workload on this machine's CPU, as one table."""
+"""`python -m benchmarks`: run the workloads on this machine's CPU, and print one table."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ console = Console(width=160)
 
 
 def main() -> None:
-    """Run and print; ratios are medians of runs that took turns."""
+    """Run the workloads and print the table. A speedup is the ratio of two medians of interleaved runs."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="counted runs of each way")
-    parser.add_argument("--only", default="", help="only workloads whose function has this in its name")
+    parser.add_argument("--repeats", type=int, default=3, help="counted runs per workload and baseline")
+    parser.add_argument("--only", default="", help="run only workloads whose function name contains this")
     options = parser.parse_args()
     bench = Bench(options.repeats)
     rows: list[Row] = []
@@ -25,7 +25,7 @@ def main() -> None:
         if options.only in workload.__name__:
             with console.status(workload.__doc__ or ""):
                 rows.append(workload())
-            console.print(f"{rows[-1].workload}: {rows[-1].ratio:.2f}x")  # what is done is not lost with the rest
+            console.print(f"{rows[-1].workload}: {rows[-1].speedup:.2f}x")  # at once, in case a later one fails
     if options.only in "mark":
         rows += marking.rows(options.repeats)
     if options.only in "import":

@@ -1,4 +1,4 @@
-"""Workloads of the model host: one question, follow-ups, many questions, many callers."""
+"""Workloads of the model runner: single questions, follow-ups, many questions, many callers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from PIL import Image
 
+from benchmarks.baselines import Generate, Pipeline
 from benchmarks.checkpoint import make_image, make_parts
-from benchmarks.peers import Generate, Pipeline
 from benchmarks.timing import Measured, measure
 from langchain_vipllava import Region, mark
 from langchain_vipllava.engine.request import GenerationRequest, GenerationResult
@@ -18,44 +18,48 @@ from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
 
-FORM = FORMATS["user_assistant"]
+FORMAT = FORMATS["user_assistant"]
 QUESTIONS = [
     f"What is the object within the {c} {k}?" for c in ("red", "lime", "blue") for k in ("rectangle", "arrow", "mask")
 ]
 
 LENGTHS = [8, 16, 24, 32, 64, 128] * 4
-"""Tokens of answers that are mixed on purpose."""
+"""Answer lengths in tokens, short and long ones mixed."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
     Attributes:
-        workload: what was done.
-        against: the peer.
-        ours, peer: seconds.
-        wanted: the least ratio peer / ours.
-        exact: whether both gave the same answers; None where that was not compared.
-        note: anything else that was seen.
+        workload: the name of the workload.
+        baseline: the name of the baseline.
+        ours, theirs: seconds of this package and of the baseline.
+        target: the smallest acceptable `speedup`.
+        same_answers: whether both return the same answers; None where that is not compared.
+        note: other observations.
     """
 
     workload: str
-    against: str
+    baseline: str
     ours: Measured
-    peer: Measured
-    wanted: float
-    exact: bool | None = None
+    theirs: Measured
+    target: float
+    same_answers: bool | None = None
     note: str = ""
 
     @property
-    def ratio(self) -> float:
-        """How many times faster ours is."""
-        return self.peer.median / self.ours.median
+    def speedup(self) -> float:
+        """How many times faster this package is."""
+        return self.theirs.median / self.ours.median
 
 
 class Bench:
-    """The model, its host made anew for every cold run, and the peers on the same weights."""
+    """This package and the baselines on the same weights.
+
+    Args:
+        repeats: counted runs per workload.
+    """
 
     def __init__(self, repeats: int) -> None:
         self.repeats = repeats
@@ -64,12 +68,12 @@ class Bench:
         self.pipeline = Pipeline(self.model, self.processor)
         self.images = [make_image(seed) for seed in range(8)]
 
-    def host(self) -> ModelRunner:
-        """A host that knows nothing yet."""
+    def make_runner(self) -> ModelRunner:
+        """Make a runner with empty caches."""
         return ModelRunner(self.model, self.processor, cache_bytes=4 * 2**30)
 
     def rows(self) -> list[Callable[[], Row]]:
-        """Every workload."""
+        """List the workloads."""
         return [
             self.cold,
             self.follow_ups,
@@ -81,19 +85,19 @@ class Bench:
         ]
 
     def cold(self) -> Row:
-        """One question about an image that was never seen before, by a host that has answered others."""
-        host = self.host()
-        images = [make_image(100 + run) for run in range(self.repeats + 1)]  # one more: see measure
-        talks = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in images]
-        mine, theirs = iter(talks), iter(talks)
-        said: dict[str, list[list[int]]] = {"ours": [], "plain": []}
+        """One question about a new image, on a runner that is warmed up."""
+        runner = self.make_runner()
+        images = [make_image(100 + run) for run in range(self.repeats + 1)]  # `measure` does one uncounted run
+        conversations = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in images]
+        for_ours, for_plain = iter(conversations), iter(conversations)
+        ids: dict[str, list[list[int]]] = {"ours": [], "plain": []}
 
         def ours() -> None:
-            said["ours"].append(list(host.generate(make_request(next(mine), 16)).ids))
+            ids["ours"].append(list(runner.generate(make_request(next(for_ours), 16)).ids))
 
         def plain() -> None:
-            talk = next(theirs)
-            said["plain"] += self.generate([FORM.render(talk).text], talk.images, 16)
+            conversation = next(for_plain)
+            ids["plain"] += self.generate([FORMAT.render(conversation).text], conversation.images, 16)
 
         times = measure({"ours": ours, "plain": plain}, self.repeats)
         return Row(
@@ -102,160 +106,166 @@ class Bench:
             times["ours"],
             times["plain"],
             0.95,
-            said["ours"] == said["plain"],
+            ids["ours"] == ids["plain"],
         )
 
     def follow_ups(self) -> Row:
         """Time to the first token of turns 2 to 5."""
-        talks = self._turns(5, 12)
-        said: list[list[int]] = []
+        history = self._grow(5, 12)
+        ids: list[list[int]] = []
 
         def ours() -> float:
-            host = self.host()
-            results = [host.generate(make_request(talk, 12)) for talk in talks]
-            said[:] = [list(result.ids) for result in results]
+            runner = self.make_runner()
+            results = [runner.generate(make_request(conversation, 12)) for conversation in history]
+            ids[:] = [list(result.ids) for result in results]
             return statistics.mean(result.timings.first_token for result in results[1:])
 
         def theirs() -> float:
-            return statistics.mean(
-                self.pipeline.first_token(FORM.render(talk).text, self.images[0]) for talk in talks[1:]
-            )
+            prompts = [FORMAT.render(conversation).text for conversation in history[1:]]
+            return statistics.mean(self.pipeline.first_token(prompt, self.images[0]) for prompt in prompts)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
-        exact = said == [self._plain(talk, 12) for talk in talks]
-        return Row("follow-up turns 2-5, first token", "pipeline", times["ours"], times["pipeline"], 12, exact)
+        same = ids == [self._plain_ids(conversation, 12) for conversation in history]
+        return Row("follow-up turns 2-5, first token", "pipeline", times["ours"], times["pipeline"], 12, same)
 
     def one_image(self) -> Row:
         """Eight questions about one image."""
-        talks = [Conversation((Turn(question, (self.images[0],)),)) for question in QUESTIONS[:8]]
-        return self._against_pipeline("8 questions on one image, 16 tokens", talks, [16] * 8, batch=1, wanted=4)
+        conversations = [Conversation((Turn(question, (self.images[0],)),)) for question in QUESTIONS[:8]]
+        return self._against_pipeline("8 questions on one image, 16 tokens", conversations, [16] * 8, batch=1, target=4)
 
     def many_images(self) -> Row:
         """One question about each of eight images."""
-        talks = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in self.images]
-        return self._against_pipeline("8 images, one question each, 16 tokens", talks, [16] * 8, batch=8, wanted=1)
+        conversations = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in self.images]
+        return self._against_pipeline(
+            "8 images, one question each, 16 tokens", conversations, [16] * 8, batch=8, target=1
+        )
 
     def conversations(self) -> Row:
-        """Eight conversations of three turns at once, each about an image of its own."""
-        all_talks = [self._turns(3, 12, image) for image in self.images]
-        spread: list[float] = []
-        said: list[list[int]] = []
+        """Eight concurrent conversations of three turns, each about a different image."""
+        histories = [self._grow(3, 12, image) for image in self.images]
+        slowest: list[float] = []
+        ids: list[list[int]] = []
 
         def ours() -> None:
-            host = self.host()
-            said.clear()
+            runner = self.make_runner()
+            ids.clear()
             for turn in range(3):
-                results = asyncio.run(ask_all(host, [talks[turn] for talks in all_talks], 12))
-                said.extend(list(result.ids) for result in results)
-                firsts = [result.timings.first_token for result in results]
-                spread.append(max(firsts) / statistics.median(firsts))
+                results = asyncio.run(ask_all(runner, [history[turn] for history in histories], 12))
+                ids.extend(list(result.ids) for result in results)
+                first_tokens = [result.timings.first_token for result in results]
+                slowest.append(max(first_tokens) / statistics.median(first_tokens))
 
         def theirs() -> None:
-            for talks in all_talks:
-                for talk in talks:
-                    self.pipeline([FORM.render(talk).text], talk.images, 12)
+            for history in histories:
+                for conversation in history:
+                    self.pipeline([FORMAT.render(conversation).text], conversation.images, 12)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
-        exact = said == [self._plain(talks[turn], 12) for turn in range(3) for talks in all_talks]
-        note = f"slowest first token {max(spread):.1f}x the median"
+        same = ids == [self._plain_ids(history[turn], 12) for turn in range(3) for history in histories]
+        note = f"slowest first token {max(slowest):.1f}x the median"
         name = "8 conversations of 3 turns at once, 12 tokens"
-        return Row(name, "pipeline, in turn", times["ours"], times["pipeline"], 3, exact, note)
+        return Row(name, "pipeline, in turn", times["ours"], times["pipeline"], 3, same, note)
 
     def mixed(self) -> Row:
         """Answers of mixed lengths: a short one must not wait for a long one."""
-        talks = [
+        conversations = [
             Conversation((Turn(QUESTIONS[index % 8], (self.images[index % 8],)),)) for index in range(len(LENGTHS))
         ]
 
         def ours() -> None:
-            ask_together(self.host(), talks, LENGTHS)
+            ask_together(self.make_runner(), conversations, LENGTHS)
 
         def theirs() -> None:
-            for start in range(0, len(talks), 8):
-                group = talks[start : start + 8]
-                prompts = [FORM.render(talk).text for talk in group]
-                self.generate(prompts, [talk.images[0] for talk in group], max(LENGTHS[start : start + 8]))
+            for start in range(0, len(conversations), 8):
+                batch = conversations[start : start + 8]
+                prompts = [FORMAT.render(conversation).text for conversation in batch]
+                images = [conversation.images[0] for conversation in batch]
+                self.generate(prompts, images, max(LENGTHS[start : start + 8]))
 
         times = measure({"ours": ours, "generate": theirs}, 1)
         return Row("24 requests of 8-128 tokens", "generate in batches of 8", times["ours"], times["generate"], 1.6)
 
     def session(self) -> Row:
-        """An agent's session: four regions of one image, three questions each, asked of all four at once."""
+        """An agent's session: four regions of one image, three questions each, the four asked concurrently."""
         regions = [Region(box=(40 + 150 * index, 120, 150 + 150 * index, 320)) for index in range(4)]
         image = self.images[0]
         marked = mark(image, regions)
         openings = [marked.question(f"What is the object {{{index}}}?") for index in range(4)]
-        all_talks = [self._turns(3, 8, marked.image, opening) for opening in openings]
+        histories = [self._grow(3, 8, marked.image, opening) for opening in openings]
 
         def ours() -> None:
-            host = self.host()
+            runner = self.make_runner()
             mark(image, regions)
             for turn in range(3):
-                asyncio.run(ask_all(host, [talks[turn] for talks in all_talks], 8))
+                asyncio.run(ask_all(runner, [history[turn] for history in histories], 8))
 
         def theirs() -> None:
             mark(image, regions)
-            for talks in all_talks:
-                for talk in talks:
-                    self.pipeline([FORM.render(talk).text], talk.images, 8)
+            for history in histories:
+                for conversation in history:
+                    self.pipeline([FORMAT.render(conversation).text], conversation.images, 8)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
         name = "an agent's session: 4 regions, 3 questions each, 8 tokens"
         return Row(name, "pipeline", times["ours"], times["pipeline"], 5)
 
     def _against_pipeline(
-        self, name: str, talks: Sequence[Conversation], tokens: list[int], *, batch: int, wanted: float
+        self, name: str, conversations: Sequence[Conversation], tokens: list[int], *, batch: int, target: float
     ) -> Row:
-        said: dict[str, list[str]] = {}
+        texts: dict[str, list[str]] = {}
 
         def ours() -> None:
-            said["ours"] = [result.text for result in ask_together(self.host(), talks, tokens)]
+            texts["ours"] = [result.text for result in ask_together(self.make_runner(), conversations, tokens)]
 
         def theirs() -> None:
-            prompts = [FORM.render(talk).text for talk in talks]
-            said["pipeline"] = self.pipeline(prompts, [talk.images[0] for talk in talks], tokens[0], batch)
+            prompts = [FORMAT.render(conversation).text for conversation in conversations]
+            images = [conversation.images[0] for conversation in conversations]
+            texts["pipeline"] = self.pipeline(prompts, images, tokens[0], batch)
 
         times = measure({"ours": ours, "pipeline": theirs}, self.repeats)
-        exact = said["ours"] == [text.strip() for text in said["pipeline"]]
-        against = "pipeline, one at a time" if batch == 1 else f"pipeline, batch of {batch}"
-        return Row(name, against, times["ours"], times["pipeline"], wanted, exact)
+        same = texts["ours"] == [text.strip() for text in texts["pipeline"]]
+        baseline = "pipeline, one at a time" if batch == 1 else f"pipeline, batch of {batch}"
+        return Row(name, baseline, times["ours"], times["pipeline"], target, same)
 
-    def _turns(
+    def _grow(
         self, count: int, tokens: int, image: Image.Image | None = None, opening: str = QUESTIONS[0]
     ) -> list[Conversation]:
-        """A conversation as it grows, with the model's own answers."""
-        host = self.host()
+        """Return a conversation at each of its turns, with the model's answers to the earlier ones."""
+        runner = self.make_runner()
         turns: tuple[Turn, ...] = (Turn(opening, (image or self.images[0],)),)
-        talks = [Conversation(turns)]
-        while len(talks) < count:
-            said = host.generate(make_request(talks[-1], tokens))
-            answered = replace(turns[-1], answer=said.text, answer_ids=said.ids)
-            turns = (*turns[:-1], answered, Turn(QUESTIONS[len(talks)]))
-            talks.append(Conversation(turns))
-        return talks
+        history = [Conversation(turns)]
+        while len(history) < count:
+            answer = runner.generate(make_request(history[-1], tokens))
+            answered = replace(turns[-1], answer=answer.text, answer_ids=answer.ids)
+            turns = (*turns[:-1], answered, Turn(QUESTIONS[len(history)]))
+            history.append(Conversation(turns))
+        return history
 
-    def _plain(self, talk: Conversation, tokens: int) -> list[int]:
-        """What plain `generate` says behind the same token ids."""
-        ids = self.host().encoder.encode(make_request(talk, tokens)).ids
-        return self.generate.go_on(ids, talk.images[0], tokens)
-
-
-def make_request(talk: Conversation, tokens: int) -> GenerationRequest:
-    """A conversation as a request for an answer of that many tokens at most."""
-    return GenerationRequest(FORM.render(talk), talk.images, max_tokens=tokens)
+    def _plain_ids(self, conversation: Conversation, tokens: int) -> list[int]:
+        """Return what plain `generate` answers after the same token ids."""
+        ids = self.make_runner().encoder.encode(make_request(conversation, tokens)).ids
+        return self.generate.complete(ids, conversation.images[0], tokens)
 
 
-async def ask_all(host: ModelRunner, talks: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
-    """Answers to questions that are asked at once."""
-
-    async def ask(talk: Conversation) -> GenerationResult:
-        ticket = await asyncio.to_thread(host.submit, make_request(talk, tokens))
-        return await asyncio.wrap_future(ticket.future)
-
-    return list(await asyncio.gather(*map(ask, talks)))
+def make_request(conversation: Conversation, tokens: int) -> GenerationRequest:
+    """Make a request for an answer of at most `tokens` tokens."""
+    return GenerationRequest(FORMAT.render(conversation), conversation.images, max_tokens=tokens)
 
 
-def ask_together(host: ModelRunner, talks: Sequence[Conversation], tokens: Sequence[int]) -> list[GenerationResult]:
-    """Answers to questions that are handed in one after the other, before any of them is waited for."""
-    tickets = [host.submit(make_request(talk, most)) for talk, most in zip(talks, tokens, strict=True)]
-    return [ticket.future.result() for ticket in tickets]
+async def ask_all(runner: ModelRunner, conversations: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
+    """Answer conversations concurrently, each submitted from its own task."""
+
+    async def ask(conversation: Conversation) -> GenerationResult:
+        handle = await asyncio.to_thread(runner.submit, make_request(conversation, tokens))
+        return await asyncio.wrap_future(handle.future)
+
+    return list(await asyncio.gather(*map(ask, conversations)))
+
+
+def ask_together(
+    runner: ModelRunner, conversations: Sequence[Conversation], tokens: Sequence[int]
+) -> list[GenerationResult]:
+    """Submit all conversations, then wait for the answers."""
+    pairs = zip(conversations, tokens, strict=True)
+    handles = [runner.submit(make_request(conversation, length)) for conversation, length in pairs]
+    return [handle.future.result() for handle in handles]

@@ -1,4 +1,4 @@
-"""A ViP-LLaVA of about 130 million parameters with random weights, and images to ask about."""
+"""A ViP-LLaVA of about 130 million random weights, and test images."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, CLIPVisionConfig, LlamaConfig, VipLlavaConfig, VipLlavaForConditionalGeneration
 
-from langchain_vipllava.engine.load_options import BUNDLED_FOLDER
+from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
 
 SIDE, PATCH = 336, 14  # 576 image tokens, as at 7B
 
 
 def make_processor() -> Any:
-    """A processor of the 7B's image size; the tokenizer is the bundled checkpoint's."""
+    """Make a processor with the 7B's image size and the bundled checkpoint's tokenizer."""
     processor = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
     processor.image_processor.size = {"shortest_edge": SIDE}
     processor.image_processor.crop_size = {"height": SIDE, "width": SIDE}
@@ -25,7 +25,7 @@ def make_processor() -> Any:
 
 
 def make_parts(seed: int = 0) -> tuple[Any, Any]:
-    """Model (fp32, evaluation mode) and processor."""
+    """Make the model (float32, evaluation mode) and its processor."""
     torch.manual_seed(seed)
     processor = make_processor()
     tokenizer = processor.tokenizer
@@ -54,11 +54,11 @@ def make_parts(seed: int = 0) -> tuple[Any, Any]:
         vision_feature_layers=[-2, -5, -8, -11, 6],
     )
     model = VipLlavaForConditionalGeneration(config).eval()
-    with torch.no_grad():  # sharper than the default initialisation, so that answers are no single token over and over
+    with torch.no_grad():  # larger than the default initialization, or answers would repeat a single token
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(3)
-        # answers run to the length that is asked for, as every peer is asked for the same
+        # no EOS, so that every answer has exactly the requested length
         model.lm_head.weight[tokenizer.eos_token_id] = 0
     model.generation_config.eos_token_id = None
     model.config.text_config.eos_token_id = None
@@ -66,7 +66,7 @@ def make_parts(seed: int = 0) -> tuple[Any, Any]:
 
 
 def make_image(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """A smooth random image."""
+    """Make a smooth random image."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (math.ceil(size[1] / 40), math.ceil(size[0] / 40), 3), dtype=np.uint8)
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)

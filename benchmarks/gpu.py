@@ -1,6 +1,6 @@
-"""`python -m benchmarks.gpu` (`make bench-gpu`): a ViP-LLaVA of the 7B's shape, random weights, on a CUDA GPU.
+"""`python -m benchmarks.gpu` (`make bench-gpu`): a ViP-LLaVA of the 7B's shape with random weights on a CUDA GPU.
 
-Without a GPU, `--shape tiny --device cpu` runs what needs no CUDA of it, and says nothing about speed.
+`--shape tiny --device cpu` tests the code without a GPU; its times mean nothing.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
 from benchmarks.answering import ask_all, make_request
 from benchmarks.checkpoint import PATCH, SIDE, make_image, make_processor
-from langchain_vipllava.engine.load_options import LoadOptions
 from langchain_vipllava.engine.loading import load_checkpoint, published_config
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.load_options import LoadOptions
 
 console = Console(width=140)
 TOKENS, CALLERS = 128, 16
 
 
 def make_config(shape: str, vocabulary: int, image_token: int) -> Any:
-    """The 7B's configuration, or a tiny one; its vocabulary holds the tokenizer's."""
+    """Make the 7B's configuration, or a tiny one for a tokenizer's vocabulary."""
     if shape == "7b":
         config: Any = published_config("llava-hf/vip-llava-7b-hf")
     else:
@@ -46,7 +46,7 @@ def make_config(shape: str, vocabulary: int, image_token: int) -> Any:
 
 
 def make_model(config: Any, processor: Any, device: str, weights: Literal["bf16", "4bit"]) -> Any:
-    """Random weights in bfloat16, made where they are used; 4-bit ones are saved and loaded as a user's would be."""
+    """Make random bfloat16 weights on the device. For "4bit", save them and load them quantized, as a user does."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(torch.bfloat16)
     try:
@@ -61,95 +61,98 @@ def make_model(config: Any, processor: Any, device: str, weights: Literal["bf16"
             del model
             _free(device)
             model, _ = load_checkpoint(LoadOptions(folder, dtype="bfloat16", device=device, quantization=weights))
-    model.generation_config.eos_token_id = model.config.text_config.eos_token_id = None  # answers of a given length
+    model.generation_config.eos_token_id = model.config.text_config.eos_token_id = (
+        None  # every answer has the requested length
+    )
     return model
 
 
 def seconds(work: Callable[[], object], device: str, repeats: int = 5) -> float:
-    """Median time of some work on the device."""
-    taken = []
+    """Measure the median time of some work on the device, after two warm-up runs."""
+    times = []
     for _ in range(repeats + 2):
-        _wait(device)
+        _synchronize(device)
         started = time.perf_counter()
         work()
-        _wait(device)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken[2:])
+        _synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times[2:])
 
 
 def bandwidth(device: str, mib: int) -> float:
-    """Bytes per second that a reduction reads from memory: what bounds decoding at batch 1."""
+    """Measure the memory bandwidth of a reduction in bytes per second. It bounds decoding at batch 1."""
     numbers = torch.ones(mib * 2**20 // 2, dtype=torch.bfloat16, device=device)
     return numbers.nbytes / seconds(numbers.amax, device)
 
 
-def bare_forward(host: ModelRunner, tokens: int, known: int, device: str) -> float:
-    """Seconds of the language model alone over new tokens behind a cache of known ones."""
+def bare_forward(runner: ModelRunner, tokens: int, cached: int, device: str) -> float:
+    """Measure the seconds of the language model alone over new tokens after `cached` tokens in the KV cache."""
     from transformers import DynamicCache  # noqa: PLC0415
 
-    text = host.model.model.language_model
-    embed = host.model.get_input_embeddings()
+    text = runner.model.model.language_model
+    embed = runner.model.get_input_embeddings()
 
     @torch.inference_mode()
     def forward(cache: Any, count: int, start: int) -> None:
         ids = torch.ones((1, count), dtype=torch.long, device=device)
-        places = torch.arange(start, start + count, device=device)[None]
-        hidden = text(inputs_embeds=embed(ids), position_ids=places, past_key_values=cache, use_cache=True)
-        host.model.lm_head(hidden.last_hidden_state[:, -1])
+        positions = torch.arange(start, start + count, device=device)[None]
+        hidden = text(inputs_embeds=embed(ids), position_ids=positions, past_key_values=cache, use_cache=True)
+        runner.model.lm_head(hidden.last_hidden_state[:, -1])
 
-    taken = []
+    times = []
     for _ in range(5):
         cache = DynamicCache()
-        forward(cache, known, 0)
-        _wait(device)
+        forward(cache, cached, 0)
+        _synchronize(device)
         started = time.perf_counter()
-        forward(cache, tokens, known)
-        _wait(device)
-        taken.append(time.perf_counter() - started)
-    return statistics.median(taken)
+        forward(cache, tokens, cached)
+        _synchronize(device)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
 
 
-def measure(host: ModelRunner, device: str, weights: int, speed: float, tokens: int) -> list[tuple[str, str, str]]:
-    """Rows of the table: what, measured, wanted."""
+def measure(runner: ModelRunner, device: str, weights: int, speed: float, tokens: int) -> list[tuple[str, str, str]]:
+    """Measure the rows of the table: metric, result, target."""
     image = make_image(0)
     opening = Conversation((Turn("What is the object within the red rectangle?", (image,)),))
-    host.generate(make_request(opening, 8))  # warm: compiles what is compiled
-    answer = host.generate(make_request(opening, tokens))
+    runner.generate(make_request(opening, 8))  # warm up, compilation included
+    answer = runner.generate(make_request(opening, tokens))
     rate = (len(answer.ids) - 1) / answer.timings.decode
     limit = speed / weights
-    asked = Turn(opening.turns[0].question, (image,), answer.text, answer.ids)
-    follow_ups = [Conversation((asked, Turn(f"What is its color {'really ' * n}now?"))) for n in range(5)]
-    answers = [host.generate(make_request(talk, 2)) for talk in follow_ups]
-    new = answers[-1].input_tokens - answers[-1].timings.reused_tokens
-    bare = bare_forward(host, new, answers[-1].timings.reused_tokens, device)
-    first = statistics.median(said.timings.first_token for said in answers)
-    talks = [Conversation((Turn("Describe the image.", (make_image(n),)),)) for n in range(CALLERS)]
-    asyncio.run(ask_all(host, talks, 8))
+    answered = Turn(opening.turns[0].question, (image,), answer.text, answer.ids)
+    follow_ups = [Conversation((answered, Turn(f"What is its color {'really ' * n}now?"))) for n in range(5)]
+    answers = [runner.generate(make_request(conversation, 2)) for conversation in follow_ups]
+    reused = answers[-1].timings.reused_tokens
+    new = answers[-1].input_tokens - reused
+    bare = bare_forward(runner, new, reused, device)
+    first_token = statistics.median(answer.timings.first_token for answer in answers)
+    conversations = [Conversation((Turn("Describe the image.", (make_image(n),)),)) for n in range(CALLERS)]
+    asyncio.run(ask_all(runner, conversations, 8))
     started = time.perf_counter()
-    together = asyncio.run(ask_all(host, talks, tokens))
-    throughput = sum(len(said.ids) for said in together) / (time.perf_counter() - started)
+    answers = asyncio.run(ask_all(runner, conversations, tokens))
+    throughput = sum(len(answer.ids) for answer in answers) / (time.perf_counter() - started)
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else 0.0
     return [
-        ("decode at batch 1", f"{rate:.1f} tokens/s, {rate / limit:.0%} of the memory's {limit:.0f}", ">= 65%"),
+        ("decode at batch 1", f"{rate:.1f} tokens/s, {rate / limit:.0%} of the bandwidth limit {limit:.0f}", ">= 65%"),
         (
             "first token of a follow-up",
-            f"{first * 1e3:.1f} ms, {first / bare:.2f}x the bare forward of {new}",
+            f"{first_token * 1e3:.1f} ms, {first_token / bare:.2f}x the bare forward of {new} tokens",
             "< 1.5x",
         ),
         (f"{CALLERS} callers", f"{throughput:.0f} tokens/s, {throughput / rate:.1f}x one caller", ">= 8x"),
         ("weights", f"{weights / 2**30:.2f} GiB", ""),
-        ("most memory", f"{memory:.1f} GiB", ""),
-        ("decoding", host.decode_path, ""),
+        ("peak memory", f"{memory:.1f} GiB", ""),
+        ("decode path", runner.decode_path, ""),
     ]
 
 
 def main() -> None:
-    """Measure, and print a table for each kind of weights."""
+    """Print a table for each kind of weights."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--shape", choices=("7b", "tiny"), default="7b")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--weights", nargs="*", choices=("bf16", "4bit"), default=["bf16", "4bit"])
-    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens of an answer")
+    parser.add_argument("--tokens", type=int, default=TOKENS, help="tokens per answer")
     options = parser.parse_args()
     processor = make_processor()
     image_token = processor.tokenizer.convert_tokens_to_ids("<image>")
@@ -164,7 +167,7 @@ def main() -> None:
         weights = sum(p.nbytes for part in read for p in part.parameters())
         rows = measure(ModelRunner(model, processor), options.device, weights, speed, options.tokens)
         table = Table(title=f"{name}, {options.shape}, {kind}, torch {torch.__version__}, {speed / 1e12:.2f} TB/s")
-        for column in ("what", "measured", "wanted"):
+        for column in ("metric", "result", "target"):
             table.add_column(column)
         for row in rows:
             table.add_row(*row)
@@ -179,7 +182,7 @@ def _free(device: str) -> None:
         torch.cuda.empty_cache()
 
 
-def _wait(device: str) -> None:
+def _synchronize(device: str) -> None:
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 

@@ -1,4 +1,4 @@
-"""What importing the package costs beyond langchain-core, in processes of their own."""
+"""The time to import the package, in addition to langchain-core, in new processes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAZY = f"{CORE}; from langchain_vipllava import ChatVipLlava, mark, regions_from
 
 
 def rows(repeats: int) -> list[Row]:
-    """Two rows: the package, and with the names that a program begins with."""
+    """Measure two rows: the package alone, and the names that most programs import."""
 
     def run(code: str) -> None:
         subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603  # the constants above
@@ -29,7 +29,7 @@ def rows(repeats: int) -> list[Row]:
             times[code],
             times[CORE],
             0.0,
-            note=f"{(times[code].median - times[CORE].median) * 1e3:.0f} ms beyond it",
+            note=f"{(times[code].median - times[CORE].median) * 1e3:.0f} ms in addition",
         )
         for code, name in names.items()
     ]

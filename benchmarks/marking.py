@@ -1,4 +1,4 @@
-"""Drawing ten boxes on a 1920 x 1080 image: ours, plain cv2, supervision, and a full-size layer per region."""
+"""Ten boxes on a 1920 x 1080 image: `mark`, plain cv2, supervision, and a full-size layer per region."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS: list[MarkerKind] = ["ellipse" if index == 9 else "rectangle" for index in
 
 
 def rows(repeats: int) -> list[Row]:
-    """One row per peer. All begin with a PIL image and end with one."""
+    """Measure one row per baseline. Every implementation takes a PIL image and returns one."""
     image = make_image(0, (1920, 1080))
     regions = [Region(box=box) for box in BOXES]
     colors = [*COLORS.values(), COLORS["red"]]
@@ -34,27 +34,27 @@ def rows(repeats: int) -> list[Row]:
         Image.fromarray(canvas)
 
     def layer_per_region() -> None:
-        """As ViP-LLaVA's own code does: for each region a transparent layer of the image's size, composited."""
+        """Composite a transparent layer of the image's size for each region, as ViP-LLaVA's repository does."""
         result = image
         for box, color in zip(BOXES, colors, strict=True):
-            result = result.convert("RGB")  # a copy, as theirs makes one
+            result = result.convert("RGB")  # ViP-LLaVA's code copies here too
             layer = Image.new("RGBA", image.size, (0, 0, 0, 0))
             ImageDraw.Draw(layer).rectangle(box, outline=(*color, 255), width=15)
             result = Image.alpha_composite(result.convert("RGBA"), layer).convert("RGB")
 
-    ways: dict[str, Callable[[], object]] = {
+    functions: dict[str, Callable[[], object]] = {
         "ours": ours,
         "plain cv2": plain_cv2,
         "a layer per region": layer_per_region,
     }
-    wanted = {"plain cv2": 0.5, "a layer per region": 100.0, "supervision": 1.0}
+    targets = {"plain cv2": 0.5, "a layer per region": 100.0, "supervision": 1.0}
     annotate = _supervision(image)
     if annotate is not None:
-        ways["supervision"] = annotate
-    times = measure(ways, 10 * repeats)
+        functions["supervision"] = annotate
+    times = measure(functions, 10 * repeats)
     return [
-        Row("mark 10 boxes on 1920x1080", name, times["ours"], times[name], wanted[name])
-        for name in ways
+        Row("mark 10 boxes on 1920x1080", name, times["ours"], times[name], targets[name])
+        for name in functions
         if name != "ours"
     ]
 

@@ -1,4 +1,4 @@
-"""The table that a benchmark prints."""
+"""The table of results."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from benchmarks.answering import Row
 
 
 def make_table(rows: Sequence[Row], parameters: int) -> Table:
-    """Rows under a line that says when, where and with what they were measured."""
+    """Make a table whose title names the date, the machine and the versions."""
     today = datetime.now(tz=UTC).date()
     table = Table(
         title=f"{today}, {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
         f"transformers {version('transformers')}, {parameters / 1e6:.0f}M parameters, fp32",
         title_justify="left",
     )
-    for column in ("workload", "against", "ours", "peer", "times faster", "wanted", "same answers", "note"):
+    for column in ("workload", "baseline", "ours", "theirs", "speedup", "target", "same answers", "note"):
         table.add_column(column)
     for row in rows:
-        met = "green" if row.ratio >= row.wanted else "red"
-        same = "-" if row.exact is None else "yes" if row.exact else "[red]no[/]"
-        ratio = f"[{met}]{row.ratio:.2f}[/]"
-        table.add_row(row.workload, row.against, str(row.ours), str(row.peer), ratio, f"{row.wanted:g}", same, row.note)
+        color = "green" if row.speedup >= row.target else "red"
+        same = "-" if row.same_answers is None else "yes" if row.same_answers else "[red]no[/]"
+        speedup, target = f"[{color}]{row.speedup:.2f}[/]", f"{row.target:g}"
+        table.add_row(row.workload, row.baseline, str(row.ours), str(row.theirs), speedup, target, same, row.note)
     return table

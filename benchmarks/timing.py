@@ -1,4 +1,4 @@
-"""Timing two or more ways to do a job, turn about, so that a busy moment of the machine hits all of them."""
+"""Interleaved timing of several implementations, so that noise on the machine affects all of them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of one way to do a job.
+    """Seconds of one implementation.
 
     Attributes:
-        median: the middle of the runs.
-        low, high: fastest and slowest run.
+        median: median of the counted runs.
+        low, high: fastest and slowest counted run.
     """
 
     median: float
@@ -25,22 +25,22 @@ class Measured:
         return f"{_seconds(self.median)} ({_seconds(self.low)} to {_seconds(self.high)})"
 
 
-def measure(ways: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Measured]:
-    """Run every way `repeats` times, one after the other, after one run that does not count.
+def measure(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict[str, Measured]:
+    """Run every function once uncounted, then `repeats` times, interleaved.
 
     Args:
-        ways: what to time; one that returns a number of seconds has timed itself.
+        functions: the functions to time, by name. If one returns a float, that is its time in seconds.
         repeats: counted runs of each.
     """
-    taken: dict[str, list[float]] = {name: [] for name in ways}
-    for turn in range(repeats + 1):
-        for name, way in ways.items():
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for run in range(repeats + 1):
+        for name, function in functions.items():
             started = time.perf_counter()
-            own = way()
-            seconds = own if isinstance(own, float) else time.perf_counter() - started
-            if turn:
-                taken[name].append(seconds)
-    return {name: Measured(statistics.median(runs), min(runs), max(runs)) for name, runs in taken.items()}
+            result = function()
+            seconds = result if isinstance(result, float) else time.perf_counter() - started
+            if run:
+                times[name].append(seconds)
+    return {name: Measured(statistics.median(runs), min(runs), max(runs)) for name, runs in times.items()}
 
 
 def _seconds(value: float) -> str:

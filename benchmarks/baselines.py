@@ -1,4 +1,4 @@
-"""How the job is done without this package: plain `generate`, and transformers' pipeline."""
+"""The baselines: plain `generate`, and transformers' pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ from langchain_vipllava import pad_to_square
 
 
 class _FirstToken(StoppingCriteria):  # type: ignore[misc]  # mypy skips transformers, so the base is Any
-    """Notes when the first token is there, and stops nothing."""
+    """Records when the first token is generated; never stops the generation.
+
+    Attributes:
+        at: time of the first token by `time.perf_counter`; None before it.
+    """
 
     def __init__(self) -> None:
         self.at: float | None = None
@@ -26,14 +30,19 @@ class _FirstToken(StoppingCriteria):  # type: ignore[misc]  # mypy skips transfo
 
 
 class Generate:
-    """`processor(...)` and `model.generate(...)`, a padded image and the same prompt."""
+    """`processor(...)` and `model.generate(...)` on padded images and the same prompts.
+
+    Args:
+        model: the model.
+        processor: its processor; its padding side is set to left.
+    """
 
     def __init__(self, model: Any, processor: Any) -> None:
         self._model, self._processor = model, processor
         processor.tokenizer.padding_side = "left"
 
     def __call__(self, prompts: Sequence[str], images: Sequence[Image.Image], tokens: int) -> list[list[int]]:
-        """Token ids of the answers, all in one batch."""
+        """Generate the answers' token ids in one batch."""
         squares = [pad_to_square(image) for image in images]
         inputs = self._processor(text=list(prompts), images=squares, padding=True, return_tensors="pt")
         with torch.inference_mode():
@@ -41,15 +50,15 @@ class Generate:
         ids: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
         return ids
 
-    def go_on(self, ids: Sequence[int], image: Image.Image, tokens: int) -> list[int]:
-        """Token ids of the answer behind these token ids, which hold one image."""
+    def complete(self, ids: Sequence[int], image: Image.Image, tokens: int) -> list[int]:
+        """Generate the answer's token ids after a prompt's token ids, which hold one image."""
         with torch.inference_mode():
             out = self._model.generate(**self._inputs(ids, image), max_new_tokens=tokens, do_sample=False)
-        said: list[int] = out[0, len(ids) :].tolist()
-        return said
+        answer: list[int] = out[0, len(ids) :].tolist()
+        return answer
 
     def logits(self, ids: Sequence[int], image: Image.Image) -> torch.Tensor:
-        """Logits (vocabulary,) of the token behind these token ids, which hold one image."""
+        """Compute the logits (vocabulary,) of the next token after token ids that hold one image."""
         with torch.inference_mode():
             logits: torch.Tensor = self._model(**self._inputs(ids, image), logits_to_keep=1).logits
         return logits[0, -1]
@@ -60,13 +69,18 @@ class Generate:
 
 
 class Pipeline:
-    """`pipeline("image-text-to-text")`, a prompt at a time or a batch of them."""
+    """`pipeline("image-text-to-text")`, with one prompt at a time or in batches.
+
+    Args:
+        model: the model.
+        processor: its processor.
+    """
 
     def __init__(self, model: Any, processor: Any) -> None:
         self._pipeline = pipeline("image-text-to-text", model=model, processor=processor)
 
     def __call__(self, prompts: Sequence[str], images: Sequence[Image.Image], tokens: int, batch: int = 1) -> list[str]:
-        """The answers."""
+        """Generate the answers' texts."""
         squares = [pad_to_square(image) for image in images]
         answers = []
         for start in range(0, len(prompts), batch):
@@ -81,8 +95,8 @@ class Pipeline:
         return answers
 
     def first_token(self, prompt: str, image: Image.Image) -> float:
-        """Seconds to the first token of an answer."""
-        watch = _FirstToken()
+        """Measure the seconds to the first token of an answer."""
+        first_token = _FirstToken()
         started = time.perf_counter()
         self._pipeline(
             images=[pad_to_square(image)],
@@ -91,7 +105,7 @@ class Pipeline:
             generate_kwargs={
                 "max_new_tokens": 1,
                 "do_sample": False,
-                "stopping_criteria": StoppingCriteriaList([watch]),
+                "stopping_criteria": StoppingCriteriaList([first_token]),
             },
         )
-        return (watch.at or started) - started
+        return (first_token.at or started) - started
