@@ -19,6 +19,7 @@ regions_from([[0, 0, 4, 4]], box_format="xyhw")  # wrong: box_format
 regions_from([[0, 0, 4, 4]], image_size=64)  # wrong: image_size
 
 MarkRegions(kind="elipse")  # wrong: step_kind
+MarkRegions(color="green")  # wrong: step_color
 MarkRegions(colour="red")  # wrong: step_colour
 
 llm = ChatVipLlava(model="bundled")
