@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from PIL import Image
-from pydantic import ConfigDict
+from pydantic import ConfigDict, SkipValidation
 
 from langchain_vipllava.errors import DetectionError, PromptError
 from langchain_vipllava.images.access import Channels
@@ -18,6 +18,7 @@ from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.regions.geometry import BoxFormat
 
 
 class _Step(RunnableSerializable[dict[str, Any], Any]):
@@ -37,7 +38,7 @@ class _DetectionStep(_Step):
 
     channels: Channels = "rgb"
     labels: Sequence[str] | Mapping[Any, str] | None = None
-    box_format: str | None = None
+    box_format: Annotated[BoxFormat | None, SkipValidation] = None
     min_score: float = 0.0
     max_regions: int | None = None
 

@@ -19,8 +19,8 @@ app = typer.Typer(
 )
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(requested: bool) -> None:
+    if requested:
         typer.echo(metadata.version("langchain-vipllava"))
         raise typer.Exit
 
@@ -28,7 +28,7 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _begin(
     version: Annotated[
-        bool, typer.Option("--version", help="Show the version and leave.", callback=_show_version, is_eager=True)
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
     """Point at regions of an image, mark them, and ask a local ViP-LLaVA about them."""
@@ -40,7 +40,7 @@ for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
 
 
 def main() -> None:
-    """Run the command line; errors of ours become one line and exit status 1."""
+    """Run the command line; our own errors become one line and exit status 1."""
     try:
         app()
     except VipLlavaError as error:

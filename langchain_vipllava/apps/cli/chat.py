@@ -1,4 +1,4 @@
-"""`langchain-vipllava chat`: keep asking about the same marked image."""
+"""`langchain-vipllava chat`: a conversation about one marked image."""
 
 from __future__ import annotations
 
@@ -6,23 +6,42 @@ from typing import TYPE_CHECKING
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
+from langchain_vipllava.apps.cli import options
 from langchain_vipllava.apps.cli.console import console, show_error, show_markers
-from langchain_vipllava.apps.cli.options import MarkOptions, ModelOptions, takes
 from langchain_vipllava.errors import VipLlavaError
 from langchain_vipllava.markers.marked_image import MarkedImage
 
 if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
 
-_LEAVE = ("/exit", "/quit", "exit", "quit")
+_EXIT_COMMANDS = ("/exit", "/quit", "exit", "quit")
 
 
-@takes(MarkOptions, ModelOptions)
-def chat(mark_options: MarkOptions, model_options: ModelOptions) -> None:
+def chat(
+    image: options.ImageArgument,
+    box: options.BoxOption = None,
+    detections: options.DetectionsOption = None,
+    box_format: options.BoxFormatOption = None,
+    min_score: options.MinScoreOption = 0.0,
+    max_regions: options.MaxRegionsOption = None,
+    kind: options.KindOption = None,
+    color: options.ColorOption = None,
+    numbers: options.NumbersOption = False,
+    zoom: options.ZoomOption = False,
+    seed: options.SeedOption = None,
+    model: options.ModelOption = "bundled",
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    quantization: options.QuantizationOption = None,
+    attention: options.AttentionOption = None,
+    max_tokens: options.MaxTokensOption = 256,
+) -> None:
     """Keep asking about the same marked image; every answer is streamed."""
-    marked = mark_options.mark()
+    marked = options.MarkOptions(
+        image, box, detections, box_format, min_score, max_regions, kind, color, numbers, zoom, seed
+    ).mark()
     show_markers(marked)
-    llm = model_options.load()
+    llm = options.ModelOptions(model, device, dtype, quantization, attention).load(max_tokens)
     names = ", ".join(f"{{{index}}}" for index in range(len(marked.markers)))
     console.print(f"[dim]Ask about {names}; /again starts over, /exit leaves.[/]", highlight=False)
     messages: list[BaseMessage] = []
@@ -30,7 +49,7 @@ def chat(mark_options: MarkOptions, model_options: ModelOptions) -> None:
         if line == "/again":
             messages = []
         elif line:
-            messages = _turn(llm, marked, messages, line)
+            messages = _ask(llm, marked, messages, line)
 
 
 def _read_line() -> str | None:
@@ -39,18 +58,18 @@ def _read_line() -> str | None:
     except (EOFError, KeyboardInterrupt):
         console.print()
         return None
-    return None if line in _LEAVE else line
+    return None if line in _EXIT_COMMANDS else line
 
 
-def _turn(llm: ChatVipLlava, marked: MarkedImage, messages: list[BaseMessage], line: str) -> list[BaseMessage]:
-    """Ask, print the answer while it comes, and give the conversation back; as it was if that fails."""
+def _ask(llm: ChatVipLlava, marked: MarkedImage, messages: list[BaseMessage], line: str) -> list[BaseMessage]:
+    """Ask, print the answer as it comes, and return the conversation: unchanged if that fails."""
     try:
-        asked = HumanMessage(marked.question(line)) if messages else marked.message(line)
+        question = HumanMessage(marked.question(line)) if messages else marked.message(line)
         answer = ""
         console.print("[bold green]model:[/] ", end="")
-        for piece in llm.stream([*messages, asked]):
-            answer += piece.text
-            console.print(piece.text, end="", markup=False, highlight=False, soft_wrap=True)
+        for chunk in llm.stream([*messages, question]):
+            answer += chunk.text
+            console.print(chunk.text, end="", markup=False, highlight=False, soft_wrap=True)
         console.print()
     except VipLlavaError as error:
         show_error(error)
@@ -58,4 +77,4 @@ def _turn(llm: ChatVipLlava, marked: MarkedImage, messages: list[BaseMessage], l
     except KeyboardInterrupt:
         console.print("\n[dim]stopped[/]")
         return messages
-    return [*messages, asked, AIMessage(answer)]
+    return [*messages, question, AIMessage(answer)]

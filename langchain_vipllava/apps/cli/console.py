@@ -19,13 +19,13 @@ errors = Console(stderr=True)
 
 
 def show_error(error: VipLlavaError) -> None:
-    """One line on standard error."""
+    """Print an error as one line on standard error."""
     errors.print(f"[bold red]{type(error).__name__}:[/] {escape(str(error))}", soft_wrap=True, highlight=False)
 
 
 @contextmanager
 def warnings_as_lines() -> Iterator[None]:
-    """Show warnings as lines on standard error."""
+    """Print warnings as lines on standard error."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", UserWarning)
         yield
@@ -34,7 +34,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def show_markers(marked: MarkedImage) -> None:
-    """A table of what is marked and how to name it."""
+    """Print a table of the markers and the words that name them."""
     table = Table(header_style="bold")
     for column in ("", "marked", "region", "box", "seen by the model"):
         table.add_column(column)

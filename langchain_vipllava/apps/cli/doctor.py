@@ -11,12 +11,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from langchain_vipllava.apps.cli import options
 from langchain_vipllava.apps.cli.console import console
-from langchain_vipllava.apps.cli.options import ModelOptions, takes
 from langchain_vipllava.errors import CheckpointError
 
 if TYPE_CHECKING:
-    from langchain_vipllava.engine.memory_plan import Footprint
+    from langchain_vipllava.engine.memory_plan import MemoryEstimate
     from langchain_vipllava.protocol.load_options import LoadOptions
 
 _OPTIONAL = (
@@ -29,13 +29,21 @@ _OPTIONAL = (
 _OK, _MISSING = "[green]yes[/]", "[yellow]no[/]"
 
 
-@takes(ModelOptions)
-def doctor(model_options: ModelOptions) -> None:
+def doctor(
+    model: options.ModelOption = "bundled",
+    device: options.DeviceOption = "auto",
+    dtype: options.DtypeOption = "auto",
+    quantization: options.QuantizationOption = None,
+    attention: options.AttentionOption = None,
+    max_tokens: options.MaxTokensOption = 256,
+) -> None:
     """Say which device, dtype, attention and checkpoint would be used, and whether it fits."""
-    from langchain_vipllava.engine.memory_plan import available_devices  # noqa: PLC0415
-    from langchain_vipllava.protocol.load_options import LoadOptions  # noqa: PLC0415  # torch is slow to load
+    from langchain_vipllava.engine.memory_plan import available_devices  # noqa: PLC0415  # torch is slow to load
+    from langchain_vipllava.protocol.load_options import LoadOptions  # noqa: PLC0415
 
+    del max_tokens  # accepted so that one set of options fits every command
     _show_machine(available_devices())
+    model_options = options.ModelOptions(model, device, dtype, quantization, attention)
     try:
         fits = _show_plan(LoadOptions(**model_options.loading()))
     except CheckpointError as error:
@@ -56,56 +64,62 @@ def _show_machine(devices: list[str]) -> None:
     for column in ("package", "installed", "needed for"):
         optional.add_column(column)
     for package, purpose in _OPTIONAL:
-        found = importlib.util.find_spec(package) is not None
-        optional.add_row(package, _OK if found else _MISSING, purpose)
+        installed = importlib.util.find_spec(package) is not None
+        optional.add_row(package, _OK if installed else _MISSING, purpose)
     console.print(optional)
 
 
-def _show_plan(options: LoadOptions) -> bool:
-    """Show what the options come to; whether it fits into the memory there is."""
+def _show_plan(load_options: LoadOptions) -> bool:
+    """Show what the options mean on this machine. Returns whether the checkpoint fits into the free memory."""
     from langchain_vipllava.engine.compiled_decode import choose_decode  # noqa: PLC0415
     from langchain_vipllava.engine.loading import load_config, published_config  # noqa: PLC0415
-    from langchain_vipllava.engine.memory_plan import footprint, free_bytes, make_plan  # noqa: PLC0415
+    from langchain_vipllava.engine.memory_plan import estimate_memory, free_bytes, plan_placement  # noqa: PLC0415
 
-    plan = make_plan(options)
+    placement = plan_placement(load_options)
     missing = None
     try:
-        config = load_config(options)
+        config = load_config(load_options)
     except CheckpointError as error:
-        config, missing = published_config(options.model), error
+        config, missing = published_config(load_options.model), error
         if config is None:
             raise
-    needs = footprint(config, options)
-    free = free_bytes(plan.device)
+    needs = estimate_memory(config, load_options)
+    free = free_bytes(placement.device)
     fits = needs.total <= free
-    table = Table(title=f"The checkpoint {options.model}", show_header=False, title_justify="left")
-    table.add_row("device", plan.device if options.device_map is None else f"device_map={options.device_map}")
-    table.add_row("dtype", needs.dtype + (f", weights in {options.quantization}" if options.quantization else ""))
-    table.add_row("attention", needs.attention + ("" if options.attn_implementation else " (transformers' choice)"))
+    table = Table(title=f"The checkpoint {load_options.model}", show_header=False, title_justify="left")
+    table.add_row(
+        "device", placement.device if load_options.device_map is None else f"device_map={load_options.device_map}"
+    )
+    table.add_row(
+        "dtype", needs.dtype + (f", weights in {load_options.quantization}" if load_options.quantization else "")
+    )
+    table.add_row(
+        "attention", needs.attention + ("" if load_options.attn_implementation else " (transformers' choice)")
+    )
     compiled, why = choose_decode(
-        options.compile_decode,
-        device=plan.device,
+        load_options.compile_decode,
+        device=placement.device,
         attention=needs.attention,
-        quantized=options.quantization is not None,
-        spread=options.device_map is not None,
+        quantized=load_options.quantization is not None,
+        multi_device=load_options.device_map is not None,
     )
     table.add_row("decoding", f"{'compiled' if compiled else 'eager'}: {why}")
     table.add_row("weights", f"{_mib(needs.weights)} ({needs.parameters / 1e6:,.1f} million parameters)")
-    table.add_row("KV cache", f"{_mib(needs.cache)} for a full context of {needs.context:,} tokens")
+    table.add_row("KV cache", f"{_mib(needs.kv_cache)} for a full context of {needs.context:,} tokens")
     table.add_row("image", f"{needs.image_side} px square, {needs.image_tokens} tokens")
     table.add_row("free memory", _mib(free))
     table.add_row("fits", _OK if fits else "[red]no[/]")
     console.print(table)
     if not fits:
-        console.print(_advice(options, needs, free), highlight=False, soft_wrap=True)
+        console.print(_advice(load_options, needs, free), highlight=False, soft_wrap=True)
     if missing is not None:
         console.print(f"[bold red]The checkpoint itself is missing[/] (its shape is known): {escape(str(missing))}")
     return fits and missing is None
 
 
-def _advice(options: LoadOptions, needs: Footprint, free: int) -> str:
+def _advice(load_options: LoadOptions, needs: MemoryEstimate, free: int) -> str:
     missing = _mib(needs.total - free)
-    if options.quantization == "4bit":
+    if load_options.quantization == "4bit":
         return f"{missing} are missing even in 4 bit; use a smaller checkpoint, or device_map='auto' over several GPUs."
     packed = _mib(needs.parameters // 2)
     return f"{missing} are missing; quantization='4bit' (CUDA) takes about {packed} for the weights."

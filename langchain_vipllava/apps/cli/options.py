@@ -1,13 +1,10 @@
-"""Options that several commands share, as values; and `takes`, which gives them to a command."""
+"""Options that several commands share: their declarations for Typer, and the values that they become."""
 
 from __future__ import annotations
 
-import functools
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,40 +13,67 @@ from langchain_vipllava.errors import RegionError
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked_image import MarkedImage
-from langchain_vipllava.regions.detections import regions_from
-from langchain_vipllava.regions.geometry import parse_box_format
+from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.region import Region
 
 if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
+
+ImageArgument = Annotated[str, typer.Argument(help="Path, http(s) URL or data: URI of an image.")]
+BoxOption = Annotated[
+    list[str] | None,
+    typer.Option("--box", "-b", help="A box x0,y0,x1,y1 in pixels (or a point x,y); can be repeated."),
+]
+DetectionsOption = Annotated[
+    Path | None,
+    typer.Option("--detections", "-d", help="File with a detector's output: JSON, YOLO txt or Pascal VOC XML."),
+]
+BoxFormatOption = Annotated[
+    str | None, typer.Option(help="Layout of bare boxes in --detections: xyxy, xywh, cxcywh, xyxyn, ...")
+]
+MinScoreOption = Annotated[float, typer.Option(help="Leave out detections below this score.")]
+MaxRegionsOption = Annotated[int | None, typer.Option(help="Mark at most this many detections, the best ones.")]
+KindOption = Annotated[
+    list[str] | None,
+    typer.Option("--kind", "-k", help="Kind of marker; once for all, or once per region. 'auto' chooses."),
+]
+ColorOption = Annotated[list[str] | None, typer.Option("--color", "-c", help="Color; once per region.")]
+NumbersOption = Annotated[bool, typer.Option("--numbers", help="Put numbers beside the regions.")]
+ZoomOption = Annotated[bool, typer.Option("--zoom", help="Crop around the regions when they are small.")]
+SeedOption = Annotated[int | None, typer.Option(help="Draw in the hand-drawn style of the training data.")]
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        envvar="VIPLLAVA_MODEL",
+        help="Hub id or folder of a ViP-LLaVA checkpoint, such as llava-hf/vip-llava-7b-hf; "
+        "'bundled' is the small one inside this package.",
+    ),
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")]
+DtypeOption = Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")]
+QuantizationOption = Annotated[str | None, typer.Option(help="8bit or 4bit weights, on a CUDA GPU.")]
+AttentionOption = Annotated[str | None, typer.Option(help="sdpa, eager or flash_attention_2.")]
+MaxTokensOption = Annotated[int, typer.Option(help="Maximum number of tokens of an answer.")]
 
 
 @dataclass(frozen=True)
 class MarkOptions:
     """What to mark in which image, and how."""
 
-    image: Annotated[str, typer.Argument(help="Path, http(s) URL or data: URI of an image.")]
-    box: Annotated[
-        list[str] | None,
-        typer.Option("--box", "-b", help="A box x0,y0,x1,y1 in pixels (or a point x,y); may be given several times."),
-    ] = None
-    detections: Annotated[
-        Path | None,
-        typer.Option("--detections", "-d", help="File with a detector's output: JSON, YOLO txt or Pascal VOC XML."),
-    ] = None
-    box_format: Annotated[
-        str | None, typer.Option(help="Layout of bare boxes in --detections: xyxy, xywh, cxcywh, xyxyn, ...")
-    ] = None
-    min_score: Annotated[float, typer.Option(help="Leave out detections below this score.")] = 0.0
-    max_regions: Annotated[int | None, typer.Option(help="Mark the best so many detections.")] = None
-    kind: Annotated[
-        list[str] | None,
-        typer.Option("--kind", "-k", help="Kind of marker; once for all, or once per region. 'auto' chooses."),
-    ] = None
-    color: Annotated[list[str] | None, typer.Option("--color", "-c", help="Color; once per region.")] = None
-    numbers: Annotated[bool, typer.Option("--numbers", help="Put numbers beside the regions.")] = False
-    zoom: Annotated[bool, typer.Option("--zoom", help="Crop around the regions when they are small.")] = False
-    seed: Annotated[int | None, typer.Option(help="Draw in the hand-drawn style of the training data.")] = None
+    image: str
+    box: list[str] | None
+    detections: Path | None
+    box_format: str | None
+    min_score: float
+    max_regions: int | None
+    kind: list[str] | None
+    color: list[str] | None
+    numbers: bool
+    zoom: bool
+    seed: int | None
 
     def mark(self) -> MarkedImage:
         """Mark the image as the options say; warnings become lines on standard error.
@@ -60,48 +84,29 @@ class MarkOptions:
         image = load_image(self.image)
         regions = [_parse_box(text) for text in self.box or ()]
         if self.detections is not None:
-            regions += regions_from(
-                _read_text(self.detections),
-                image_size=image.size,
-                box_format=None if self.box_format is None else parse_box_format(self.box_format),
-                min_score=self.min_score,
-                max_regions=self.max_regions,
+            options = DetectionOptions.of(
+                {"box_format": self.box_format, "min_score": self.min_score, "max_regions": self.max_regions}
             )
+            regions += options.read(_read_text(self.detections), image.size)
         if not regions:
             raise RegionError(
                 "nothing to mark; give --box x0,y0,x1,y1 or --detections FILE with at least one detection."
             )
+        looks: dict[str, Any] = {"kind": _one_or_each(self.kind) or "rectangle", "color": _one_or_each(self.color)}
+        zoom: Literal["auto"] | None = "auto" if self.zoom else None
         with warnings_as_lines():
-            return mark(
-                image,
-                regions,
-                kind=_one_or_each(self.kind) or "rectangle",  # type: ignore[arg-type]  # mark checks the names
-                color=_one_or_each(self.color),  # type: ignore[arg-type]
-                numbers=self.numbers,
-                zoom="auto" if self.zoom else None,
-                seed=self.seed,
-            )
+            return mark(image, regions, **looks, numbers=self.numbers, zoom=zoom, seed=self.seed)
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which checkpoint to load, and how."""
 
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            envvar="VIPLLAVA_MODEL",
-            help="Hub id or folder of a ViP-LLaVA checkpoint, such as llava-hf/vip-llava-7b-hf; "
-            "'bundled' is the small one inside this package.",
-        ),
-    ] = "bundled"
-    device: Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")] = "auto"
-    dtype: Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.")] = "auto"
-    quantization: Annotated[str | None, typer.Option(help="8bit or 4bit weights, on a CUDA GPU.")] = None
-    attention: Annotated[str | None, typer.Option(help="sdpa, eager or flash_attention_2.")] = None
-    max_tokens: Annotated[int, typer.Option(help="Most tokens of an answer.")] = 256
+    model: str
+    device: str
+    dtype: str
+    quantization: str | None
+    attention: str | None
 
     def loading(self) -> dict[str, Any]:
         """Return the same as arguments of `LoadOptions`."""
@@ -113,7 +118,7 @@ class ModelOptions:
             "attn_implementation": self.attention,
         }
 
-    def load(self) -> ChatVipLlava:
+    def load(self, max_tokens: int) -> ChatVipLlava:
         """Load the model, and print which checkpoint answers.
 
         Raises:
@@ -126,57 +131,13 @@ class ModelOptions:
         with console.status(f"Loading {self.model} ..."):
             model = backend.runner.model
         console.print(f"[dim]{self.describe()} ({model.device}, {model.dtype}).[/]", highlight=False)
-        return ChatVipLlava(backend=backend, max_tokens=self.max_tokens)
+        return ChatVipLlava(backend=backend, max_tokens=max_tokens)
 
     def describe(self) -> str:
-        """Which checkpoint answers, in words that promise nothing."""
+        """Say which checkpoint answers, in words that promise nothing."""
         if self.model == "bundled":
             return "The small bundled checkpoint answers: it knows plain colored shapes, not photographs"
         return f"The checkpoint {self.model} answers"
-
-
-def takes(*groups: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command the options of some groups: it is called with one value per group, and its own options.
-
-    Args:
-        groups: dataclasses whose fields are annotated as Typer wants them.
-    """
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [p for p in inspect.signature(command).parameters.values() if p.name not in _names(groups)]
-        hints = get_type_hints(command, include_extras=True)
-        parameters = [
-            inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=_default(field), annotation=hint)
-            for group in groups
-            for field in fields(group)
-            for hint in [get_type_hints(group, include_extras=True)[field.name]]
-        ]
-        parameters += [p.replace(kind=inspect.Parameter.KEYWORD_ONLY, annotation=hints[p.name]) for p in own]
-
-        @functools.wraps(command)
-        def run(**values: Any) -> None:
-            made = {_name(group): group(**{f.name: values.pop(f.name) for f in fields(group)}) for group in groups}
-            command(**made, **values)
-
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-        run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-        del run.__wrapped__  # typer would look at the command itself
-        return run
-
-    return decorate
-
-
-def _name(group: type) -> str:
-    """`MarkOptions` is given as `mark_options`."""
-    return "".join("_" + c.lower() if c.isupper() else c for c in group.__name__).lstrip("_")
-
-
-def _names(groups: tuple[type, ...]) -> set[str]:
-    return {_name(group) for group in groups}
-
-
-def _default(field: Any) -> Any:
-    return inspect.Parameter.empty if field.default is MISSING else field.default
 
 
 def _parse_box(text: str) -> Region:
@@ -185,9 +146,9 @@ def _parse_box(text: str) -> Region:
     except ValueError as error:
         raise RegionError(f"--box {text!r}; expected x0,y0,x1,y1 or x,y in pixels.") from error
     if len(numbers) == 4:
-        return Region(box=tuple(numbers))
+        return Region(box=(numbers[0], numbers[1], numbers[2], numbers[3]))
     if len(numbers) == 2:
-        return Region(point=tuple(numbers))
+        return Region(point=(numbers[0], numbers[1]))
     raise RegionError(f"--box {text!r} has {len(numbers)} numbers; expected x0,y0,x1,y1 or x,y in pixels.")
 
 
@@ -198,7 +159,8 @@ def _read_text(path: Path) -> str:
         raise RegionError(f"cannot read the detections in {str(path)!r}: {error}.") from error
 
 
-def _one_or_each(values: list[str] | None) -> str | list[str | None] | None:
+def _one_or_each(values: list[str] | None) -> str | list[str] | None:
+    """One value for all regions, or one for each."""
     if not values:
         return None
-    return values[0] if len(values) == 1 else list(values)
+    return values[0] if len(values) == 1 else values
