@@ -19,8 +19,8 @@ _DEEP = 0.85
 jumps to wherever noise in the outline makes it deepest."""
 
 _MAX_CANDIDATES = 20_000
-"""Pixels of a mask among which `pull_inside` looks for the nearest. Chosen: it bounds the time on large masks, and
-leaves about every second pixel of a mask that fills the model's square in each direction."""
+"""Pixels of a mask among which `pull_inside` looks for the nearest. Chosen to bound the time on
+large masks."""
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,8 @@ def _upright_triangle(extent: Extent, width: float) -> list[Point]:
     x0, y0, x1, y1 = _inset_box(extent, width)
     # In a flat box, the apex would be wider than 150 degrees.
     half = min((x1 - x0) / 2, (y1 - y0) * math.tan(_MAX_ANGLE / 2))
-    middle = (x0 + x1) / 2
-    in_box = [(middle, y0), (middle + half, y1), (middle - half, y1)]
+    center_x = (x0 + x1) / 2
+    in_box = [(center_x, y0), (center_x + half, y1), (center_x - half, y1)]
     if extent.inside is None:
         return in_box
     in_mask = [_inset(extent.pull_inside(corner), extent, width) for corner in in_box]

@@ -24,8 +24,8 @@ def regions_from(
     The format is recognized by its structure; no detector's library is imported. Supported are the outputs of
     transformers, torchvision, Ultralytics, supervision, Segment Anything, detectron2, mmdet, Florence-2, OpenCV,
     scikit-image, MediaPipe, Google Vision and AWS Rekognition; COCO, YOLO, Pascal VOC and LabelMe annotations, parsed
-    or as text; lists of dicts that name their corners; and formats added with `register_format`. Output that could
-    mean two things raises an error until `box_format` says which.
+    or as text; lists of dicts that name their corners; and formats added with `register_format`. Ambiguous
+    output raises an error until `box_format` settles it.
 
     Args:
         detections: one image's detections.

@@ -1,4 +1,4 @@
-"""`Region`: one thing in an image, wherever it came from."""
+"""`Region`: one object in an image, from any detector."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Point = tuple[float, float]
 
 
 def _as_mask(value: Any) -> np.ndarray | None:
-    """Read a mask as a read-only (H, W) bool array of its own."""
+    """Convert a mask to a new, read-only (H, W) bool array."""
     if value is None:
         return None
     array = decode_rle(value) if isinstance(value, Mapping) else np.asarray(value)
@@ -38,7 +38,7 @@ def _as_mask(value: Any) -> np.ndarray | None:
         )
     if array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise RegionError("mask holds NaN or infinity; expected probabilities in 0..1.")
+            raise RegionError("mask contains NaN or infinity; expected probabilities in 0..1.")
         array = array >= 0.5
     frozen = np.array(array, dtype=bool)
     frozen.setflags(write=False)
@@ -54,26 +54,24 @@ Mask = Annotated[
 
 
 class Region(BaseModel):
-    """One thing in an image: a box, a mask, a polygon or a point, with what is known of it.
+    """One object in an image: a box, mask, polygon or point, with its label, score and id. Immutable.
 
-    Give any one of `box`, `mask`, `polygon` and `point`; the box follows from the others.
-    Coordinates are pixels of the upright image (EXIF orientation applied): x grows to the
-    right, y grows downwards, (0, 0) is the outer corner of the top left pixel, and the right
-    and bottom edges of a box are exclusive. So a mask that covers only the top left pixel
-    has the box (0, 0, 1, 1).
+    Pass at least one of `box`, `mask`, `polygon` and `point`. Without a box, it is derived from the first of mask,
+    polygon and point. Coordinates are pixels of the upright image (EXIF orientation applied): x grows to the right, y
+    downwards, (0, 0) is the outer corner of the top left pixel, and the right and bottom edges of a box are exclusive.
+    So a mask of only the top left pixel has the box (0, 0, 1, 1).
 
     Attributes:
         box: `(x0, y0, x1, y1)`. A region that is only a point has the empty box `(x, y, x, y)`.
-        mask: (H, W) bool array of the image's size, read-only. Probabilities are cut at 0.5.
-        polygon: `((x, y), ...)`, at least three points, closed by itself.
+        mask: (H, W) bool array of the image's size, read-only. Probabilities of 0.5 and more are set.
+        polygon: `((x, y), ...)`, at least three points; the last is joined to the first.
         point: `(x, y)`.
-        label: what the detector calls it, in words.
+        label: the detector's name for the object.
         score: the detector's confidence, 0..1 in most detectors.
-        id: a short name that questions can use: `"What is {r1}?"`.
+        id: a short name for questions: `"What is {r1}?"`.
 
     Raises:
-        RegionError: nothing that gives a box; NaN, infinite, inverted or empty coordinates;
-            a mask without a single pixel.
+        RegionError: no box can be derived, coordinates are NaN, infinite, inverted or empty, or a mask is empty.
 
     Example:
         >>> from langchain_vipllava import Region
@@ -110,7 +108,7 @@ class Region(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _errors_of_one_tree(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Region:
+    def _raise_region_error(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Region:
         try:
             region: Region = handler(data)
         except ValidationError as error:
@@ -120,23 +118,23 @@ class Region(BaseModel):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **kwargs: Any) -> Self:
-        """Read a region from JSON, as `model_dump_json` writes it.
+        """Parse a region from JSON, as written by `model_dump_json`.
 
         Raises:
             RegionError: not JSON, or not a region.
         """
         try:
             return super().model_validate_json(json_data, **kwargs)
-        except ValidationError as error:  # of the JSON itself: no validator of the model runs then
+        except ValidationError as error:  # about the JSON itself: the validators of the model do not run
             raise _as_region_error(error) from error
 
     def _check(self) -> None:
         x0, y0, x1, y1 = self.box
         numbers = [*self.box, *(n for p in self.polygon or () for n in p), *(self.point or ())]
         if not np.isfinite(numbers).all():
-            raise RegionError(f"box {self.box} of {self._name} holds NaN or infinity; expected finite pixels.")
+            raise RegionError(f"box {self.box} of {self._name} contains NaN or infinity; expected finite pixels.")
         if self.score is not None and not np.isfinite(self.score):
-            raise RegionError(f"score {self.score} of {self._name} is not a finite number; leave it out if unknown.")
+            raise RegionError(f"score {self.score} of {self._name} is not a finite number; omit it if unknown.")
         if self.polygon is not None and len(self.polygon) < 3:
             raise RegionError(f"polygon of {self._name} has {len(self.polygon)} points; expected at least 3.")
         only_a_point = self.point is not None and self.mask is None and self.polygon is None
@@ -150,25 +148,24 @@ class Region(BaseModel):
 
     @property
     def _name(self) -> str:
-        return f"region {self.id!r}" if self.id else f"the region labelled {self.label!r}" if self.label else "a region"
+        return f"region {self.id!r}" if self.id else f"the region labeled {self.label!r}" if self.label else "a region"
 
     @property
     def is_point(self) -> bool:
-        """Whether a point is all that is known of where it is."""
+        """Whether the region is only a point, with an empty box."""
         return self.box[0] == self.box[2]
 
     @property
     def center(self) -> Point:
-        """Middle of the box, in pixels."""
+        """Center of the box, in pixels."""
         x0, y0, x1, y1 = self.box
         return (x0 + x1) / 2, (y0 + y1) / 2
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Region):
             return NotImplemented
-        mine, theirs = dict(self), dict(other)
-        same_mask = _same_mask(mine.pop("mask"), theirs.pop("mask"))
-        return same_mask and mine == theirs
+        fields, other_fields = dict(self), dict(other)
+        return _same_mask(fields.pop("mask"), other_fields.pop("mask")) and fields == other_fields
 
     def __hash__(self) -> int:
         return hash((self.box, self.polygon, self.point, self.label, self.score, self.id))
@@ -185,12 +182,12 @@ def _as_region_error(error: ValidationError) -> RegionError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     try:
-        given = repr(first["input"])
+        value = repr(first["input"])
     except ValueError:  # an integer of more than 4300 digits
-        given = type(first["input"]).__name__
-    given = given if len(given) <= 120 else given[:117] + "..."
+        value = type(first["input"]).__name__
+    value = value if len(value) <= 120 else value[:117] + "..."
     return RegionError(
-        f"Region({where}={given}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
+        f"Region({where}={value}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
         "polygon=((x, y), ...) or point=(x, y) in pixels of the upright image."
     )
 
@@ -202,7 +199,7 @@ def _same_mask(a: np.ndarray | None, b: np.ndarray | None) -> bool:
 
 
 def _plain_numbers(value: Any, name: str) -> Any:
-    """Turn arrays and tensors of coordinates into lists of Python numbers."""
+    """Convert arrays and tensors of coordinates to lists of Python numbers."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, (str, bytes, Mapping)):
@@ -221,7 +218,7 @@ def _box_from(data: Mapping[str, Any]) -> Any:
     if mask is not None:
         rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
         if rows.size == 0:
-            raise RegionError("mask has no pixel set; expected at least one. Drop empty masks before making regions.")
+            raise RegionError("mask has no pixel set; expected at least one. Drop empty masks first.")
         return (columns[0].item(), rows[0].item(), columns[-1].item() + 1, rows[-1].item() + 1)
     if polygon:
         try:
@@ -233,4 +230,4 @@ def _box_from(data: Mapping[str, Any]) -> Any:
         if not isinstance(point, list) or len(point) != 2:
             raise RegionError(f"point {point!r} is not (x, y); expected two numbers in pixels.")
         return (*point, *point)
-    raise RegionError("a region needs one of box, mask, polygon or point; none was given.")
+    raise RegionError("a region needs one of box, mask, polygon or point; got none.")

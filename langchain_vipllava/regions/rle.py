@@ -1,6 +1,6 @@
-"""Masks as COCO run lengths: small enough for JSON, without loss.
+"""Masks as COCO run-length encoding (RLE): lossless, and small enough for JSON.
 
-COCO counts run down the columns (Fortran order) and start with the number of zeros.
+COCO counts pixels column by column (Fortran order), and starts with the number of zeros.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from langchain_vipllava.errors import RegionError, shorten
 
 MAX_PIXELS = 2**28
-"""Largest mask that is decoded (16384 x 16384): a few bytes of run lengths can claim any size."""
+"""Pixels of the largest mask that is decoded. Chosen: 16384 x 16384, 256 MiB. A few bytes of RLE can claim any size."""
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
@@ -33,11 +33,11 @@ def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
 
 
 def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """Decode COCO RLE, compressed (`counts` a string) or not, to a (H, W) bool mask.
+    """Decode COCO RLE to a (H, W) bool mask. `counts` is a list, or a string if compressed.
 
     Raises:
-        RegionError: not `{"size": [H, W], "counts": ...}`, counts that do not fill it, or more
-            than `MAX_PIXELS`.
+        RegionError: not `{"size": [H, W], "counts": ...}`, counts that do not fill the size, or more than `MAX_PIXELS`
+            pixels.
     """
     try:
         height, width = (int(side) for side in rle["size"])
@@ -49,7 +49,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
         raise RegionError(f"mask {shorten(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
     if height * width > MAX_PIXELS:
         raise RegionError(f"mask of {width} x {height} pixels; expected at most {MAX_PIXELS}.")
-    # Summed as Python integers: an int64 sum wraps around, and np.repeat then crashes the process.
+    # Sum Python integers: an int64 sum can wrap around to the right total, and np.repeat would crash the process.
     total = sum(counts.ravel().tolist())
     if height < 1 or width < 1 or (counts < 0).any() or total != height * width:
         raise RegionError(f"mask counts add up to {total} pixels; expected {height} x {width} = {height * width}.")
@@ -58,7 +58,7 @@ def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
 
 
 def _decompress(text: str | bytes) -> list[int]:
-    """Read COCO's string form: 5 bits a character, low bits first, deltas to the count two before."""
+    """Decode COCO's string form: 5 bits per character, low bits first, each count minus the one two before it."""
     counts: list[int] = []
     value = shift = 0
     for byte in text.encode("ascii") if isinstance(text, str) else text:

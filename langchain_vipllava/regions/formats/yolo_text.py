@@ -17,8 +17,8 @@ _HALF_IMAGE = 0.505
 """Largest distance of a box's edge from the image's center, in image sides. Chosen: half, plus 1% for rounding."""
 
 _KEYPOINT_REACH = 0.6
-"""Largest distance of a keypoint from the box's center, in box sides. Chosen: half, plus 20%: models place keypoints
-just outside of their boxes. Polygons as long as a pose have most of their numbers elsewhere."""
+"""Largest distance of a keypoint from the box's center, in box sides. Chosen: half, plus 20%, because models place
+keypoints just outside of their boxes."""
 
 
 def _is_yolo(output: Any) -> bool:
