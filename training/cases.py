@@ -10,6 +10,7 @@ from PIL import Image
 
 from langchain_vipllava import pad_to_square
 from langchain_vipllava.images.view import crop_to_square
+from langchain_vipllava.markers.kinds import MarkerKind
 from training.questions import Asker
 from training.scene import ImageShape, Look, Scene, draw_looks, draw_scene, mark_scene
 from training.wordings import ASPECTS, HELD_OUT, SIDES, WORDINGS
@@ -57,7 +58,7 @@ class Marked:
 def draw_marked(
     rng: np.random.Generator,
     *,
-    kind: str | None = None,
+    kind: MarkerKind | None = None,
     shape: ImageShape = "any",
     min_marked: int = 1,
     held_out: bool = False,
@@ -77,7 +78,7 @@ def draw_marked(
 
 
 def identify(
-    rng: np.random.Generator, kind: str | None = None, shape: ImageShape = "any", *, held_out: bool = False
+    rng: np.random.Generator, kind: MarkerKind | None = None, shape: ImageShape = "any", *, held_out: bool = False
 ) -> Case:
     """Ask "What is ...?" about the first marker."""
     marked = draw_marked(rng, kind=kind, shape=shape, held_out=held_out)

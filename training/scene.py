@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava import MarkedImage, Region, mark
-from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS
+from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS, MarkerColor, MarkerKind
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross")
 PAINTS: dict[str, tuple[int, int, int]] = {
@@ -65,8 +65,8 @@ class Look:
     """One marker: the index of its object, its kind and its color."""
 
     thing: int
-    kind: str
-    color: str
+    kind: MarkerKind
+    color: MarkerColor
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,10 @@ def draw_looks(
         colors, kinds = np.repeat(colors[:1], count), rng.permutation(KINDS)[:count]
     elif style < 0.55:  # one kind for all markers, as `mark` does by default: only the color distinguishes them
         kinds = np.repeat(kinds[:1], count)
-    return [Look(int(i), str(k), str(c)) for i, k, c in zip(chosen, kinds, colors, strict=True)]
+    return [
+        Look(int(index), cast(MarkerKind, str(kind)), cast(MarkerColor, str(color)))
+        for index, kind, color in zip(chosen, kinds, colors, strict=True)
+    ]
 
 
 def mark_scene(rng: np.random.Generator, scene: Scene, looks: list[Look], seed: int | None = None) -> MarkedImage:
