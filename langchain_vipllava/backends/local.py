@@ -247,15 +247,15 @@ def compile_output(output: OutputSpec) -> Grammar | None:
 
     if not output.tools:
         assert output.schema is not None  # noqa: S101  # or it would be free text
-        return Grammar.of_schema(output.schema)
+        return Grammar.from_schema(output.schema)
     try:
         calls = output.calls_schema()
     except RecursionError as error:
         raise GenerationError("the parameters of a tool contain themselves; expected a JSON schema.") from error
     if output.must_call:
-        return Grammar.of_schema(calls)
+        return Grammar.from_schema(calls)
     schemas = [calls] if output.schema is None else [calls, output.schema]
-    return Grammar.of_alternatives(schemas, or_text=output.schema is None)
+    return Grammar.from_alternatives(schemas, or_text=output.schema is None)
 
 
 def _cancel_handle(submitted: asyncio.Future[RequestHandle]) -> None:

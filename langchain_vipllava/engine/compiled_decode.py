@@ -1,4 +1,4 @@
-"""`CompiledDecode`: one token for every row, as a compiled graph whose shapes stay the same from token to token."""
+"""`CompiledDecode`: the decoding step as a compiled graph whose shapes do not change from token to token."""
 
 from __future__ import annotations
 
@@ -12,40 +12,45 @@ from langchain_vipllava.engine.kv_cache import BatchKVCache
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = 1024
-"""Grain of the buffers' columns when decoding is compiled: one graph serves so many tokens."""
+BLOCK_COLUMNS = 1024
+"""Columns by which the KV cache grows if decoding is compiled; each size is a graph. Chosen: a question about an image
+(some 600 tokens at 7B) and its answer fit the first size."""
 
 _BACKEND = "inductor"
-_MOST_GRAPHS = 64
-"""More than there are sizes: 1, 2, 4, 8 or 16 rows of one to four grains of columns."""
+
+_MAX_GRAPHS = 64
+"""Limit of compiled graphs, above the number of sizes: 1, 2, 4, 8 or 16 rows of one to five blocks of columns."""
 
 
 def choose_decode(
-    wanted: bool | None, *, device: str, attention: str, quantized: bool = False, spread: bool = False
+    compile_decode: bool | None, *, device: str, attention: str, quantized: bool = False, multi_device: bool = False
 ) -> tuple[bool, str]:
-    """Whether decoding should be compiled, and why.
+    """Decide whether to compile the decoding step.
 
     Args:
-        wanted: True or False decides where it can be done; None compiles where it pays.
+        compile_decode: True or False decides where compiling is possible; None compiles where it pays.
         device: torch device of the model.
-        attention: its attention implementation.
-        quantized: whether its weights are packed in 4 or 8 bits.
-        spread: whether it lies on several devices.
+        attention: attention implementation of the language model.
+        quantized: whether the weights are packed in 4 or 8 bits.
+        multi_device: whether the model is spread over several devices.
+
+    Returns:
+        The decision, and the reason for it.
     """
-    if wanted is False:
+    if compile_decode is False:
         return False, "compile_decode=False"
     if attention not in ("sdpa", "eager"):
         return False, f"{attention} does not take the mask of a compiled step"
-    if int(transformers.__version__.split(".")[0]) < 5:  # its masks depend on the tokens so far
+    if int(transformers.__version__.split(".")[0]) < 5:  # its mask shapes depend on the number of tokens
         return False, f"transformers {transformers.__version__} is older than 5"
     if quantized:
-        return False, "packed weights have kernels of their own"
-    if spread:
+        return False, "quantized weights use their own kernels"
+    if multi_device:
         return False, "the model is spread over several devices"
-    if wanted:
+    if compile_decode:
         return True, "compile_decode=True"
     if device.startswith("cuda"):
-        return True, "on a GPU, starting the kernels of a step one by one takes longer than running them"
+        return True, "on a GPU, launching the kernels of a step one by one takes longer than running them"
     return False, f"on {device.partition(':')[0]} it does not pay"
 
 
@@ -53,7 +58,7 @@ class CompiledDecode:
     """Runs a model for the newest token of every row.
 
     Args:
-        model: a `VipLlavaForConditionalGeneration`, all of it on one device.
+        model: a `VipLlavaForConditionalGeneration` on one device.
     """
 
     def __init__(self, model: Any) -> None:
@@ -62,34 +67,45 @@ class CompiledDecode:
         self._device, self._dtype = model.device, model.dtype
         mode = "reduce-overhead" if self._device.type == "cuda" and _BACKEND == "inductor" else None
         self._run = torch.compile(self._step, backend=_BACKEND, mode=mode, dynamic=False)
-        self._seen: set[tuple[int, int]] = set()
+        self._compiled_sizes: set[tuple[int, int]] = set()
 
     def __call__(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:
-        """Logits (rows, vocabulary) behind the newest ids, whose keys and values go into the cache's last column."""
+        """Compute the logits after the newest token of each row, and write its keys and values to the last column.
+
+        Args:
+            ids: the newest token of each row.
+            positions: its position in the sequence.
+            cache: the KV cache, with the last column not computed yet.
+
+        Returns:
+            Float32 logits, (rows, vocabulary).
+        """
         rows, columns = cache.capacity
-        if (rows, columns) not in self._seen:
-            self._seen.add((rows, columns))
-            logger.info("compiling the decoding step for %d rows of %d tokens; once per process", rows, columns)
-        spare = [0] * (rows - len(ids))  # rows that nobody uses run along: no shape depends on how many do
+        if (rows, columns) not in self._compiled_sizes:
+            self._compiled_sizes.add((rows, columns))
+            logger.info("compiling the decoding step for %d rows of %d tokens, once per process", rows, columns)
+        unused = [0] * (rows - len(ids))  # unused rows are computed too: shapes do not depend on how many are in use
         mask = torch.full((rows, 1, 1, columns), torch.finfo(self._dtype).min, dtype=self._dtype)
-        for row, start in enumerate([*cache.starts, *spare]):
+        for row, start in enumerate([*cache.row_starts, *unused]):
             mask[row, ..., start : cache.width] = 0
-        newest, places = (torch.tensor([numbers + spare]).T.to(self._device) for numbers in (ids, positions))
-        with torch._dynamo.config.patch(cache_size_limit=_MOST_GRAPHS), cache.whole():
+        ids_column, positions_column = (
+            torch.tensor([numbers + unused]).T.to(self._device) for numbers in (ids, positions)
+        )  # (allocated rows, 1) each
+        with torch._dynamo.config.patch(cache_size_limit=_MAX_GRAPHS), cache.full_buffers():
             if self._device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            logits: torch.Tensor = self._run(newest, places, mask.to(self._device), cache)
-        return logits[: len(ids)].clone()  # a graph writes its next result to the same place
+            logits: torch.Tensor = self._run(ids_column, positions_column, mask.to(self._device), cache)
+        return logits[: len(ids)].clone()  # a CUDA graph writes its next result to the same memory
 
     def _step(
         self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: BatchKVCache
     ) -> torch.Tensor:
         output = self._language_model(
-            inputs_embeds=self._embed(ids),
+            inputs_embeds=self._embed(ids),  # (allocated rows, 1, hidden)
             position_ids=positions,
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
         )
-        logits: torch.Tensor = self._head(output.last_hidden_state[:, -1])
+        logits: torch.Tensor = self._head(output.last_hidden_state[:, -1])  # (allocated rows, vocabulary)
         return logits.float()

@@ -1,35 +1,39 @@
-"""`IncrementalDetokenizer`: tokens in, text out, piece by piece, up to a stop text."""
+"""`IncrementalDetokenizer`: turns tokens into text, piece by piece, up to a stop text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
-from langchain_vipllava.engine.request import FinishReason
+from langchain_vipllava.protocol.answer import FinishReason
 
-UNFINISHED = "\N{REPLACEMENT CHARACTER}"
-"""What bytes that are no character, or not all of one yet, are decoded to."""
+REPLACEMENT_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+"""What tokenizers decode bytes to that are not, or not yet, a whole character."""
 
 
 class Decoder(Protocol):
-    """The one method of a tokenizer that is needed here."""
+    """The one method of a tokenizer that is used here."""
 
     def decode(self, token_ids: list[int], *, skip_special_tokens: bool = ..., **kwargs: object) -> str:
-        """Token ids to text."""
+        """Return the text of token ids."""
 
 
 class IncrementalDetokenizer:
-    """Writes one answer down while its tokens arrive.
+    """Collects the tokens of one answer and emits its text.
 
-    A piece of text is given out only when nothing can take it back: not in the middle of a
-    character, not where a stop text may have begun, and no whitespace at either end.
+    A piece of text is emitted once it is final: it holds whole characters, cannot be the beginning of a stop text, and
+    the pieces together have no whitespace at either end.
 
     Args:
         decoder: the tokenizer.
         end_ids: tokens that end an answer.
-        max_tokens: most tokens of the answer.
-        stop: texts that end the answer and do not belong to it.
-        on_piece: called with every new piece of text; the pieces make up `text`.
+        max_tokens: maximum number of tokens of the answer.
+        stop: texts that end the answer and are not part of it.
+        on_piece: called with every new piece of text; the pieces join to `text`.
+
+    Attributes:
+        ids: tokens of the answer so far.
+        finish_reason: why the answer ended; None before.
     """
 
     def __init__(
@@ -48,17 +52,17 @@ class IncrementalDetokenizer:
         self._max_tokens = max_tokens
         self._stop = stop
         self._on_piece = on_piece
-        self._text = ""  # all that was decoded
-        self._given = 0  # characters of it that were given out, or dropped in front
-        self._window = self._read = 0  # ids[window:read] is decoded already and gives context to what follows
+        self._text = ""  # all decoded text
+        self._emitted = 0  # characters of it that were emitted, or stripped at its beginning
+        self._context = self._decoded = 0  # ids[context:decoded] are decoded again with the ids that follow
 
     @property
     def text(self) -> str:
-        """The answer so far."""
-        return self._text[: self._given].lstrip()
+        """The emitted text."""
+        return self._text[: self._emitted].lstrip()
 
     def add(self, token: int, *, last: bool = False) -> None:
-        """Take the next token, after which nothing can follow if it is the last; nothing happens once finished."""
+        """Add the next token; `last` ends the answer after it. Does nothing if the answer has ended."""
         if self.finish_reason is not None:
             return
         if token in self._end_ids:
@@ -71,33 +75,34 @@ class IncrementalDetokenizer:
         elif len(self.ids) >= self._max_tokens:
             self.finish("length")
         else:
-            self._give(self._safe_end())
+            self._emit(self._final_length())
 
     def finish(self, reason: FinishReason) -> None:
-        """End the answer and give out the rest of it."""
+        """End the answer and emit the rest of its text. Does nothing if it has ended."""
         if self.finish_reason is None:
             self._decode(final=True)
             if self._cut_at_stop():
                 reason = "stop"
             self.finish_reason = reason
-            self._give(len(self._text.rstrip()))
+            self._emit(len(self._text.rstrip()))
 
     def _decode(self, *, final: bool) -> None:
-        # A token alone may decode without its space or be half a character: decode it after the last ones.
-        before = self._decoder.decode(self.ids[self._window : self._read], skip_special_tokens=True)
-        after = self._decoder.decode(self.ids[self._window :], skip_special_tokens=True)
-        if len(after) > len(before) and (final or not after.endswith(UNFINISHED)):
+        # A token by itself may lose its leading space or be half a character: decode it together with the last ones.
+        before = self._decoder.decode(self.ids[self._context : self._decoded], skip_special_tokens=True)
+        after = self._decoder.decode(self.ids[self._context :], skip_special_tokens=True)
+        if len(after) > len(before) and (final or not after.endswith(REPLACEMENT_CHARACTER)):
             self._text += after[len(before) :]
-            self._window, self._read = self._read, len(self.ids)
+            self._context, self._decoded = self._decoded, len(self.ids)
 
     def _cut_at_stop(self) -> bool:
+        """Cut the text at the first stop text; return whether there was one."""
         starts = [start for stop in self._stop if (start := self._text.find(stop)) >= 0]
         if starts:
             self._text = self._text[: min(starts)]
         return bool(starts)
 
-    def _safe_end(self) -> int:
-        """How much of the text cannot become part of a stop text or of trailing whitespace."""
+    def _final_length(self) -> int:
+        """Return how many characters cannot become part of a stop text or of trailing whitespace."""
         end = len(self._text)
         for stop in self._stop:
             for length in range(min(len(stop) - 1, len(self._text)), 0, -1):
@@ -106,18 +111,18 @@ class IncrementalDetokenizer:
                     break
         return len(self._text[:end].rstrip())
 
-    def _give(self, end: int) -> None:
-        piece = self._text[self._given : end]
-        if not self._text[: self._given].strip():
+    def _emit(self, end: int) -> None:
+        piece = self._text[self._emitted : end]
+        if not self._text[: self._emitted].strip():
             piece = piece.lstrip()
-        self._given = max(self._given, end)
+        self._emitted = max(self._emitted, end)
         if piece and self._on_piece is not None:
             self._on_piece(piece)
 
 
-def write(decoder: Decoder, ids: Sequence[int]) -> str:
-    """The text that a writer makes of ids: token by token, so it differs from decoding all where bytes are no text."""
-    writer = IncrementalDetokenizer(decoder, end_ids=(), max_tokens=len(ids))
+def detokenize(decoder: Decoder, ids: Sequence[int]) -> str:
+    """Return the text that an answer of these ids has. Decoding all at once differs where bytes are not text."""
+    detokenizer = IncrementalDetokenizer(decoder, end_ids=(), max_tokens=len(ids))
     for token in ids:
-        writer.add(token)
-    return writer.text
+        detokenizer.add(token)
+    return detokenizer.text

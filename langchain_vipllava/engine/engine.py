@@ -1,8 +1,4 @@
-"""`Engine`: many answers at once, a token each per step, nothing computed twice.
-
-A step is: schedule (who may begin), prefill (what is new of their prompts), decode (one token
-for every row), and hand over what is finished. Rows join and leave between any two tokens.
-"""
+"""`Engine`: runs many sequences at once, one token each per step, and computes nothing twice."""
 
 from __future__ import annotations
 
@@ -15,7 +11,7 @@ from typing import Any
 
 import torch
 
-from langchain_vipllava.engine.compiled_decode import COLUMNS, CompiledDecode
+from langchain_vipllava.engine.compiled_decode import BLOCK_COLUMNS, CompiledDecode
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
 from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
@@ -26,24 +22,30 @@ from langchain_vipllava.errors import GenerationError, VipLlavaError
 logger = logging.getLogger(__name__)
 
 MAX_BATCHED_TOKENS = {"cpu": 1024}
-"""Prompt tokens that one forward pass computes, by type of device; MAX_PREFILL_TOKENS elsewhere. A CPU takes longer for
-two prompts with an image together than one after the other: the activations no longer fit its caches."""
+"""Prompt tokens of one forward pass, padding included, by device type; MAX_PREFILL_TOKENS elsewhere. Measured with
+`python -m benchmarks --only many_images`: a CPU takes longer for two prompts with an image (some 600 tokens each) in
+one pass than one after the other, as the activations no longer fit its caches."""
 
 
 class Engine:
-    """Runs a model; for one thread at a time.
+    """Runs a model, for one thread at a time.
 
     Args:
         model: a `VipLlavaForConditionalGeneration`.
-        cache_bytes: bound of the keys and values that are kept for later prompts.
-        feature_bytes: bound of the image features that are kept.
+        cache_bytes: maximum size of the prefix cache.
+        feature_bytes: maximum size of the cached image features.
         compiled: whether to compile the decoding step.
+
+    Attributes:
+        scheduler: which sequences wait, and which run.
+        reused_tokens: prompt tokens that were cached and not computed again.
+        compile_failure: why the decoding step could not be compiled; None if it could, or was not meant to be.
     """
 
     def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int, compiled: bool = False) -> None:
-        self.prefixes = PrefixCache(cache_bytes)
-        self.features = ImageFeatureCache(model, feature_bytes)
-        self.scheduler = Scheduler(self.prefixes)
+        self.prefix_cache = PrefixCache(cache_bytes)
+        self.image_features = ImageFeatureCache(model, feature_bytes)
+        self.scheduler = Scheduler(self.prefix_cache)
         self.reused_tokens = 0
         self.compile_failure: str | None = None
         self._model = model
@@ -51,11 +53,11 @@ class Engine:
         self._embed = model.get_input_embeddings()
         self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
         self._compiled = CompiledDecode(model) if compiled else None
-        self._cache = self._no_rows()
-        text = model.config.text_config
-        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        self._most_together = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
-        self._shape = KVShape(text.num_key_value_heads, size, model.dtype)
+        self._kv_cache = self._new_kv_cache()
+        config = model.config.text_config
+        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        self._kv_shape = KVShape(config.num_key_value_heads, head_size, model.dtype)
+        self._max_batched_tokens = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
 
     @property
     def waiting(self) -> deque[Sequence]:
@@ -69,7 +71,7 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether there is work."""
+        """Whether any sequence waits or runs."""
         return self.scheduler.has_work
 
     @torch.inference_mode()
@@ -87,109 +89,125 @@ class Engine:
         # 3. Release the rows of finished sequences.
         self._release()
         self.scheduler.end_step()
-        if not self.busy and self._cache.bytes > self.prefixes.max_bytes // 4:
-            self._cache = self._no_rows()
+        if not self.busy and self._kv_cache.bytes > self.prefix_cache.max_bytes // 4:
+            self._kv_cache = self._new_kv_cache()
 
     def abort(self, error: Exception) -> None:
-        """End every sequence with an error and start empty: for a failure that no step expects."""
+        """End every sequence with an error and start empty: for a failure that `step` does not handle."""
         sequences = [*self.running, *self.waiting]
-        self.forget()
+        self.reset()
         for sequence in sequences:
             sequence.fail(explain(error, sequence))
 
-    def forget(self) -> None:
-        """Drop every sequence and every cache."""
+    def reset(self) -> None:
+        """Drop every sequence and clear every cache."""
         self.scheduler.clear()
         self._clear_caches()
 
     def _clear_caches(self) -> None:
-        self._cache = self._no_rows()
-        self.prefixes.clear()
-        self.features.clear()
+        self._kv_cache = self._new_kv_cache()
+        self.prefix_cache.clear()
+        self.image_features.clear()
 
-    def _no_rows(self) -> BatchKVCache:
-        return BatchKVCache(self._devices, *([] if self._compiled is None else [COLUMNS]))
+    def _new_kv_cache(self) -> BatchKVCache:
+        if self._compiled is None:
+            return BatchKVCache(self._devices)
+        return BatchKVCache(self._devices, BLOCK_COLUMNS)
 
     def _schedule(self) -> list[Sequence]:
-        """Take the sequences to prefill next; preempt one for them if every row is taken."""
+        """Return the sequences to prefill next. If every row is taken, preempt one for them."""
         if (sequence := self.scheduler.sequence_to_preempt()) is not None:
             self._free_row(sequence)
             self.waiting.append(sequence)
         return self.scheduler.schedule()
 
     def _prefill(self, group: list[Sequence]) -> None:
-        """Compute what is new of some prompts, those alike in size in one padded batch, and give each a row."""
-        batches = batch_prompts({s: s.length - self._known(s) for s in group}, self._most_together)
-        # where less is new than in the neighbours, known tokens are computed again instead of padding: no row has a gap
-        known = {sequence: max(sequence.length - most, 0) for batch, most in batches for sequence in batch}
-        features = self.features.of([image for s, start in known.items() for image in s.prompt.after(start)])
-        prefixes = [self.prefixes.find(sequence.key, start) for sequence, start in known.items()]
-        self._cache.add(prefixes, [sequence.length for sequence in known], self._shape)
-        del prefixes
+        """Give each sequence a row, compute the uncached tokens of its prompt, and choose its first token.
+
+        Prompts with similar numbers of uncached tokens share a padded batch.
+        """
+        uncached = {sequence: sequence.length - self._reusable_tokens(sequence) for sequence in group}
+        batches = batch_prompts(uncached, self._max_batched_tokens)
+        # A prompt with fewer uncached tokens than its batch is wide computes cached tokens again: no row has a gap.
+        reused = {sequence: max(sequence.length - width, 0) for batch, width in batches for sequence in batch}
+        images = [image for sequence, tokens in reused.items() for image in sequence.prompt.images_after(tokens)]
+        features = self.image_features.get(images)
+        prefixes = [self.prefix_cache.get(sequence.key, tokens) for sequence, tokens in reused.items()]
+        self._kv_cache.add_rows(prefixes, [sequence.length for sequence in reused], self._kv_shape)
+        del prefixes  # they hold keys and values that the prefix cache may evict meanwhile
         first = len(self.running)
-        self.running.extend(known)
-        for batch, most in batches:
-            embedded = [self._embed_from(s, known[s], features) for s in batch]
-            embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, most - len(e), 0)) for e in embedded])
-            positions = torch.stack([torch.arange(s.length - most, s.length) for s in batch]).clamp(min=0)
-            logits = self._forward(embeddings, positions, slice(first, first + len(batch)))
+        self.running.extend(reused)
+        for batch, width in batches:
+            embedded = [self._embed_from(s, reused[s], features) for s in batch]  # (at most width, hidden) each
+            embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, width - len(e), 0)) for e in embedded])
+            positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch]).clamp(min=0)
+            logits = self._forward(embeddings, positions, slice(first, first + len(batch)))  # (rows, vocabulary)
             for row, sequence in enumerate(batch, first):
                 sequence.tokens_since_admission = 0
-                if sequence.reused is None:
-                    sequence.reused = known[sequence]
-                    self.reused_tokens += known[sequence]
-                self._remember(sequence.key, partial(self._cache.columns, row))
-            self._write(batch, logits)
+                if sequence.reused_tokens is None:
+                    sequence.reused_tokens = reused[sequence]
+                    self.reused_tokens += reused[sequence]
+                self._cache_prefix(sequence.key, partial(self._kv_cache.copy_row, row))
+            self._choose_tokens(batch, logits)
             first += len(batch)
 
     def _decode(self, rows: list[Sequence]) -> None:
-        """One token for every row."""
-        ids = [sequence.writer.ids[-1] for sequence in rows]
+        """Compute and choose one token for every row."""
+        ids = [sequence.detokenizer.ids[-1] for sequence in rows]
         positions = [sequence.length - 1 for sequence in rows]
-        self._cache.add_column()
-        logits = self._decode_compiled(ids, positions)
+        self._kv_cache.append_column()
+        logits = self._decode_compiled(ids, positions)  # (rows, vocabulary)
         if logits is None:
-            embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])
+            embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])  # (rows, 1, hidden)
             logits = self._forward(embeddings, torch.tensor(positions)[:, None], slice(0, len(rows)))
-        self._write(rows, logits)
+        self._choose_tokens(rows, logits)
 
     def _decode_compiled(self, ids: list[int], positions: list[int]) -> torch.Tensor | None:
-        """Logits by the compiled step; None where there is none, or it cannot be compiled."""
+        """Return the logits by the compiled step, (rows, vocabulary); None if there is none, or it fails to compile."""
         if self._compiled is None:
             return None
         try:
-            return self._compiled(ids, positions, self._cache)
+            return self._compiled(ids, positions, self._kv_cache)
         except torch.OutOfMemoryError:
             raise
-        except Exception as error:  # a compiler that is missing or broken is no reason not to answer
+        except Exception as error:  # a missing or broken compiler must not keep the model from answering
             self.compile_failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
-            logger.warning("the decoding step cannot be compiled, and runs as it is: %s", self.compile_failure)
+            logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
             self._compiled = None
             return None
 
     def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, rows: slice) -> torch.Tensor:
-        """Run the newest tokens of some rows, (rows, new tokens, hidden size); logits of the last ones."""
-        with self._cache.window(rows, embeddings.shape[1]) as mask:
+        """Run the newest tokens of some rows through the language model.
+
+        Args:
+            embeddings: (rows, new tokens, hidden).
+            positions: (rows, new tokens).
+            rows: the rows of the KV cache.
+
+        Returns:
+            Float32 logits after the last token, (rows, vocabulary).
+        """
+        with self._kv_cache.window(rows, embeddings.shape[1]) as mask:  # (rows, columns)
             output = self._language_model(
                 inputs_embeds=embeddings,
                 position_ids=positions.to(embeddings.device),
                 attention_mask=None if mask is None else mask.to(embeddings.device),
-                past_key_values=self._cache,
+                past_key_values=self._kv_cache,
                 use_cache=True,
             )
-        logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])
+        logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])  # (rows, hidden) -> logits
         return logits.float()
 
-    def _write(self, rows: list[Sequence], logits: torch.Tensor) -> None:
-        """Choose a token for each row and hand it to its answer."""
-        likeliest = logits.argmax(dim=-1).tolist()
-        for sequence, token, scores in zip(rows, likeliest, logits, strict=True):
+    def _choose_tokens(self, rows: list[Sequence], logits: torch.Tensor) -> None:
+        """Choose a token for each row from its logits, (rows, vocabulary), and add it to the answer."""
+        greedy = logits.argmax(dim=-1).tolist()
+        for sequence, best, row_logits in zip(rows, greedy, logits, strict=True):
             try:
-                chosen = token if sequence.sampler.is_greedy else sequence.sampler.choose(scores)
+                token = best if sequence.sampler.is_greedy else sequence.sampler.choose(row_logits)
                 sequence.stamp("first_token")
                 sequence.tokens_since_admission += 1
-                sequence.writer.add(chosen, last=sequence.sampler.complete)
-            except Exception as error:  # its own fault (no token fits its schema, say): the other rows go on
+                sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
+            except Exception as error:  # such as: no token fits its schema; the other rows are not affected
                 logger.debug("an answer failed", exc_info=True)
                 sequence.fail(explain(error, sequence))
 
@@ -197,8 +215,8 @@ class Engine:
         """Deliver finished sequences and free their rows."""
         for sequence in self.scheduler.remove_cancelled():
             sequence.deliver()
-        # from the last row: it takes the place of a freed one, so nothing is copied when all rows finish together
-        for sequence in [row for row in reversed(self.running) if row.finished]:
+        # From the last row: it takes the place of a freed one, so nothing is copied when all rows finish together.
+        for sequence in [row for row in reversed(self.running) if row.is_finished]:
             try:
                 self._free_row(sequence)
             finally:
@@ -207,82 +225,87 @@ class Engine:
     def _free_row(self, sequence: Sequence) -> None:
         """Free the row of a sequence; its keys and values go to the prefix cache."""
         row = self.running.index(sequence)
-        computed = sequence.key[: self._cache.width - self._cache.starts[row]]
-        self._remember(computed, partial(self._cache.columns, row))
-        self._cache.drop(row)
+        computed = sequence.key[: self._kv_cache.width - self._kv_cache.row_starts[row]]
+        self._cache_prefix(computed, partial(self._kv_cache.copy_row, row))
+        self._kv_cache.drop_row(row)
         self.scheduler.free_row(row)
 
-    def _remember(self, ids: TokenKey, copy: Callable[[int], torch.Tensor]) -> None:
-        """Keep what was computed of a prompt or an answer, if there is memory for it."""
+    def _cache_prefix(self, ids: TokenKey, copy_kv: Callable[[int], torch.Tensor]) -> None:
+        """Add keys and values to the prefix cache, if there is memory for them."""
         try:
-            self.prefixes.add(ids, copy)
-        except Exception:  # the answer matters, not what it leaves behind
-            logger.debug("keys and values of %d tokens are not kept", len(ids), exc_info=True)
-            self.prefixes.clear()
+            self.prefix_cache.add(ids, copy_kv)
+        except Exception:  # the answer does not depend on it
+            logger.debug("cannot cache the keys and values of %d tokens", len(ids), exc_info=True)
+            self.prefix_cache.clear()
 
-    def _known(self, sequence: Sequence) -> int:
-        """How many tokens are known of a prompt that begins; at least one is left to compute."""
-        sequence.stamp("begun")
-        return min(self.prefixes.known(sequence.key), sequence.length - 1)
+    def _reusable_tokens(self, sequence: Sequence) -> int:
+        """Return how many tokens of a prompt are cached; at least one is left to compute, for its logits."""
+        sequence.stamp("prefill")
+        return min(self.prefix_cache.cached_tokens(sequence.key), sequence.length - 1)
 
     def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Embeddings (tokens, hidden size) of a prompt from a token on; an image's are its features."""
+        """Embed a prompt from its token `start` on, (tokens, hidden); image tokens become the image's features."""
         embedded: torch.Tensor = self._embed(torch.tensor(sequence.ids[start:], device=self._embed.weight.device))
-        for image in sequence.prompt.after(start):
-            begin = max(image.start, start)
-            end = image.start + image.tokens
-            embedded[begin - start : end - start] = features[image.key][begin - image.start :].to(embedded)
+        for image in sequence.prompt.images_after(start):
+            first, end = max(image.start, start), image.start + image.tokens
+            embedded[first - start : end - start] = features[image.key][first - image.start :].to(embedded)
         return embedded
 
     def _run_with_oom_retry(self, work: Callable[[list[Sequence]], None], group: list[Sequence]) -> None:
-        """Do work for a group. If it fails, free memory and try again with less at once; a last one gets the error."""
+        """Run a part of a step. If it fails, clear all caches and run its sequences again, fewer at once.
+
+        A sequence that fails alone gets the error. One that runs out of memory alone is tried once more.
+        """
         try:
             work(group)
         except Exception as error:
-            logger.debug("a step with %d answers failed", len(group), exc_info=True)
-            touched = [*self.running, *(sequence for sequence in group if sequence not in self.running)]
-            self._clear_caches()  # the failure may have left them half written; the sequences are prefilled again
-            first, alone = group[0], len(touched) == 1
-            hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.retried)
+            logger.debug("a step with %d sequences failed", len(group), exc_info=True)
+            affected = [*self.running, *(sequence for sequence in group if sequence not in self.running)]
+            self._clear_caches()  # the failure may have left them half written
+            first, alone = group[0], len(affected) == 1
+            hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.oom_retried)
             if len(group) == 1 and hopeless:
-                touched.remove(first)
-                self.scheduler.recover(touched)
+                affected.remove(first)
+                self.scheduler.recover(affected)
                 first.fail(explain(error, first))
             else:
-                first.retried |= alone  # once more, now that nothing is cached
-                self.scheduler.recover(touched, max_rows=max(1, len(touched) // 2))
+                first.oom_retried |= alone
+                self.scheduler.recover(affected, max_rows=max(1, len(affected) // 2))
 
 
-def batch_prompts(prompts: Mapping[Sequence, int], most: int) -> list[tuple[list[Sequence], int]]:
-    """Sort prompts into batches that are computed in one pass each.
+def batch_prompts(uncached: Mapping[Sequence, int], max_tokens: int) -> list[tuple[list[Sequence], int]]:
+    """Group prompts into batches, one forward pass each.
 
     Args:
-        prompts: with the number of new tokens of each.
-        most: tokens of a batch, padding included; a longer prompt is a batch of its own.
+        uncached: the number of uncached tokens of each prompt.
+        max_tokens: maximum number of tokens of a batch, padding included; a longer prompt is a batch by itself.
 
     Returns:
-        The batches, each with the most new tokens of a prompt in it, twice those of the others at most.
+        The batches, each with its width: the most uncached tokens of its prompts, at most twice those of any of them.
     """
     batches: list[tuple[list[Sequence], int]] = []
-    for sequence, new in sorted(prompts.items(), key=lambda prompt: -prompt[1]):
+    for sequence, tokens in sorted(uncached.items(), key=lambda prompt: -prompt[1]):
         if batches:
-            batch, longest = batches[-1]
-            if (len(batch) + 1) * longest <= most and 2 * new >= longest:
+            batch, width = batches[-1]
+            if (len(batch) + 1) * width <= max_tokens and 2 * tokens >= width:
                 batch.append(sequence)
                 continue
-        batches.append(([sequence], new))
+        batches.append(([sequence], tokens))
     return batches
 
 
 def explain(error: Exception, sequence: Sequence) -> Exception:
-    """What a caller is told of a failure; whoever keeps it keeps no rows, and no model."""
-    if error.__traceback__ is not None and not isinstance(error, VipLlavaError):  # once, for all who are told of it
+    """Return the error that the caller of a sequence gets. It holds no tracebacks: these would keep tensors alive."""
+    if error.__traceback__ is not None and not isinstance(error, VipLlavaError):  # once, if many callers get it
         error.add_note("".join(traceback.format_exception(error)))
-    _forget_frames(error)
+    _drop_tracebacks(error)
     if isinstance(error, VipLlavaError):
         return error
     if isinstance(error, torch.OutOfMemoryError):
-        message = f"out of memory with a prompt of {sequence.length} tokens; use quantization='4bit', or ask less."
+        message = (
+            f"out of memory with a prompt of {sequence.length} tokens; use quantization='4bit', fewer images or "
+            "shorter texts."
+        )
     else:
         message = f"the model failed: {type(error).__name__}: {error}"
     explained = GenerationError(message)
@@ -290,9 +313,9 @@ def explain(error: Exception, sequence: Sequence) -> Exception:
     return explained
 
 
-def _forget_frames(error: BaseException) -> None:
-    """Take the tracebacks off an error and all that it came from: their frames hold every tensor that was at hand."""
+def _drop_tracebacks(error: BaseException) -> None:
+    """Remove the tracebacks of an error and of its causes and contexts."""
     chain: list[BaseException] = [error]
-    for one in chain:
-        one.__traceback__ = None
-        chain += [other for other in (one.__cause__, one.__context__) if other is not None and other not in chain]
+    for link in chain:
+        link.__traceback__ = None
+        chain += [other for other in (link.__cause__, link.__context__) if other is not None and other not in chain]

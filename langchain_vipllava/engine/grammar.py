@@ -1,4 +1,4 @@
-"""Grammars: what an answer must look like, and the tokens that keep to it. The work is llguidance's."""
+"""`Grammar` and `Constraint`: what an answer must match, and which tokens may come next, by llguidance."""
 
 from __future__ import annotations
 
@@ -16,55 +16,60 @@ from llguidance import LLMatcher, LLTokenizer
 
 from langchain_vipllava.errors import GenerationError, shorten
 
-# A model that is free to pad JSON with spaces may pad it for ever.
 _COMPACT: Any = {"whitespace_flexible": False}
-_DIGITS, _PLACES = 15, 10
-"""Digits that a float keeps of a decimal number, and places behind the point that llguidance can count to."""
+"""llguidance's option for JSON without whitespace: a model that may pad JSON with spaces may pad it indefinitely."""
+
+_FLOAT_DIGITS, _MAX_DECIMAL_PLACES = 15, 10
+"""Decimal digits that a float represents exactly, and decimal places that llguidance supports in `multipleOf`."""
 
 _CLOSING_SHARE = 0.4
-"""Share of an answer's tokens that is left for bringing it to an end, once the rest is used up."""
+"""Share of `max_tokens` that is reserved for closing JSON. Chosen, not tuned: 102 of the 256 tokens of the default."""
 
 
 @dataclass(frozen=True)
 class Grammar:
-    """What an answer must look like.
+    """What an answer must match.
 
     Attributes:
-        text: a grammar as llguidance writes it; see `Grammar.of_schema` and `Grammar.of_lark`.
+        text: a grammar in llguidance's notation; see `Grammar.from_schema` and `Grammar.from_alternatives`.
 
     Raises:
-        GenerationError: it says something that cannot be enforced.
+        GenerationError: the grammar has a part that llguidance cannot enforce.
     """
 
     text: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        wrong = _what_is_wrong(self.text)
-        if wrong is not None:
+        problem = _find_problem(self.text)
+        if problem is not None:
             raise GenerationError(
-                f"the schema cannot be enforced while the model writes: {wrong}. Leave that part out of "
-                "the schema, or check it in the answer."
+                f"the schema cannot be enforced during generation: {problem}. Remove that part from the schema, or "
+                "check it in the answer."
             )
 
     @classmethod
-    def of_schema(cls, schema: Mapping[str, Any]) -> Grammar:
-        """JSON that fits a JSON schema, without spaces between its parts.
+    def from_schema(cls, schema: Mapping[str, Any]) -> Grammar:
+        """Make a grammar of the JSON values that match a JSON schema, without whitespace between their parts.
 
         Raises:
-            GenerationError: not a JSON schema, or one with something that cannot be enforced.
+            GenerationError: not a JSON schema, or one with a part that cannot be enforced.
         """
         text = _to_json(schema)
         try:
             return cls(LLMatcher.grammar_from_json_schema(text, overrides=_COMPACT))
         except ValueError as error:
-            raise _no_schema(schema, error) from error
+            raise _invalid_schema(schema, error) from error
 
     @classmethod
-    def of_alternatives(cls, schemas: Sequence[Mapping[str, Any]], *, or_text: bool) -> Grammar:
-        """JSON that fits one of some schemas; or free text, which does not begin like a list.
+    def from_alternatives(cls, schemas: Sequence[Mapping[str, Any]], *, or_text: bool) -> Grammar:
+        """Make a grammar of the JSON values that match one of several schemas.
+
+        Args:
+            schemas: the JSON schemas.
+            or_text: whether free text matches too, unless it starts like a JSON list.
 
         Raises:
-            GenerationError: as `of_schema`.
+            GenerationError: as in `from_schema`.
         """
         names = [f"json{index}" for index in range(len(schemas))]
         rules = [
@@ -78,253 +83,264 @@ class Grammar:
 
 
 class GrammarTokenizer:
-    """Starts constraints for one model; safe to call from many threads.
+    """Creates the constraints of one model. Thread-safe.
 
     Args:
         tokenizer: the checkpoint's fast tokenizer.
-        vocabulary: number of the model's scores, which may be more than the tokenizer has tokens.
+        vocabulary: number of logits of the model, which may exceed the number of tokens.
         end_ids: tokens that end an answer.
     """
 
     def __init__(self, tokenizer: Any, vocabulary: int, end_ids: Sequence[int]) -> None:
         self._tokenizer, self._vocabulary, self._end_ids = tokenizer, vocabulary, list(end_ids)
-        self.renew_lock()
+        self.reset_lock()
 
-    def renew_lock(self) -> None:
-        """Begin with a free lock: at first, and in a process that was forked while it was held."""
+    def reset_lock(self) -> None:
+        """Replace the lock: in a forked process, the old one may be held by a thread that does not exist."""
         self._lock = threading.Lock()
 
     def start(self, grammar: Grammar, max_tokens: int) -> Constraint:
-        """Begin an answer of at most `max_tokens` tokens."""
+        """Return the constraint of a new answer of at most `max_tokens` tokens."""
         with self._lock:
-            return Constraint(LLMatcher(self._guide, grammar.text), self._closers, max_tokens, self._guide.decode_bytes)
+            return Constraint(
+                LLMatcher(self._guide, grammar.text), self._closing_tokens, max_tokens, self._guide.decode_bytes
+            )
 
     @cached_property
     def _guide(self) -> LLTokenizer:
-        from llguidance.hf import from_tokenizer  # noqa: PLC0415  # loads transformers, as its caller did
+        from llguidance.hf import from_tokenizer  # noqa: PLC0415  # imports transformers
 
         size = max(self._vocabulary, len(self._tokenizer))
         end = self._end_ids or [self._tokenizer.eos_token_id]
         return from_tokenizer(self._tokenizer, n_vocab=size, eos_token=end)
 
     @cached_property
-    def _closers(self) -> Closers:
-        tokens: dict[str, list[int]] = {}
+    def _closing_tokens(self) -> ClosingTokens:
+        by_text: dict[str, list[int]] = {}
         for token in range(min(self._vocabulary, len(self._tokenizer))):
             text = self._guide.decode_bytes([token]).decode("latin-1")
-            tokens.setdefault(text, []).append(token)
+            by_text.setdefault(text, []).append(token)
 
-        def ids(texts: str) -> np.ndarray:
-            return np.array([token for text in texts for token in tokens.get(text, ())], dtype=np.int64)
+        def ids(characters: str) -> np.ndarray:
+            return np.array([token for text in characters for token in by_text.get(text, ())], dtype=np.int64)
 
         ranks = [np.array(self._end_ids, dtype=np.int64), ids("}]"), ids('"'), ids(",:{["), ids("0123456789")]
         printable = "".join(map(chr, range(ord("!"), ord("~") + 1)))
-        return Closers(ranks, quotes=ids('"'), singles=ids(printable), breaks=ids("\n"))
+        return ClosingTokens(ranks, quotes=ids('"'), printable=ids(printable), newlines=ids("\n"))
 
 
 @dataclass(frozen=True, eq=False)
-class Closers:
-    """Tokens that bring JSON to its end.
+class ClosingTokens:
+    """Tokens that bring a JSON value to its end.
 
     Attributes:
-        ranks: best first; each an array of token ids.
-        quotes: what ends a string.
-        singles: the printable characters of ASCII, each by itself.
-        breaks: line breaks, which only free text may hold: here JSON has none, and those in strings are escaped.
+        ranks: arrays of token ids, the most effective first.
+        quotes: tokens that end a string.
+        printable: tokens of one printable ASCII character each.
+        newlines: tokens of a line break. Only free text allows them: compact JSON escapes those in strings.
     """
 
     ranks: list[np.ndarray]
     quotes: np.ndarray
-    singles: np.ndarray
-    breaks: np.ndarray
+    printable: np.ndarray
+    newlines: np.ndarray
 
-    def among(self, allowed: np.ndarray, *, in_string: bool, may_end: Callable[[int], bool]) -> np.ndarray:
-        """Those of the allowed tokens that bring JSON nearest to its end; else all of them.
+    def narrow(self, allowed: np.ndarray, *, in_string: bool, may_end_after: Callable[[int], bool]) -> np.ndarray:
+        """Return those of the allowed tokens that bring JSON closest to its end; all of them if none does.
 
         Args:
             allowed: (vocabulary,) bool.
             in_string: whether a string is open.
-            may_end: whether an open string may end behind a token.
+            may_end_after: whether an open string may end after a token.
         """
-        if allowed[self.breaks].any():
+        if allowed[self.newlines].any():
             return allowed
         for tokens in [self.quotes] if in_string else self.ranks:
-            fitting = tokens[allowed[tokens]]
-            if len(fitting):
-                return _only(fitting, allowed)
-        if (
-            in_string
-        ):  # one of a pattern, or of a format: there is always one more digit of a second, but after "Z" none
-            fitting = np.array(
-                [token for token in self.singles[allowed[self.singles]] if may_end(int(token))], np.int64
-            )
-            if len(fitting):
-                return _only(fitting, allowed)
+            closing = tokens[allowed[tokens]]
+            if len(closing):
+                return _mask_of(closing, allowed)
+        if in_string:
+            # The string has a pattern or a format, and must not end here. A time, for example, may always get one more
+            # digit of its seconds, but ends after "Z": take a character after which the string may end.
+            candidates = self.printable[allowed[self.printable]]
+            closing = np.array([token for token in candidates if may_end_after(int(token))], np.int64)
+            if len(closing):
+                return _mask_of(closing, allowed)
         return allowed
 
 
 class Constraint:
     """Which tokens may come next in one answer.
 
+    When `_CLOSING_SHARE` of its tokens is left, the answer is brought to its end. Otherwise `max_tokens` would cut
+    strings, lists and numbers without a bound in the middle.
+
     Args:
-        matcher: at the beginning of its grammar.
-        closers: tokens that bring the answer to its end.
-        max_tokens: most tokens of the answer. When less than two fifths of them are left, the answer is brought to
-            its end: strings, lists and numbers without a bound would otherwise be cut in the middle.
-        read: the bytes of tokens.
+        matcher: at the start of its grammar.
+        closing_tokens: tokens that bring the answer to its end.
+        max_tokens: maximum number of tokens of the answer.
+        decode_bytes: returns the bytes of tokens.
     """
 
     def __init__(
-        self, matcher: LLMatcher, closers: Closers, max_tokens: int, read: Callable[[list[int]], bytes]
+        self,
+        matcher: LLMatcher,
+        closing_tokens: ClosingTokens,
+        max_tokens: int,
+        decode_bytes: Callable[[list[int]], bytes],
     ) -> None:
-        self._matcher, self._closers, self._read = matcher, closers, read
-        self._left, self._closing = max_tokens, int(_CLOSING_SHARE * max_tokens)
+        self._matcher, self._closing_tokens, self._decode_bytes = matcher, closing_tokens, decode_bytes
+        self._tokens_left, self._close_from = max_tokens, int(_CLOSING_SHARE * max_tokens)
         self._in_string = self._escaped = False
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing can follow."""
+    def is_complete(self) -> bool:
+        """Whether the answer cannot go on."""
         return bool(self._matcher.is_stopped())
 
-    def restrict(self, scores: torch.Tensor) -> torch.Tensor:
-        """Scores (vocabulary,) with minus infinity for every token that may not come next.
+    def mask(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the logits, (vocabulary,), with minus infinity for every token that may not come next.
 
         Raises:
-            GenerationError: no token may.
+            GenerationError: no token may come next.
         """
-        allowed = _allowed(self._matcher)[: len(scores)]
+        allowed = _allowed_tokens(self._matcher)[: len(logits)]
         if not allowed.any():
-            raise GenerationError(f"no token fits the schema: {self._matcher.get_error() or 'its end is reached'}.")
-        if self._left <= self._closing:
-            allowed = self._closers.among(allowed, in_string=self._in_string, may_end=self._may_end)
-        return scores.masked_fill(torch.from_numpy(~allowed).to(scores.device), -torch.inf)
+            raise GenerationError(f"no token fits the schema: {self._matcher.get_error() or 'the answer is complete'}.")
+        if self._tokens_left <= self._close_from:
+            allowed = self._closing_tokens.narrow(
+                allowed, in_string=self._in_string, may_end_after=self._string_may_end_after
+            )
+        return logits.masked_fill(torch.from_numpy(~allowed).to(logits.device), -torch.inf)
 
     def accept(self, token: int) -> None:
-        """Take the token that was chosen.
+        """Advance by the token that was chosen.
 
         Raises:
-            GenerationError: it does not fit.
+            GenerationError: the token may not come next.
         """
-        self._left -= 1
+        self._tokens_left -= 1
         if not self._matcher.consume_token(token):
             raise GenerationError(f"token {token} does not fit the schema: {self._matcher.get_error()}.")
-        for byte in self._read([token]):
+        for byte in self._decode_bytes([token]):
             if self._in_string and not self._escaped and byte == ord("\\"):
                 self._escaped = True
             else:
                 self._in_string ^= byte == ord('"') and not self._escaped
                 self._escaped = False
 
-    def _may_end(self, token: int) -> bool:
-        ahead = self._matcher.deep_copy()
-        ahead.consume_token(token)
-        return bool(_allowed(ahead)[self._closers.quotes].any())
+    def _string_may_end_after(self, token: int) -> bool:
+        copy = self._matcher.deep_copy()
+        copy.consume_token(token)
+        return bool(_allowed_tokens(copy)[self._closing_tokens.quotes].any())
 
 
-def _allowed(matcher: LLMatcher) -> np.ndarray:
-    """Which tokens may come next, (vocabulary,) bool."""
+def _allowed_tokens(matcher: LLMatcher) -> np.ndarray:
+    """Return which tokens may come next, (vocabulary,) bool."""
     bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
     return np.unpackbits(bits, bitorder="little").astype(bool)
 
 
-def _only(tokens: np.ndarray, allowed: np.ndarray) -> np.ndarray:
-    chosen = np.zeros_like(allowed)
-    chosen[tokens] = True
-    return chosen
+def _mask_of(tokens: np.ndarray, allowed: np.ndarray) -> np.ndarray:
+    mask = np.zeros_like(allowed)
+    mask[tokens] = True
+    return mask
 
 
-@lru_cache(256)  # a bound schema comes again with every call
-def _what_is_wrong(grammar: str) -> str | None:
-    """Why a grammar cannot be enforced; None for one that can."""
+@lru_cache(256)  # a bound schema comes with every call
+def _find_problem(grammar: str) -> str | None:
+    """Return why a grammar cannot be enforced; None if it can."""
     try:
-        wrong, messages = LLMatcher.validate_grammar_with_warnings(grammar)
+        invalid, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     except ValueError as error:
         return str(error)
-    return " ".join(messages) if wrong else None
+    return " ".join(messages) if invalid else None
 
 
 def _to_json(schema: Mapping[str, Any]) -> str:
+    closed = not any(map(_is_composed, _subschemas(schema)))
     try:
-        text = json.dumps(_coerce(schema, closed=not any(map(_is_pieced_together, _parts(schema)))), allow_nan=False)
+        text = json.dumps(_adapt(schema, closed=closed), allow_nan=False)
         text.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise _no_schema(schema, error) from error
+        raise _invalid_schema(schema, error) from error
     return text
 
 
-def _no_schema(schema: Mapping[str, Any], error: Exception) -> GenerationError:
-    return GenerationError(f"{shorten(schema)} is no JSON schema that can be enforced: {error}.")
+def _invalid_schema(schema: Mapping[str, Any], error: Exception) -> GenerationError:
+    return GenerationError(f"{shorten(schema)} is not a JSON schema that can be enforced: {error}.")
 
 
-_BY_NAME = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""Keywords whose value has a schema for each of some names, which may be anything."""
+_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+"""Keywords whose value maps arbitrary names to schemas."""
 
-_VALUES = ("const", "enum", "default", "examples", "required")
-"""Keywords whose value is no schema."""
+_PLAIN_VALUES = ("const", "enum", "default", "examples", "required")
+"""Keywords whose value is not a schema."""
 
-_ELSEWHERE = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
-"""Keywords that say more of an object than stands in its "properties"."""
+_ADD_PROPERTIES = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
+"""Keywords that may describe properties of an object that its "properties" do not name."""
 
 
-def _coerce(part: Any, *, closed: bool) -> Any:
-    """A schema that llguidance enforces, and whose every value fits the schema that was given.
+def _adapt(schema: Any, *, closed: bool) -> Any:
+    """Adapt a schema to what llguidance enforces. Every value that matches the result matches the original schema.
 
-    "anyOf" stands for "oneOf" where a discriminator makes both the same, as pydantic's unions do. Decimals with an
-    exclusive bound get a last place: 0.99999999999999999999 is less than 1, and is 1.0 to whoever reads the JSON.
-    With `closed`, objects have no properties but the named ones, unless they say so themselves: JSON schema's default
-    is an open object, and a model goes on inventing names for as long as it may.
+    - "oneOf" with a discriminator becomes "anyOf": both mean the same there, as in the unions of pydantic.
+    - Decimals with an exclusive bound get a maximum number of places: 0.99999999999999999999 is less than 1, but a
+      JSON parser reads it as 1.0.
+    - With `closed`, objects allow only the properties that they name, unless they say otherwise. By default JSON schema
+      allows more, and a model goes on inventing names for as long as it may.
     """
-    if isinstance(part, (list, tuple)):
-        return [_coerce(value, closed=closed) for value in part]
-    if not isinstance(part, Mapping):
-        return part
-    found: dict[str, Any] = {}
-    for key, value in part.items():
-        if key in _BY_NAME and isinstance(value, Mapping):
-            found[key] = {name: _coerce(inner, closed=closed) for name, inner in value.items()}
-        else:
-            found[key] = value if key in _VALUES else _coerce(value, closed=closed)
-    bounds = [found[name] for name in ("exclusiveMinimum", "exclusiveMaximum") if _is_decimal(found.get(name))]
-    if bounds and "multipleOf" not in found and found.get("type") not in ("integer", ["integer"]):
-        found["multipleOf"] = _last_place(max(abs(bound) for bound in bounds))
-    if "discriminator" in found and "oneOf" in found:
-        found["anyOf"] = found.pop("oneOf")
-        found.pop("discriminator")
-    if closed and isinstance(found.get("properties"), Mapping) and "minProperties" not in found:
-        found.setdefault("additionalProperties", False)
-    return found
-
-
-def _parts(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """A schema and every schema in it."""
     if isinstance(schema, (list, tuple)):
-        for one in schema:
-            yield from _parts(one)
+        return [_adapt(item, closed=closed) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    adapted: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+            adapted[key] = {name: _adapt(inner, closed=closed) for name, inner in value.items()}
+        else:
+            adapted[key] = value if key in _PLAIN_VALUES else _adapt(value, closed=closed)
+    bounds = [adapted[name] for name in ("exclusiveMinimum", "exclusiveMaximum") if _is_number(adapted.get(name))]
+    if bounds and "multipleOf" not in adapted and adapted.get("type") not in ("integer", ["integer"]):
+        adapted["multipleOf"] = _smallest_step(max(abs(bound) for bound in bounds))
+    if "discriminator" in adapted and "oneOf" in adapted:
+        adapted["anyOf"] = adapted.pop("oneOf")
+        adapted.pop("discriminator")
+    if closed and isinstance(adapted.get("properties"), Mapping) and "minProperties" not in adapted:
+        adapted.setdefault("additionalProperties", False)
+    return adapted
+
+
+def _subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and every schema inside it."""
+    if isinstance(schema, (list, tuple)):
+        for item in schema:
+            yield from _subschemas(item)
     elif isinstance(schema, Mapping):
         yield schema
         for key, value in schema.items():
-            if key in _BY_NAME and isinstance(value, Mapping):
-                yield from _parts(list(value.values()))
-            elif key not in _VALUES:
-                yield from _parts(value)
+            if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+                yield from _subschemas(list(value.values()))
+            elif key not in _PLAIN_VALUES:
+                yield from _subschemas(value)
 
 
-def _is_pieced_together(part: Mapping[str, Any]) -> bool:
-    """Whether an object is described in several places, so that none may say that there is nothing else."""
-    properties, required = part.get("properties"), part.get("required")
-    if isinstance(part.get("allOf"), (list, tuple)) and len(part["allOf"]) > 1:
+def _is_composed(schema: Mapping[str, Any]) -> bool:
+    """Whether several parts of a schema describe one object, so that no part may forbid other properties."""
+    properties, required = schema.get("properties"), schema.get("required")
+    if isinstance(schema.get("allOf"), (list, tuple)) and len(schema["allOf"]) > 1:
         return True
     if not isinstance(properties, Mapping):
         return False
-    unnamed = isinstance(required, (list, tuple)) and any(name not in properties for name in required)
-    return unnamed or any(key in part for key in _ELSEWHERE)
+    requires_others = isinstance(required, (list, tuple)) and any(name not in properties for name in required)
+    return requires_others or any(key in schema for key in _ADD_PROPERTIES)
 
 
-def _is_decimal(bound: Any) -> bool:
+def _is_number(bound: Any) -> bool:
     return isinstance(bound, int | float) and not isinstance(bound, bool)
 
 
-def _last_place(bound: float) -> float:
-    """What numbers near a bound are written in multiples of, so that a float tells them from it."""
-    before = math.floor(math.log10(bound)) if bound >= 1 else 0
-    return float(f"1e-{min(max(_DIGITS - 1 - before, 0), _PLACES)}")
+def _smallest_step(bound: float) -> float:
+    """Return the power of ten below which a float near a bound may be rounded to the bound."""
+    digits_before_point = math.floor(math.log10(bound)) if bound >= 1 else 0
+    return float(f"1e-{min(max(_FLOAT_DIGITS - 1 - digits_before_point, 0), _MAX_DECIMAL_PLACES)}")

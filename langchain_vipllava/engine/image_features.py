@@ -1,4 +1,4 @@
-"""`ImageFeatureCache`: what the vision tower made of images, by their content."""
+"""`ImageFeatureCache`: the projected features of images, by their content."""
 
 from __future__ import annotations
 
@@ -10,17 +10,21 @@ import torch
 
 from langchain_vipllava.engine.encoding import PromptImage
 
-_TOGETHER = {"cpu": 1}
-"""Images that one pass of the vision tower computes, by type of device; elsewhere all.
-See `engine.MAX_BATCHED_TOKENS`."""
+_MAX_BATCH = {"cpu": 1}
+"""Images of one pass of the vision tower, by device type; unlimited elsewhere. See `engine.MAX_BATCHED_TOKENS`."""
 
 
 class ImageFeatureCache:
-    """Image features, least recently used out first. Much smaller than keys and values: 4.5 MiB an image at 7B.
+    """Computes and caches image features; evicts the least recently used.
+
+    Features are much smaller than keys and values: 4.5 MiB against 288 MiB for an image at 7B.
 
     Args:
         model: a `VipLlavaForConditionalGeneration`.
-        max_bytes: bound of the features kept beyond what is in use.
+        max_bytes: maximum size of the cached features.
+
+    Attributes:
+        bytes: size of the cached features.
     """
 
     def __init__(self, model: Any, max_bytes: int) -> None:
@@ -29,40 +33,44 @@ class ImageFeatureCache:
         self._max_bytes = max_bytes
         self._features: OrderedDict[int, torch.Tensor] = OrderedDict()
 
-    def of(self, images: Sequence[PromptImage]) -> dict[int, torch.Tensor]:
-        """Features of images by their key, each (tokens, hidden size); unknown ones in one batch."""
-        found = {image.key: self._features[image.key] for image in images if image.key in self._features}
-        unknown = {image.key: image for image in images if image.key not in found}
-        if unknown:
-            found |= dict(zip(unknown, self._compute([p.pixels() for p in unknown.values()]), strict=True))
-        for key, features in found.items():
-            self._keep(key, features)
-        return found
+    def get(self, images: Sequence[PromptImage]) -> dict[int, torch.Tensor]:
+        """Return the features of images by their key, (tokens, hidden) each; compute those that are not cached."""
+        features = {image.key: self._features[image.key] for image in images if image.key in self._features}
+        uncached = {image.key: image for image in images if image.key not in features}
+        if uncached:
+            computed = self._compute([image.pixels() for image in uncached.values()])
+            features |= dict(zip(uncached, computed, strict=True))
+        for key, tensor in features.items():
+            self._insert(key, tensor)
+        return features
 
     def __contains__(self, image: PromptImage) -> bool:
         return image.key in self._features
 
     def clear(self) -> None:
-        """Forget all."""
+        """Drop all features."""
         self._features.clear()
         self.bytes = 0
 
     def _compute(self, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
-        tower = next(self._model.model.vision_tower.parameters())
-        together = _TOGETHER.get(tower.device.type, len(pixels))
-        computed: list[torch.Tensor] = []
-        for start in range(0, len(pixels), together):
-            batch = torch.stack(pixels[start : start + together]).to(device=tower.device, dtype=self._model.dtype)
-            output = self._model.get_image_features(pixel_values=batch)
-            # a tensor, or one per image, up to transformers 4; an output object from 5 on
-            computed += [one.clone() for one in getattr(output, "pooler_output", output)]
-        return computed
+        """Compute the features of images, (tokens, hidden) each, from their pixels, (3, side, side) each."""
+        weight = next(self._model.model.vision_tower.parameters())
+        max_batch = _MAX_BATCH.get(weight.device.type, len(pixels))
+        features: list[torch.Tensor] = []
+        for start in range(0, len(pixels), max_batch):
+            batch = torch.stack(pixels[start : start + max_batch])  # (images, 3, side, side)
+            output = self._model.get_image_features(
+                pixel_values=batch.to(device=weight.device, dtype=self._model.dtype)
+            )
+            # transformers 5 returns an output object; 4 returns a tensor, or one per image
+            features += [tensor.clone() for tensor in getattr(output, "pooler_output", output)]
+        return features
 
-    def _keep(self, key: int, features: torch.Tensor) -> None:
+    def _insert(self, key: int, features: torch.Tensor) -> None:
         if key not in self._features:
             self.bytes += features.nbytes
         self._features[key] = features
         self._features.move_to_end(key)
         while self.bytes > self._max_bytes:
-            _, dropped = self._features.popitem(last=False)
-            self.bytes -= dropped.nbytes
+            _, evicted = self._features.popitem(last=False)
+            self.bytes -= evicted.nbytes

@@ -1,4 +1,4 @@
-"""`BatchKVCache`: the keys and values of all answers that are being written, one row each."""
+"""`BatchKVCache`: the keys and values of all running sequences, one row each."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-_GRAIN = 64
-"""Columns are made in multiples of it, so that not every token makes room anew."""
+_BLOCK_COLUMNS = 64
+"""Buffers grow by multiples of this many columns, so that not every token reallocates them. Chosen, not tuned."""
 
-_MOST_UNUSED = 256
-"""Columns in front of every row's beginning that are put up with before all rows are moved."""
+_MAX_UNUSED_COLUMNS = 256
+"""Unused columns before the start of the longest row; with more, all rows move left. Chosen: at 7B they take 128 MiB
+per row (512 KiB per token)."""
 
 
 @dataclass(frozen=True)
 class _Window:
-    """What a forward pass sees: some rows, some columns of them, the last `new` of which it computes."""
+    """What a forward pass sees: some rows, some of their columns, of which it computes the last `new`."""
 
     rows: slice
     columns: slice
@@ -27,7 +28,7 @@ class _Window:
 
 
 class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
-    """One layer: (rows, heads, columns, head size) buffers, written in place; room for more rows than are in use."""
+    """One layer: (rows, heads, columns, head size) buffers, written in place, that may have unused rows and columns."""
 
     def __init__(self, shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> None:
         super().__init__()
@@ -40,104 +41,113 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the new columns of the window, and give all of it.
+        """Write the new columns of the window, and return the whole window.
 
-        With `column` set, write there in every row, and give whole buffers: see `BatchKVCache.whole`.
+        If `column` is set, write that column of every row, and return the whole buffers: see
+        `BatchKVCache.full_buffers`.
         """
         del args, kwargs
         if self.column is not None:
-            self.keys.index_copy_(2, self.column, key_states)
+            self.keys.index_copy_(2, self.column, key_states)  # (all rows, heads, 1, head size)
             self.values.index_copy_(2, self.column, value_states)
             return self.keys, self.values
-        assert self.window is not None  # noqa: S101  # BatchKVCache.window is around every forward pass
+        assert self.window is not None  # noqa: S101  # every forward pass runs inside BatchKVCache.window
         rows, columns = self.window.rows, self.window.columns
-        self.keys[rows, :, columns.stop - self.window.new : columns.stop] = key_states
+        self.keys[rows, :, columns.stop - self.window.new : columns.stop] = key_states  # (rows, heads, new, head size)
         self.values[rows, :, columns.stop - self.window.new : columns.stop] = value_states
         return self.keys[rows, :, columns], self.values[rows, :, columns]
 
     def get_seq_length(self, *args: Any) -> int:
-        """Columns that are seen and not new."""
+        """Return the number of columns of the window that are not new."""
         del args
-        seen = self.window
-        return 0 if seen is None else seen.columns.stop - seen.columns.start - seen.new
+        window = self.window
+        return 0 if window is None else window.columns.stop - window.columns.start - window.new
 
-    def resize(self, rows: int, columns: int, kept: tuple[int, int], shift: int) -> None:
-        """Move the first kept (rows, columns) into buffers of another size, `shift` columns to the right or left."""
+    def resize(self, rows: int, columns: int, used: tuple[int, int], shift: int) -> None:
+        """Reallocate the buffers with `rows` and `columns`.
+
+        Args:
+            rows: new number of rows.
+            columns: new number of columns.
+            used: rows and columns whose content is copied.
+            shift: columns by which the content moves, to the right if positive.
+        """
         for name in ("keys", "values"):
             old = getattr(self, name)
             new = old.new_zeros((rows, old.shape[1], columns, old.shape[3]))
-            moved = old[: kept[0], :, max(-shift, 0) : kept[1]]
-            new[: kept[0], :, max(shift, 0) : max(shift, 0) + moved.shape[2]] = moved
+            moved = old[: used[0], :, max(-shift, 0) : used[1]]
+            new[: used[0], :, max(shift, 0) : max(shift, 0) + moved.shape[2]] = moved
             setattr(self, name, new)
 
 
 @dataclass(frozen=True)
 class KVShape:
-    """The keys and values of one token in one layer: (heads, size) each."""
+    """The keys and the values of one token in one layer: (heads, head size) each."""
 
     heads: int
-    size: int
+    head_size: int
     dtype: torch.dtype
 
 
 class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
-    """Rows of different lengths side by side: all end in the same column, the short ones begin later.
+    """Rows of different lengths side by side. All rows end in the same column; shorter ones start later.
 
     Args:
         devices: device of each layer.
-        grain: columns are made in multiples of it.
+        block_columns: the number of columns is a multiple of it.
 
     Attributes:
-        starts: column in which each row begins.
-        width: column behind the end of all rows.
+        row_starts: first column of each row.
+        width: column after the last one of all rows.
     """
 
-    def __init__(self, devices: Sequence[torch.device], grain: int = _GRAIN) -> None:
+    def __init__(self, devices: Sequence[torch.device], block_columns: int = _BLOCK_COLUMNS) -> None:
         super().__init__(layers=[])
-        self._devices, self._grain = list(devices), grain
+        self._devices, self._block_columns = list(devices), block_columns
         self._column: torch.Tensor | None = None
-        self.starts: list[int] = []
+        self.row_starts: list[int] = []
         self.width = 0
 
-    def add(self, prefixes: Sequence[Sequence[torch.Tensor]], lengths: Sequence[int], shape: KVShape) -> None:
-        """Add rows, of which only the beginning is known; the rest is computed next, in a `window`.
+    def add_rows(self, prefixes: Sequence[Sequence[torch.Tensor]], lengths: Sequence[int], shape: KVShape) -> None:
+        """Add rows whose first tokens are cached; a forward pass in a `window` computes the others.
 
         Args:
-            prefixes: of each row the keys and values that are known, in pieces that follow each other, (layers, 2,
-                heads, tokens, head size); copied. May be empty.
-            lengths: tokens of each row, those included that are not known.
-            shape: of one token's keys and values.
+            prefixes: for each row the cached keys and values, in consecutive pieces of (layers, 2, heads, tokens,
+                head size) that are copied. May be empty.
+            lengths: tokens of each row, with those that are not computed yet.
+            shape: of the keys and values of one token.
         """
-        first = len(self.starts)
-        self._make_room(len(lengths), max(lengths), shape)
-        self.starts += [self.width - length for length in lengths]
-        for buffer in self._buffers():  # nothing that stood there before is seen, but not-a-number times 0 is no 0
-            buffer[first : len(self.starts), :, : max(self.starts[first:])] = 0
-            buffer[first : len(self.starts), :, self.width :] = 0
+        first = len(self.row_starts)
+        self._reserve(len(lengths), max(lengths), shape)
+        self.row_starts += [self.width - length for length in lengths]
+        # attention ignores what is outside a row, but its weight of 0 times a leftover NaN would still be NaN
+        for buffer in self._buffers():
+            buffer[first : len(self.row_starts), :, : max(self.row_starts[first:])] = 0
+            buffer[first : len(self.row_starts), :, self.width :] = 0
         for row, pieces in enumerate(prefixes, first):
-            start = self.starts[row]
+            start = self.row_starts[row]
             for piece in pieces:
                 end = start + piece.shape[-2]
                 for layer, (keys, values) in zip(self.layers, piece, strict=True):
-                    layer.keys[row, :, start:end] = keys
+                    layer.keys[row, :, start:end] = keys  # (heads, tokens, head size)
                     layer.values[row, :, start:end] = values
                 start = end
 
-    def drop(self, row: int) -> None:
-        """Take a row out; the last row takes its place."""
-        last = len(self.starts) - 1
-        place = slice(self.starts[last], self.width)
+    def drop_row(self, row: int) -> None:
+        """Remove a row. The last row moves into its place."""
+        last = len(self.row_starts) - 1
+        columns = slice(self.row_starts[last], self.width)
         for buffer in self._buffers() if row != last else ():
-            buffer[row, :, place] = buffer[last, :, place]
-            buffer[row, :, : place.start] = 0
-        self.starts[row] = self.starts[last]
-        self.starts.pop()
-        if not self.starts:
+            buffer[row, :, columns] = buffer[last, :, columns]
+            buffer[row, :, : columns.start] = 0
+        self.row_starts[row] = self.row_starts[last]
+        self.row_starts.pop()
+        if not self.row_starts:
             self.width = 0
 
     @property
     def capacity(self) -> tuple[int, int]:
-        """Rows and columns that there is room for."""
+        """Allocated rows and columns."""
         if not self.layers:
             return 0, 0
         keys = self.layers[0].keys
@@ -148,11 +158,11 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """Size of the buffers."""
         return sum(buffer.nbytes for buffer in self._buffers())
 
-    def add_column(self) -> None:
-        """Make every row a token longer, which is computed next."""
+    def append_column(self) -> None:
+        """Make every row one token longer; the next forward pass computes it."""
         rows, columns = self.capacity
-        unused = min(self.starts)
-        if unused > _MOST_UNUSED:
+        unused = min(self.row_starts)
+        if unused > _MAX_UNUSED_COLUMNS:
             self._resize(rows, columns, -unused)
         elif self.width == columns:
             self._resize(rows, columns + columns // 8, 0)
@@ -160,28 +170,28 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
 
     @contextmanager
     def window(self, rows: slice, new: int) -> Iterator[torch.Tensor | None]:
-        """Meanwhile, a forward pass sees some rows only, and computes their last `new` columns.
+        """Limit forward passes inside the `with` block to some rows, of which they compute the last `new` columns.
 
-        Gives:
-            (rows, columns seen) of 1, and 0 in front of a row's beginning; None when there is no 0.
+        Yields:
+            The attention mask, (rows, columns of the window): 1 inside a row, 0 before its start. None if all are 1.
         """
-        starts = self.starts[rows]
+        starts = self.row_starts[rows]
         columns = slice(min(starts), self.width)
         for layer in self.layers:
             layer.window = _Window(rows, columns, new)
         try:
-            numbers = torch.arange(columns.start, columns.stop)
-            alike = min(starts) == max(starts)  # attention is faster without a mask
-            yield None if alike else (numbers[None] >= torch.tensor(starts)[:, None]).long()
+            indices = torch.arange(columns.start, columns.stop)  # (columns,)
+            aligned = min(starts) == max(starts)  # attention is faster without a mask
+            yield None if aligned else (indices[None] >= torch.tensor(starts)[:, None]).long()  # (rows, columns)
         finally:
             for layer in self.layers:
                 layer.window = None
 
     @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Meanwhile, a forward pass writes the last column of every row there is room for, and sees whole buffers.
+    def full_buffers(self) -> Iterator[None]:
+        """Make forward passes inside the `with` block write the last column of every allocated row and see all buffers.
 
-        So no shape depends on how many rows and columns are filled. All layers are on one device.
+        No shape then depends on how many rows and columns are in use. All layers must be on one device.
         """
         if self._column is None:
             self._column = torch.zeros(1, dtype=torch.long, device=self._devices[0])
@@ -197,39 +207,41 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             for layer in self.layers:
                 layer.column = None
 
-    def columns(self, row: int, start: int) -> torch.Tensor:
-        """Keys and values of a row from its n-th token on, (layers, 2, heads, tokens, head size).
+    def copy_row(self, row: int, start: int) -> torch.Tensor:
+        """Copy the keys and values of a row from its token `start` on.
 
-        A copy, on the first layer's device.
+        Returns:
+            (layers, 2, heads, tokens, head size) on the device of the first layer.
         """
-        place = slice(self.starts[row] + start, self.width)
-        stacked = torch.stack([buffer[row, :, place].to(self._devices[0]) for buffer in self._buffers()])
+        columns = slice(self.row_starts[row] + start, self.width)
+        # (layers * 2, heads, tokens, head size)
+        stacked = torch.stack([buffer[row, :, columns].to(self._devices[0]) for buffer in self._buffers()])
         return stacked.view(len(self.layers), 2, *stacked.shape[1:])
 
     def _buffers(self) -> list[torch.Tensor]:
-        """Keys and values of each layer."""
+        """Return keys and values of each layer: (rows, heads, columns, head size) each."""
         return [buffer for layer in self.layers for buffer in (layer.keys, layer.values)]
 
-    def _make_room(self, rows: int, tokens: int, shape: KVShape) -> None:
-        """Make room for further rows of at most `tokens` tokens."""
+    def _reserve(self, rows: int, tokens: int, shape: KVShape) -> None:
+        """Make room for `rows` more rows of at most `tokens` tokens."""
         if not self.layers:
-            nothing = (0, shape.heads, 0, shape.size)
-            self.layers.extend(_RowLayer(nothing, shape.dtype, device) for device in self._devices)
-        used, room = len(self.starts), self.capacity
-        # in front of the first rows, some columns for longer ones that come later: or all had to move
-        shift = max(tokens - self.width, 0) if used else tokens + _GRAIN
-        need_rows, need_columns = used + rows, self.width + shift + 1
-        if need_rows <= room[0] and need_columns <= room[1] and not (shift and used):
+            empty = (0, shape.heads, 0, shape.head_size)
+            self.layers.extend(_RowLayer(empty, shape.dtype, device) for device in self._devices)
+        used, (allocated_rows, allocated_columns) = len(self.row_starts), self.capacity
+        # The first rows start some columns later than they have to, so that a longer row can join without moving them.
+        shift = max(tokens - self.width, 0) if used else tokens + _BLOCK_COLUMNS
+        needed_rows, needed_columns = used + rows, self.width + shift + 1
+        if needed_rows <= allocated_rows and needed_columns <= allocated_columns and not (shift and used):
             self.width += shift
-        elif self._grain > _GRAIN:  # few sizes, each of which is compiled
-            self._resize(1 << (need_rows - 1).bit_length(), need_columns, shift)
-        else:  # and behind them, for the answers, and turns that follow
-            self._resize(need_rows, need_columns + need_columns // 8, shift)
+        elif self._block_columns > _BLOCK_COLUMNS:  # compiled decoding: few sizes, as each one is compiled
+            self._resize(1 << (needed_rows - 1).bit_length(), needed_columns, shift)
+        else:  # an eighth more columns for the tokens of the answers
+            self._resize(needed_rows, needed_columns + needed_columns // 8, shift)
 
     def _resize(self, rows: int, columns: int, shift: int) -> None:
-        """Move all rows into buffers of another size, to the right or left, and their end with them."""
-        columns = -(-columns // self._grain) * self._grain
+        """Reallocate all buffers and move their content, and with it `width`, by `shift` columns."""
+        columns = -(-columns // self._block_columns) * self._block_columns  # rounded up
         for layer in self.layers:
-            layer.resize(rows, columns, (len(self.starts), self.width), shift)
+            layer.resize(rows, columns, (len(self.row_starts), self.width), shift)
         self.width += shift
-        self.starts = [start + shift for start in self.starts]
+        self.row_starts = [start + shift for start in self.row_starts]

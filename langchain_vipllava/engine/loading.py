@@ -1,4 +1,4 @@
-"""Loading a ViP-LLaVA checkpoint through transformers, and making sure that it is one."""
+"""Loads a ViP-LLaVA checkpoint with transformers, and checks that it is one."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGeneration
 
-from langchain_vipllava.engine.load_options import LoadOptions
-from langchain_vipllava.engine.memory_plan import make_plan
+from langchain_vipllava.engine.memory_plan import plan_placement
 from langchain_vipllava.errors import CheckpointError
+from langchain_vipllava.protocol.load_options import LoadOptions
 
-_SHAPE_13B = {
+_VICUNA_13B = {
     "hidden_size": 5120,
     "intermediate_size": 13824,
     "num_hidden_layers": 40,
     "num_attention_heads": 40,
     "num_key_value_heads": 40,
-}  # of Vicuna 13B
+}
+"""Text config of the 13B where it differs from the default of transformers, which is the 7B."""
 
 FEATURE_LAYERS = (-2, -5, -8, -11, 6)
-"""Vision layers that the projector of every published ViP-LLaVA reads (transformers' default)."""
+"""Vision layers that the projector of the published checkpoints reads; the default of transformers."""
 
 
 def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
@@ -33,34 +34,34 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         `(VipLlavaForConditionalGeneration, LlavaProcessor)`, the model in evaluation mode.
 
     Raises:
-        CheckpointError: not found, not reachable, not a ViP-LLaVA, damaged, or no room for it.
+        CheckpointError: not found, not reachable, not a ViP-LLaVA, damaged, or too large for the device.
     """
-    plan = make_plan(options)
+    placement = plan_placement(options)
     config = load_config(options)
-    arguments: dict[str, Any] = {"config": config, "dtype": plan.torch_dtype, **_hub(options)}
+    arguments: dict[str, Any] = {"config": config, "dtype": placement.torch_dtype, **_hub_arguments(options)}
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
     if options.quantization is not None:
-        arguments["quantization_config"] = _quantization(options.quantization, plan.torch_dtype)
+        arguments["quantization_config"] = _quantization_config(options.quantization, placement.torch_dtype)
     device_map = options.device_map
     if device_map is not None:
         arguments["device_map"] = device_map if isinstance(device_map, str) else dict(device_map)
     elif options.quantization is not None:
-        arguments["device_map"] = {"": plan.device}
+        arguments["device_map"] = {"": placement.device}
     try:
-        processor = load_processor(options)  # first: a missing one is noticed before gigabytes are read
+        processor = load_processor(options)  # first: a missing one fails before gigabytes are read
         model, report = VipLlavaForConditionalGeneration.from_pretrained(
             options.source, output_loading_info=True, **arguments
         )
         _check_complete(report, options)
         if "device_map" not in arguments:
-            model = model.to(plan.device)
+            model = model.to(placement.device)
     except CheckpointError:
         raise
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{options.model!r} does not fit on {plan.device}: {error} Try quantization='4bit', or device_map='auto' "
-            "over several GPUs. `langchain-vipllava doctor` shows what fits."
+            f"{options.model!r} does not fit on {placement.device}: {error} Use quantization='4bit', or "
+            "device_map='auto' over several GPUs; `langchain-vipllava doctor` shows what fits."
         ) from error
     except Exception as error:
         raise CheckpointError(f"cannot load {options.model!r}: {type(error).__name__}: {error}") from error
@@ -68,7 +69,7 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
 
 
 def load_config(options: LoadOptions) -> Any:
-    """Load a checkpoint's configuration, with the feature layers that its projector was made for.
+    """Load a checkpoint's config, with the vision layers that its projector was trained on.
 
     Raises:
         CheckpointError: not found, not reachable, or another kind of model.
@@ -78,13 +79,13 @@ def load_config(options: LoadOptions) -> Any:
     if is_folder and not (folder / "config.json").is_file():
         raise CheckpointError(f"the folder {options.source!r} has no config.json; expected a saved checkpoint.")
     try:
-        raw, _ = transformers.PretrainedConfig.get_config_dict(options.source, **_hub(options))
+        raw, _ = transformers.PretrainedConfig.get_config_dict(options.source, **_hub_arguments(options))
     except Exception as error:
         if is_folder:
             raise CheckpointError(f"the config.json in {options.source!r} cannot be read: {error}") from error
         raise CheckpointError(
-            f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Give a folder, or a hub id such as "
-            "'llava-hf/vip-llava-7b-hf'; without network, download it first, or use model='bundled'."
+            f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Expected a folder or a hub id such "
+            "as 'llava-hf/vip-llava-7b-hf'. Without network, download it first, or use model='bundled'."
         ) from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"the config.json of {options.model!r} holds a {type(raw).__name__}; expected a mapping.")
@@ -94,24 +95,24 @@ def load_config(options: LoadOptions) -> Any:
             "'llava-hf/vip-llava-7b-hf'."
         )
     try:
-        config = AutoConfig.from_pretrained(options.source, **_hub(options))
+        config = AutoConfig.from_pretrained(options.source, **_hub_arguments(options))
     except Exception as error:
         raise CheckpointError(f"the config.json of {options.model!r} cannot be read: {error}") from error
-    # transformers 5.23 reads "vision_feature_layer", earlier ones "vision_feature_layers". The published
-    # checkpoints carry a stale "vision_feature_layer": -2, which fits no ViP-LLaVA projector.
-    layers = [raw.get(key) for key in ("vision_feature_layers", "vision_feature_layer")]
-    found = next((value for value in layers if isinstance(value, (list, tuple))), FEATURE_LAYERS)
+    # transformers 5.23 reads "vision_feature_layer", earlier versions "vision_feature_layers". The published
+    # checkpoints have a stale "vision_feature_layer": -2, which does not fit their projector.
+    values = [raw.get(key) for key in ("vision_feature_layers", "vision_feature_layer")]
+    layers = next((value for value in values if isinstance(value, (list, tuple))), FEATURE_LAYERS)
     name = "vision_feature_layer" if hasattr(config, "vision_feature_layer") else "vision_feature_layers"
-    setattr(config, name, list(found))
+    setattr(config, name, list(layers))
     return config
 
 
 def published_config(model: str) -> Any | None:
-    """The shape of a published checkpoint, for when it cannot be reached; None for an unknown one."""
-    shapes = {"llava-hf/vip-llava-7b-hf": {}, "llava-hf/vip-llava-13b-hf": _SHAPE_13B}
-    if model not in shapes:
+    """Return the config of a published checkpoint without reading it; None for any other checkpoint."""
+    published = {"llava-hf/vip-llava-7b-hf": {}, "llava-hf/vip-llava-13b-hf": _VICUNA_13B}
+    if model not in published:
         return None
-    text = {"model_type": "llama", "vocab_size": 32064, "max_position_embeddings": 4096, **shapes[model]}
+    text = {"model_type": "llama", "vocab_size": 32064, "max_position_embeddings": 4096, **published[model]}
     return transformers.VipLlavaConfig(text_config=text, dtype="float16")
 
 
@@ -119,23 +120,25 @@ def load_processor(options: LoadOptions) -> Any:
     """Load a checkpoint's processor.
 
     Raises:
-        CheckpointError: it has none, or a broken one.
+        CheckpointError: the processor is missing or damaged.
     """
     try:
-        return AutoProcessor.from_pretrained(options.source, **_hub(options))
+        return AutoProcessor.from_pretrained(options.source, **_hub_arguments(options))
     except Exception as error:
         raise CheckpointError(f"cannot load the processor of {options.model!r}: {_first_line(error)}") from error
 
 
 def check_model(model: Any, processor: Any) -> Any:
-    """Make sure that a loaded model is a ViP-LLaVA whose parts fit each other, and give it back.
+    """Check that a loaded model is a ViP-LLaVA whose parts fit each other, and return it.
 
     Raises:
-        CheckpointError: it is not.
+        CheckpointError: the model or the processor is of another kind, or a part does not fit.
     """
     config: Any = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "vipllava":
-        raise CheckpointError(f"{type(model).__name__} is no ViP-LLaVA; expected a VipLlavaForConditionalGeneration.")
+        raise CheckpointError(
+            f"{type(model).__name__} is not a ViP-LLaVA; expected a VipLlavaForConditionalGeneration."
+        )
     for part in ("tokenizer", "image_processor"):
         if getattr(processor, part, None) is None:
             raise CheckpointError(
@@ -143,35 +146,35 @@ def check_model(model: Any, processor: Any) -> Any:
             )
     if any(parameter.device.type == "meta" for parameter in model.parameters()):
         raise CheckpointError(
-            "a part of the model is offloaded (by device_map, to the CPU's memory or the disk), to be copied for every "
-            "token; expected all of it on devices. Use quantization='4bit', a smaller checkpoint, or more GPUs."
+            "device_map offloads a part of the model to CPU memory or disk, from where every token would copy it; "
+            "expected the whole model on devices. Use quantization='4bit', a smaller checkpoint, or more GPUs."
         )
     layers = getattr(config, "vision_feature_layer", None) or config.vision_feature_layers
     width = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
     projector = next(module for name, module in model.named_modules() if name.endswith("projector_layernorm"))
     if projector.weight.numel() != width:
         raise CheckpointError(
-            f"the projector reads {projector.weight.numel()} vision features, the configuration gives {width} "
-            f"(vision_feature_layer={layers}); mend vision_feature_layer in config.json."
+            f"the projector reads {projector.weight.numel()} vision features, but the config selects {width} "
+            f"(vision_feature_layer={layers}); correct vision_feature_layer in config.json."
         )
     return model
 
 
 def _check_complete(report: dict[str, Any], options: LoadOptions) -> None:
-    """Transformers only logs what it did not find, and answers with random weights there."""
+    """Raise for missing weights: transformers only logs them, and uses random ones."""
     missing = sorted(report.get("missing_keys") or ())
     if missing:
         raise CheckpointError(
-            f"{options.model!r} lacks {len(missing)} of its weights, such as {missing[0]!r}; expected a whole "
+            f"{options.model!r} lacks {len(missing)} of its weights, such as {missing[0]!r}; expected a complete "
             "checkpoint. Download or save it again."
         )
 
 
-def _hub(options: LoadOptions) -> dict[str, Any]:
+def _hub_arguments(options: LoadOptions) -> dict[str, Any]:
     return {"revision": options.revision or "main", "local_files_only": options.local_files_only}
 
 
-def _quantization(name: str, dtype: Any) -> Any:
+def _quantization_config(name: str, dtype: Any) -> Any:
     compute = dtype if isinstance(dtype, torch.dtype) else torch.float16
     if name == "8bit":
         return transformers.BitsAndBytesConfig(load_in_8bit=True)

@@ -1,4 +1,4 @@
-"""`PrefixCache`: keys and values of what was computed before, found again by token ids."""
+"""`PrefixCache`: keys and values of earlier prompts and answers, found by token ids."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 import torch
 
 TokenKey = tuple[int, ...]
-"""Token ids; where an image stands, negative numbers that tell this image from every other."""
+"""Token ids. At the place of an image, negative numbers that identify its content."""
 
 
 @dataclass(eq=False)
 class _Node:
-    """Tokens that follow the parent's, with their keys and values, (layers, 2, heads, tokens, head size)."""
+    """Tokens that follow those of the parent, with their keys and values, (layers, 2, heads, tokens, head size)."""
 
     ids: TokenKey
     kv: torch.Tensor | None
     parent: _Node | None
     children: dict[int, _Node] = field(default_factory=dict)
-    used: int = 0
+    last_used: int = 0
 
     @property
     def bytes(self) -> int:
@@ -27,12 +27,14 @@ class _Node:
 
 
 class PrefixCache:
-    """A tree of token ids: what two prompts share is kept once.
-
-    The least recently used leaves go first when there are too many bytes.
+    """A radix tree over token ids: a prefix that prompts share is stored once. Evicts the least recently used leaves.
 
     Args:
-        max_bytes: bound of the keys and values kept; 0 keeps nothing.
+        max_bytes: maximum size of the cached keys and values; 0 caches nothing.
+
+    Attributes:
+        bytes: size of the cached keys and values.
+        evictions: number of leaves evicted so far.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -42,83 +44,88 @@ class PrefixCache:
         self._root = _Node((), None, None)
         self._clock = 0
 
-    def find(self, ids: TokenKey, most: int) -> list[torch.Tensor]:
-        """Keys and values of the longest known prefix of at most `most` tokens, in pieces that follow each other."""
-        parts: list[torch.Tensor] = []
-        for node, count in self._walk(ids[:most]):
-            assert node.kv is not None  # noqa: S101  # only the root has none
-            parts.append(node.kv[..., :count, :])
-        return parts
+    def get(self, ids: TokenKey, max_tokens: int) -> list[torch.Tensor]:
+        """Return the keys and values of the longest cached prefix of at most `max_tokens` tokens.
 
-    def known(self, ids: TokenKey) -> int:
-        """Length of the longest known prefix, in tokens."""
+        Returns:
+            Consecutive pieces of (layers, 2, heads, tokens, head size).
+        """
+        pieces: list[torch.Tensor] = []
+        for node, count in self._walk(ids[:max_tokens]):
+            assert node.kv is not None  # noqa: S101  # only the root has none
+            pieces.append(node.kv[..., :count, :])
+        return pieces
+
+    def cached_tokens(self, ids: TokenKey) -> int:
+        """Return the length of the longest cached prefix."""
         return sum(count for _, count in self._walk(ids))
 
-    def add(self, ids: TokenKey, copy: Callable[[int], torch.Tensor]) -> None:
-        """Keep the keys and values of a prefix; what is known is not kept twice.
+    def add(self, ids: TokenKey, copy_kv: Callable[[int], torch.Tensor]) -> None:
+        """Cache the keys and values of a token sequence. A prefix that is cached already is not copied again.
 
         Args:
-            ids: the prefix.
-            copy: gives the keys and values of `ids[start:]`, in memory of their own.
+            ids: the tokens.
+            copy_kv: returns a copy of the keys and values of `ids[start:]`, (layers, 2, heads, tokens, head size).
         """
         if not self.max_bytes or not ids:
             return
         self._clock += 1
-        node, done = self._root, 0
-        for step, count in self._walk(ids):
-            step.used = self._clock
-            if count < len(step.ids):
-                self._split(step, count)
-            node, done = step, done + count
-        if done < len(ids):
-            leaf = _Node(ids[done:], copy(done), node, used=self._clock)
-            node.children[ids[done]] = leaf
+        parent, start = self._root, 0
+        for node, count in self._walk(ids):
+            node.last_used = self._clock
+            if count < len(node.ids):
+                self._split(node, count)
+            parent, start = node, start + count
+        if start < len(ids):
+            leaf = _Node(ids[start:], copy_kv(start), parent, last_used=self._clock)
+            parent.children[ids[start]] = leaf
             self.bytes += leaf.bytes
         self._evict()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all entries."""
         self._root, self.bytes = _Node((), None, None), 0
 
     def _walk(self, ids: TokenKey) -> Iterator[tuple[_Node, int]]:
-        """Nodes along the known prefix, each with how many of its tokens belong to it."""
-        node, done = self._root, 0
-        while done < len(ids) and (child := node.children.get(ids[done])) is not None:
-            count = common_length(child.ids, ids[done : done + len(child.ids)])
+        """Yield the nodes along the cached prefix, each with the number of its tokens that match."""
+        node, start = self._root, 0
+        while start < len(ids) and (child := node.children.get(ids[start])) is not None:
+            count = common_length(child.ids, ids[start : start + len(child.ids)])
             yield child, count
-            done += count
+            start += count
             if count < len(child.ids):
                 return
             node = child
 
     def _split(self, node: _Node, count: int) -> None:
-        """Cut a node in two; the second half becomes its child."""
-        assert node.kv is not None  # noqa: S101  # only the root has none, and it has no tokens to cut
-        rest = _Node(node.ids[count:], node.kv[..., count:, :].clone(), node, node.children, node.used)
+        """Split a node after `count` tokens; the second half becomes its child."""
+        assert node.kv is not None  # noqa: S101  # only the root has none, and the root has no tokens to split
+        # clones: a view of one half would keep the memory of both
+        rest = _Node(node.ids[count:], node.kv[..., count:, :].clone(), node, node.children, node.last_used)
         for child in rest.children.values():
             child.parent = rest
         node.ids, node.kv, node.children = node.ids[:count], node.kv[..., :count, :].clone(), {rest.ids[0]: rest}
 
     def _evict(self) -> None:
         while self.bytes > self.max_bytes:
-            leaf = min(self._leaves(self._root), key=lambda node: node.used)
-            assert leaf.parent is not None  # noqa: S101  # the root is no leaf while bytes are kept
+            leaf = min(self._leaves(), key=lambda node: node.last_used)
+            assert leaf.parent is not None  # noqa: S101  # while bytes are cached, the root is not a leaf
             del leaf.parent.children[leaf.ids[0]]
             self.bytes -= leaf.bytes
             self.evictions += 1
 
-    def _leaves(self, node: _Node) -> Iterator[_Node]:
-        inner = [node]  # a list of its own: a conversation of a thousand turns is a thousand nodes deep
-        while inner:
-            for child in inner.pop().children.values():
+    def _leaves(self) -> Iterator[_Node]:
+        pending = [self._root]  # a list instead of recursion: a conversation of 1,000 turns is 1,000 nodes deep
+        while pending:
+            for child in pending.pop().children.values():
                 if child.children:
-                    inner.append(child)
+                    pending.append(child)
                 else:
                     yield child
 
 
 def common_length(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many leading tokens are the same."""
+    """Return the number of leading tokens that are the same."""
     if one == other:
         return len(one)
     return next(

@@ -18,7 +18,7 @@ from langchain_vipllava.engine.compiled_decode import choose_decode
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.engine import Engine
-from langchain_vipllava.engine.generation_config import end_ids, ignored_settings
+from langchain_vipllava.engine.generation_config import eos_token_ids, ignored_settings
 from langchain_vipllava.engine.grammar import GrammarTokenizer
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
@@ -103,12 +103,12 @@ class ModelRunner:
             device=str(self.model.device),
             attention=text.config._attn_implementation,
             quantized=getattr(self.model, "quantization_method", None) is not None,
-            spread=len({parameter.device for parameter in text.parameters()}) > 1,
+            multi_device=len({parameter.device for parameter in text.parameters()}) > 1,
         )
         self._decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
         logger.debug("decoding of %s is %s", self.name, self._decode_path)
         self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
-        self._end_ids = end_ids(self.model)
+        self._end_ids = eos_token_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
         self._grammars = GrammarTokenizer(self.encoder.tokenizer, vocabulary, self._end_ids)
         if ignored := ignored_settings(self.model):
@@ -135,7 +135,7 @@ class ModelRunner:
         """
         prompt = self.encoder.encode(request)
         for image in prompt.images:
-            if image not in self._engine.features:
+            if image not in self._engine.image_features:
                 image.pixels()  # here, in the caller's thread, rather than in the engine's
         handle = RequestHandle(request, on_piece)
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
@@ -172,9 +172,9 @@ class ModelRunner:
                 requests=self._requests,
                 prompt_tokens=self._prompt_tokens,
                 reused_tokens=engine.reused_tokens,
-                cache_bytes=engine.prefixes.bytes,
-                cache_evictions=engine.prefixes.evictions,
-                feature_bytes=engine.features.bytes,
+                cache_bytes=engine.prefix_cache.bytes,
+                cache_evictions=engine.prefix_cache.evictions,
+                feature_bytes=engine.image_features.bytes,
             )
 
     def stop(self) -> None:
@@ -192,7 +192,7 @@ class ModelRunner:
                 self._arrived.clear()
                 if self._stopping:
                     for sequence in (*self._engine.waiting, *self._engine.running):
-                        sequence.ticket.cancel()
+                        sequence.handle.cancel()
                 if not self._engine.busy:
                     self._worker, self._stopping = None, False
                     return
@@ -206,9 +206,9 @@ class ModelRunner:
         self._lock = threading.Lock()
         self._worker, self._stopping = None, False
         self._arrived.clear()
-        self._engine.forget()
+        self._engine.reset()
         self.encoder.reset_locks()
-        self._grammars.renew_lock()
+        self._grammars.reset_lock()
 
     def _detokenizer(self, handle: RequestHandle, max_tokens: int) -> IncrementalDetokenizer:
         return IncrementalDetokenizer(

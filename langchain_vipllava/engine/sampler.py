@@ -1,4 +1,4 @@
-"""Choosing the next token of one answer, with settings and a random generator of its own."""
+"""`TokenSampler`: chooses the next token of one answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from langchain_vipllava.engine.grammar import Constraint
-from langchain_vipllava.engine.request import Sampling
+from langchain_vipllava.protocol.sampling import Sampling
 
 
 class TokenSampler:
-    """Chooses tokens; the same seed gives the same tokens, alone and in company, on every device.
+    """Chooses tokens with its own random generator: equal seeds choose equal tokens, alone or batched, on any device.
 
     Args:
         sampling: the settings.
@@ -29,31 +29,36 @@ class TokenSampler:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether it always chooses the token with the highest score."""
+        """Whether it always chooses the token with the highest logit."""
         return self._greedy and self._constraint is None
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing can follow what was chosen."""
-        return self._constraint is not None and self._constraint.complete
+    def is_complete(self) -> bool:
+        """Whether the answer cannot go on: its grammar is at an end."""
+        return self._constraint is not None and self._constraint.is_complete
 
-    def choose(self, scores: torch.Tensor) -> int:
-        """Choose a token from its scores, (vocabulary,) float."""
+    def choose(self, logits: torch.Tensor) -> int:
+        """Choose a token from its logits, (vocabulary,) float.
+
+        Raises:
+            GenerationError: no token fits the grammar.
+        """
         if self._constraint is None:
-            return self._draw(scores)
-        allowed = self._constraint.restrict(scores)
-        token = int(allowed.argmax()) if self._greedy else self._draw(allowed)
+            return self._sample(logits)
+        allowed = self._constraint.mask(logits)
+        token = int(allowed.argmax()) if self._greedy else self._sample(allowed)
         self._constraint.accept(token)
         return token
 
-    def _draw(self, scores: torch.Tensor) -> int:
-        # Against the largest score: next to no temperature must not make two of them infinite.
-        warped = ((scores - scores.max()) / float(self._sampling.temperature))[None]
+    def _sample(self, logits: torch.Tensor) -> int:
+        # relative to the maximum: a tiny temperature must not make two logits infinite
+        warped = ((logits - logits.max()) / float(self._sampling.temperature))[None]  # (1, vocabulary)
         no_ids = torch.empty((1, 0), dtype=torch.long)
         if self._sampling.top_k is not None:
             warped = TopKLogitsWarper(int(self._sampling.top_k))(no_ids, warped)
         if self._sampling.top_p < 1:
             warped = TopPLogitsWarper(float(self._sampling.top_p))(no_ids, warped)
-        # The largest of scores with Gumbel noise is a draw from their softmax. Drawn on the CPU, whatever the device.
-        noise = -torch.empty(warped.shape[-1]).exponential_(generator=self._generator).log()
+        # Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax. The noise always comes
+        # from the CPU's generator, so that a seed means the same on every device.
+        noise = -torch.empty(warped.shape[-1]).exponential_(generator=self._generator).log()  # (vocabulary,)
         return int((warped[0] + noise.to(warped.device)).argmax())

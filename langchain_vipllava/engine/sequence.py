@@ -1,4 +1,4 @@
-"""`Sequence`: one answer on its way through the engine."""
+"""`Sequence`: the prompt and the answer so far of one request in the engine."""
 
 from __future__ import annotations
 
@@ -8,81 +8,87 @@ from dataclasses import dataclass, field
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import EncodedPrompt
 from langchain_vipllava.engine.handle import RequestHandle
-from langchain_vipllava.engine.request import GenerationResult, Timings
 from langchain_vipllava.engine.sampler import TokenSampler
+from langchain_vipllava.protocol.answer import Answer, Timings
 
 
 @dataclass(eq=False)
 class Sequence:
-    """A prompt, what was answered so far, and what is known of the time it took.
+    """A prompt, its answer so far, and when what happened to it.
 
     Attributes:
-        ticket: whose answer it is.
+        handle: what its caller holds.
         prompt: what the model reads.
-        writer: takes the tokens of the answer.
+        detokenizer: collects the tokens of the answer.
         sampler: chooses them.
-        tokens_since_admission: to take turns when there are more answers than rows.
-        reused: tokens of the prompt that were known when it began, and not computed; None before.
-        retried: whether it ran out of memory with nobody beside it.
+        tokens_since_admission: tokens chosen since it got its row.
+        reused_tokens: tokens of the prompt that were cached at the first prefill; None before it.
+        oom_retried: whether it ran out of memory alone, and was tried again.
     """
 
-    ticket: RequestHandle
+    handle: RequestHandle
     prompt: EncodedPrompt
-    writer: IncrementalDetokenizer
+    detokenizer: IncrementalDetokenizer
     sampler: TokenSampler
     tokens_since_admission: int = 0
-    reused: int | None = None
-    retried: bool = False
-    _stamps: dict[str, float] = field(default_factory=lambda: {"submitted": time.perf_counter()})
+    reused_tokens: int | None = None
+    oom_retried: bool = False
+    _times: dict[str, float] = field(default_factory=lambda: {"submitted": time.perf_counter()})
 
     @property
     def ids(self) -> tuple[int, ...]:
         """Token ids of the prompt and of the answer so far."""
-        return (*self.prompt.ids, *self.writer.ids)
+        return (*self.prompt.ids, *self.detokenizer.ids)
 
     @property
     def key(self) -> tuple[int, ...]:
-        """The same, with images told apart."""
-        return (*self.prompt.key, *self.writer.ids)
+        """The token ids, with the key of its image for every image token."""
+        return (*self.prompt.key, *self.detokenizer.ids)
 
     @property
     def length(self) -> int:
-        """Tokens of the prompt and of the answer so far."""
-        return len(self.prompt.ids) + len(self.writer.ids)
+        """Number of tokens of the prompt and of the answer so far."""
+        return len(self.prompt.ids) + len(self.detokenizer.ids)
 
     @property
-    def finished(self) -> bool:
-        """Whether the answer is complete; one that was cancelled or has failed is."""
-        if self.ticket.cancelled:
-            self.writer.finish("cancelled")
-        return self.writer.finish_reason is not None or self.ticket.future.done()
+    def is_finished(self) -> bool:
+        """Whether the answer is complete, cancelled or failed."""
+        return self.handle.cancelled or self.detokenizer.finish_reason is not None or self.handle.future.done()
 
     def stamp(self, event: str) -> None:
-        """Note the first time that something happened."""
-        self._stamps.setdefault(event, time.perf_counter())
+        """Record the first time of an event: "prefill" or "first_token"."""
+        self._times.setdefault(event, time.perf_counter())
 
     def deliver(self) -> None:
-        """Hand the finished answer to whoever waits for it, unless it failed."""
-        if self.ticket.future.done():
+        """Resolve the caller's future with the finished answer, unless it failed."""
+        if self.handle.future.done():
             return
-        self.ticket.future.set_result(
-            GenerationResult(
-                tuple(self.writer.ids),
-                self.writer.text,
-                len(self.prompt.ids),
-                self.writer.finish_reason or "cancelled",
-                self._timings(),
+        self.detokenizer.finish("cancelled")  # does nothing if the answer is complete
+        self.handle.future.set_result(
+            Answer(
+                text=self.detokenizer.text,
+                input_tokens=len(self.prompt.ids),
+                output_tokens=len(self.detokenizer.ids),
+                finish_reason=self.detokenizer.finish_reason or "cancelled",
+                token_ids=tuple(self.detokenizer.ids),
+                timings=self._timings(),
             )
         )
 
     def fail(self, error: Exception) -> None:
-        """Tell whoever waits what went wrong, unless the answer was handed over already."""
-        if not self.ticket.future.done():
-            self.ticket.future.set_exception(error)
+        """Raise an error at the caller, unless the answer was delivered."""
+        if not self.handle.future.done():
+            self.handle.future.set_exception(error)
 
     def _timings(self) -> Timings:
         now = time.perf_counter()
-        begun = self._stamps.get("begun", now)
-        first = self._stamps.get("first_token", now)
-        submitted = self._stamps["submitted"]
-        return Timings(begun - submitted, first - begun, first - submitted, now - first, self.reused or 0)
+        submitted = self._times["submitted"]
+        prefill = self._times.get("prefill", now)
+        first_token = self._times.get("first_token", now)
+        return Timings(
+            prefill - submitted,
+            first_token - prefill,
+            first_token - submitted,
+            now - first_token,
+            self.reused_tokens or 0,
+        )

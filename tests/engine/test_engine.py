@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import io
 import subprocess
 import sys
 import threading
@@ -26,8 +25,12 @@ from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.engine.sequence import Sequence
+from langchain_vipllava.images import image as image_module
+from langchain_vipllava.images.decode import decode_image
+from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
+from tests.support.engine import generate
 
 WORDS = ["what", "is", "the", "red", "lime", "object", "left of", "describe", "why", "color"]
 
@@ -44,7 +47,7 @@ class Plain:
 
     def ids(self, conversation: Conversation, max_tokens: int) -> list[int]:
         text = FORMATS["user_assistant"].render(conversation).text
-        images = [pad_to_square(image) for image in conversation.images]
+        images = [pad_to_square(image.decode()) for image in conversation.images]
         known = (text + "".join(str(hash(image.tobytes())) for image in images), max_tokens)
         if known not in self.said:
             inputs = self.processor(text=text, images=images or None, return_tensors="pt")
@@ -68,10 +71,11 @@ def plain(parts) -> Plain:
 
 
 @pytest.fixture(scope="module")
-def images() -> list[Image.Image]:
+def images() -> list[EncodedImage]:
     rng = np.random.default_rng(0)
     sizes = [(64, 64), (120, 40), (30, 90), (56, 56)]
-    return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+    noise = [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for w, h in sizes]
+    return [EncodedImage.from_pixels(image) for image in noise]
 
 
 def request(conversation: Conversation, **settings) -> GenerationRequest:
@@ -112,9 +116,9 @@ def follow_random_schedules(host: ModelRunner, plain: Plain, images, seed: int, 
         for ticket, conversation, most, fate in waiting:
             result = ticket.future.result(timeout=60)
             expected = plain.ids(conversation, most)
-            assert list(result.ids) == expected[: len(result.ids)]
+            assert list(result.token_ids) == expected[: len(result.token_ids)]
             if fate == "wanted":
-                assert list(result.ids) == expected
+                assert list(result.token_ids) == expected
                 checked += 1
             elif fate == "stopped":
                 assert "e" not in result.text
@@ -161,7 +165,7 @@ def test_a_compiler_that_fails_is_no_reason_not_to_answer(parts, plain, images, 
     monkeypatch.setattr(decode, "_BACKEND", "eager")
     host = ModelRunner(*parts, compile_decode=True)
     talk = Conversation((Turn("why", (images[0],)),))
-    assert list(host.generate(request(talk, max_tokens=9)).ids) == plain.ids(talk, 9)
+    assert list(generate(host, request(talk, max_tokens=9)).token_ids) == plain.ids(talk, 9)
     assert host.decode_path == "eager: it could not be compiled (RuntimeError: no compiler here)"
 
 
@@ -175,12 +179,12 @@ def test_decoding_is_compiled_where_it_pays(parts):
 def test_a_follow_up_computes_only_its_own_tokens(parts, images):
     host = ModelRunner(*parts)
     first = Conversation((Turn("what is the object", (images[0],)),))
-    answer = host.generate(request(first, max_tokens=6))
+    answer = generate(host, request(first, max_tokens=6))
     assert answer.timings.reused_tokens == 0
     follow_up = Conversation((Turn("what is the object", (images[0],), answer.text), Turn("why")))
-    again = host.generate(request(follow_up, max_tokens=6))
+    again = generate(host, request(follow_up, max_tokens=6))
     assert again.timings.reused_tokens >= answer.input_tokens - 1  # all of the first prompt but what the answer joins
-    other = host.generate(request(Conversation((Turn("what is the object", (images[1],)),)), max_tokens=6))
+    other = generate(host, request(Conversation((Turn("what is the object", (images[1],)),)), max_tokens=6))
     assert other.timings.reused_tokens < 16  # another image: nothing behind "USER: " is the same
     assert host.stats().reused_tokens == again.timings.reused_tokens + other.timings.reused_tokens
 
@@ -207,7 +211,7 @@ def test_questions_about_one_image_share_its_tokens_and_its_features(parts, imag
 
 @pytest.mark.parametrize("together", [{"cpu": 1}, {}], ids=["one by one", "all at once"])
 def test_different_images_are_seen_once_each_together_where_it_pays(parts, images, monkeypatch, together):
-    monkeypatch.setattr(features_module, "_TOGETHER", together)
+    monkeypatch.setattr(features_module, "_MAX_BATCH", together)
     model, processor = parts
     host = ModelRunner(model, processor)
     gate = threading.Event()
@@ -241,8 +245,8 @@ def test_a_long_answer_makes_room_for_a_short_one(parts, plain, images, monkeypa
     assert began.wait(60)
     short = host.submit(request(short_talk, max_tokens=3))
     short.future.add_done_callback(lambda _: order.append("short"))
-    assert list(long.future.result(60).ids) == plain.ids(long_talk, 120)
-    assert list(short.future.result(60).ids) == plain.ids(short_talk, 3)
+    assert list(long.future.result(60).token_ids) == plain.ids(long_talk, 120)
+    assert list(short.future.result(60).token_ids) == plain.ids(short_talk, 3)
     assert order == ["short", "long"]
 
 
@@ -251,13 +255,13 @@ def test_a_seeded_answer_is_the_same_alone_and_in_company(parts, images):
     wanted = request(
         Conversation((Turn("describe", (images[2],)),)), max_tokens=12, sampling=Sampling(temperature=1.5, seed=7)
     )
-    alone = host.generate(wanted)
+    alone = generate(host, wanted)
     company = [
         host.submit(request(Conversation((Turn(word, (images[1],)),)), max_tokens=9, sampling=Sampling(1.0, seed=i)))
         for i, word in enumerate(WORDS)
     ]
-    assert host.submit(wanted).future.result(60).ids == alone.ids
-    assert len({ticket.future.result(60).ids for ticket in company}) > 3
+    assert host.submit(wanted).future.result(60).token_ids == alone.token_ids
+    assert len({ticket.future.result(60).token_ids for ticket in company}) > 3
 
 
 def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, images, monkeypatch):
@@ -276,7 +280,7 @@ def test_a_failure_in_company_ends_only_the_answer_at_fault(parts, plain, images
     talks = [Conversation((Turn(word, (images[i % 4],)),)) for i, word in enumerate(WORDS)]
     tickets = [host.submit(request(talk, max_tokens=3)) for talk in talks]
     for ticket, talk in zip(tickets, talks, strict=True):
-        assert list(ticket.future.result(60).ids) == plain.ids(talk, 3)
+        assert list(ticket.future.result(60).token_ids) == plain.ids(talk, 3)
 
 
 def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, plain, images, monkeypatch):
@@ -287,18 +291,18 @@ def test_running_out_of_memory_alone_is_tried_again_once_nothing_is_kept(parts, 
     forward, calls = language_model.forward, []
 
     def small(*args, **kwargs):
-        calls.append(host._engine.prefixes.bytes)
+        calls.append(host._engine.prefix_cache.bytes)
         if calls[-1] or len(calls) < 2:
             raise torch.OutOfMemoryError("no memory beside what is kept")
         return forward(*args, **kwargs)
 
     talks = [Conversation((Turn(word, (images[i],)),)) for i, word in enumerate(WORDS[:2])]
-    host.generate(request(talks[0], max_tokens=3))
+    generate(host, request(talks[0], max_tokens=3))
     expected = plain.ids(talks[1], 1)
     monkeypatch.setattr(language_model, "forward", small)
-    assert list(host.generate(request(talks[1], max_tokens=1)).ids) == expected
+    assert list(generate(host, request(talks[1], max_tokens=1)).token_ids) == expected
     with pytest.raises(GenerationError, match="out of memory"):  # what is kept of the prompt itself is too much
-        host.generate(request(talks[0], max_tokens=2))
+        generate(host, request(talks[0], max_tokens=2))
 
 
 def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, plain, images, monkeypatch):
@@ -325,7 +329,7 @@ def test_running_out_of_memory_in_company_leaves_the_second_try_alone(parts, pla
     tickets = [host.submit(request(talk, max_tokens=5)) for talk in talks]
     both.set()
     results = [ticket.future.result(60) for ticket in tickets]
-    assert [list(result.ids) for result in results] == expected
+    assert [list(result.token_ids) for result in results] == expected
     assert refused == [2, 1]
 
 
@@ -350,7 +354,7 @@ def test_after_a_failure_as_many_answers_as_before_are_written_at_once_again(par
     monkeypatch.setattr(language_model, "forward", once)
     tickets = [host.submit(request(talk, max_tokens=40)) for talk in talks]
     all_there.set()
-    assert [list(ticket.future.result(60).ids) for ticket in tickets] == expected
+    assert [list(ticket.future.result(60).token_ids) for ticket in tickets] == expected
     after = rows_seen[rows_seen.index(None) + 1 :]
     assert max(after[:3]) <= 4
     assert max(after) == 8
@@ -360,7 +364,7 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, images, monkeypat
     model, processor = parts
     host = ModelRunner(model, processor, cache_bytes=0)
     talk = Conversation((Turn("why", (images[0],)),))
-    host.generate(request(talk, max_tokens=3))
+    generate(host, request(talk, max_tokens=3))
     host.stop()
     before = _tensor_bytes()
 
@@ -372,7 +376,7 @@ def test_an_error_that_is_kept_keeps_no_keys_and_values(parts, images, monkeypat
 
     monkeypatch.setattr(model.model.language_model, "forward", broken)
     with pytest.raises(GenerationError, match="RuntimeError: broken") as caught:
-        host.generate(request(talk, max_tokens=3))
+        generate(host, request(talk, max_tokens=3))
     host.stop()
     assert _tensor_bytes() <= before
     assert isinstance(caught.value.__cause__.__cause__, ValueError)
@@ -389,7 +393,7 @@ def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, i
     """The fault is faked: choosing a token fails, which only the answer that samples has to do."""
     host = ModelRunner(*parts)
     talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS[:3]]
-    host.generate(request(talks[0], max_tokens=1))
+    generate(host, request(talks[0], max_tokens=1))
 
     def broken(self, scores):
         raise ValueError("no token will do")
@@ -401,11 +405,11 @@ def test_an_answer_that_fails_by_itself_costs_the_others_nothing(parts, plain, i
         at_fault.future.result(60)
     for ticket, talk in zip(others, (talks[0], talks[2]), strict=True):
         result = ticket.future.result(60)
-        assert list(result.ids) == plain.ids(talk, 20)
+        assert list(result.token_ids) == plain.ids(talk, 20)
         assert result.timings.reused_tokens >= host.encoder.image_tokens
     assert host.stats().cache_bytes > 0
-    again = host.generate(request(talks[1], max_tokens=20))
-    assert list(again.ids) == plain.ids(talks[1], 20)
+    again = generate(host, request(talks[1], max_tokens=20))
+    assert list(again.token_ids) == plain.ids(talks[1], 20)
     assert again.timings.reused_tokens >= host.encoder.image_tokens
 
 
@@ -425,7 +429,7 @@ def test_nothing_is_left_behind_after_500_requests_with_cancellations(parts, ima
             ticket.future.result(60)
         host.stop()  # the last answer is handed over before its buffers are freed
         held.append(_tensor_bytes())
-    assert not [thread for thread in threading.enumerate() if thread.name == "vipllava-host"]
+    assert not [thread for thread in threading.enumerate() if thread.name == "vipllava-engine"]
     stats = host.stats()
     assert (stats.running, stats.waiting) == (0, 0)
     assert stats.cache_bytes <= 200_000
@@ -441,7 +445,7 @@ def test_what_a_crowd_of_answers_needed_is_given_back(parts, images, compiled, m
     monkeypatch.setattr(decode, "_BACKEND", "eager")
     host = ModelRunner(*parts, cache_bytes=0, compile_decode=compiled)
     talks = [Conversation((Turn(word, (images[0],)),)) for word in WORDS]
-    host.generate(request(talks[0], max_tokens=3))
+    generate(host, request(talks[0], max_tokens=3))
     before = _tensor_bytes()
     for ticket in [host.submit(request(talk, max_tokens=9)) for talk in talks]:
         ticket.future.result(60)
@@ -462,7 +466,7 @@ def _live(kind: type) -> list[object]:
 def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, plain, images, monkeypatch):
     host = ModelRunner(*parts)
     talk = Conversation((Turn("why", (images[0],)),))
-    monkeypatch.setattr(host._engine.prefixes, "known", lambda key: len(key) / 0)
+    monkeypatch.setattr(host._engine.prefix_cache, "cached_tokens", lambda key: len(key) / 0)
     tickets = [host.submit(request(talk, max_tokens=3)) for _ in range(2)]
     for ticket in tickets:
         with pytest.raises(GenerationError, match="division by zero") as caught:
@@ -470,7 +474,7 @@ def test_a_failure_that_nobody_expects_ends_the_answers_but_not_the_host(parts, 
         (told,) = caught.value.__cause__.__notes__  # every caller is told where it happened
         assert "lambda" in told
     monkeypatch.undo()
-    assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
+    assert list(generate(host, request(talk, max_tokens=3)).token_ids) == plain.ids(talk, 3)
 
 
 def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(parts, plain, images, monkeypatch):
@@ -480,8 +484,8 @@ def test_no_memory_to_keep_an_answer_s_prefix_is_no_reason_to_lose_the_answer(pa
     def full(self, row, start):
         raise torch.OutOfMemoryError("no memory for a copy")
 
-    monkeypatch.setattr(engine_module.BatchKVCache, "columns", full)
-    assert list(host.generate(request(talk, max_tokens=3)).ids) == plain.ids(talk, 3)
+    monkeypatch.setattr(engine_module.BatchKVCache, "copy_row", full)
+    assert list(generate(host, request(talk, max_tokens=3)).token_ids) == plain.ids(talk, 3)
 
 
 def test_a_program_that_ends_in_the_middle_of_an_answer_ends_well(tiny_checkpoint):
@@ -502,7 +506,7 @@ def test_a_program_that_ends_in_the_middle_of_an_answer_ends_well(tiny_checkpoin
 def _plain_continuation(parts, ids: tuple[int, ...], image: Image.Image, most: int) -> list[int]:
     """What plain `generate` says behind these very token ids."""
     model, processor = parts
-    pixels = processor.image_processor(images=[pad_to_square(image)], return_tensors="pt")["pixel_values"]
+    pixels = processor.image_processor(images=[pad_to_square(image.decode())], return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
         out = model.generate(input_ids=torch.tensor([ids]), pixel_values=pixels, max_new_tokens=most, do_sample=False)
     return [token for token in out[0, len(ids) :].tolist() if token != 2]
@@ -513,15 +517,15 @@ def test_an_answer_s_own_ids_are_continued(parts, images):
     retokenized = 0
     for word in WORDS:
         first = Conversation((Turn(word, (images[0],)),))
-        answer = host.generate(request(first, max_tokens=9))
-        turn = Turn(word, (images[0],), answer.text, answer.ids)
+        answer = generate(host, request(first, max_tokens=9))
+        turn = Turn(word, (images[0],), answer.text, answer.token_ids)
         follow_up = request(Conversation((turn, Turn("why"))), max_tokens=5)
-        again = host.generate(follow_up)
-        known = answer.input_tokens + len(answer.ids)
+        again = generate(host, follow_up)
+        known = answer.input_tokens + len(answer.token_ids)
         assert again.timings.reused_tokens >= known - 1
         ids = host.encoder.encode(follow_up).ids
-        assert ids[:known] == (*host.encoder.encode(request(first)).ids, *answer.ids)
-        assert list(again.ids) == _plain_continuation(parts, ids, images[0], 5)
+        assert ids[:known] == (*host.encoder.encode(request(first)).ids, *answer.token_ids)
+        assert list(again.token_ids) == _plain_continuation(parts, ids, images[0], 5)
         by_text = host.encoder.encode(request(Conversation((Turn(word, (images[0],), answer.text), Turn("why")))))
         retokenized += by_text.ids != ids
         assert host.encoder.tokenizer.decode(by_text.ids[known:]).endswith("USER: whyASSISTANT:")
@@ -537,25 +541,26 @@ def test_ids_that_are_not_the_answer_s_are_not_used(parts, images, ids):
     assert host.encoder.encode(request(made_up)).ids == host.encoder.encode(request(said)).ids
 
 
-def test_a_image_that_came_as_bytes_before_is_not_decoded_again(parts, images, monkeypatch):
-    from langchain_vipllava.engine import encoding
-
-    buffer = io.BytesIO()
-    images[1].save(buffer, format="PNG")
+def test_an_image_that_came_as_bytes_before_is_not_decoded_again(parts, images, monkeypatch):
+    png = images[1].data
     host = ModelRunner(*parts)
     decoded = []
-    load = encoding.load_image
-    monkeypatch.setattr(encoding, "load_image", lambda source: decoded.append(source) or load(source))
-    talk = Conversation((Turn("what", (buffer.getvalue(),)),))
-    answers = [host.generate(request(talk, max_tokens=4)).ids for _ in range(3)]
+    monkeypatch.setattr(image_module, "decode_image", lambda *args: decoded.append(args) or decode_image(*args))
+
+    def ask(**settings):
+        """Every turn of a conversation brings the same bytes along, as a new value."""
+        talk = Conversation((Turn("what", (EncodedImage(png),)),))
+        return generate(host, request(talk, max_tokens=4, **settings))
+
+    answers = [ask().token_ids for _ in range(3)]
     assert len(decoded) == 1
     assert len(set(answers)) == 1
-    cropped = host.generate(request(talk, max_tokens=4, image_fit="center_crop"))
+    cropped = ask(image_fit="center_crop")
     assert len(decoded) == 2
     assert cropped.timings.reused_tokens < 16
-    host._engine.features.clear()
-    host._engine.prefixes.clear()
-    assert host.generate(request(talk, max_tokens=4)).ids == answers[0]
+    host._engine.image_features.clear()
+    host._engine.prefix_cache.clear()
+    assert ask().token_ids == answers[0]
 
 
 def test_generation_settings_of_a_checkpoint_that_are_not_applied_are_named(parts, caplog, monkeypatch):
@@ -578,7 +583,7 @@ def test_a_thread_that_cannot_start_is_an_error_and_the_next_request_is_answered
     with monkeypatch.context() as full:
         full.setattr(threading.Thread, "start", refuse)
         with pytest.raises(GenerationError, match="can't start new thread"):
-            host.generate(request(Conversation((Turn("why"),)), max_tokens=3))
+            generate(host, request(Conversation((Turn("why"),)), max_tokens=3))
         host.stop()
     assert host.stats().waiting == 0
-    assert host.generate(request(Conversation((Turn("why"),)), max_tokens=3), timeout=60).ids
+    assert generate(host, request(Conversation((Turn("why"),)), max_tokens=3)).token_ids

@@ -17,8 +17,10 @@ from langchain_vipllava import GenerationError
 from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.engine.runner import ModelRunner
+from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
+from tests.support.engine import generate
 
 
 class Shade(Enum):
@@ -29,14 +31,14 @@ class Shade(Enum):
 @pytest.fixture(scope="module")
 def host() -> ModelRunner:
     """The bundled checkpoint: it was never taught any JSON."""
-    from langchain_vipllava.engine.load_options import LoadOptions
     from langchain_vipllava.engine.runner import get_runner
+    from langchain_vipllava.protocol.load_options import LoadOptions
 
     return get_runner(LoadOptions("bundled"))
 
 
 def ask(grammar: Grammar, question: str = "What is it?", most: int = 200, seed: int | None = None) -> GenerationRequest:
-    image = Image.new("RGB", (160, 160), (40, 160, 60))
+    image = EncodedImage.from_pixels(Image.new("RGB", (160, 160), (40, 160, 60)))
     prompt = FORMATS["user_assistant"].render(Conversation((Turn(question, (image,)),)))
     sampling = Sampling() if seed is None else Sampling(temperature=1.5, seed=seed)
     return GenerationRequest(prompt, (image,), max_tokens=most, grammar=grammar, sampling=sampling)
@@ -73,7 +75,7 @@ def a_model(rng: np.random.Generator, depth: int = 0) -> type[BaseModel]:
 def test_200_random_schemas_are_kept(host):
     rng = np.random.default_rng(0)
     models = [a_model(rng) for _ in range(200)]
-    grammars = [Grammar.of_schema(model.model_json_schema()) for model in models]
+    grammars = [Grammar.from_schema(model.model_json_schema()) for model in models]
     tickets = [host.submit(ask(grammar, seed=None if index % 2 else index)) for index, grammar in enumerate(grammars)]
     for model, ticket in zip(models, tickets, strict=True):
         answer = ticket.future.result(120)
@@ -95,7 +97,7 @@ def test_200_random_schemas_are_kept(host):
     ids=["below 1", "above 1", "above -1e7", "above 0", "below 1 in quarters", "at most 1"],
 )
 def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, refused, taken):
-    grammar = Grammar.of_schema({"type": "array", "items": {"type": "number", **bounds}})
+    grammar = Grammar.from_schema({"type": "array", "items": {"type": "number", **bounds}})
     tokenizer = host._grammars._guide
     for text in (*refused, *taken):
         ids = tokenizer.tokenize_str(f"[{text}]")
@@ -111,13 +113,13 @@ def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, re
         ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
         ({"type": "string", "format": "no-such-format"}, "no-such-format"),
         ({"type": "strin"}, "strin"),
-        ({"type": "object", "properties": {"a": {1, 2}}}, "no JSON schema"),
+        ({"type": "object", "properties": {"a": {1, 2}}}, "not a JSON schema"),
     ],
     ids=["uniqueItems", "not", "oneOf", "unknown format", "unknown type", "not JSON"],
 )
 def test_what_cannot_be_enforced_is_refused_before_any_answer(schema, says):
     with pytest.raises(GenerationError, match=says):
-        Grammar.of_schema(schema)
+        Grammar.from_schema(schema)
 
 
 def test_a_union_with_a_discriminator_is_kept(host):
@@ -132,24 +134,24 @@ def test_a_union_with_a_discriminator_is_kept(host):
     class Found(BaseModel):
         shape: Annotated[Circle | Square, Field(discriminator="kind")]
 
-    answer = host.generate(ask(Grammar.of_schema(Found.model_json_schema())))
+    answer = generate(host, ask(Grammar.from_schema(Found.model_json_schema())))
     Found.model_validate_json(answer.text)
 
 
 def test_a_schema_holds_in_company_of_free_answers_and_alone(host):
-    grammar = Grammar.of_schema({"enum": ["first", "second"]})
+    grammar = Grammar.from_schema({"enum": ["first", "second"]})
     free = GenerationRequest(FORMATS["user_assistant"].render(Conversation((Turn("Hello."),))), max_tokens=20)
-    alone = host.generate(free).ids
+    alone = generate(host, free).token_ids
     tickets = [host.submit(request) for request in (free, ask(grammar), free, ask(grammar, seed=3), free)]
     results = [ticket.future.result(60) for ticket in tickets]
     assert {json.loads(results[index].text) for index in (1, 3)} <= {"first", "second"}
-    assert [results[index].ids for index in (0, 2, 4)] == [alone] * 3
+    assert [results[index].token_ids for index in (0, 2, 4)] == [alone] * 3
 
 
 def test_an_answer_without_room_for_its_schema_says_so(host):
     long = {"type": "string", "minLength": 50}
-    answer = host.generate(ask(Grammar.of_schema(long), most=10))
-    assert (answer.finish_reason, len(answer.ids)) == ("length", 10)
+    answer = generate(host, ask(Grammar.from_schema(long), most=10))
+    assert (answer.finish_reason, len(answer.token_ids)) == ("length", 10)
 
 
 def test_a_string_without_a_bound_is_brought_to_its_end(host):
@@ -159,19 +161,19 @@ def test_a_string_without_a_bound_is_brought_to_its_end(host):
         "required": ["a", "b"],
     }
     for seed in range(5):
-        answer = host.generate(ask(Grammar.of_schema(schema), most=40, seed=seed))
+        answer = generate(host, ask(Grammar.from_schema(schema), most=40, seed=seed))
         assert answer.finish_reason == "stop", answer.text
         jsonschema.validate(json.loads(answer.text), schema)
 
 
 def test_either_one_of_several_schemas_or_text(host):
     numbers = {"type": "array", "items": {"type": "integer"}, "maxItems": 3}
-    either = Grammar.of_alternatives([numbers], or_text=True)
-    answers = [host.generate(ask(either, most=60, seed=seed)).text for seed in range(12)]
+    either = Grammar.from_alternatives([numbers], or_text=True)
+    answers = [generate(host, ask(either, most=60, seed=seed)).text for seed in range(12)]
     for answer in answers:
         if answer.startswith("["):
             jsonschema.validate(json.loads(answer), numbers)
-    only = Grammar.of_alternatives([numbers, {"type": "boolean"}], or_text=False)
+    only = Grammar.from_alternatives([numbers, {"type": "boolean"}], or_text=False)
     for seed in range(6):
-        said = json.loads(host.generate(ask(only, most=60, seed=seed)).text)
+        said = json.loads(generate(host, ask(only, most=60, seed=seed)).text)
         assert isinstance(said, bool) or jsonschema.validate(said, numbers) is None

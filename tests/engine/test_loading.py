@@ -16,6 +16,7 @@ from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine.loading import FEATURE_LAYERS
 from langchain_vipllava.engine.runner import unload_models
 from tests.support.checkpoints import feature_key, make_processor, make_tokenizer
+from tests.support.engine import engine_request
 
 
 @pytest.fixture
@@ -159,10 +160,10 @@ def logits_of(chat, image):
     from langchain_core.messages import HumanMessage
 
     messages = [HumanMessage([{"type": "image", "image": image}, "What is it?"])]
-    encoded = chat.host.encoder.encode(chat._request(messages, None, {}))
+    encoded = chat.backend.runner.encoder.encode(engine_request(chat, messages, None, {}))
     pixel_values = torch.stack([image.pixels() for image in encoded.images])
     with torch.inference_mode():
-        return chat.host.model(input_ids=torch.tensor([encoded.ids]), pixel_values=pixel_values).logits
+        return chat.backend.runner.model(input_ids=torch.tensor([encoded.ids]), pixel_values=pixel_values).logits
 
 
 STALE = {
@@ -223,7 +224,7 @@ def test_one_load_for_many_objects_and_threads(copy, loads):
     with ThreadPoolExecutor(12) as pool:
         assert len(set(pool.map(ask, chats))) == 1
     assert loads.count == 1
-    assert len({id(chat.host) for chat in chats}) == 1
+    assert len({id(chat.backend.runner) for chat in chats}) == 1
     ChatVipLlava(model=str(copy), dtype="bfloat16").invoke("Hi", max_tokens=1)
     assert loads.count == 2
 
@@ -261,19 +262,19 @@ def test_unloaded_hosts_are_loaded_again(copy, loads):
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
 def test_dtype_is_honoured(tiny_checkpoint, dtype, photo):
     chat = ChatVipLlava(model=str(tiny_checkpoint), dtype=dtype, max_tokens=3)
-    assert {parameter.dtype for parameter in chat.host.model.parameters()} == {getattr(torch, dtype)}
+    assert {parameter.dtype for parameter in chat.backend.runner.model.parameters()} == {getattr(torch, dtype)}
     assert chat.invoke([("human", [{"type": "image", "image": photo}, {"type": "text", "text": "What?"}])]).id
 
 
 def test_dtype_auto_is_float32_on_a_cpu(tiny_checkpoint):
-    assert ChatVipLlava(model=str(tiny_checkpoint), device="cpu").host.model.dtype == torch.float32
+    assert ChatVipLlava(model=str(tiny_checkpoint), device="cpu").backend.runner.model.dtype == torch.float32
 
 
 def test_attention_kernel_is_honoured(tiny_checkpoint, marked):
     eager = ChatVipLlava(model=str(tiny_checkpoint), attn_implementation="eager", max_tokens=8)
     sdpa = ChatVipLlava(model=str(tiny_checkpoint), attn_implementation="sdpa", max_tokens=8)
-    assert eager.host.model.config.text_config._attn_implementation == "eager"
-    assert sdpa.host.model.config.text_config._attn_implementation == "sdpa"
+    assert eager.backend.runner.model.config.text_config._attn_implementation == "eager"
+    assert sdpa.backend.runner.model.config.text_config._attn_implementation == "sdpa"
     message = marked.message("What is {0}?")
     assert eager.invoke([message]).text == sdpa.invoke([message]).text
 
@@ -281,7 +282,7 @@ def test_attention_kernel_is_honoured(tiny_checkpoint, marked):
 @pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}], ids=["cpu", "auto", "mapping"])
 def test_device_map_is_honoured(tiny_checkpoint, device_map, llm):
     chat = ChatVipLlava(model=str(tiny_checkpoint), device_map=device_map, max_tokens=12, dtype="float32")
-    assert chat.host.model.device.type == "cpu"
+    assert chat.backend.runner.model.device.type == "cpu"
     assert chat.invoke("Hi").text == llm.invoke("Hi").text
 
 
@@ -290,7 +291,7 @@ def test_a_model_that_is_not_all_on_devices_is_refused(tiny_checkpoint):
     layers = {f"model.language_model.layers.{number}": "disk" for number in range(2)}
     others = {f"model.language_model.{part}": "cpu" for part in ("embed_tokens", "norm", "rotary_emb")}
     chat = ChatVipLlava(model=str(tiny_checkpoint), device_map={**whole, **layers, **others})
-    with pytest.raises(CheckpointError, match=r"offloaded.*quantization='4bit'"):
+    with pytest.raises(CheckpointError, match=r"offloads.*quantization='4bit'"):
         chat.invoke("Hi")
 
 
@@ -298,22 +299,22 @@ def test_from_model_takes_what_is_loaded(llm, tiny_checkpoint, loads):
     expected = llm.invoke("Hi").text
     model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint).eval()
     before = loads.count
-    chat = ChatVipLlava.from_model(model, llm.host.processor, max_tokens=12)
-    assert chat.host.model is model
+    chat = ChatVipLlava.from_model(model, llm.backend.runner.processor, max_tokens=12)
+    assert chat.backend.runner.model is model
     assert chat.invoke("Hi").text == expected
     assert chat.invoke("Hi").response_metadata["model_name"] == str(tiny_checkpoint)
     assert loads.count == before
 
 
 def test_from_model_refuses_what_does_not_fit(llm):
-    model, processor = llm.host.model, llm.host.processor
+    model, processor = llm.backend.runner.model, llm.backend.runner.processor
     wrong = LlamaForCausalLM(
         LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=32)
     )
     for given, words in [
-        ((wrong, processor), "LlamaForCausalLM is no ViP-LLaVA"),
-        ((None, processor), "is no ViP-LLaVA"),
-        (("llava-hf/vip-llava-7b-hf", processor), "is no ViP-LLaVA"),
+        ((wrong, processor), "LlamaForCausalLM is not a ViP-LLaVA"),
+        ((None, processor), "is not a ViP-LLaVA"),
+        (("llava-hf/vip-llava-7b-hf", processor), "is not a ViP-LLaVA"),
         ((model, None), "has no tokenizer"),
         ((model, processor.tokenizer), "expected the checkpoint's LlavaProcessor"),
         ((model, processor.image_processor), "has no tokenizer"),

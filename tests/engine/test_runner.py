@@ -32,6 +32,7 @@ from langchain_vipllava.engine.generation_config import ignored_settings
 from langchain_vipllava.engine.prefix_cache import PrefixCache
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.formats import FORMATS
+from tests.support.engine import OPEN, generate
 
 TOKENS = 12
 SHAPES = [(56, 56), (336, 336), (640, 480), (480, 640), (300, 100), (100, 300), (37, 211), (5, 5), (1, 40), (1000, 17)]
@@ -73,7 +74,7 @@ class Plain:
         self.processor = AutoProcessor.from_pretrained(folder)
 
     def ids(self, messages, tokens=TOKENS, name="user_assistant"):
-        read = read_messages(messages)
+        read = read_messages(messages, OPEN)
         images = [pad_to_square(load_image(image)) for image in read.images]
         inputs = self.processor(text=[FORMATS[name].render(read).text], images=images or None, return_tensors="pt")
         made = self.model.generate(**inputs, do_sample=False, max_new_tokens=tokens)
@@ -93,7 +94,7 @@ def expected(plain):
 
 
 def request_for(messages, name="user_assistant", **settings):
-    read = read_messages(messages)
+    read = read_messages(messages, OPEN)
     prompt = FORMATS[name].render(read)
     return GenerationRequest(prompt, read.images, **{"max_tokens": TOKENS, **settings})
 
@@ -121,7 +122,7 @@ class Gate:
 
 def wait_for_idle():
     """Join the host's threads; gives those that do not end."""
-    threads = [thread for thread in threading.enumerate() if thread.name == "vipllava-host"]
+    threads = [thread for thread in threading.enumerate() if thread.name == "vipllava-engine"]
     for thread in threads:
         thread.join(60)
     return [thread for thread in threads if thread.is_alive()]
@@ -134,40 +135,40 @@ def test_the_answers_differ(expected):
 
 @pytest.mark.parametrize("index", range(len(every_conversation())))
 def test_same_ids_as_plain_generate_alone(llm, expected, index):
-    result = llm.host.generate(request_for(every_conversation()[index]))
-    assert result.ids == expected[index]
+    result = generate(llm.backend.runner, request_for(every_conversation()[index]))
+    assert result.token_ids == expected[index]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_same_ids_as_plain_generate_in_every_format(llm, plain, name, turns):
     messages = conversation(turns, IMAGES[2])
-    assert llm.host.generate(request_for(messages, name)).ids == plain.ids(messages, name=name)
+    assert generate(llm.backend.runner, request_for(messages, name)).token_ids == plain.ids(messages, name=name)
 
 
 def test_same_ids_as_plain_generate_in_one_batch(llm, expected):
-    with Gate(llm.host) as gate:
-        first = llm.host.submit(request_for([HumanMessage("Hold the line.")]))
+    with Gate(llm.backend.runner) as gate:
+        first = llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
         assert gate.entered.wait(60)
-        tickets = [llm.host.submit(request_for(messages)) for messages in every_conversation()]
+        tickets = [llm.backend.runner.submit(request_for(messages)) for messages in every_conversation()]
         gate.opened.set()
-        found = [ticket.future.result(60).ids for ticket in tickets]
+        found = [ticket.future.result(60).token_ids for ticket in tickets]
     assert found == expected
     assert max(gate.rows) > 1, "nothing was answered together"
-    assert first.future.result().ids
+    assert first.future.result().token_ids
 
 
 def test_rows_that_end_early_do_not_end_the_others(llm, expected):
-    with Gate(llm.host) as gate:
-        llm.host.submit(request_for([HumanMessage("Hold the line.")]))
+    with Gate(llm.backend.runner) as gate:
+        llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
         assert gate.entered.wait(60)
         tickets = [
-            llm.host.submit(request_for(messages, max_tokens=1 + index % TOKENS))
+            llm.backend.runner.submit(request_for(messages, max_tokens=1 + index % TOKENS))
             for index, messages in enumerate(every_conversation())
         ]
         gate.opened.set()
         results = [ticket.future.result(60) for ticket in tickets]
-    assert [result.ids for result in results] == [ids[: 1 + index % TOKENS] for index, ids in enumerate(expected)]
+    assert [result.token_ids for result in results] == [ids[: 1 + index % TOKENS] for index, ids in enumerate(expected)]
     assert results[0].finish_reason == "length"
 
 
@@ -186,9 +187,9 @@ def test_center_crop_is_what_the_checkpoints_processor_does_by_itself(llm, plain
         text=["USER: <image>\nWhat is it?ASSISTANT:"], images=[image.crop((100, 0, 200, 100))], return_tensors="pt"
     )
     made = plain.model.generate(**inputs, do_sample=False, max_new_tokens=TOKENS)
-    result = llm.host.generate(request_for([ask("What is it?", image)], image_fit="center_crop"))
-    assert result.ids == tuple(made[0, inputs["input_ids"].shape[1] :].tolist())
-    assert result.ids != llm.host.generate(request_for([ask("What is it?", image)])).ids
+    result = generate(llm.backend.runner, request_for([ask("What is it?", image)], image_fit="center_crop"))
+    assert result.token_ids == tuple(made[0, inputs["input_ids"].shape[1] :].tolist())
+    assert result.token_ids != generate(llm.backend.runner, request_for([ask("What is it?", image)])).token_ids
 
 
 def test_both_sides_of_a_wide_image_are_seen(llm):
@@ -244,7 +245,7 @@ def test_a_failing_model_fails_only_while_it_fails(llm, expected):
     def fail(module, inputs):
         raise RuntimeError("device lost")
 
-    hook = llm.host.model.get_input_embeddings().register_forward_pre_hook(fail)
+    hook = llm.backend.runner.model.get_input_embeddings().register_forward_pre_hook(fail)
     try:
         with pytest.raises(GenerationError, match="the model failed: RuntimeError: device lost") as caught:
             llm.invoke("Hi")
@@ -255,27 +256,27 @@ def test_a_failing_model_fails_only_while_it_fails(llm, expected):
             asyncio.run(llm.ainvoke("Hi"))
     finally:
         hook.remove()
-    assert llm.host.generate(request_for(every_conversation()[0])).ids == expected[0]
+    assert generate(llm.backend.runner, request_for(every_conversation()[0])).token_ids == expected[0]
 
 
 def test_a_row_that_fails_in_company_fails_alone(llm, expected):
     """What breaks a batch is found out by asking each by itself."""
-    poison = llm.host.encoder.token_ids("\N{SNOWMAN}")[-1]
+    poison = llm.backend.runner.encoder.token_ids("\N{SNOWMAN}")[-1]
 
     def fail(module, inputs):
         if bool((inputs[0] == poison).any()):
             raise RuntimeError("poison")
 
-    with Gate(llm.host) as gate:
-        llm.host.submit(request_for([HumanMessage("Hold the line.")]))
+    with Gate(llm.backend.runner) as gate:
+        llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
         assert gate.entered.wait(60)
-        hook = llm.host.model.get_input_embeddings().register_forward_pre_hook(fail)
-        good = llm.host.submit(request_for(every_conversation()[0]))
-        bad = llm.host.submit(request_for([HumanMessage("a \N{SNOWMAN}")]))
+        hook = llm.backend.runner.model.get_input_embeddings().register_forward_pre_hook(fail)
+        good = llm.backend.runner.submit(request_for(every_conversation()[0]))
+        bad = llm.backend.runner.submit(request_for([HumanMessage("a \N{SNOWMAN}")]))
         gate.opened.set()
         try:
             assert isinstance(bad.future.exception(60), GenerationError)
-            assert good.future.result(60).ids == expected[0]
+            assert good.future.result(60).token_ids == expected[0]
         finally:
             hook.remove()
 
@@ -284,29 +285,29 @@ def test_a_listener_that_fails_loses_only_its_own_answer(llm, expected):
     def refuse(piece):
         raise ValueError("I do not listen")
 
-    with Gate(llm.host) as gate:
-        llm.host.submit(request_for([HumanMessage("Hold the line.")]))
+    with Gate(llm.backend.runner) as gate:
+        llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
         assert gate.entered.wait(60)
-        deaf = llm.host.submit(request_for(every_conversation()[1], max_tokens=200), refuse)
-        other = llm.host.submit(request_for(every_conversation()[0]))
+        deaf = llm.backend.runner.submit(request_for(every_conversation()[1], max_tokens=200), refuse)
+        other = llm.backend.runner.submit(request_for(every_conversation()[0]))
         gate.opened.set()
         assert deaf.future.result(60).finish_reason == "cancelled"
-        assert other.future.result(60).ids == expected[0]
+        assert other.future.result(60).token_ids == expected[0]
 
 
 def test_number_of_images_must_fit_the_prompt(llm):
-    request = GenerationRequest(FORMATS["user_assistant"].render(read_messages([ask("What?", IMAGES[0])])), ())
+    request = GenerationRequest(FORMATS["user_assistant"].render(read_messages([ask("What?", IMAGES[0])], OPEN)), ())
     with pytest.raises(GenerationError, match="1 <image> but 0 images"):
-        llm.host.generate(request)
+        generate(llm.backend.runner, request)
 
 
 def test_values_print_without_images_or_weights(llm):
     request = request_for([ask("What?", IMAGES[0])], sampling=Sampling(temperature=0.5))
     assert "Image" not in repr(request)
-    assert len(repr(llm.host)) < 200
-    assert len(repr(llm.host.submit(request))) < 1000
+    assert len(repr(llm.backend.runner)) < 200
+    assert len(repr(llm.backend.runner.submit(request))) < 1000
     assert len(repr(llm)) < 300
-    assert len(repr(ChatVipLlava.from_model(llm.host.model, llm.host.processor))) < 300
+    assert len(repr(ChatVipLlava.from_model(llm.backend.runner.model, llm.backend.runner.processor))) < 300
 
 
 def test_a_conversation_goes_on_with_the_ids_of_its_answers(tiny_checkpoint, marked):
@@ -403,8 +404,8 @@ def test_a_forked_process_answers_while_its_parent_does(tmp_path):
 
 
 def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
-    host = llm.host
-    prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")]))
+    host = llm.backend.runner
+    prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")], OPEN))
     request = GenerationRequest(prompt, (), max_tokens=200, sampling=Sampling(temperature=3.0, seed=1))
     begun, cancelled, checked = threading.Event(), threading.Event(), threading.Event()
 
@@ -439,24 +440,24 @@ def test_an_answer_that_was_cut_as_the_host_stopped_is_an_error(llm):
 
     def stop():
         begun.wait()
-        llm.host.stop()
+        llm.backend.runner.stop()
 
     stopper = threading.Thread(target=stop)
     stopper.start()
     pieces = llm.stream("Describe it at length.", max_tokens=400, temperature=3.0, seed=1)
     next(pieces)
     begun.set()
-    with pytest.raises(GenerationError, match="host was stopped"):
+    with pytest.raises(GenerationError, match="engine was stopped"):
         list(pieces)
     stopper.join()
     assert llm.invoke("Hello.", max_tokens=2)
 
 
 def test_a_loaded_model_takes_no_settings_of_loading(llm):
-    model, processor = llm.host.model, llm.host.processor
+    model, processor = llm.backend.runner.model, llm.backend.runner.processor
     kept = ChatVipLlava.from_model(model, processor, cache_bytes=0)
     kept.invoke("Hello.", max_tokens=1)
-    assert kept.host.stats().cache_bytes == 0
+    assert kept.backend.runner.stats().cache_bytes == 0
     with pytest.raises(CheckpointError, match="dtype"):
         ChatVipLlava.from_model(model, processor, dtype="float16")
     with pytest.raises(CheckpointError, match="device_map"):
@@ -464,7 +465,7 @@ def test_a_loaded_model_takes_no_settings_of_loading(llm):
 
 
 def test_settings_of_generation_that_are_not_applied_are_named(llm):
-    model = copy.copy(llm.host.model)
+    model = copy.copy(llm.backend.runner.model)
     model.generation_config = copy.deepcopy(model.generation_config)
     model.generation_config.update(num_beams=4, min_new_tokens=1, repetition_penalty=1.0, no_repeat_ngram_size=0)
     assert ignored_settings(model) == ["min_new_tokens=1", "num_beams=4"]

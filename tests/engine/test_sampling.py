@@ -13,6 +13,7 @@ from langchain_core.messages import HumanMessage
 from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, VipLlavaError
+from tests.support.engine import engine_request
 
 WARM = {"temperature": 1.0, "seed": 7}
 
@@ -47,14 +48,14 @@ def test_seeded_answers_are_the_same_alone_and_in_company(llm):
         first = asyncio.ensure_future(llm.ainvoke("Hold the line."))
         assert await asyncio.to_thread(entered.wait, 60)
         tasks = [asyncio.ensure_future(c.ainvoke(q)) for c, q in zip(seeded, questions, strict=True)]
-        while llm.host.stats().waiting < len(tasks):
+        while llm.backend.runner.stats().waiting < len(tasks):
             await asyncio.sleep(0)
         opened.set()
         answers = await asyncio.gather(*tasks)
         await first
         return [answer.text for answer in answers]
 
-    hook = llm.host.model.get_input_embeddings().register_forward_hook(hold)
+    hook = llm.backend.runner.model.get_input_embeddings().register_forward_hook(hold)
     try:
         assert asyncio.run(together()) == alone
     finally:
@@ -65,17 +66,17 @@ def test_seeded_answers_are_the_same_alone_and_in_company(llm):
 
 def test_draws_follow_the_models_own_distribution(llm):
     """First tokens of many seeds against the softmax of the logits, for plain, narrowed and warmed sampling."""
-    host, messages = llm.host, [HumanMessage("Hi")]
-    encoded = host.encoder.encode(llm._request(messages, None, {}))
+    host, messages = llm.backend.runner, [HumanMessage("Hi")]
+    encoded = host.encoder.encode(engine_request(llm, messages, None, {}))
     with torch.inference_mode():
         logits = host.model(input_ids=torch.tensor([encoded.ids])).logits[0, -1].double()
 
     def drawn(count=60, **settings):
         requests = [
-            llm._request(messages, None, {"max_tokens": 1, "temperature": 1.0, **settings, "seed": seed})
+            engine_request(llm, messages, None, {"max_tokens": 1, "temperature": 1.0, **settings, "seed": seed})
             for seed in range(count)
         ]
-        return Counter(ticket.future.result(60).ids for ticket in map(host.submit, requests))
+        return Counter(ticket.future.result(60).token_ids for ticket in map(host.submit, requests))
 
     def tokens(counter):
         return {ids[0] if ids else host.encoder.tokenizer.eos_token_id for ids in counter}

@@ -12,8 +12,9 @@ import torch
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from langchain_vipllava import ChatVipLlava
-from langchain_vipllava.engine.request import GenerationResult
+from langchain_vipllava.protocol.answer import Answer
 from tests.support.checkpoints import make_model, make_processor
+from tests.support.engine import engine_request
 
 SPELLED = "Yes. 中🙂é, red circle: no"
 """What the spelling model answers: one- to four-byte characters, no token twice."""
@@ -79,7 +80,7 @@ class StepGate:
 
 def wait_for_idle():
     for thread in threading.enumerate():
-        if thread.name == "vipllava-host":
+        if thread.name == "vipllava-engine":
             thread.join(60)
             assert not thread.is_alive()
 
@@ -188,7 +189,7 @@ def test_stop_text_of_the_prompt_format_is_kept_beside_the_users(llm):
 def spelling_model_after(label, text):
     """As `spelling_model`, for a format that ends with another label."""
     chat = spelling_model(text)
-    model, tokenizer = chat.host.model, chat.host.processor.tokenizer
+    model, tokenizer = chat.backend.runner.model, chat.backend.runner.processor.tokenizer
     old, new = (tokenizer(f"x{end}")["input_ids"][-1] for end in ("ASSISTANT:", label))
     with torch.no_grad():
         embeddings = model.get_input_embeddings().weight
@@ -197,7 +198,7 @@ def spelling_model_after(label, text):
 
 
 def test_closing_a_stream_stops_the_model(llm):
-    host = llm.host
+    host = llm.backend.runner
     with StepGate(host, free=6) as gate:
         stream = llm.stream("Tell me a story.", max_tokens=300)
         next(stream)
@@ -210,7 +211,7 @@ def test_closing_a_stream_stops_the_model(llm):
 
 
 async def test_closing_an_async_stream_stops_the_model(llm):
-    with StepGate(llm.host, free=6) as gate:
+    with StepGate(llm.backend.runner, free=6) as gate:
         stream = llm.astream("Tell me a story.", max_tokens=300)
         await anext(stream)
         assert await asyncio.to_thread(gate.held.wait, 60)
@@ -222,7 +223,7 @@ async def test_closing_an_async_stream_stops_the_model(llm):
 
 
 async def test_cancelling_ainvoke_stops_the_model_and_the_next_call_works(llm):
-    with StepGate(llm.host, free=3) as gate:
+    with StepGate(llm.backend.runner, free=3) as gate:
         task = asyncio.ensure_future(llm.ainvoke("Tell me a story.", max_tokens=300))
         assert await asyncio.to_thread(gate.held.wait, 60)
         task.cancel()
@@ -238,7 +239,7 @@ async def test_cancelling_astream_stops_the_model_and_the_next_call_works(llm):
     async def consume():
         return [chunk async for chunk in llm.astream("Tell me a story.", max_tokens=300)]
 
-    with StepGate(llm.host, free=3) as gate:
+    with StepGate(llm.backend.runner, free=3) as gate:
         task = asyncio.ensure_future(consume())
         assert await asyncio.to_thread(gate.held.wait, 60)
         task.cancel()
@@ -253,7 +254,7 @@ async def test_cancelling_astream_stops_the_model_and_the_next_call_works(llm):
 async def test_cancelling_one_of_many_leaves_the_others_whole(llm):
     questions = [f"Question {index}?" for index in range(5)]
     alone = [llm.invoke(question).text for question in questions]
-    with StepGate(llm.host, free=0) as gate:
+    with StepGate(llm.backend.runner, free=0) as gate:
         first = asyncio.ensure_future(llm.ainvoke("Hold the line."))
         assert await asyncio.to_thread(gate.held.wait, 60)
         tasks = [asyncio.ensure_future(llm.ainvoke(question)) for question in questions]
@@ -268,25 +269,25 @@ async def test_cancelling_one_of_many_leaves_the_others_whole(llm):
 
 
 def test_cancelled_before_it_starts_takes_no_step(llm):
-    request = llm._request([HumanMessage("Never mind.")], None, {"max_tokens": 300})
-    with StepGate(llm.host, free=0) as gate:
-        first = llm.host.submit(llm._request([HumanMessage("Hold.")], None, {"max_tokens": 1}))
+    request = engine_request(llm, [HumanMessage("Never mind.")], None, {"max_tokens": 300})
+    with StepGate(llm.backend.runner, free=0) as gate:
+        first = llm.backend.runner.submit(engine_request(llm, [HumanMessage("Hold.")], None, {"max_tokens": 1}))
         assert gate.held.wait(60)
-        ticket = llm.host.submit(request)
+        ticket = llm.backend.runner.submit(request)
         ticket.cancel()
         gate.open()
         result = ticket.future.result(60)
         first.future.result(60)
-        assert (result.ids, result.text, result.finish_reason) == ((), "", "cancelled")
+        assert (result.token_ids, result.text, result.finish_reason) == ((), "", "cancelled")
         assert gate.steps == 1
 
 
 def test_a_future_that_is_cancelled_from_outside_does_not_end_the_host(llm):
     """What asyncio does to the future behind a task that is cancelled."""
-    request = llm._request([HumanMessage("Hi")], None, {"max_tokens": 3})
-    ticket = llm.host.submit(request)
+    request = engine_request(llm, [HumanMessage("Hi")], None, {"max_tokens": 3})
+    ticket = llm.backend.runner.submit(request)
     assert ticket.future.cancel() is False
-    assert isinstance(ticket.future.result(60), GenerationResult)
+    assert isinstance(ticket.future.result(60), Answer)
     assert llm.invoke("Hi").text
 
 
@@ -296,7 +297,7 @@ def test_a_loop_that_closes_before_the_model_stops_is_no_error(llm, caplog):
         await anext(stream)
         await stream.aclose()
 
-    with StepGate(llm.host, free=6) as gate, caplog.at_level(logging.ERROR):
+    with StepGate(llm.backend.runner, free=6) as gate, caplog.at_level(logging.ERROR):
         asyncio.run(first_piece())
         gate.open()
         wait_for_idle()
@@ -305,7 +306,7 @@ def test_a_loop_that_closes_before_the_model_stops_is_no_error(llm, caplog):
 
 
 def test_a_stream_that_is_never_read_asks_nothing(llm):
-    with StepGate(llm.host, free=1000) as gate:
+    with StepGate(llm.backend.runner, free=1000) as gate:
         stream = llm.stream("Hi")
         del stream
         wait_for_idle()
