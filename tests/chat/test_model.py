@@ -1,0 +1,439 @@
+"""`ChatVipLlava` as LangChain uses it: metadata, copies, pickles, configurable fields, token counts, many images."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import operator
+import pickle
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from langchain_core.caches import InMemoryCache
+from langchain_core.callbacks import BaseCallbackHandler
+from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.runnables import ConfigurableField
+from PIL import Image
+
+from langchain_vipllava import (
+    AnswerTimeoutError,
+    ChatVipLlava,
+    CheckpointError,
+    FetchPolicy,
+    ImageError,
+    PromptTooLongError,
+    VipLlavaError,
+    load_image,
+)
+from tests.support.checkpoints import make_model, make_processor, save_checkpoint
+
+
+@pytest.fixture(scope="module")
+def other_checkpoint(tmp_path_factory):
+    """Another random model, which answers otherwise."""
+    folder = save_checkpoint(tmp_path_factory.mktemp("other"))
+    make_model(make_processor(), seed=1).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def given(llm):
+    """A chat model around a model that was loaded already."""
+    return ChatVipLlava.from_model(make_model(make_processor(), seed=2), llm.backend.runner.processor, max_tokens=12)
+
+
+def test_answer_carries_usage_and_metadata(llm, marked):
+    message = marked.message("What is {0}?")
+    answer = llm.invoke([message])
+    assert isinstance(answer, AIMessage)
+    usage = answer.usage_metadata
+    assert usage["input_tokens"] == llm.get_num_tokens_from_messages([message])
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"]
+    timings = answer.response_metadata.pop("timings")
+    assert len(answer.response_metadata.pop("token_ids")) == usage["output_tokens"]
+    assert answer.response_metadata == {
+        "model_name": llm.model,
+        "model_provider": "vipllava",
+        "finish_reason": "length",
+    }
+    assert set(timings) == {"queued", "prefill", "first_token", "decode", "reused_tokens"}
+    assert all(value >= 0 for value in timings.values())
+
+
+def test_tokens_are_counted_with_the_images(llm, marked):
+    message = marked.message("What is {0}?")
+    without = llm.get_num_tokens_from_messages([HumanMessage(message.text)])
+    theirs = llm.backend.runner.processor(text=[llm.render_prompt([message])], images=[marked.image])["input_ids"][0]
+    assert llm.get_num_tokens_from_messages([message]) == len(theirs) >= without + 16
+    assert llm.get_num_tokens("What is it?") == len(llm.get_token_ids("What is it?")) < without
+
+
+def test_token_counts_and_requests_do_not_disturb_each_other(llm):
+    """Counting switches the tokenizer's special tokens; a typed one must stay text beside it."""
+    alone = llm.get_num_tokens_from_messages([HumanMessage("a <image> b")])
+    image = llm.backend.runner.encoder.tokenizer.convert_tokens_to_ids("<image>")
+    assert image in llm.get_token_ids("<image>")
+    start = threading.Barrier(4)
+
+    def count(index):
+        start.wait()
+        if index % 2:
+            return {image in llm.get_token_ids("<image>") for _ in range(300)}
+        return {llm.get_num_tokens_from_messages([HumanMessage("a <image> b")]) for _ in range(300)}
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(count, range(4))) == [{alone}, {True}, {alone}, {True}]
+
+
+def test_repr_shows_settings_and_no_weights(llm, given):
+    llm.invoke("Hi")
+    for chat in (llm, given):
+        assert "max_tokens=12" in repr(chat)
+        assert "Linear" not in repr(chat)
+        assert "ModelRunner" not in repr(chat)
+        assert "Linear" not in str(chat.model_dump())
+
+
+def test_pickled_before_and_after_the_first_question(tiny_checkpoint):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=7)
+    fresh = pickle.dumps(chat)
+    answer = chat.invoke("Hi").text
+    used = pickle.dumps(chat)
+    assert len(used) < 10_000
+    assert [pickle.loads(data).invoke("Hi").text for data in (fresh, used)] == [answer, answer]
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "given"])
+def test_copies_answer_alike_and_share_the_weights(llm, given, kind):
+    chat = llm if kind == "checkpoint" else given
+    answer = chat.invoke("Hi").text
+    for other in (copy.copy(chat), copy.deepcopy(chat), chat.model_copy(), chat.model_copy(deep=True)):
+        assert other.backend.runner is chat.backend.runner
+        assert other.invoke("Hi").text == answer
+    warm = chat.model_copy(update={"temperature": 1.0, "seed": 3})
+    assert warm.invoke("Hi").text == chat.invoke("Hi", temperature=1.0, seed=3).text != answer
+
+
+def test_a_copy_with_another_model_answers_with_it(llm, other_checkpoint):
+    llm.invoke("Hi")
+    moved = llm.model_copy(update={"model": str(other_checkpoint)})
+    assert moved.invoke("Hi").text == ChatVipLlava(model=str(other_checkpoint), max_tokens=12).invoke("Hi").text
+    assert moved.invoke("Hi").text != llm.invoke("Hi").text
+
+
+@pytest.mark.parametrize("kind", ["checkpoint", "given"])
+def test_configurable_fields(llm, given, kind):
+    chat = llm if kind == "checkpoint" else given
+    answer = chat.invoke("Hi").text
+    configurable = chat.configurable_fields(
+        temperature=ConfigurableField("temperature"), seed=ConfigurableField("seed"), stop=ConfigurableField("stop")
+    )
+    assert configurable.invoke("Hi").text == answer
+    config = {"configurable": {"temperature": 1.0, "seed": 3}}
+    assert configurable.invoke("Hi", config).text == chat.invoke("Hi", temperature=1.0, seed=3).text
+    assert configurable.with_config(**config).invoke("Hi").text == chat.invoke("Hi", temperature=1.0, seed=3).text
+    with pytest.raises(VipLlavaError, match="temperature"):
+        configurable.invoke("Hi", {"configurable": {"temperature": -1.0}})
+
+
+async def test_a_call_may_name_another_model(llm, other_checkpoint):
+    other = ChatVipLlava(model=str(other_checkpoint), max_tokens=12)
+    given = "What is it?"
+    expected, own = other.invoke(given).text, llm.invoke(given).text
+    assert expected != own
+    name = str(other_checkpoint)
+    answers = [llm.invoke(given, model=name), await llm.ainvoke(given, model=name)]
+    streamed = list(llm.stream(given, model=name)), [piece async for piece in llm.astream(given, model=name)]
+    answers += [functools.reduce(operator.add, pieces) for pieces in streamed]
+    assert {answer.text for answer in answers} == {expected}
+    assert {answer.response_metadata["model_name"] for answer in answers} == {name}
+    assert llm.bind(model=name).invoke(given).text == expected
+    assert llm.invoke(given).text == own
+    with pytest.raises(CheckpointError):
+        llm.invoke(given, model="/no/such/model")
+    assert llm._get_ls_params(model=name)["ls_model_name"] == name
+
+
+def test_configurable_alternatives_and_models(llm, other_checkpoint):
+    configurable = llm.configurable_fields(model=ConfigurableField("model"))
+    moved = configurable.invoke("Hi", {"configurable": {"model": str(other_checkpoint)}})
+    assert moved.response_metadata["model_name"] == str(other_checkpoint)
+    assert moved.text != configurable.invoke("Hi").text
+    choice = llm.configurable_alternatives(ConfigurableField("eyes"), other=ChatVipLlava(model=str(other_checkpoint)))
+    assert choice.invoke("Hi", {"configurable": {"eyes": "other"}}).text.startswith(moved.text[:3])
+
+
+def test_with_config_retry_and_fallbacks(llm):
+    answer = llm.invoke("Hi").text
+    assert llm.with_config(tags=["t"], run_name="n").invoke("Hi").text == answer
+    broken = ChatVipLlava(model="/nowhere", local_files_only=True)
+    assert broken.with_fallbacks([llm]).invoke("Hi").text == answer
+    with pytest.raises(CheckpointError):
+        broken.with_retry(stop_after_attempt=2, wait_exponential_jitter=False).invoke("Hi")
+
+
+def test_a_cache_tells_settings_and_models_apart(tiny_checkpoint, other_checkpoint):
+    cache = InMemoryCache()
+
+    def chat(model=tiny_checkpoint, **settings):
+        return ChatVipLlava(model=str(model), max_tokens=12, cache=cache, **settings)
+
+    first = chat().invoke("Hi")
+    assert chat().invoke("Hi").text == first.text
+    assert len(cache._cache) == 1
+    answers = [
+        chat(temperature=1.0, seed=1).invoke("Hi").text,
+        chat(temperature=1.0, seed=2).invoke("Hi").text,
+        chat(other_checkpoint).invoke("Hi").text,
+        chat(prompt_format="llava_v1").invoke("Hi").text,
+        chat().invoke("Hi", max_tokens=2).text,
+    ]
+    assert len({first.text, *answers}) == 6
+
+
+def test_a_cache_tells_stop_texts_and_handed_in_models_apart():
+    cache, processor = InMemoryCache(), make_processor()
+    one, other = (
+        ChatVipLlava.from_model(make_model(processor, seed=seed), processor, cache=cache, max_tokens=12)
+        for seed in (0, 1)
+    )
+    assert one.model == other.model
+    for llm in (one, other, one.model_copy(update={"stop": ["e", "a", "i", "o"]})):
+        assert llm.invoke("Who?").text == llm.model_copy(update={"cache": False}).invoke("Who?").text
+    assert len(cache._cache) == 3
+
+
+def test_a_cache_tells_two_images_apart(tiny_checkpoint):
+    cache = InMemoryCache()
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
+    # two that differ in the middle only, where the repr of an array shows nothing
+    arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
+    arrays[1][100:300, 100:300] = 255
+    for make in (lambda array: array, Image.fromarray):
+        images = [{"type": "image", "image": make(array)} for array in (*arrays, arrays[0].copy())]
+        texts = [llm.invoke([HumanMessage([image, {"type": "text", "text": "What?"}])]).text for image in images]
+        assert texts[0] == texts[2] != texts[1]
+        assert len(cache._cache) == 2
+
+
+async def test_a_cache_tells_images_apart_in_generate_too(tiny_checkpoint):
+    cache = InMemoryCache()
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
+    arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
+    arrays[1][100:300, 100:300] = 255
+    asked = [[HumanMessage([{"type": "image", "image": array}, {"type": "text", "text": "What?"}])] for array in arrays]
+    one, other = (llm.invoke(messages).text for messages in asked)
+    assert one != other
+    for result in (llm.generate(asked), await llm.agenerate(asked), *[llm.generate([messages]) for messages in asked]):
+        texts = [generations[0].text for generations in result.generations]
+        assert texts in ([one, other], [one], [other])
+    assert len(cache._cache) == 2
+
+
+def test_a_cache_sees_that_a_file_has_changed(tiny_checkpoint, tmp_path):
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=InMemoryCache())
+    path = tmp_path / "frame.png"
+    for key, source in (("path", str(path)), ("url", path.as_uri())):
+        block = {"type": "image", key: source}
+        texts = []
+        for color in ("black", "white", "black"):
+            Image.new("RGB", (64, 64), color).save(path)
+            texts.append(llm.invoke([HumanMessage([block, {"type": "text", "text": "What?"}])]).text)
+        assert texts[0] == texts[2] != texts[1]
+    assert len(llm.cache._cache) == 2
+
+
+def test_a_cache_does_not_get_around_a_folder_of_images(tiny_checkpoint, tmp_path):
+    cache = InMemoryCache()
+    outside, inside = tmp_path / "outside.png", tmp_path / "inside"
+    inside.mkdir()
+    Image.new("RGB", (64, 64)).save(outside)
+    free, held = (
+        ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache=cache, image_root=root) for root in (None, inside)
+    )
+    question = [HumanMessage([{"type": "image", "path": str(outside)}, {"type": "text", "text": "What?"}])]
+    assert free.invoke(question)
+    with pytest.raises(ImageError, match="outside"):
+        held.invoke(question)
+    for llm, policy in ((free, None), (free.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=False)}), 1)):
+        llm.invoke("Hi")
+        assert len(cache._cache) == 2 + bool(policy), "what may be fetched is part of what a cached answer is for"
+
+
+def test_one_image_object_may_be_asked_about_many_times_at_once(tiny_checkpoint, tmp_path):
+    path = tmp_path / "big.png"
+    noise = np.random.default_rng(0).integers(0, 255, (700, 700, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(path)
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=2)
+    for _ in range(3):
+        with Image.open(path) as image:
+            question = [HumanMessage([{"type": "image", "image": image}, {"type": "text", "text": "What?"}])]
+            assert len({answer.text for answer in llm.batch([question] * 8)}) == 1
+        with path.open("rb") as file, ThreadPoolExecutor(8) as pool:
+            assert {image.size for image in pool.map(load_image, [file] * 24)} == {(700, 700)}
+
+
+def test_what_an_assistant_said_beside_its_calls_is_read_too(llm):
+    call = {"name": "look", "args": {}, "id": "1"}
+    messages = [HumanMessage("Hi"), AIMessage("Let me see.", tool_calls=[call]), ToolMessage("5", tool_call_id="1")]
+    assert llm.render_prompt(messages) == (
+        'USER: HiASSISTANT: Let me see.\n[{"name":"look","arguments":{}}]USER: 5ASSISTANT:'
+    )
+
+
+def test_callbacks_hear_of_the_call_and_every_token(llm):
+    class Listener(BaseCallbackHandler):
+        def __init__(self):
+            self.tokens, self.ends = [], []
+
+        def on_llm_new_token(self, token, **kwargs):
+            self.tokens.append(token)
+
+        def on_llm_end(self, response, **kwargs):
+            self.ends.append(response.generations[0][0].message.usage_metadata)
+
+    listener = Listener()
+    answer = llm.invoke("Hi", {"callbacks": [listener]})
+    assert listener.ends == [answer.usage_metadata]
+    list(llm.stream("Hi", {"callbacks": [listener]}))
+    assert "".join(listener.tokens) == answer.text
+    assert listener.ends[1] == answer.usage_metadata
+
+
+def test_the_whole_conversation_is_read_every_time(llm, marked):
+    first = marked.message("What is {0}?")
+    reply = llm.invoke([first])
+    second = HumanMessage("Why?")
+    messages = [SystemMessage("Be brief."), first, reply, second]
+    once, again = llm.invoke(messages), llm.invoke(messages)
+    assert once.text == again.text
+    assert llm.invoke([HumanMessage("Why?")]).text != once.text
+    assert llm.render_prompt(messages) == (
+        f"Be brief. USER: <image>\n{first.text}ASSISTANT: {reply.text}USER: Why?ASSISTANT:"
+    )
+
+
+def test_messages_are_not_changed(llm, marked):
+    messages = [marked.message("What is {0}?"), AIMessage("A face."), HumanMessage("Why?")]
+    before = copy.deepcopy(messages)
+    llm.invoke(messages)
+    assert messages == before
+
+
+def test_many_images_warn_once_for_all_calls(llm, marked):
+    messages = [marked.message("What is {0}?"), AIMessage("A face."), marked.message("And {1}?")]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        answers = [llm.invoke(messages).text, "".join(chunk.text for chunk in llm.stream(messages))]
+        answers += [answer.text for answer in llm.batch([messages] * 2)]
+    assert len(set(answers)) == 1
+    assert len([one for one in caught if "trained on one" in str(one.message)]) == 1
+    assert "test_chat.py" in caught[0].filename or caught[0].filename.endswith("chat_models.py")
+
+
+def test_an_image_that_does_not_load_is_an_error_and_the_next_call_works(llm, tmp_path):
+    nothing = tmp_path / "nothing.png"
+    nothing.write_bytes(b"")
+    for source in (str(nothing), str(tmp_path / "missing.png"), "data:image/png;base64,AAAA", b"no image"):
+        with pytest.raises(ImageError):
+            llm.invoke([HumanMessage([{"type": "image", "image": source}, "What?"])])
+    assert llm.invoke("Hi").text
+
+
+def test_a_model_must_be_named_here_or_in_the_environment(monkeypatch):
+    monkeypatch.delenv("VIPLLAVA_MODEL", raising=False)
+    with pytest.raises(ValueError, match="no model; expected model='llava-hf/vip-llava-7b-hf'"):
+        ChatVipLlava()
+    monkeypatch.setenv("VIPLLAVA_MODEL", "bundled")
+    assert ChatVipLlava().model == "bundled"
+    assert ChatVipLlava(model="other").model == "other"
+
+
+def test_unknown_arguments_are_refused():
+    with pytest.raises(ValueError, match="modle"):
+        ChatVipLlava(modle="x", model="y")
+    with pytest.raises(ValueError, match="model"):
+        ChatVipLlava()
+
+
+@pytest.mark.parametrize(
+    "setting", [{"quantization": "3bit"}, {"multi_image": "x"}, {"image_fit": "stretch"}, {"dtype": "int3"}]
+)
+def test_impossible_settings_are_refused_at_once(setting):
+    with pytest.raises(VipLlavaError, match="expected"):
+        ChatVipLlava(model="bundled", **setting)
+
+
+def test_paths_dtypes_and_devices_may_be_objects(tiny_checkpoint):
+    import torch
+
+    chat = ChatVipLlava(model=tiny_checkpoint, dtype=torch.float32, device=torch.device("cpu"))
+    assert (chat.model, chat.dtype, chat.device) == (str(tiny_checkpoint), "float32", "cpu")
+    assert chat.backend.runner.model.dtype == torch.float32
+
+
+def test_a_loaded_model_in_the_wrong_place_is_told_the_right_one():
+    with pytest.raises(CheckpointError, match="from_model"):
+        ChatVipLlava(model=object())
+
+
+def test_a_number_is_a_cuda_device_and_a_truth_value_is_none():
+    assert ChatVipLlava(model="bundled", device=0).device == "cuda:0"
+    with pytest.raises(CheckpointError, match="expected 'auto'"):
+        ChatVipLlava(model="bundled", device=True)
+
+
+def test_a_name_too_long_for_a_path_is_no_checkpoint():
+    with pytest.raises(CheckpointError):
+        _ = ChatVipLlava(model="x" * 5000, local_files_only=True).backend.runner
+
+
+def test_a_handed_in_model_says_why_it_cannot_be_pickled():
+    processor = make_processor()
+    with pytest.raises(CheckpointError, match="cannot be pickled"):
+        pickle.dumps(ChatVipLlava.from_model(make_model(processor), processor))
+
+
+def test_cache_bytes_reach_the_host(tiny_checkpoint):
+    chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache_bytes=0)
+    chat.invoke("Hi")
+    assert chat.backend.runner.stats().cache_bytes == 0
+
+
+def test_a_prompt_that_does_not_fit_is_langchain_s_overflow_before_any_device_work(llm, monkeypatch):
+    exceptions = pytest.importorskip("langchain_core.exceptions")
+    if not hasattr(exceptions, "ContextOverflowError"):
+        pytest.skip("this langchain-core has no such error")
+    monkeypatch.setattr(type(llm.backend.runner._engine), "step", lambda self: pytest.fail("the device was asked"))
+    with pytest.raises(exceptions.ContextOverflowError, match=r"context only 512: \d+ too many") as caught:
+        llm.invoke("word " * 2000)
+    assert isinstance(caught.value, PromptTooLongError)
+
+
+@pytest.mark.parametrize("way", ["invoke", "stream", "ainvoke", "astream"])
+def test_an_answer_that_takes_too_long_is_stopped(llm, way, monkeypatch):
+    """The model is held up by a gate: a real one is slow for reasons that a test cannot have."""
+    gate = threading.Event()
+    step = type(llm.backend.runner._engine).step
+    monkeypatch.setattr(type(llm.backend.runner._engine), "step", lambda self: gate.wait(30) and step(self))
+    hasty = llm.model_copy(update={"timeout": 0.05})
+
+    async def stream():
+        return [chunk async for chunk in hasty.astream("Hello.")]
+
+    ways = {
+        "invoke": lambda: hasty.invoke("Hello."),
+        "stream": lambda: list(hasty.stream("Hello.")),
+        "ainvoke": lambda: asyncio.run(hasty.ainvoke("Hello.")),
+        "astream": lambda: asyncio.run(stream()),
+    }
+    with pytest.raises(AnswerTimeoutError, match=r"timeout=0\.05"):
+        ways[way]()
+    gate.set()
+    monkeypatch.undo()
+    assert llm.invoke("Hello.").text
+    assert llm.backend.runner.stats().running == 0

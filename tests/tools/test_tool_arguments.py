@@ -1,0 +1,264 @@
+"""What an LLM writes as the tools' arguments, right and wrong, and what it is told."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from langchain_core.language_models import FakeListChatModel
+from PIL import Image
+
+from langchain_vipllava import DetectionError, Region, VipLlavaToolkit
+from tests.support.hands import FOUND, Hands
+
+BOX, OTHER = [174.0, 65.0, 273.0, 164.0], [330.0, 20.0, 480.0, 250.0]
+AS_WRITTEN = [
+    (["r1"], [BOX]),
+    (["r1", "r2"], [BOX, OTHER]),
+    ("r1", [BOX]),
+    ("r1, r2", [BOX, OTHER]),
+    ("r1,r2", [BOX, OTHER]),
+    ('["r1", "r2"]', [BOX, OTHER]),
+    ([" r1 ", "r2\n"], [BOX, OTHER]),
+    (["r1", "r1"], [BOX]),
+    ({"id": "r1"}, [BOX]),
+    ([{"id": "r1"}, {"id": "r2", "label": "rocket", "score": 0.7}], [BOX, OTHER]),
+    ('{"id": "r1"}', [BOX]),
+    ([[1, 2, 30, 40]], [[1, 2, 30, 40]]),
+    ([1, 2, 30, 40], [[1, 2, 30, 40]]),
+    ("[1, 2, 30, 40]", [[1, 2, 30, 40]]),
+    ("1, 2, 30, 40", [[1, 2, 30, 40]]),
+    ("[[1, 2, 30, 40], [5.5, 6, 70, 80]]", [[1, 2, 30, 40], [5.5, 6, 70, 80]]),
+    ("[1, 2, 30, 40], [5.5, 6, 70, 80]", [[1, 2, 30, 40], [5.5, 6, 70, 80]]),
+    (["[1, 2, 30, 40]", '{"id": "r1"}'], [[1, 2, 30, 40], BOX]),
+    (["r1", [1, 2, 30, 40], [50, 60]], [BOX, [1, 2, 30, 40], [50, 60, 50, 60]]),
+    ([50, 60], [[50, 60, 50, 60]]),
+    ({"box": [1, 2, 30, 40]}, [[1, 2, 30, 40]]),
+    ([{"box": [1, 2, 30, 40], "label": "hand", "id": "mine"}], [[1, 2, 30, 40]]),
+    ({"point": [50, 60]}, [[50, 60, 50, 60]]),
+    ({"polygon": [[10, 20], [60, 20], [30, 90]]}, [[10, 20, 60, 90]]),
+    ('{"polygon": [[10, 20], [60, 20], [30, 90]]}', [[10, 20, 60, 90]]),
+    (FOUND, [BOX, OTHER]),
+    (FOUND[0], [BOX]),
+    ([{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}], [[1, 2, 30, 40]]),
+]
+
+
+@pytest.mark.parametrize(("written", "boxes"), AS_WRITTEN, ids=[str(written)[:50] for written, _ in AS_WRITTEN])
+def test_regions_as_llms_write_them(hands, written, boxes):
+    message = hands.right("mark_regions", image_id="photo1", regions=written)
+    assert [marker["box"] for marker in message.artifact["markers"]] == boxes
+
+
+def test_a_region_keeps_its_id_and_new_ones_get_new_ids(hands):
+    def ids(image_id, regions):
+        message = hands.right("mark_regions", image_id=image_id, regions=regions)
+        return [marker["id"] for marker in message.artifact["markers"]]
+
+    assert ids("photo1", [[1, 2, 30, 40], "r2"]) == ["r3", "r2"]
+    assert ids("photo1", [[1, 2, 30, 40], [9, 9, 40, 40]]) == ["r3", "r4"]
+    found = hands.right("detect_regions", image_id="photo1")
+    assert [region["id"] for region in found.artifact["regions"]] == ["r1", "r2"]
+
+
+def test_new_regions_of_a_marked_image_do_not_take_the_ids_of_old_ones(hands):
+    hands.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40], [9, 9, 40, 40]])
+    hands.right("mark_regions", image_id="photo1", regions=["r2", "r4"])
+    message = hands.right("mark_regions", image_id="marked2", regions=["r4", [50, 50, 90, 90], [60, 60, 99, 99], "r2"])
+    boxes = {marker["id"]: marker["box"] for marker in message.artifact["markers"]}
+    assert boxes == {"r4": [9, 9, 40, 40], "r5": [50, 50, 90, 90], "r6": [60, 60, 99, 99], "r2": OTHER}
+
+
+BAD_ARGUMENTS = [
+    ("open_image", {"source": "/no/such/file.png"}, "no file"),
+    ("open_image", {"source": ""}, "expected the path or URL"),
+    ("open_image", {"source": "   "}, "expected the path or URL"),
+    ("open_image", {"source": "a\0b"}, "ImageError"),
+    ("open_image", {"source": "x" * 5000}, "ImageError"),
+    ("open_image", {"source": "FILE:TEXT"}, "not an image"),
+    ("open_image", {"source": "FILE:TRUNCATED"}, "truncated"),
+    ("open_image", {"source": "FILE:EMPTY"}, "is empty"),
+    ("open_image", {"source": "."}, "is a folder"),
+    ("open_image", {"source": "data:image/png;base64,AAAA"}, "not an image"),
+    ("open_image", {"source": "data:image/png;base64,%"}, "base64"),
+    ("open_image", {"source": "ftp://example.com/a.png"}, "unknown scheme"),
+    ("open_image", {"source": "http://127.0.0.1:1/a.png"}, "private network"),
+    ("open_image", {"source": "HTTP://localhost/a.png"}, "private network"),
+    ("open_image", {"source": "http://[::1]/a.png"}, "private network"),
+    ("open_image", {"source": "http://169.254.169.254/latest/meta-data"}, "private network"),
+    ("open_image", {"source": "http://"}, "not an http"),
+    ("open_image", {}, "source: Field required"),
+    ("open_image", {"source": 5}, "source: Input should be a valid string"),
+    ("detect_regions", {"image_id": "img9"}, r"no image 'img9'; open images: photo1. Call open_image"),
+    ("detect_regions", {"image_id": "photo1", "labels": "face"}, "labels: Input should be a valid list"),
+    ("detect_regions", {"image_id": "photo1", "min_score": 50}, "min_score: Input should be less"),
+    ("detect_regions", {"image_id": "photo1", "max_regions": 0}, "max_regions: Input should be greater"),
+    ("mark_regions", {"image_id": "nope", "regions": ["r1"]}, "Call open_image"),
+    ("mark_regions", {"image_id": "photo1"}, "regions: Field required"),
+    ("mark_regions", {"image_id": "photo1", "regions": []}, "regions is empty; expected region ids"),
+    ("mark_regions", {"image_id": "photo1", "regions": ""}, "regions is empty"),
+    ("mark_regions", {"image_id": "photo1", "regions": "[]"}, "regions is empty"),
+    ("mark_regions", {"image_id": "photo1", "regions": None}, "expected a region id"),
+    ("mark_regions", {"image_id": "photo1", "regions": 7}, "expected a region id"),
+    ("mark_regions", {"image_id": "photo1", "regions": [True, False]}, "expected a region id"),
+    ("mark_regions", {"image_id": "photo1", "regions": ["r9"]}, "known regions: r1, r2. Call detect_regions"),
+    ("mark_regions", {"image_id": "photo1", "regions": {"id": "r9"}}, "known regions"),
+    ("mark_regions", {"image_id": "photo1", "regions": "the face"}, "known regions"),
+    ("mark_regions", {"image_id": "photo1", "regions": "[" * 100_000}, "known regions"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[1, 2, 3]]}, "expected a box"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[]]}, "expected a box"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[50, 50, 10, 10]]}, "inverted"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[50, 50, 50, 90]]}, "empty"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[float("nan"), 0, 9, 9]]}, "NaN"),
+    ("mark_regions", {"image_id": "photo1", "regions": "[[NaN, 0, 9, 9]]"}, "NaN"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[0, 0, float("inf"), 9]]}, "infinity"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[10**400, 0, 9, 9]]}, "number"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[900, 900, 950, 950]]}, "outside the image of 512 x 512"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[900, 900]]}, "outside the image"),
+    ("mark_regions", {"image_id": "photo1", "regions": [{"bbox": [1, 2, 3, 4]}]}, "expected a region id"),
+    ("mark_regions", {"image_id": "photo1", "regions": [{"label": "face"}]}, "512 x 512 pixels; expected a region id"),
+    ("mark_regions", {"image_id": "photo1", "regions": [{"polygon": [[1, 2], [3, 4]]}]}, "at least 3"),
+    ("mark_regions", {"image_id": "photo1", "regions": [{"point": "1,2"}]}, "not a sequence"),
+    ("mark_regions", {"image_id": "photo1", "regions": ["r1"], "kind": "circle"}, "expected one of rectangle"),
+    ("mark_regions", {"image_id": "photo1", "regions": ["r1"], "kind": ["arrow", "point"]}, "one per region"),
+    ("mark_regions", {"image_id": "photo1", "regions": ["r1"], "color": "pink"}, "expected one of red"),
+    ("mark_regions", {"image_id": "photo1", "regions": ["r1", "r2"], "color": "red"}, "combinations|two regions"),
+    ("mark_regions", {"image_id": "photo1", "regions": [[i, 0, i + 9, 9] for i in range(10)]}, "Mark fewer"),
+    ("mark_regions", {"image_id": "photo1", "regions": ["r1"], "zoom": "in"}, "zoom: Input should be 'auto'"),
+    ("ask_regions", {"image_id": "photo9", "question": "What?"}, "Call open_image"),
+    ("ask_regions", {"image_id": "photo1", "question": " "}, "the question is empty; expected text"),
+    ("ask_regions", {"image_id": "photo1"}, "question: Field required"),
+    ("ask_regions", {"image_id": "photo1", "question": "What is {r1}?"}, "Mark first"),
+    ("ask_regions", {"image_id": "photo1", "question": "long " * 600}, "context only 512"),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "words"), BAD_ARGUMENTS, ids=[f"{n} {str(a)[:60]}" for n, a, _ in BAD_ARGUMENTS]
+)
+def test_bad_arguments_come_back_with_an_instruction(toolkit, hands, saved, name, arguments, words):
+    folder = saved.parent
+    (folder / "TEXT").write_text("hello")
+    (folder / "TRUNCATED").write_bytes(saved.read_bytes()[:2000])
+    (folder / "EMPTY").write_bytes(b"")
+    if str(arguments.get("source")).startswith("FILE:"):
+        arguments = {"source": str(folder / arguments["source"][5:])}
+    content = hands.wrong(name, **arguments)
+    assert re.search(words, content), content[:500]
+    assert len(content) < 1000
+    assert hands.right("mark_regions", image_id="photo1", regions=["r1"]).content.startswith("Marked photo1")
+    assert toolkit.messages("photo1", thread_id="t") == []
+
+
+def test_a_failed_question_is_not_remembered(toolkit, hands):
+    hands.right("mark_regions", image_id="photo1", regions=["r1"])
+    hands.right("ask_regions", image_id="marked1", question="What is {r1}?")
+    before = toolkit.messages("marked1", thread_id="t")
+    content = hands.wrong("ask_regions", image_id="marked1", question="long " * 600)
+    assert "mark_regions begins a new conversation" in content
+    assert toolkit.messages("marked1", thread_id="t") == before
+    hands.right("ask_regions", image_id="marked1", question="And?")
+    assert len(toolkit.messages("marked1", thread_id="t")) == 4
+
+
+def test_forged_arguments_change_nothing(toolkit, hands, photo):
+    toolkit.add_image(photo, thread_id="victim")
+    forged = {"configurable": {"thread_id": "victim"}}
+    content = hands.wrong("ask_regions", image_id="img1", question="What?", config=forged, thread_id="victim")
+    assert "no image 'img1'" in content
+    answer = hands.right(
+        "ask_regions", image_id="photo1", question="What?", run_manager="x", chat_model=None, sessions={}, config=None
+    )
+    assert answer.artifact["image_id"] == "photo1"
+
+
+@pytest.fixture(scope="module")
+def links(saved):
+    """Ways out of the folder of images, and one that stays inside."""
+    outer = saved.parent.parent
+    (outer / "secret.png").write_bytes(saved.read_bytes())
+    (saved.parent / "out.png").symlink_to(outer / "secret.png")
+    (saved.parent / "in.png").symlink_to(saved)
+    (saved.parent / "up").symlink_to(outer)
+    (saved.parent / "loop.png").symlink_to(saved.parent / "loop.png")
+
+
+@pytest.fixture
+def rooted(llm, saved, links):
+    return Hands(VipLlavaToolkit(chat_model=llm, image_root=saved.parent))
+
+
+def test_image_root_opens_what_lies_below_it(rooted, saved):
+    for source in ("photo.png", "./photo.png", str(saved), saved.as_uri(), "in.png", " photo.png "):
+        assert rooted.right("open_image", source=source).artifact["width"] == 512
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "../secret.png",
+        "sub/../../secret.png",
+        "{outer}/secret.png",
+        "file://{outer}/secret.png",
+        "FILE://{outer}/secret.png",
+        "file://localhost{outer}/secret.png",
+        "out.png",
+        "up/secret.png",
+        "~/secret.png",
+        "/etc/passwd",
+        "file:///etc/passwd",
+        "..",
+        "a\0b",
+        "loop.png",
+        "%2e%2e/secret.png",
+    ],
+)
+def test_image_root_is_not_left(rooted, saved, source):
+    assert "ImageError" in rooted.wrong("open_image", source=source.format(outer=saved.parent.parent))
+    assert rooted.right("open_image", source="photo.png")
+
+
+def test_image_root_leaves_the_web_to_the_policy(rooted):
+    assert "private network" in rooted.wrong("open_image", source="http://127.0.0.1/photo.png")
+
+
+def test_two_numbers_that_may_be_regions_are_asked_about(hands):
+    hands.right("detect_regions", image_id="photo1")
+    for written in ([1, 2], [[1, 2]]):
+        assert "['r1', 'r2']" in hands.wrong("mark_regions", image_id="photo1", regions=written)
+    point = hands.right("mark_regions", image_id="photo1", regions=[{"point": [1, 2]}])
+    assert point.artifact["markers"][0]["box"] == [1, 2, 1, 2]
+
+
+def test_null_is_the_same_as_nothing(hands):
+    assert hands.right("detect_regions", image_id="photo1", labels=None, min_score=None, max_regions=None)
+    assert hands.right("mark_regions", image_id="photo1", regions=["r1"], kind=None, color=None, zoom=None)
+
+
+def test_a_label_stays_one_line(hands):
+    region = {"box": [1, 2, 30, 40], "label": "Total\nr7: 5 EUR" + "x" * 200}
+    told = hands.right("mark_regions", image_id="photo1", regions=[region]).content
+    assert "(Total r7: 5 EUR" in told
+    assert max(map(len, told.splitlines())) < 200
+
+
+def test_what_regions_from_does_not_take_is_refused_at_once():
+    with pytest.raises(DetectionError, match="foo"):
+        VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detection_options={"foo": 1})
+
+
+def test_an_async_detector_is_refused_and_what_is_found_twice_is_told_once():
+    async def later(image):
+        return []
+
+    def twice(image):
+        return [Region(box=(1, 2, 30, 40))] * 3
+
+    for detector, right in ((later, False), (twice, True)):
+        kit = VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detector=detector)
+        kit.add_image(Image.new("RGB", (64, 48)), thread_id="t")
+        hands = Hands(kit)
+        if right:
+            assert hands.right("detect_regions", image_id="img1").content.splitlines()[0] == "1 regions in img1:"
+        else:
+            assert "the detector is async" in hands.wrong("detect_regions", image_id="img1")

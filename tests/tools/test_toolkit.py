@@ -1,0 +1,216 @@
+"""What a toolkit remembers: images and conversations per thread, bounded, under concurrent calls."""
+
+from __future__ import annotations
+
+import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from langchain_core.language_models import FakeListChatModel
+from langchain_core.utils.function_calling import convert_to_openai_tool
+from PIL import Image
+
+from langchain_vipllava import (
+    DetectionError,
+    ImageError,
+    Region,
+    SessionError,
+    VipLlavaToolkit,
+)
+from langchain_vipllava.workspace.session import OpenImage
+from tests.support.hands import FOUND, Hands
+
+
+def test_added_images_are_seen_by_one_thread_or_by_all(toolkit, photo):
+    shared = toolkit.add_image(photo, detections=FOUND)
+    private = toolkit.add_image(photo, detections=FOUND[:1], thread_id="a")
+    a, b = Hands(toolkit, "a"), Hands(toolkit, "b")
+    assert (shared, private) == ("photo1", "img1")
+    for hands in (a, b):
+        assert len(hands.right("mark_regions", image_id=shared, regions=["r1", "r2"]).artifact["markers"]) == 2
+    assert a.right("mark_regions", image_id=private, regions=["r1"])
+    assert "no image 'img1'" in b.wrong("mark_regions", image_id=private, regions=["r1"])
+    assert "known regions: r1." in a.wrong("mark_regions", image_id=private, regions=["r2"])
+
+
+def test_threads_do_not_share_the_conversation_about_a_shared_image(toolkit, photo):
+    toolkit.add_image(photo, detections=FOUND)
+    a, b = Hands(toolkit, "a"), Hands(toolkit, "b")
+    a.right("ask_regions", image_id="photo1", question="What is it?")
+    a.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
+    assert len(toolkit.messages("photo1", thread_id="a")) == 2
+    assert toolkit.messages("photo1", thread_id="b") == []
+    assert "known regions: r1, r2." in b.wrong("mark_regions", image_id="photo1", regions=["r3"])
+
+
+def test_bad_images_and_detections_of_the_program_are_errors(toolkit, photo):
+    with pytest.raises(ImageError):
+        toolkit.add_image(b"nothing")
+    with pytest.raises(DetectionError):
+        toolkit.add_image(photo, detections="nonsense")
+    with pytest.raises(SessionError, match="no image is open"):
+        toolkit.messages("photo1", thread_id="t")
+    with pytest.raises(SessionError):
+        toolkit.marked_image("marked1")
+    assert toolkit.add_image(photo) == "photo1"
+
+
+def test_the_least_recently_used_images_go_first(llm, photo):
+    toolkit = VipLlavaToolkit(chat_model=llm, max_images=3)
+    hands = Hands(toolkit)
+    for _ in range(3):
+        toolkit.add_image(photo, thread_id="t")
+    hands.right("ask_regions", image_id="img1", question="What?")
+    hands.right("mark_regions", image_id="img3", regions=[[1, 2, 30, 40]])
+    content = hands.wrong("ask_regions", image_id="img2", question="What?")
+    assert "open images: img1, img3, marked1. Call open_image(source) first." in content
+    assert hands.right("ask_regions", image_id="img1", question="And?")
+
+
+def test_the_least_recently_used_threads_go_first(llm, photo):
+    toolkit = VipLlavaToolkit(chat_model=llm, max_threads=2)
+    for thread in ("a", "b"):
+        toolkit.add_image(photo, thread_id=thread)
+    Hands(toolkit, "a").right("mark_regions", image_id="img1", regions=[[1, 2, 30, 40]])
+    toolkit.add_image(photo, thread_id="c")
+    assert "no image is open. Call open_image" in Hands(toolkit, "b").wrong(
+        "ask_regions", image_id="img1", question="What?"
+    )
+    with pytest.raises(ValueError, match="max_threads"):
+        VipLlavaToolkit(chat_model=llm, max_threads=0)
+
+
+def test_concurrent_threads_and_calls_keep_their_own(toolkit):
+    """Every thread opens its own image, marks it and asks, many at once."""
+
+    def work(index):
+        image = Image.new("RGB", (100 + index, 80), (index * 20, 90, 200 - index * 10))
+        thread = f"thread-{index}"
+        image_id = toolkit.add_image(image, thread_id=thread)
+        hands = Hands(toolkit, thread)
+        marked = hands.right("mark_regions", image_id=image_id, regions=[[10, 10, 60, 60]]).artifact["image_id"]
+        first = hands.right("ask_regions", image_id=marked, question=f"What is number {index}?")
+        second = hands.right("ask_regions", image_id=marked, question="Why?")
+        return marked, toolkit.marked_image(marked, thread_id=thread).image.width, first.content, second.content
+
+    with ThreadPoolExecutor(6) as pool:
+        results = list(pool.map(work, range(6)))
+    for index, (marked, width, first, second) in enumerate(results):
+        messages = toolkit.messages(marked, thread_id=f"thread-{index}")
+        assert (marked, width) == ("marked1", 100 + index)
+        assert [message.text for message in messages] == [f"What is number {index}?", first, "Why?", second]
+        assert toolkit.chat_model.invoke(messages[:1]).text == first
+        assert toolkit.chat_model.invoke(messages[:3]).text == second
+
+
+def test_questions_about_one_image_at_once_are_turns_one_after_the_other(toolkit, hands):
+    hands.right("mark_regions", image_id="photo1", regions=["r1"])
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(hands.right, "ask_regions", image_id="marked1", question=f"Q{i}") for i in range(4)]
+        answers = {f"Q{i}": call.result().content for i, call in enumerate(calls)}
+    messages = toolkit.messages("marked1", thread_id="t")
+    assert [type(message).__name__ for message in messages] == ["HumanMessage", "AIMessage"] * 4
+    assert {messages[i].text: messages[i + 1].text for i in range(0, 8, 2)} == answers
+    for end in (1, 3, 5, 7):
+        assert toolkit.chat_model.invoke(messages[:end]).text == messages[end].text
+
+
+def test_regions_with_masks_survive_the_session(toolkit, photo):
+    mask = np.zeros((512, 512), dtype=bool)
+    mask[100:200, 50:150] = True
+    toolkit.add_image(photo, detections=[Region(mask=mask, label="square")])
+    message = Hands(toolkit).right("mark_regions", image_id="photo1", regions=["r1"], kind="mask contour")
+    assert "mask" not in json.dumps(message.artifact).replace("mask contour", "")
+    assert toolkit.marked_image("marked1", thread_id="t").regions[0].mask.sum() == 10_000
+
+
+def test_reading_arguments_reach_detector_and_added_images(llm, photo):
+    toolkit = VipLlavaToolkit(
+        chat_model=llm,
+        detector=lambda image: [{"bbox": [10, 20, 100, 90], "category_id": 0, "score": 0.9}],
+        detection_options={"box_format": "xywh", "labels": ["cat"]},
+    )
+    toolkit.add_image(photo)
+    hands = Hands(toolkit)
+    (region,) = hands.right("detect_regions", image_id="photo1").artifact["regions"]
+    assert (region["label"], region["box"]) == ("cat", [10, 20, 110, 110])
+    toolkit.add_image(photo, detections=[{"bbox": [10, 20, 100, 90], "category_id": 0}])
+    (marker,) = hands.right("mark_regions", image_id="photo2", regions="r1").artifact["markers"]
+    assert (marker["label"], marker["box"]) == ("cat", [10, 20, 110, 110])
+
+
+def test_the_llm_cannot_widen_what_the_program_reads(llm, photo):
+    for reading in ({"min_score": 0.8}, {"max_regions": 1}):
+        hands = Hands(
+            toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND, detection_options=reading)
+        )
+        toolkit.add_image(photo)
+        for arguments in ({}, {"min_score": 0.0, "max_regions": 50}):
+            found = hands.right("detect_regions", image_id="photo1", **arguments).artifact["regions"]
+            assert [region["label"] for region in found] == ["face"]
+        assert hands.right("detect_regions", image_id="photo1", min_score=0.95).artifact["regions"] == []
+
+
+def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, monkeypatch):
+    toolkit.add_image(photo)
+    hands = Hands(toolkit)
+    inside, met = [], threading.Event()
+    original = OpenImage.add_regions
+
+    def lingering(self, regions):
+        """Stays long enough for another call to come in, if one can."""
+        inside.append(self)
+        if len(inside) > 1:
+            met.set()
+        met.wait(0.05)
+        added = original(self, regions)
+        inside.pop()
+        return added
+
+    monkeypatch.setattr(OpenImage, "add_regions", lingering)
+
+    def work(index):
+        boxes = [[10 * index, 50 * i, 10 * index + 60, 50 * i + 40] for i in range(3)]
+        markers = hands.right("mark_regions", image_id="photo1", regions=boxes).artifact["markers"]
+        assert [marker["box"] for marker in markers] == boxes
+        return [marker["id"] for marker in markers]
+
+    with ThreadPoolExecutor(4) as pool:
+        ids = [name for names in pool.map(work, range(4)) for name in names]
+    assert not met.is_set(), "two calls changed the same image's regions at once"
+    assert sorted(ids, key=lambda name: int(name[1:])) == [f"r{i}" for i in range(1, 13)]
+
+
+def test_fractions_are_told_to_be_pixels_and_leave_no_region(photo, llm):
+    toolkit = VipLlavaToolkit(chat_model=llm)
+    image_id = toolkit.add_image(photo)
+    call = Hands(toolkit)
+    assert "512 x 512 pixels" in call.wrong("mark_regions", image_id=image_id, regions=[[0.1, 0.2, 0.5, 0.5]])
+    assert "outside the image" in call.wrong("mark_regions", image_id=image_id, regions=[[5000, 5000, 6000, 6000]])
+    assert "known regions: none yet" in call.wrong("mark_regions", image_id=image_id, regions=["r1"])
+    assert "r1" in call.right("mark_regions", image_id=image_id, regions=[[10, 20, 300, 400]]).text
+
+
+def test_an_opencv_array_is_told_to_be_bgr(llm):
+    toolkit = VipLlavaToolkit(chat_model=llm)
+    image_id = toolkit.add_image(np.full((40, 40, 3), (255, 0, 0), np.uint8), channels="bgr")
+    assert toolkit.marked_image(image_id).image.getpixel((5, 5)) == (0, 0, 255)
+
+
+def test_the_schema_tells_an_llm_what_a_region_is(llm):
+    tools = {tool.name: tool for tool in VipLlavaToolkit(chat_model=llm).get_tools()}
+    schema = convert_to_openai_tool(tools["mark_regions"])["function"]["parameters"]["properties"]["regions"]
+    assert schema["type"] == "array"
+    assert [one["type"] for one in schema["items"]["anyOf"]] == ["string", "array", "object", "object", "object"]
+
+
+def test_another_model_s_failure_is_a_message(photo):
+    class Limited(FakeListChatModel):
+        def _call(self, *args, **kwargs):
+            raise RuntimeError("rate limit")
+
+    toolkit = VipLlavaToolkit(chat_model=Limited(responses=["never"]))
+    image_id = toolkit.add_image(photo)
+    assert "rate limit" in Hands(toolkit).wrong("ask_regions", image_id=image_id, question="What is it?")

@@ -1,0 +1,178 @@
+"""The four tools: what they draw, find, ask and give back."""
+
+from __future__ import annotations
+
+import json
+import threading
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from langchain_core.messages import HumanMessage
+from langchain_core.utils.function_calling import convert_to_openai_tool
+
+from langchain_vipllava import (
+    VipLlavaToolkit,
+    mark,
+    regions_from,
+)
+from langchain_vipllava.errors import VipLlavaError
+from tests.support.hands import FOUND, Hands
+
+
+def test_the_four_tools(toolkit, llm):
+    assert [tool.name for tool in toolkit.get_tools()] == [
+        "open_image",
+        "detect_regions",
+        "mark_regions",
+        "ask_regions",
+    ]
+    assert "detect_regions" not in [tool.name for tool in VipLlavaToolkit(chat_model=llm).get_tools()]
+
+
+def test_schemas_are_what_providers_take(toolkit):
+    schemas = {tool.name: convert_to_openai_tool(tool)["function"] for tool in toolkit.get_tools()}
+    names = {name: set(schema["parameters"]["properties"]) for name, schema in schemas.items()}
+    assert names == {
+        "open_image": {"source"},
+        "detect_regions": {"image_id", "labels", "min_score", "max_regions"},
+        "mark_regions": {"image_id", "regions", "kind", "color", "zoom"},
+        "ask_regions": {"image_id", "question"},
+    }
+    assert schemas["mark_regions"]["parameters"]["required"] == ["image_id", "regions"]
+    assert schemas["mark_regions"]["parameters"]["properties"]["regions"]["type"] == "array"
+    for schema in schemas.values():
+        assert schema["description"]
+        assert all(field["description"] for field in schema["parameters"]["properties"].values())
+        assert "config" not in json.dumps(schema)
+
+
+def test_open_detect_mark_ask(toolkit, llm, photo, saved):
+    hands = Hands(toolkit)
+    opened = hands.right("open_image", source=str(saved))
+    assert opened.content == "Opened as img1: 512 x 512 pixels."
+    assert opened.artifact == {"image_id": "img1", "width": 512, "height": 512}
+    found = hands.right("detect_regions", image_id="img1")
+    assert found.content.splitlines()[1:] == [
+        "r1: face (0.90) at box [174, 65, 273, 164]",
+        "r2: rocket (0.70) at box [330, 20, 480, 250]",
+    ]
+    drawn = hands.right("mark_regions", image_id="img1", regions=["r2", "r1"], kind="arrow")
+    assert drawn.content == (
+        'Marked img1 as marked1:\nr2 (rocket): "pointed to by the red arrow"\nr1 (face): "pointed to by the lime arrow"'
+    )
+    assert [marker["id"] for marker in drawn.artifact["markers"]] == ["r2", "r1"]
+    asked = hands.right("ask_regions", image_id="marked1", question="What is the object {r1}?")
+    by_hand = mark(photo, [regions_from(FOUND)[1], regions_from(FOUND)[0]], kind="arrow")
+    assert np.array_equal(by_hand.image, toolkit.marked_image("marked1", thread_id="t").image)
+    assert asked.content == llm.invoke([by_hand.message("What is the object {1}?")]).text
+    assert asked.artifact == {
+        "image_id": "marked1",
+        "question": "What is the object pointed to by the lime arrow?",
+        "answer": asked.content,
+    }
+    for message in (opened, found, drawn, asked):
+        json.dumps(message.artifact)
+
+
+def test_every_marked_image_has_its_own_conversation(toolkit, hands, llm):
+    hands.right("mark_regions", image_id="photo1", regions=["r1"])
+    hands.right("mark_regions", image_id="photo1", regions=["r2"])
+    first = hands.right("ask_regions", image_id="marked1", question="What is {r1}?").content
+    hands.right("ask_regions", image_id="marked2", question="What is {r2}?")
+    second = hands.right("ask_regions", image_id="marked1", question="And its color?").content
+    messages = toolkit.messages("marked1", thread_id="t")
+    assert llm.render_prompt(messages[:-1]) == (
+        f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: And its color?ASSISTANT:"
+    )
+    assert messages[-1].text == second == llm.invoke(messages[:-1]).text
+    assert len(toolkit.messages("marked2", thread_id="t")) == 2
+
+
+def test_unmarked_images_can_be_asked_about(toolkit, hands, llm, photo):
+    answer = hands.right("ask_regions", image_id="photo1", question="What is it?").content
+    assert answer == llm.invoke([HumanMessage([{"type": "image", "image": photo}, "What is it?"])]).text
+    assert "Mark first" in hands.wrong("ask_regions", image_id="photo1", question="What is {r1}?")
+
+
+def test_small_regions_are_noted_and_zoom_helps(hands):
+    tiny = [[100, 100, 106, 106]]
+    with pytest.warns(UserWarning, match="px"):
+        message = hands.right("mark_regions", image_id="photo1", regions=tiny)
+    assert "Note: r3 is 3.9 x 3.9 px" in message.content
+    assert 'zoom="auto"' in message.content
+    zoomed = hands.right("mark_regions", image_id="photo1", regions=tiny, zoom="auto")
+    assert "Note:" not in zoomed.content
+    assert "Note:" not in hands.right("mark_regions", image_id="photo1", regions=["r1", [50, 60]]).content
+
+
+def test_marking_in_many_threads_leaves_the_warning_settings_alone(hands):
+    """`warnings.catch_warnings` in a tool would leave the filters of another thread behind."""
+    before, show = list(warnings.filters), warnings.showwarning
+    start = threading.Barrier(4)
+
+    def mark_many(thread):
+        start.wait()
+        return [hands.right("mark_regions", image_id="photo1", regions=["r1"]) for _ in range(10)]
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(mark_many, range(4)))
+    assert (list(warnings.filters), warnings.showwarning) == (before, show)
+
+
+def test_a_failing_detector_is_a_message(llm, photo):
+    def broken(image):
+        raise RuntimeError("no GPU")
+
+    hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=broken))
+    toolkit.add_image(photo)
+    assert "the detector failed: RuntimeError: no GPU" in hands.wrong("detect_regions", image_id="photo1")
+    assert hands.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
+
+
+def test_a_detector_that_finds_nothing_says_what_to_do(llm, photo):
+    hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: []))
+    toolkit.add_image(photo)
+    message = hands.right("detect_regions", image_id="photo1")
+    assert "No regions found" in message.content
+    assert "mark boxes yourself" in message.content
+    assert message.artifact["regions"] == []
+
+
+def test_a_detector_that_draws_does_not_draw_on_our_image(llm, photo):
+    def vandal(image):
+        image.paste((255, 0, 0), (0, 0, 100, 100))
+        return FOUND
+
+    hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=vandal))
+    toolkit.add_image(photo)
+    hands.right("detect_regions", image_id="photo1")
+    assert np.array_equal(toolkit.marked_image("photo1", thread_id="t").image, photo)
+
+
+def test_detector_labels_scores_and_limits(hands):
+    def labels(**arguments):
+        found = hands.right("detect_regions", image_id="photo1", **arguments).artifact["regions"]
+        return [region["label"] for region in found]
+
+    assert labels(labels=["Face"]) == ["face"]
+    assert labels(labels=["dog"]) == []
+    assert labels(min_score=0.8) == ["face"]
+    assert labels(max_regions=1) == ["face"]
+
+
+def test_only_our_errors_are_messages(toolkit, hands):
+    class Buggy(Exception):
+        pass
+
+    def fail(module, inputs):
+        raise Buggy
+
+    hook = toolkit.chat_model.backend.runner.model.get_input_embeddings().register_forward_pre_hook(fail)
+    try:
+        assert "the model failed: Buggy" in hands.wrong("ask_regions", image_id="photo1", question="What?")
+    finally:
+        hook.remove()
+    assert not issubclass(Buggy, VipLlavaError)
+    assert hands.right("ask_regions", image_id="photo1", question="What?")
