@@ -1,4 +1,4 @@
-"""Answers that keep to a JSON schema, whatever the model would rather say."""
+"""Answers that match a JSON schema, whatever the model would answer without it."""
 
 from __future__ import annotations
 
@@ -29,23 +29,25 @@ class Shade(Enum):
 
 
 @pytest.fixture(scope="module")
-def host() -> ModelRunner:
-    """The bundled checkpoint: it was never taught any JSON."""
+def runner() -> ModelRunner:
+    """The bundled checkpoint: it was not trained on JSON."""
     from langchain_vipllava.engine.runner import get_runner
     from langchain_vipllava.protocol.load_options import LoadOptions
 
     return get_runner(LoadOptions("bundled"))
 
 
-def ask(grammar: Grammar, question: str = "What is it?", most: int = 200, seed: int | None = None) -> GenerationRequest:
+def ask(
+    grammar: Grammar, question: str = "What is it?", max_tokens: int = 200, seed: int | None = None
+) -> GenerationRequest:
     image = EncodedImage.from_pixels(Image.new("RGB", (160, 160), (40, 160, 60)))
     prompt = FORMATS["user_assistant"].render(Conversation((Turn(question, (image,)),)))
     sampling = Sampling() if seed is None else Sampling(temperature=1.5, seed=seed)
-    return GenerationRequest(prompt, (image,), max_tokens=most, grammar=grammar, sampling=sampling)
+    return GenerationRequest(prompt, (image,), max_tokens=max_tokens, grammar=grammar, sampling=sampling)
 
 
 def a_type(rng: np.random.Generator, depth: int = 0) -> object:
-    """A type that pydantic models have: plain, bounded, optional, nested, one of several."""
+    """A random field type of a pydantic model: plain, bounded, optional, nested or a union."""
     low = int(rng.integers(-50, 50))
     kinds = [
         str, int, float, bool, Shade, str | None, int | str, Literal["yes", "no", 7],
@@ -72,20 +74,20 @@ def a_model(rng: np.random.Generator, depth: int = 0) -> type[BaseModel]:
     return create_model(f"Model{int(rng.integers(10**6))}", **fields)
 
 
-def test_200_random_schemas_are_kept(host):
+def test_answers_match_200_random_schemas(runner):
     rng = np.random.default_rng(0)
     models = [a_model(rng) for _ in range(200)]
     grammars = [Grammar.from_schema(model.model_json_schema()) for model in models]
-    tickets = [host.submit(ask(grammar, seed=None if index % 2 else index)) for index, grammar in enumerate(grammars)]
-    for model, ticket in zip(models, tickets, strict=True):
-        answer = ticket.future.result(120)
+    handles = [runner.submit(ask(grammar, seed=None if index % 2 else index)) for index, grammar in enumerate(grammars)]
+    for model, handle in zip(models, handles, strict=True):
+        answer = handle.future.result(120)
         assert answer.finish_reason == "stop", (model.model_json_schema(), answer.text)
         jsonschema.validate(json.loads(answer.text), model.model_json_schema())
         model.model_validate_json(answer.text)
 
 
 @pytest.mark.parametrize(
-    ("bounds", "refused", "taken"),
+    ("bounds", "rejected", "accepted"),
     [
         ({"exclusiveMaximum": 1, "minimum": 0}, ["1", "0.99999999999999999999"], ["0", "0.9", "0.999", "0.1234567891"]),
         ({"exclusiveMinimum": 1, "maximum": 2}, ["1.0", "1.00000000000000000001"], ["1.1", "1.00001", "2"]),
@@ -96,17 +98,17 @@ def test_200_random_schemas_are_kept(host):
     ],
     ids=["below 1", "above 1", "above -1e7", "above 0", "below 1 in quarters", "at most 1"],
 )
-def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, refused, taken):
+def test_a_decimal_within_an_exclusive_bound_parses_within_it(runner, bounds, rejected, accepted):
     grammar = Grammar.from_schema({"type": "array", "items": {"type": "number", **bounds}})
-    tokenizer = host._grammars._guide
-    for text in (*refused, *taken):
+    tokenizer = runner._grammars._guide
+    for text in (*rejected, *accepted):
         ids = tokenizer.tokenize_str(f"[{text}]")
         fits = LLMatcher(tokenizer, grammar.text).validate_tokens(ids) == len(ids)
-        assert fits == (text in taken), text
+        assert fits == (text in accepted), text
 
 
 @pytest.mark.parametrize(
-    ("schema", "says"),
+    ("schema", "words"),
     [
         ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, "uniqueItems"),
         ({"type": "object", "properties": {"a": {"not": {"type": "string"}}}}, "not"),
@@ -117,12 +119,12 @@ def test_a_decimal_keeps_to_its_exclusive_bound_when_it_is_read(host, bounds, re
     ],
     ids=["uniqueItems", "not", "oneOf", "unknown format", "unknown type", "not JSON"],
 )
-def test_what_cannot_be_enforced_is_refused_before_any_answer(schema, says):
-    with pytest.raises(GenerationError, match=says):
+def test_a_schema_that_cannot_be_enforced_is_rejected_before_generation(schema, words):
+    with pytest.raises(GenerationError, match=words):
         Grammar.from_schema(schema)
 
 
-def test_a_union_with_a_discriminator_is_kept(host):
+def test_an_answer_matches_a_union_with_a_discriminator(runner):
     class Circle(BaseModel):
         kind: Literal["circle"]
         radius: Annotated[int, Field(ge=1, le=9)]
@@ -131,49 +133,49 @@ def test_a_union_with_a_discriminator_is_kept(host):
         kind: Literal["square"]
         side: bool
 
-    class Found(BaseModel):
+    class Drawing(BaseModel):
         shape: Annotated[Circle | Square, Field(discriminator="kind")]
 
-    answer = generate(host, ask(Grammar.from_schema(Found.model_json_schema())))
-    Found.model_validate_json(answer.text)
+    answer = generate(runner, ask(Grammar.from_schema(Drawing.model_json_schema())))
+    Drawing.model_validate_json(answer.text)
 
 
-def test_a_schema_holds_in_company_of_free_answers_and_alone(host):
+def test_a_schema_holds_in_a_batch_with_free_answers(runner):
     grammar = Grammar.from_schema({"enum": ["first", "second"]})
     free = GenerationRequest(FORMATS["user_assistant"].render(Conversation((Turn("Hello."),))), max_tokens=20)
-    alone = generate(host, free).token_ids
-    tickets = [host.submit(request) for request in (free, ask(grammar), free, ask(grammar, seed=3), free)]
-    results = [ticket.future.result(60) for ticket in tickets]
+    alone = generate(runner, free).token_ids
+    handles = [runner.submit(request) for request in (free, ask(grammar), free, ask(grammar, seed=3), free)]
+    results = [handle.future.result(60) for handle in handles]
     assert {json.loads(results[index].text) for index in (1, 3)} <= {"first", "second"}
     assert [results[index].token_ids for index in (0, 2, 4)] == [alone] * 3
 
 
-def test_an_answer_without_room_for_its_schema_says_so(host):
+def test_an_answer_too_short_for_its_schema_finishes_by_length(runner):
     long = {"type": "string", "minLength": 50}
-    answer = generate(host, ask(Grammar.from_schema(long), most=10))
+    answer = generate(runner, ask(Grammar.from_schema(long), max_tokens=10))
     assert (answer.finish_reason, len(answer.token_ids)) == ("length", 10)
 
 
-def test_a_string_without_a_bound_is_brought_to_its_end(host):
+def test_an_unbounded_string_is_closed_within_max_tokens(runner):
     schema = {
         "type": "object",
         "properties": {"a": {"type": "string"}, "b": {"type": "number"}},
         "required": ["a", "b"],
     }
     for seed in range(5):
-        answer = generate(host, ask(Grammar.from_schema(schema), most=40, seed=seed))
+        answer = generate(runner, ask(Grammar.from_schema(schema), max_tokens=40, seed=seed))
         assert answer.finish_reason == "stop", answer.text
         jsonschema.validate(json.loads(answer.text), schema)
 
 
-def test_either_one_of_several_schemas_or_text(host):
+def test_an_answer_matches_one_of_several_schemas_or_is_text(runner):
     numbers = {"type": "array", "items": {"type": "integer"}, "maxItems": 3}
     either = Grammar.from_alternatives([numbers], or_text=True)
-    answers = [generate(host, ask(either, most=60, seed=seed)).text for seed in range(12)]
+    answers = [generate(runner, ask(either, max_tokens=60, seed=seed)).text for seed in range(12)]
     for answer in answers:
         if answer.startswith("["):
             jsonschema.validate(json.loads(answer), numbers)
     only = Grammar.from_alternatives([numbers, {"type": "boolean"}], or_text=False)
     for seed in range(6):
-        said = json.loads(generate(host, ask(only, most=60, seed=seed)).text)
-        assert isinstance(said, bool) or jsonschema.validate(said, numbers) is None
+        value = json.loads(generate(runner, ask(only, max_tokens=60, seed=seed)).text)
+        assert isinstance(value, bool) or jsonschema.validate(value, numbers) is None

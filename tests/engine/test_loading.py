@@ -1,4 +1,4 @@
-"""Loading a checkpoint: what is refused and in which words, the 7B's stale config, one load for all."""
+"""Loading a checkpoint: errors, the stale config of the 7B, one load for all chat models."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.engine import engine_request
 
 @pytest.fixture
 def copy(tiny_checkpoint, tmp_path):
-    """A checkpoint of one's own to damage."""
+    """A copy of the checkpoint that a test may damage."""
     return shutil.copytree(tiny_checkpoint, tmp_path / "copy")
 
 
@@ -79,7 +79,7 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("name", DAMAGE)
-def test_damaged_checkpoint_is_refused_and_says_which(copy, name):
+def test_a_damaged_checkpoint_is_named_in_the_error(copy, name):
     damage, words = DAMAGE[name]
     damage(copy)
     chat = ChatVipLlava(model=str(copy))
@@ -101,7 +101,7 @@ def test_damaged_checkpoint_is_refused_and_says_which(copy, name):
     ],
     ids=["7B offline", "unknown id", "no folder", "no id", "missing GPU", "unknown device", "unknown attention"],
 )
-def test_what_cannot_be_loaded_here(tiny_checkpoint, settings, words):
+def test_a_model_that_cannot_be_loaded_is_an_error(tiny_checkpoint, settings, words):
     chat = ChatVipLlava(**{"model": str(tiny_checkpoint), **settings})
     with pytest.raises(CheckpointError, match=words):
         chat.invoke("Hi")
@@ -123,7 +123,7 @@ def test_bad_dtype_is_refused_at_construction(dtype):
 
 @pytest.fixture(scope="module")
 def published_style(tmp_path_factory):
-    """A miniature with the published feature layers (-2, -5, -8, -11, 6), clean."""
+    """A tiny checkpoint with the published feature layers (-2, -5, -8, -11, 6) in its config."""
     from transformers import CLIPVisionConfig, VipLlavaConfig
 
     processor = make_processor()
@@ -167,7 +167,7 @@ def logits_of(chat, image):
 
 
 STALE = {
-    "beside the right ones": {"vision_feature_layer": -2, "vision_feature_layers": list(FEATURE_LAYERS)},
+    "with the right ones": {"vision_feature_layer": -2, "vision_feature_layers": list(FEATURE_LAYERS)},
     "alone": {"vision_feature_layer": -2, "vision_feature_layers": ...},
     "neither": {"vision_feature_layer": ..., "vision_feature_layers": ...},
     "the older name": {"vision_feature_layer": ..., "vision_feature_layers": list(FEATURE_LAYERS)},
@@ -176,25 +176,25 @@ STALE = {
 
 
 @pytest.mark.parametrize("name", STALE)
-def test_the_7bs_stale_config_loads_and_sees_the_same(published_style, tmp_path, photo, name):
+def test_the_stale_config_of_the_7b_is_corrected(published_style, tmp_path, photo, name):
     stale = shutil.copytree(published_style, tmp_path / "stale")
     change_config(stale, **STALE[name])
-    clean, mended = ChatVipLlava(model=str(published_style)), ChatVipLlava(model=str(stale))
-    assert torch.equal(logits_of(clean, photo), logits_of(mended, photo))
-    assert not torch.equal(logits_of(mended, photo), logits_of(mended, photo.rotate(90)))
+    clean, corrected = ChatVipLlava(model=str(published_style)), ChatVipLlava(model=str(stale))
+    assert torch.equal(logits_of(clean, photo), logits_of(corrected, photo))
+    assert not torch.equal(logits_of(corrected, photo), logits_of(corrected, photo.rotate(90)))
 
 
-def test_five_layers_of_its_own_are_kept(tiny_checkpoint, copy, photo):
-    """What is right stays: this miniature reads other layers than the published ones."""
+def test_other_feature_layers_are_kept(tiny_checkpoint, copy, photo):
+    """The tiny checkpoint reads other layers than the published ones."""
     layers = json.loads((copy / "config.json").read_text())[feature_key()]
     change_config(copy, vision_feature_layer=-2, vision_feature_layers=layers)
-    clean, mended = ChatVipLlava(model=str(tiny_checkpoint)), ChatVipLlava(model=str(copy))
-    assert torch.equal(logits_of(clean, photo), logits_of(mended, photo))
+    clean, corrected = ChatVipLlava(model=str(tiny_checkpoint)), ChatVipLlava(model=str(copy))
+    assert torch.equal(logits_of(clean, photo), logits_of(corrected, photo))
 
 
 @pytest.fixture
 def loads(monkeypatch):
-    """Counts the loads of weights; set `fail` to let them fail."""
+    """Counts the loads of weights; `fail` makes them fail."""
 
     class Loads:
         count = 0
@@ -205,7 +205,7 @@ def loads(monkeypatch):
     def counting(cls, *args, **kwargs):
         Loads.count += 1
         if Loads.fail:
-            raise OSError("the disk is gone")
+            raise OSError("disk unplugged")
         return original(cls, *args, **kwargs)
 
     monkeypatch.setattr(VipLlavaForConditionalGeneration, "from_pretrained", classmethod(counting))
@@ -240,18 +240,18 @@ def test_nothing_is_loaded_before_the_first_question(copy, loads):
     assert loads.count == 1
 
 
-def test_a_load_that_failed_is_tried_again(copy, loads):
+def test_a_failed_load_is_tried_again(copy, loads):
     chat = ChatVipLlava(model=str(copy), max_tokens=2)
     loads.fail = True
     for _ in range(2):
-        with pytest.raises(CheckpointError, match="the disk is gone"):
+        with pytest.raises(CheckpointError, match="disk unplugged"):
             chat.invoke("Hi")
     loads.fail = False
     assert chat.invoke("Hi").text == chat.invoke("Hi").text
     assert loads.count == 3
 
 
-def test_unloaded_hosts_are_loaded_again(copy, loads):
+def test_an_unloaded_model_is_loaded_again(copy, loads):
     chat = ChatVipLlava(model=str(copy), max_tokens=2)
     before = chat.invoke("Hi").text
     unload_models()
@@ -260,7 +260,7 @@ def test_unloaded_hosts_are_loaded_again(copy, loads):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
-def test_dtype_is_honoured(tiny_checkpoint, dtype, photo):
+def test_dtype_is_applied(tiny_checkpoint, dtype, photo):
     chat = ChatVipLlava(model=str(tiny_checkpoint), dtype=dtype, max_tokens=3)
     assert {parameter.dtype for parameter in chat.backend.runner.model.parameters()} == {getattr(torch, dtype)}
     assert chat.invoke([("human", [{"type": "image", "image": photo}, {"type": "text", "text": "What?"}])]).id
@@ -270,7 +270,7 @@ def test_dtype_auto_is_float32_on_a_cpu(tiny_checkpoint):
     assert ChatVipLlava(model=str(tiny_checkpoint), device="cpu").backend.runner.model.dtype == torch.float32
 
 
-def test_attention_kernel_is_honoured(tiny_checkpoint, marked):
+def test_attention_kernel_is_applied(tiny_checkpoint, marked):
     eager = ChatVipLlava(model=str(tiny_checkpoint), attn_implementation="eager", max_tokens=8)
     sdpa = ChatVipLlava(model=str(tiny_checkpoint), attn_implementation="sdpa", max_tokens=8)
     assert eager.backend.runner.model.config.text_config._attn_implementation == "eager"
@@ -280,13 +280,13 @@ def test_attention_kernel_is_honoured(tiny_checkpoint, marked):
 
 
 @pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}], ids=["cpu", "auto", "mapping"])
-def test_device_map_is_honoured(tiny_checkpoint, device_map, llm):
+def test_device_map_is_applied(tiny_checkpoint, device_map, llm):
     chat = ChatVipLlava(model=str(tiny_checkpoint), device_map=device_map, max_tokens=12, dtype="float32")
     assert chat.backend.runner.model.device.type == "cpu"
     assert chat.invoke("Hi").text == llm.invoke("Hi").text
 
 
-def test_a_model_that_is_not_all_on_devices_is_refused(tiny_checkpoint):
+def test_an_offloaded_model_is_rejected(tiny_checkpoint):
     whole = {"model.vision_tower": "cpu", "model.multi_modal_projector": "cpu", "lm_head": "cpu"}
     layers = {f"model.language_model.layers.{number}": "disk" for number in range(2)}
     others = {f"model.language_model.{part}": "cpu" for part in ("embed_tokens", "norm", "rotary_emb")}
@@ -295,7 +295,7 @@ def test_a_model_that_is_not_all_on_devices_is_refused(tiny_checkpoint):
         chat.invoke("Hi")
 
 
-def test_from_model_takes_what_is_loaded(llm, tiny_checkpoint, loads):
+def test_from_model_takes_a_loaded_model(llm, tiny_checkpoint, loads):
     expected = llm.invoke("Hi").text
     model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint).eval()
     before = loads.count
@@ -306,12 +306,12 @@ def test_from_model_takes_what_is_loaded(llm, tiny_checkpoint, loads):
     assert loads.count == before
 
 
-def test_from_model_refuses_what_does_not_fit(llm):
+def test_from_model_rejects_parts_that_do_not_fit(llm):
     model, processor = llm.backend.runner.model, llm.backend.runner.processor
     wrong = LlamaForCausalLM(
         LlamaConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=32)
     )
-    for given, words in [
+    for parts, words in [
         ((wrong, processor), "LlamaForCausalLM is not a ViP-LLaVA"),
         ((None, processor), "is not a ViP-LLaVA"),
         (("llava-hf/vip-llava-7b-hf", processor), "is not a ViP-LLaVA"),
@@ -320,4 +320,4 @@ def test_from_model_refuses_what_does_not_fit(llm):
         ((model, processor.image_processor), "has no tokenizer"),
     ]:
         with pytest.raises(CheckpointError, match=words):
-            ChatVipLlava.from_model(*given)
+            ChatVipLlava.from_model(*parts)

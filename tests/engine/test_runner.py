@@ -1,4 +1,4 @@
-"""The model host: the same tokens as plain `generate`, alone, in a batch, and under many callers at once."""
+"""`ModelRunner` returns the tokens of plain `generate`: alone, batched, and with many callers at once."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHAPES = [(56, 56), (336, 336), (640, 480), (480, 640), (300, 100), (100, 300), 
 
 
 def noise(size, mode="RGB"):
-    """An image of smooth noise, another one for every size."""
+    """An image of smooth noise, different for every size."""
     rng = np.random.default_rng(size[0] * 10_000 + size[1])
     coarse = Image.fromarray(rng.integers(0, 255, (6, 6, 3), dtype=np.uint8))
     return coarse.resize(size, Image.Resampling.BICUBIC).convert(mode)
@@ -89,7 +89,7 @@ def plain(tiny_checkpoint):
 
 @pytest.fixture(scope="module")
 def expected(plain):
-    """What plain `generate` answers to every conversation, each by itself."""
+    """The answers of plain `generate` to every conversation, one at a time."""
     return [plain.ids(messages) for messages in every_conversation()]
 
 
@@ -100,12 +100,12 @@ def request_for(messages, name="user_assistant", **settings):
 
 
 class Gate:
-    """Holds the model's first step until it is opened, so that what is asked meanwhile waits together."""
+    """Blocks the first forward pass until it is opened, so that requests queue up meanwhile."""
 
-    def __init__(self, host):
+    def __init__(self, runner):
         self.entered, self.opened = threading.Event(), threading.Event()
         self.rows = []
-        self._hook = host.model.get_input_embeddings().register_forward_hook(self._step)
+        self._hook = runner.model.get_input_embeddings().register_forward_hook(self._step)
 
     def _step(self, module, inputs, output):
         self.rows.append(inputs[0].shape[0])
@@ -121,7 +121,7 @@ class Gate:
 
 
 def wait_for_idle():
-    """Join the host's threads; gives those that do not end."""
+    """Join the engine's threads; return those that do not end."""
     threads = [thread for thread in threading.enumerate() if thread.name == "vipllava-engine"]
     for thread in threads:
         thread.join(60)
@@ -129,7 +129,7 @@ def wait_for_idle():
 
 
 def test_the_answers_differ(expected):
-    """Else equality would show nothing."""
+    """Otherwise equality would prove nothing."""
     assert len(set(expected)) > len(expected) * 0.7
 
 
@@ -150,11 +150,11 @@ def test_same_ids_as_plain_generate_in_one_batch(llm, expected):
     with Gate(llm.backend.runner) as gate:
         first = llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
         assert gate.entered.wait(60)
-        tickets = [llm.backend.runner.submit(request_for(messages)) for messages in every_conversation()]
+        handles = [llm.backend.runner.submit(request_for(messages)) for messages in every_conversation()]
         gate.opened.set()
-        found = [ticket.future.result(60).token_ids for ticket in tickets]
-    assert found == expected
-    assert max(gate.rows) > 1, "nothing was answered together"
+        ids = [handle.future.result(60).token_ids for handle in handles]
+    assert ids == expected
+    assert max(gate.rows) > 1, "no requests were batched"
     assert first.future.result().token_ids
 
 
@@ -162,12 +162,12 @@ def test_rows_that_end_early_do_not_end_the_others(llm, expected):
     with Gate(llm.backend.runner) as gate:
         llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
         assert gate.entered.wait(60)
-        tickets = [
+        handles = [
             llm.backend.runner.submit(request_for(messages, max_tokens=1 + index % TOKENS))
             for index, messages in enumerate(every_conversation())
         ]
         gate.opened.set()
-        results = [ticket.future.result(60) for ticket in tickets]
+        results = [handle.future.result(60) for handle in handles]
     assert [result.token_ids for result in results] == [ids[: 1 + index % TOKENS] for index, ids in enumerate(expected)]
     assert results[0].finish_reason == "length"
 
@@ -181,7 +181,7 @@ def test_batch_threads_and_abatch_answer_as_one_by_one(llm):
     assert [answer.text for answer in answers] == alone
 
 
-def test_center_crop_is_what_the_checkpoints_processor_does_by_itself(llm, plain):
+def test_center_crop_is_what_the_processor_of_the_checkpoint_does(llm, plain):
     image = noise((300, 100))
     inputs = plain.processor(
         text=["USER: <image>\nWhat is it?ASSISTANT:"], images=[image.crop((100, 0, 200, 100))], return_tensors="pt"
@@ -193,14 +193,14 @@ def test_center_crop_is_what_the_checkpoints_processor_does_by_itself(llm, plain
 
 
 def test_both_sides_of_a_wide_image_are_seen(llm):
-    """The checkpoint's own processor would cut them off."""
+    """The checkpoint's processor alone would crop them."""
     wide = noise((600, 100))
     changed = wide.copy()
     changed.paste((255, 0, 0), (0, 0, 60, 100))
     assert llm.invoke([ask("What is it?", wide)]).text != llm.invoke([ask("What is it?", changed)]).text
 
 
-async def test_threads_and_tasks_each_get_their_own_answer(llm):
+async def test_threads_and_tasks_get_their_own_answers(llm):
     everything = every_conversation()
     alone = [llm.invoke(messages).text for messages in everything]
 
@@ -221,14 +221,14 @@ async def test_threads_and_tasks_each_get_their_own_answer(llm):
     assert wait_for_idle() == []
 
 
-def test_no_thread_is_left_behind(llm):
+def test_no_thread_is_left_running(llm):
     llm.invoke("Hi")
     next(iter(llm.stream("Hi")))
     assert wait_for_idle() == []
     assert llm.invoke("Hi").text
 
 
-def test_one_bad_request_does_not_hurt_the_others(llm, tmp_path):
+def test_a_bad_request_does_not_affect_the_others(llm, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
     bad = [[ask("What?", str(broken))], [ask("Where?", str(tmp_path / "no.png"))], [ask("long " * 900)], []]
@@ -259,8 +259,8 @@ def test_a_failing_model_fails_only_while_it_fails(llm, expected):
     assert generate(llm.backend.runner, request_for(every_conversation()[0])).token_ids == expected[0]
 
 
-def test_a_row_that_fails_in_company_fails_alone(llm, expected):
-    """What breaks a batch is found out by asking each by itself."""
+def test_a_failing_row_does_not_fail_the_batch(llm, expected):
+    """After a failed batch, its requests run one by one."""
     poison = llm.backend.runner.encoder.token_ids("\N{SNOWMAN}")[-1]
 
     def fail(module, inputs):
@@ -281,9 +281,9 @@ def test_a_row_that_fails_in_company_fails_alone(llm, expected):
             hook.remove()
 
 
-def test_a_listener_that_fails_loses_only_its_own_answer(llm, expected):
+def test_a_failing_listener_cancels_only_its_answer(llm, expected):
     def refuse(piece):
-        raise ValueError("I do not listen")
+        raise ValueError("listener failed")
 
     with Gate(llm.backend.runner) as gate:
         llm.backend.runner.submit(request_for([HumanMessage("Hold the line.")]))
@@ -310,8 +310,8 @@ def test_values_print_without_images_or_weights(llm):
     assert len(repr(ChatVipLlava.from_model(llm.backend.runner.model, llm.backend.runner.processor))) < 300
 
 
-def test_a_conversation_goes_on_with_the_ids_of_its_answers(tiny_checkpoint, marked):
-    """In messages too, and after they were written down and read again; an answer that was edited is text."""
+def test_a_conversation_continues_with_the_token_ids_of_its_answers(tiny_checkpoint, marked):
+    """In messages too, and after serializing them. An edited answer is tokenized as text."""
     from langchain_core.messages import messages_from_dict, messages_to_dict
 
     chat = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, seed=3)
@@ -319,8 +319,8 @@ def test_a_conversation_goes_on_with_the_ids_of_its_answers(tiny_checkpoint, mar
     reply = chat.invoke(asked)
     messages = messages_from_dict(messages_to_dict([*asked, reply, HumanMessage("Why?")]))
     again = chat.invoke(messages)
-    known = reply.usage_metadata["total_tokens"]
-    assert again.response_metadata["timings"]["reused_tokens"] >= known - 1
+    earlier = reply.usage_metadata["total_tokens"]
+    assert again.response_metadata["timings"]["reused_tokens"] >= earlier - 1
     edited = [*asked, reply.model_copy(update={"content": "A dog."}), HumanMessage("Why?")]
     as_text = [*asked, AIMessage("A dog."), HumanMessage("Why?")]
     assert chat.invoke(edited).content == chat.invoke(as_text).content
@@ -330,9 +330,9 @@ def test_a_conversation_goes_on_with_the_ids_of_its_answers(tiny_checkpoint, mar
 PRIVATE = "".join(map(chr, range(0xE000, 0xF900)))
 
 
-async def test_text_of_every_private_character_is_read(llm):
+async def test_text_of_every_private_use_character_is_read(llm):
     assert llm.invoke(PRIVATE[:40] + "</s>", max_tokens=1)
-    for character in (PRIVATE, "half \ud83d"):  # too long for the context; no text at all
+    for character in (PRIVATE, "half \ud83d"):  # too long for the context; not valid text
         with pytest.raises((PromptTooLongError, PromptError)):
             llm.invoke(character)
         with pytest.raises((PromptTooLongError, PromptError)):
@@ -342,7 +342,7 @@ async def test_text_of_every_private_character_is_read(llm):
 
 
 @pytest.mark.parametrize("timeout", [float("inf"), 1e10])
-async def test_a_timeout_may_be_longer_than_any_clock(llm, timeout):
+async def test_a_timeout_may_exceed_what_a_lock_can_wait(llm, timeout):
     patient = llm.model_copy(update={"timeout": timeout, "max_tokens": 2})
     whole = patient.invoke("Hello.").text
     assert "".join(chunk.text for chunk in patient.stream("Hello.")) == whole == (await patient.ainvoke("Hello.")).text
@@ -370,7 +370,7 @@ begun.wait()
 """
 
 
-def test_a_process_ends_well_while_others_ask(tmp_path):
+def test_a_process_exits_cleanly_while_threads_ask(tmp_path):
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stderr
@@ -395,16 +395,16 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_answers_while_its_parent_does(tmp_path):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork does not exist")
+def test_a_forked_process_answers_while_its_parent_runs(tmp_path):
     (tmp_path / "forks.py").write_text(FORKS)
     command = [sys.executable, "-W", "ignore", str(tmp_path / "forks.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
-    host = llm.backend.runner
+def test_a_cancelled_request_leaves_the_queue_at_once(llm):
+    runner = llm.backend.runner
     prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")], OPEN))
     request = GenerationRequest(prompt, (), max_tokens=200, sampling=Sampling(temperature=3.0, seed=1))
     begun, cancelled, checked = threading.Event(), threading.Event(), threading.Event()
@@ -415,15 +415,15 @@ def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
         begun.set()
         cancelled.wait(60)
         pieces.append(piece)
-        if len(pieces) > 4:  # steps in which the other might have been let go
+        if len(pieces) > 4:  # steps in which the other could leave the queue
             checked.wait(60)
 
-    engine = host._engine
-    first = host.submit(request, hear)
+    engine = runner._engine
+    first = runner.submit(request, hear)
     begun.wait(60)
     before, engine.scheduler.max_rows = engine.scheduler.max_rows, 1
     try:
-        late = host.submit(request)
+        late = runner.submit(request)
         late.cancel()
         cancelled.set()
         assert late.future.result(30).finish_reason == "cancelled"
@@ -435,7 +435,7 @@ def test_a_waiting_request_that_is_cancelled_is_let_go_at_once(llm):
         first.future.result(60)
 
 
-def test_an_answer_that_was_cut_as_the_host_stopped_is_an_error(llm):
+def test_an_answer_cut_by_stop_is_an_error(llm):
     begun = threading.Event()
 
     def stop():
@@ -453,7 +453,7 @@ def test_an_answer_that_was_cut_as_the_host_stopped_is_an_error(llm):
     assert llm.invoke("Hello.", max_tokens=2)
 
 
-def test_a_loaded_model_takes_no_settings_of_loading(llm):
+def test_a_loaded_model_rejects_loading_arguments(llm):
     model, processor = llm.backend.runner.model, llm.backend.runner.processor
     kept = ChatVipLlava.from_model(model, processor, cache_bytes=0)
     kept.invoke("Hello.", max_tokens=1)
@@ -464,14 +464,14 @@ def test_a_loaded_model_takes_no_settings_of_loading(llm):
         ChatVipLlava(model="bundled", device_map={"": ["cpu"]})
 
 
-def test_settings_of_generation_that_are_not_applied_are_named(llm):
+def test_ignored_generation_settings_are_named(llm):
     model = copy.copy(llm.backend.runner.model)
     model.generation_config = copy.deepcopy(model.generation_config)
     model.generation_config.update(num_beams=4, min_new_tokens=1, repetition_penalty=1.0, no_repeat_ngram_size=0)
     assert ignored_settings(model) == ["min_new_tokens=1", "num_beams=4"]
 
 
-def test_a_deep_tree_of_prefixes_is_trimmed():
+def test_a_deep_prefix_tree_is_evicted_without_recursion():
     cache = PrefixCache(3000 * 8)
     for length in range(1, 2200):
         cache.add(tuple(range(length)), lambda start, length=length: torch.zeros(1, 2, 1, length - start, 1))

@@ -1,4 +1,4 @@
-"""Sampling settings, stop and max_tokens: from the constructor, a call or `bind`, and what is refused."""
+"""Sampling settings, stop texts and max_tokens: from the constructor, a call or `bind`, and invalid ones."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ def test_without_a_seed_answers_vary(llm):
     assert len({llm.invoke("Hi", temperature=1.0).text for _ in range(5)}) > 1
 
 
-def test_greedy_does_not_look_at_the_seed(llm):
+def test_greedy_ignores_the_seed(llm):
     assert llm.invoke("Hi", seed=1).text == llm.invoke("Hi", seed=2, temperature=0, top_p=0.5, top_k=3).text
 
 
-def test_seeded_answers_are_the_same_alone_and_in_company(llm):
+def test_seeded_answers_are_the_same_alone_and_batched(llm):
     image = {"type": "image", "image": Image.new("RGB", (50, 90), "teal")}
     questions = ["Hi", "What do you see in the image, and why?", [HumanMessage([image, "Look."])]] * 2
     seeded = [llm.bind(temperature=1.0, seed=index) for index in range(len(questions))]
-    seeded[1] = llm  # a greedy row among them
+    seeded[1] = llm  # one greedy row
     alone = [chat.invoke(question).text for chat, question in zip(seeded, questions, strict=True)]
     entered, opened, rows = threading.Event(), threading.Event(), []
 
@@ -64,42 +64,42 @@ def test_seeded_answers_are_the_same_alone_and_in_company(llm):
     assert max(rows) >= len(questions)
 
 
-def test_draws_follow_the_models_own_distribution(llm):
-    """First tokens of many seeds against the softmax of the logits, for plain, narrowed and warmed sampling."""
-    host, messages = llm.backend.runner, [HumanMessage("Hi")]
-    encoded = host.encoder.encode(engine_request(llm, messages, None, {}))
+def test_samples_follow_the_distribution_of_the_model(llm):
+    """First tokens of many seeds against the softmax of the logits, with top_k, top_p and temperatures."""
+    runner, messages = llm.backend.runner, [HumanMessage("Hi")]
+    encoded = runner.encoder.encode(engine_request(llm, messages, None, {}))
     with torch.inference_mode():
-        logits = host.model(input_ids=torch.tensor([encoded.ids])).logits[0, -1].double()
+        logits = runner.model(input_ids=torch.tensor([encoded.ids])).logits[0, -1].double()
 
-    def drawn(count=60, **settings):
+    def sample(count=60, **settings):
         requests = [
             engine_request(llm, messages, None, {"max_tokens": 1, "temperature": 1.0, **settings, "seed": seed})
             for seed in range(count)
         ]
-        return Counter(ticket.future.result(60).token_ids for ticket in map(host.submit, requests))
+        return Counter(handle.future.result(60).token_ids for handle in map(runner.submit, requests))
 
     def tokens(counter):
-        return {ids[0] if ids else host.encoder.tokenizer.eos_token_id for ids in counter}
+        return {ids[0] if ids else runner.encoder.tokenizer.eos_token_id for ids in counter}
 
     best = logits.topk(3).indices.tolist()
-    assert tokens(drawn(top_k=1)) == {best[0]}
-    assert tokens(drawn(top_k=3)) == set(best)
-    assert tokens(drawn(count=20, top_p=1e-6)) == {best[0]}
-    assert tokens(drawn(count=20, temperature=0.001)) == {best[0]}
+    assert tokens(sample(top_k=1)) == {best[0]}
+    assert tokens(sample(top_k=3)) == set(best)
+    assert tokens(sample(count=20, top_p=1e-6)) == {best[0]}
+    assert tokens(sample(count=20, temperature=0.001)) == {best[0]}
     gap = float(logits[best[0]] - logits[best[1]])
-    counts = drawn(count=400, top_k=2, temperature=gap)  # a gap of one: 0.269 of the draws take the second
+    counts = sample(count=400, top_k=2, temperature=gap)  # a gap of one logit: the second token has probability 0.269
     assert counts[(best[1],)] / 400 == pytest.approx(0.269, abs=0.05)
     nucleus = logits.softmax(-1).sort(descending=True)
     kept = int((nucleus.values.cumsum(-1) < 0.2).sum()) + 1
-    assert tokens(drawn(top_p=0.2)) <= set(nucleus.indices[:kept].tolist())
+    assert tokens(sample(top_p=0.2)) <= set(nucleus.indices[:kept].tolist())
 
 
-def test_next_to_no_temperature_is_greedy(llm):
+def test_a_tiny_temperature_is_greedy(llm):
     for temperature in (1e-5, 1e-30, 5e-324):
         assert llm.invoke("Hi", temperature=temperature, seed=1).text == llm.invoke("Hi").text
 
 
-def test_a_seed_from_numpy_is_a_seed(llm):
+def test_numpy_numbers_are_accepted(llm):
     assert (
         llm.invoke("Hi", temperature=np.float32(1), seed=np.int64(7), top_p=np.float64(1)).text
         == llm.invoke("Hi", **WARM).text
@@ -126,7 +126,7 @@ def test_constructor_call_and_bind_mean_the_same(tiny_checkpoint, settings):
     assert "".join(chunk.text for chunk in plain.stream("Hi", **settings)) in answers
 
 
-def test_a_call_wins_over_the_constructor(tiny_checkpoint):
+def test_a_call_overrides_the_constructor(tiny_checkpoint):
     made = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=2, temperature=1.0, seed=1, stop=["e"])
     plain = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12)
     assert made.invoke("Hi", temperature=0, max_tokens=12, stop=[]).text == plain.invoke("Hi").text
@@ -145,7 +145,7 @@ def test_max_tokens_none_is_the_default(tiny_checkpoint):
     assert chat.invoke("Hi").usage_metadata["output_tokens"] <= 256
 
 
-IMPOSSIBLE = [
+INVALID = [
     ("temperature", -0.1),
     ("temperature", float("nan")),
     ("temperature", float("inf")),
@@ -160,7 +160,7 @@ IMPOSSIBLE = [
     ("stop", [""]),
     ("stop", ["a", ""]),
 ]
-OF_A_WRONG_TYPE = [
+WRONG_TYPE = [
     ("temperature", "hot"),
     ("temperature", True),
     ("top_p", "0.9"),
@@ -174,8 +174,8 @@ OF_A_WRONG_TYPE = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE + OF_A_WRONG_TYPE)
-def test_impossible_settings_of_a_call_say_what_is_expected(llm, name, value):
+@pytest.mark.parametrize(("name", "value"), INVALID + WRONG_TYPE)
+def test_invalid_settings_of_a_call_say_what_is_expected(llm, name, value):
     for call in (llm.invoke, llm.bind(**{name: value}).invoke, lambda text, **kw: list(llm.stream(text, **kw))):
         with pytest.raises(GenerationError, match=rf"{name}=.*expected"):
             call("Hi", **{name: value})
@@ -184,8 +184,8 @@ def test_impossible_settings_of_a_call_say_what_is_expected(llm, name, value):
     assert llm.invoke("Hi").text
 
 
-@pytest.mark.parametrize(("name", "value"), IMPOSSIBLE)
-def test_impossible_settings_are_refused_at_construction(name, value):
+@pytest.mark.parametrize(("name", "value"), INVALID)
+def test_invalid_settings_are_rejected_at_construction(name, value):
     with pytest.raises(GenerationError, match=rf"{name}=.*expected"):
         ChatVipLlava(model="/nowhere", **{name: value})
 
@@ -201,7 +201,7 @@ def test_impossible_settings_are_refused_at_construction(name, value):
     ],
     ids=["typo", "repetition_penalty", "image_fit", "multi_image", "prompt_format"],
 )
-def test_unknown_names_are_refused(llm, settings, error):
+def test_unknown_names_are_rejected(llm, settings, error):
     with pytest.raises(error, match="expected"):
         llm.invoke("Hi", **settings)
     with pytest.raises((VipLlavaError, ValueError)):

@@ -1,4 +1,4 @@
-"""Streaming and stopping: pieces that join to the answer, stop texts that never leak, streams that are closed early."""
+"""Streaming: pieces join to the answer, stop texts never leak, a stream may be closed early."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.checkpoints import make_model, make_processor
 from tests.support.engine import engine_request
 
 SPELLED = "Yes. 中🙂é, red circle: no"
-"""What the spelling model answers: one- to four-byte characters, no token twice."""
+"""The answer of the spelling model: characters of one to four bytes, no token twice."""
 
 
 def spelling_model(text, **settings):
-    """A real ViP-LLaVA whose weights make every token be followed by the next one of a text, then by the end.
+    """A ViP-LLaVA with weights that answer with a given text, token by token.
 
     Attention and MLPs add nothing, so a token's own embedding decides what follows it.
     """
@@ -54,12 +54,12 @@ def pieces_of(chunks):
 
 
 class StepGate:
-    """Lets the model take so many steps, then holds it until `open` is called; counts all steps."""
+    """Lets the model take `free` steps, then blocks it until `open` is called; counts all steps."""
 
-    def __init__(self, host, free):
+    def __init__(self, runner, free):
         self.steps, self._free = 0, free
         self.held, self._opened = threading.Event(), threading.Event()
-        self._hook = host.model.get_input_embeddings().register_forward_hook(self._step)
+        self._hook = runner.model.get_input_embeddings().register_forward_hook(self._step)
 
     def _step(self, module, inputs, output):
         self.steps += 1
@@ -107,15 +107,15 @@ def test_pieces_join_to_the_answer_of_a_random_model(llm, marked):
             assert joined == llm.invoke([message], max_tokens=tokens).text
 
 
-def test_every_length_of_an_answer_streams_as_it_is_answered(speller):
-    """Cut anywhere, in the middle of a character too."""
+def test_an_answer_of_any_length_streams_as_it_is_returned(speller):
+    """`max_tokens` may cut inside a character."""
     for tokens in range(1, 25):
         answer = speller.invoke("Spell.", max_tokens=tokens).text
         assert "".join(pieces_of(speller.stream("Spell.", max_tokens=tokens))) == answer
         assert answer == answer.strip()
 
 
-async def test_astream_gives_the_same(speller):
+async def test_astream_yields_the_same(speller):
     chunks = [chunk async for chunk in speller.astream("Spell.")]
     assert pieces_of(chunks) == pieces_of(speller.stream("Spell."))
 
@@ -158,7 +158,7 @@ def test_no_part_of_a_stop_text_leaks(speller, stop, expected):
 
 
 @pytest.mark.parametrize("tokens", range(1, 25))
-def test_a_stop_text_that_max_tokens_cuts_is_text(speller, tokens):
+def test_an_incomplete_stop_text_at_the_end_is_text(speller, tokens):
     whole = speller.invoke("Spell.", max_tokens=tokens).text
     answer = speller.invoke("Spell.", max_tokens=tokens, stop=["é, red circle: no, never"]).text
     assert answer == whole
@@ -171,16 +171,16 @@ def test_half_a_character_at_the_end_can_be_a_stop_text(speller):
     assert (stopped.text, stopped.response_metadata["finish_reason"]) == ("Yes.", "stop")
 
 
-def test_stop_text_ends_the_model_and_not_only_the_text(speller):
+def test_a_stop_text_stops_the_model(speller):
     stopped = speller.invoke("Spell.", stop=["中"])
     assert stopped.usage_metadata["output_tokens"] < speller.invoke("Spell.").usage_metadata["output_tokens"]
 
 
-def test_stop_text_of_the_prompt_format_is_kept_beside_the_users(llm):
+def test_the_stop_text_of_the_prompt_format_is_kept_with_the_users(llm):
     spoken = "One ### Two"
     chat = spelling_model(spoken)
     assert chat.invoke("Spell.").text == spoken
-    # the last prompt token of this format is another one: spell from there
+    # this format ends with another token: spell from there
     human = spelling_model_after("###Assistant:", spoken)
     assert human.invoke("Spell.", prompt_format="human_assistant").text == "One"
     assert human.invoke("Spell.", prompt_format="human_assistant", stop=["n"]).text == "O"
@@ -198,8 +198,8 @@ def spelling_model_after(label, text):
 
 
 def test_closing_a_stream_stops_the_model(llm):
-    host = llm.backend.runner
-    with StepGate(host, free=6) as gate:
+    runner = llm.backend.runner
+    with StepGate(runner, free=6) as gate:
         stream = llm.stream("Tell me a story.", max_tokens=300)
         next(stream)
         assert gate.held.wait(60)
@@ -251,7 +251,7 @@ async def test_cancelling_astream_stops_the_model_and_the_next_call_works(llm):
     assert await asyncio.wait_for(llm.ainvoke("Hi"), 60)
 
 
-async def test_cancelling_one_of_many_leaves_the_others_whole(llm):
+async def test_cancelling_one_of_many_does_not_affect_the_others(llm):
     questions = [f"Question {index}?" for index in range(5)]
     alone = [llm.invoke(question).text for question in questions]
     with StepGate(llm.backend.runner, free=0) as gate:
@@ -268,30 +268,30 @@ async def test_cancelling_one_of_many_leaves_the_others_whole(llm):
         await first
 
 
-def test_cancelled_before_it_starts_takes_no_step(llm):
+def test_a_request_cancelled_before_it_starts_takes_no_step(llm):
     request = engine_request(llm, [HumanMessage("Never mind.")], None, {"max_tokens": 300})
     with StepGate(llm.backend.runner, free=0) as gate:
         first = llm.backend.runner.submit(engine_request(llm, [HumanMessage("Hold.")], None, {"max_tokens": 1}))
         assert gate.held.wait(60)
-        ticket = llm.backend.runner.submit(request)
-        ticket.cancel()
+        handle = llm.backend.runner.submit(request)
+        handle.cancel()
         gate.open()
-        result = ticket.future.result(60)
+        result = handle.future.result(60)
         first.future.result(60)
         assert (result.token_ids, result.text, result.finish_reason) == ((), "", "cancelled")
         assert gate.steps == 1
 
 
-def test_a_future_that_is_cancelled_from_outside_does_not_end_the_host(llm):
-    """What asyncio does to the future behind a task that is cancelled."""
+def test_cancelling_the_future_from_outside_does_not_end_the_engine(llm):
+    """As asyncio does with the future that a cancelled task awaits."""
     request = engine_request(llm, [HumanMessage("Hi")], None, {"max_tokens": 3})
-    ticket = llm.backend.runner.submit(request)
-    assert ticket.future.cancel() is False
-    assert isinstance(ticket.future.result(60), Answer)
+    handle = llm.backend.runner.submit(request)
+    assert handle.future.cancel() is False
+    assert isinstance(handle.future.result(60), Answer)
     assert llm.invoke("Hi").text
 
 
-def test_a_loop_that_closes_before_the_model_stops_is_no_error(llm, caplog):
+def test_an_event_loop_may_close_before_the_model_stops(llm, caplog):
     async def first_piece():
         stream = llm.astream("Tell me a story.", max_tokens=300)
         await anext(stream)
@@ -305,7 +305,7 @@ def test_a_loop_that_closes_before_the_model_stops_is_no_error(llm, caplog):
     assert llm.invoke("Hi").text
 
 
-def test_a_stream_that_is_never_read_asks_nothing(llm):
+def test_a_stream_that_is_never_read_runs_nothing(llm):
     with StepGate(llm.backend.runner, free=1000) as gate:
         stream = llm.stream("Hi")
         del stream
@@ -313,7 +313,7 @@ def test_a_stream_that_is_never_read_asks_nothing(llm):
         assert gate.steps == 0
 
 
-def test_streaming_shows_an_error_at_the_first_piece(llm):
+def test_streaming_raises_at_the_first_piece(llm):
     with pytest.raises(Exception, match="empty question"):
         next(llm.stream(""))
     assert "".join(pieces_of(llm.stream("Hi"))) == llm.invoke("Hi").text
@@ -325,13 +325,13 @@ async def test_streamed_events_carry_every_piece(speller):
     assert "".join(streamed) == SPELLED
 
 
-async def test_a_time_limit_does_not_reach_into_what_the_caller_does_with_a_piece(speller, monkeypatch):
+async def test_a_timeout_does_not_count_the_time_of_the_caller(speller, monkeypatch):
     loop, seen = asyncio.get_running_loop(), []
     honest = loop.time
     hasty = speller.model_copy(update={"timeout": 600.0})
     async for chunk in hasty.astream("Spell."):
         if not seen:
-            await speller.ainvoke("Spell.")  # by then the first answer is complete too
+            await speller.ainvoke("Spell.")  # by then the first answer is complete as well
             monkeypatch.setattr(loop, "time", lambda: honest() + 1000)
             for _ in range(5):
                 await asyncio.sleep(0)
