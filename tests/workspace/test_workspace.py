@@ -1,0 +1,226 @@
+"""`Workspace`: what tools, pages and servers stand on, used from plain Python."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from langchain_vipllava import (
+    DetectionError,
+    GenerationError,
+    ImageError,
+    ImageStore,
+    MarkerError,
+    PromptError,
+    Region,
+    RegionError,
+    SessionError,
+    VipLlavaToolkit,
+    Workspace,
+    mark,
+)
+from langchain_vipllava.images.access import ImageAccessPolicy
+from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.regions.detection_options import DetectionOptions
+from langchain_vipllava.workspace.results import Answered
+from langchain_vipllava.workspace.vision_model import ModelReply
+from tests.support.hands import FOUND, Hands
+
+
+@dataclass
+class Listener:
+    """A vision model that notes what it was asked; stands in for a model in tests of everything around it."""
+
+    heard: list = field(default_factory=list)
+
+    def answer(self, conversation):
+        self.heard.append(conversation)
+        return ModelReply(f"answer {len(self.heard)}", (len(self.heard),))
+
+    async def aanswer(self, conversation):
+        return self.answer(conversation)
+
+
+@dataclass
+class BackendVision:
+    """A backend as the vision model: no LangChain between the workspace and the engine."""
+
+    backend: object
+
+    def answer(self, conversation):
+        answer = self.backend.generate(ChatRequest(conversation, max_tokens=12))
+        return ModelReply(answer.text, answer.token_ids)
+
+
+@pytest.fixture
+def listener():
+    return Listener()
+
+
+@pytest.fixture
+def workspace(listener):
+    return Workspace(model=listener, detector=lambda image: FOUND)
+
+
+def test_open_detect_mark_ask(workspace, listener, photo, saved):
+    opened = workspace.open(str(saved), session="a")
+    assert (opened.image_id, opened.size) == ("img1", (512, 512))
+    detected = workspace.detect("img1", session="a")
+    assert [(region.id, region.label) for region in detected.regions] == [("r1", "face"), ("r2", "rocket")]
+    marked = workspace.mark("img1", ["r2", [1, 2, 30, 40]], session="a", kind="arrow")
+    assert (marked.image_id, marked.source_id) == ("marked1", "img1")
+    assert [region.id for region in marked.marked.regions] == ["r2", "r3"]
+    by_hand = mark(photo, [Region(box=(330, 20, 480, 250)), Region(box=(1, 2, 30, 40))], kind="arrow")
+    assert np.array_equal(marked.marked.image, by_hand.image)
+    answered = workspace.ask("marked1", "What is the object {r2}?", session="a")
+    assert answered == Answered("marked1", "What is the object pointed to by the red arrow?", "answer 1")
+    (asked,) = listener.heard
+    assert asked.turns[0].question == answered.question
+    assert np.array_equal(asked.images[0].decode(), by_hand.image)
+
+
+def test_a_follow_up_is_the_next_turn_and_brings_no_image(workspace, listener, photo):
+    image_id = workspace.add_image(photo, session="a")
+    for question in ("What is it?", "Why?", "And then?"):
+        workspace.ask(image_id, question, session="a")
+    last = listener.heard[-1]
+    assert [(turn.question, turn.answer, len(turn.images)) for turn in last.turns] == [
+        ("What is it?", "answer 1", 1),
+        ("Why?", "answer 2", 0),
+        ("And then?", None, 0),
+    ]
+    assert [turn.answer_ids for turn in last.turns] == [(1,), (2,), None]
+    assert len(workspace.conversation(image_id, session="a").turns) == 3
+
+
+def test_awaited_it_does_the_same(workspace, listener, photo):
+    image_id = workspace.add_image(photo, session="a")
+    answered = asyncio.run(workspace.aask(image_id, "What is it?", session="a"))
+    assert answered == Answered(image_id, "What is it?", "answer 1")
+    assert workspace.conversation(image_id, session="a").turns[0].answer == "answer 1"
+
+
+def test_an_image_travels_as_it_came(workspace, listener, saved):
+    """No decoding, encoding or copying between the file and the model."""
+    opened = workspace.open(str(saved), session="a")
+    workspace.ask(opened.image_id, "What is it?", session="a")
+    assert listener.heard[0].images[0].data == saved.read_bytes()
+
+
+def test_sessions_are_apart_and_share_what_the_program_adds(workspace, photo):
+    shared = workspace.add_image(photo)
+    own = workspace.add_image(photo, session="a", detections=FOUND)
+    workspace.ask(shared, "What is it?", session="a")
+    assert [summary.image_id for summary in workspace.list(session="a")] == [shared, own]
+    assert [summary.image_id for summary in workspace.list(session="b")] == [shared]
+    assert workspace.conversation(shared, session="b").turns == ()
+    with pytest.raises(SessionError, match="open images: photo1"):
+        workspace.ask(own, "What is it?", session="b")
+
+
+def test_list_says_what_there_is(workspace, photo):
+    image_id = workspace.add_image(photo, session="a", detections=FOUND)
+    marked = workspace.mark(image_id, "r1", session="a")
+    workspace.ask(marked.image_id, "What is {r1}?", session="a")
+    source, drawn = workspace.list(session="a")
+    assert (source.size, [region.id for region in source.regions], source.phrases) == ((512, 512), ["r1", "r2"], ())
+    assert (drawn.image_id, drawn.phrases, drawn.questions) == ("marked1", ("within the red rectangle",), 1)
+
+
+def test_look_shows_what_the_model_sees(workspace, photo):
+    image_id = workspace.add_image(photo, session="a")
+    assert np.array_equal(workspace.look(image_id, session="a").image, photo)
+    marked = workspace.mark(image_id, [[1, 2, 30, 40]], session="a")
+    assert workspace.look(marked.image_id, session="a") is marked.marked
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda w: w.open(" ", session="a"), ImageError, "source is empty"),
+        (lambda w: w.open("/no/such.png", session="a"), ImageError, "no file"),
+        (lambda w: w.detect("img9", session="a"), SessionError, "no image 'img9'"),
+        (lambda w: w.mark("img1", [], session="a"), RegionError, "regions is empty"),
+        (lambda w: w.mark("img1", ["r7"], session="a"), SessionError, "known regions: none yet"),
+        (lambda w: w.mark("img1", [[1, 2, 30, 40]], session="a", kind="elipse"), MarkerError, "elipse"),
+        (lambda w: w.ask("img1", " ", session="a"), PromptError, "question is empty"),
+        (lambda w: w.ask("img1", "What is {r1}?", session="a"), MarkerError, "r1"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error_of_ours(workspace, photo, call, error, words):
+    workspace.add_image(photo, session="a")
+    with pytest.raises(error, match=words):
+        call(workspace)
+
+
+def test_without_a_detector_or_a_model_the_rest_works(photo):
+    workspace = Workspace()
+    image_id = workspace.add_image(photo, session="a")
+    with pytest.raises(DetectionError, match="there is no detector"):
+        workspace.detect(image_id, session="a")
+    with pytest.raises(GenerationError, match="there is no vision model"):
+        workspace.ask(image_id, "What is it?", session="a")
+    assert workspace.mark(image_id, [[1, 2, 30, 40]], session="a").marked.phrases == ["within the red rectangle"]
+
+
+def test_a_model_that_fails_leaves_the_conversation_as_it_was(photo):
+    class Failing(Listener):
+        def answer(self, conversation):
+            if conversation.turns[-1].question == "Fail.":
+                raise OSError("away")
+            return super().answer(conversation)
+
+    workspace = Workspace(model=Failing())
+    image_id = workspace.add_image(photo, session="a")
+    workspace.ask(image_id, "What is it?", session="a")
+    with pytest.raises(GenerationError, match=r"the vision model failed: OSError: away"):
+        workspace.ask(image_id, "Fail.", session="a")
+    workspace.ask(image_id, "Why?", session="a")
+    assert [turn.question for turn in workspace.conversation(image_id, session="a").turns] == ["What is it?", "Why?"]
+
+
+def test_a_caller_narrows_what_the_program_reads_and_never_widens_it(photo):
+    options = DetectionOptions(min_score=0.8)
+    workspace = Workspace(detector=lambda image: FOUND, detection_options=options)
+    image_id = workspace.add_image(photo, session="a")
+    assert [region.label for region in workspace.detect(image_id, session="a", min_score=0.0).regions] == ["face"]
+    assert workspace.detect(image_id, session="a", min_score=0.95).regions == ()
+
+
+def test_open_keeps_to_its_policy_and_add_image_is_free(photo, saved, tmp_path):
+    workspace = Workspace(access=ImageAccessPolicy(tmp_path))
+    with pytest.raises(ImageError, match="outside the image folder"):
+        workspace.open(str(saved), session="a")
+    assert workspace.add_image(saved, session="a") == "img1"
+
+
+def test_a_session_outlives_the_workspace(listener, photo, saved, tmp_path):
+    def workspace():
+        return Workspace(model=listener, store=ImageStore(tmp_path / "store"))
+
+    first = workspace()
+    opened = first.open(str(saved), session="a")
+    marked = first.mark(opened.image_id, [[1, 2, 30, 40]], session="a", color="blue")
+    first.ask(marked.image_id, "What is the object {r1}?", session="a")
+    later = workspace()
+    assert [summary.image_id for summary in later.list(session="a")] == ["img1", "marked1"]
+    assert later.conversation("marked1", session="a") == first.conversation("marked1", session="a")
+    later.ask("marked1", "Why?", session="a")
+    assert listener.heard[-1].turns[0].images[0] == listener.heard[0].images[0]
+    assert later.open(str(saved), session="a").image_id == "img2"
+
+
+def test_a_backend_alone_answers_as_the_tools_do(llm, photo):
+    """The workspace needs no chat model: the same questions, the same answers, over the same engine."""
+    plain = Workspace(model=BackendVision(llm.backend))
+    toolkit = VipLlavaToolkit(chat_model=llm)
+    hands = Hands(toolkit, "a")
+    for workspace in (plain, toolkit.workspace):
+        workspace.add_image(photo, session="a")
+        workspace.mark("img1", [[174, 65, 273, 164]], session="a")
+    for question in ("What is the object {r1}?", "Why?"):
+        answer = plain.ask("marked1", question, session="a").answer
+        assert hands.right("ask_regions", image_id="marked1", question=question).content == answer
