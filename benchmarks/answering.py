@@ -7,16 +7,16 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from PIL import Image
-
 from benchmarks.baselines import Generate, Pipeline
 from benchmarks.checkpoint import make_image, make_parts
 from benchmarks.timing import Measured, measure
 from langchain_vipllava import Region, mark
-from langchain_vipllava.engine.request import GenerationRequest, GenerationResult
+from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.runner import ModelRunner
+from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
+from langchain_vipllava.protocol.answer import Answer, Timings
 
 FORMAT = FORMATS["user_assistant"]
 QUESTIONS = [
@@ -93,7 +93,7 @@ class Bench:
         ids: dict[str, list[list[int]]] = {"ours": [], "plain": []}
 
         def ours() -> None:
-            ids["ours"].append(list(runner.generate(make_request(next(for_ours), 16)).ids))
+            ids["ours"].append(token_ids(ask(runner, make_request(next(for_ours), 16))))
 
         def plain() -> None:
             conversation = next(for_plain)
@@ -116,9 +116,9 @@ class Bench:
 
         def ours() -> float:
             runner = self.make_runner()
-            results = [runner.generate(make_request(conversation, 12)) for conversation in history]
-            ids[:] = [list(result.ids) for result in results]
-            return statistics.mean(result.timings.first_token for result in results[1:])
+            results = [ask(runner, make_request(conversation, 12)) for conversation in history]
+            ids[:] = [token_ids(result) for result in results]
+            return statistics.mean(timings(result).first_token for result in results[1:])
 
         def theirs() -> float:
             prompts = [FORMAT.render(conversation).text for conversation in history[1:]]
@@ -151,8 +151,8 @@ class Bench:
             ids.clear()
             for turn in range(3):
                 results = asyncio.run(ask_all(runner, [history[turn] for history in histories], 12))
-                ids.extend(list(result.ids) for result in results)
-                first_tokens = [result.timings.first_token for result in results]
+                ids.extend(token_ids(result) for result in results)
+                first_tokens = [timings(result).first_token for result in results]
                 slowest.append(max(first_tokens) / statistics.median(first_tokens))
 
         def theirs() -> None:
@@ -191,7 +191,7 @@ class Bench:
         image = self.images[0]
         marked = mark(image, regions)
         openings = [marked.question(f"What is the object {{{index}}}?") for index in range(4)]
-        histories = [self._grow(3, 8, marked.image, opening) for opening in openings]
+        histories = [self._grow(3, 8, marked.encoded, opening) for opening in openings]
 
         def ours() -> None:
             runner = self.make_runner()
@@ -228,15 +228,15 @@ class Bench:
         return Row(name, baseline, times["ours"], times["pipeline"], target, same)
 
     def _grow(
-        self, count: int, tokens: int, image: Image.Image | None = None, opening: str = QUESTIONS[0]
+        self, count: int, tokens: int, image: EncodedImage | None = None, opening: str = QUESTIONS[0]
     ) -> list[Conversation]:
         """Return a conversation at each of its turns, with the model's answers to the earlier ones."""
         runner = self.make_runner()
         turns: tuple[Turn, ...] = (Turn(opening, (image or self.images[0],)),)
         history = [Conversation(turns)]
         while len(history) < count:
-            answer = runner.generate(make_request(history[-1], tokens))
-            answered = replace(turns[-1], answer=answer.text, answer_ids=answer.ids)
+            answer = ask(runner, make_request(history[-1], tokens))
+            answered = replace(turns[-1], answer=answer.text, answer_ids=answer.token_ids)
             turns = (*turns[:-1], answered, Turn(QUESTIONS[len(history)]))
             history.append(Conversation(turns))
         return history
@@ -252,19 +252,33 @@ def make_request(conversation: Conversation, tokens: int) -> GenerationRequest:
     return GenerationRequest(FORMAT.render(conversation), conversation.images, max_tokens=tokens)
 
 
-async def ask_all(runner: ModelRunner, conversations: Sequence[Conversation], tokens: int) -> list[GenerationResult]:
+def ask(runner: ModelRunner, request: GenerationRequest) -> Answer:
+    """Answer one request and wait."""
+    return runner.submit(request).future.result()
+
+
+def token_ids(answer: Answer) -> list[int]:
+    """Return the answer's token ids, which the engine always knows."""
+    return list(answer.token_ids or ())
+
+
+def timings(answer: Answer) -> Timings:
+    """Return where the time of an answer went, which the engine always measures."""
+    assert answer.timings is not None  # noqa: S101
+    return answer.timings
+
+
+async def ask_all(runner: ModelRunner, conversations: Sequence[Conversation], tokens: int) -> list[Answer]:
     """Answer conversations concurrently, each submitted from its own task."""
 
-    async def ask(conversation: Conversation) -> GenerationResult:
+    async def submit(conversation: Conversation) -> Answer:
         handle = await asyncio.to_thread(runner.submit, make_request(conversation, tokens))
         return await asyncio.wrap_future(handle.future)
 
-    return list(await asyncio.gather(*map(ask, conversations)))
+    return list(await asyncio.gather(*map(submit, conversations)))
 
 
-def ask_together(
-    runner: ModelRunner, conversations: Sequence[Conversation], tokens: Sequence[int]
-) -> list[GenerationResult]:
+def ask_together(runner: ModelRunner, conversations: Sequence[Conversation], tokens: Sequence[int]) -> list[Answer]:
     """Submit all conversations, then wait for the answers."""
     pairs = zip(conversations, tokens, strict=True)
     handles = [runner.submit(make_request(conversation, length)) for conversation, length in pairs]

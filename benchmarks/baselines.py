@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from transformers import StoppingCriteria, StoppingCriteriaList, pipeline
 
 from langchain_vipllava import pad_to_square
+from langchain_vipllava.images.image import EncodedImage
 
 
 class _FirstToken(StoppingCriteria):  # type: ignore[misc]  # mypy skips transformers, so the base is Any
@@ -41,30 +41,31 @@ class Generate:
         self._model, self._processor = model, processor
         processor.tokenizer.padding_side = "left"
 
-    def __call__(self, prompts: Sequence[str], images: Sequence[Image.Image], tokens: int) -> list[list[int]]:
+    def __call__(self, prompts: Sequence[str], images: Sequence[EncodedImage], tokens: int) -> list[list[int]]:
         """Generate the answers' token ids in one batch."""
-        squares = [pad_to_square(image) for image in images]
+        squares = [pad_to_square(image.decode()) for image in images]
         inputs = self._processor(text=list(prompts), images=squares, padding=True, return_tensors="pt")
         with torch.inference_mode():
             out = self._model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
         ids: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
         return ids
 
-    def complete(self, ids: Sequence[int], image: Image.Image, tokens: int) -> list[int]:
+    def complete(self, ids: Sequence[int], image: EncodedImage, tokens: int) -> list[int]:
         """Generate the answer's token ids after a prompt's token ids, which hold one image."""
         with torch.inference_mode():
             out = self._model.generate(**self._inputs(ids, image), max_new_tokens=tokens, do_sample=False)
         answer: list[int] = out[0, len(ids) :].tolist()
         return answer
 
-    def logits(self, ids: Sequence[int], image: Image.Image) -> torch.Tensor:
+    def logits(self, ids: Sequence[int], image: EncodedImage) -> torch.Tensor:
         """Compute the logits (vocabulary,) of the next token after token ids that hold one image."""
         with torch.inference_mode():
             logits: torch.Tensor = self._model(**self._inputs(ids, image), logits_to_keep=1).logits
         return logits[0, -1]
 
-    def _inputs(self, ids: Sequence[int], image: Image.Image) -> dict[str, torch.Tensor]:
-        pixels = self._processor.image_processor(images=[pad_to_square(image)], return_tensors="pt")["pixel_values"]
+    def _inputs(self, ids: Sequence[int], image: EncodedImage) -> dict[str, torch.Tensor]:
+        square = pad_to_square(image.decode())
+        pixels = self._processor.image_processor(images=[square], return_tensors="pt")["pixel_values"]
         return {"input_ids": torch.tensor([list(ids)]), "pixel_values": pixels}
 
 
@@ -79,9 +80,11 @@ class Pipeline:
     def __init__(self, model: Any, processor: Any) -> None:
         self._pipeline = pipeline("image-text-to-text", model=model, processor=processor)
 
-    def __call__(self, prompts: Sequence[str], images: Sequence[Image.Image], tokens: int, batch: int = 1) -> list[str]:
+    def __call__(
+        self, prompts: Sequence[str], images: Sequence[EncodedImage], tokens: int, batch: int = 1
+    ) -> list[str]:
         """Generate the answers' texts."""
-        squares = [pad_to_square(image) for image in images]
+        squares = [pad_to_square(image.decode()) for image in images]
         answers = []
         for start in range(0, len(prompts), batch):
             out = self._pipeline(
@@ -94,12 +97,12 @@ class Pipeline:
             answers += [(one[0] if isinstance(one, list) else one)["generated_text"] for one in out]
         return answers
 
-    def first_token(self, prompt: str, image: Image.Image) -> float:
+    def first_token(self, prompt: str, image: EncodedImage) -> float:
         """Measure the seconds to the first token of an answer."""
         first_token = _FirstToken()
         started = time.perf_counter()
         self._pipeline(
-            images=[pad_to_square(image)],
+            images=[pad_to_square(image.decode())],
             text=[prompt],
             return_full_text=False,
             generate_kwargs={

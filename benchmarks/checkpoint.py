@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, CLIPVisionConfig, LlamaConfig, VipLlavaConfig, VipLlavaForConditionalGeneration
 
+from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
 
 SIDE, PATCH = 336, 14  # 576 image tokens, as at 7B
@@ -65,8 +66,8 @@ def make_parts(seed: int = 0) -> tuple[Any, Any]:
     return model, processor
 
 
-def make_image(seed: int, size: tuple[int, int] = (640, 480)) -> Image.Image:
+def make_image(seed: int, size: tuple[int, int] = (640, 480)) -> EncodedImage:
     """Make a smooth random image."""
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (math.ceil(size[1] / 40), math.ceil(size[0] / 40), 3), dtype=np.uint8)
-    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
+    return EncodedImage.from_pixels(Image.fromarray(small).resize(size, Image.Resampling.BICUBIC))

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
-from benchmarks.answering import ask_all, make_request
+from benchmarks.answering import ask, ask_all, make_request, timings
 from benchmarks.checkpoint import PATCH, SIDE, make_image, make_processor
 from langchain_vipllava.engine.loading import load_checkpoint, published_config
 from langchain_vipllava.engine.runner import ModelRunner
@@ -115,22 +115,22 @@ def measure(runner: ModelRunner, device: str, weights: int, speed: float, tokens
     """Measure the rows of the table: metric, result, target."""
     image = make_image(0)
     opening = Conversation((Turn("What is the object within the red rectangle?", (image,)),))
-    runner.generate(make_request(opening, 8))  # warm up, compilation included
-    answer = runner.generate(make_request(opening, tokens))
-    rate = (len(answer.ids) - 1) / answer.timings.decode
+    ask(runner, make_request(opening, 8))  # warm up, compilation included
+    answer = ask(runner, make_request(opening, tokens))
+    rate = (answer.output_tokens - 1) / timings(answer).decode
     limit = speed / weights
-    answered = Turn(opening.turns[0].question, (image,), answer.text, answer.ids)
+    answered = Turn(opening.turns[0].question, (image,), answer.text, answer.token_ids)
     follow_ups = [Conversation((answered, Turn(f"What is its color {'really ' * n}now?"))) for n in range(5)]
-    answers = [runner.generate(make_request(conversation, 2)) for conversation in follow_ups]
-    reused = answers[-1].timings.reused_tokens
+    answers = [ask(runner, make_request(conversation, 2)) for conversation in follow_ups]
+    reused = timings(answers[-1]).reused_tokens
     new = answers[-1].input_tokens - reused
     bare = bare_forward(runner, new, reused, device)
-    first_token = statistics.median(answer.timings.first_token for answer in answers)
+    first_token = statistics.median(timings(answer).first_token for answer in answers)
     conversations = [Conversation((Turn("Describe the image.", (make_image(n),)),)) for n in range(CALLERS)]
     asyncio.run(ask_all(runner, conversations, 8))
     started = time.perf_counter()
     answers = asyncio.run(ask_all(runner, conversations, tokens))
-    throughput = sum(len(answer.ids) for answer in answers) / (time.perf_counter() - started)
+    throughput = sum(answer.output_tokens for answer in answers) / (time.perf_counter() - started)
     memory = torch.cuda.max_memory_allocated() / 2**30 if device.startswith("cuda") else 0.0
     return [
         ("decode at batch 1", f"{rate:.1f} tokens/s, {rate / limit:.0%} of the bandwidth limit {limit:.0f}", ">= 65%"),

@@ -7,6 +7,7 @@ of the prefix cache by number of conversations, with and without a limit.
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,7 +15,7 @@ import matplotlib as mpl
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-from benchmarks.answering import FORMAT, Bench, make_request
+from benchmarks.answering import FORMAT, Bench, ask, make_request, timings
 from benchmarks.checkpoint import make_image
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -31,9 +32,10 @@ def time_turns(bench: Bench) -> tuple[list[float], list[float]]:
     for _ in range(TURNS):
         conversation = Conversation(turns)
         theirs.append(bench.pipeline.first_token(FORMAT.render(conversation).text, bench.images[0]))
-        answer = runner.generate(make_request(conversation, 12))
-        ours.append(answer.timings.first_token)
-        turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].images, answer.text, answer.ids), Turn("And then?"))
+        answer = ask(runner, make_request(conversation, 12))
+        ours.append(timings(answer).first_token)
+        answered = replace(turns[-1], answer=answer.text, answer_ids=answer.token_ids)
+        turns = (*turns[:-1], answered, Turn("And then?"))
     return ours, theirs
 
 
@@ -44,7 +46,7 @@ def measure_memory(bench: Bench) -> tuple[list[float], list[float]]:
     for number in range(CONVERSATIONS):
         conversation = Conversation((Turn("What is it?", (make_image(100 + number),)),))
         for runner, mib in zip(runners, sizes, strict=True):
-            runner.generate(make_request(conversation, 2))
+            ask(runner, make_request(conversation, 2))
             mib.append(runner.stats().cache_bytes / 2**20)
     return sizes
 

@@ -20,7 +20,7 @@ KINDS: list[MarkerKind] = ["ellipse" if index == 9 else "rectangle" for index in
 
 def rows(repeats: int) -> list[Row]:
     """Measure one row per baseline. Every implementation takes a PIL image and returns one."""
-    image = make_image(0, (1920, 1080))
+    image = make_image(0, (1920, 1080)).decode()
     regions = [Region(box=box) for box in BOXES]
     colors = [*COLORS.values(), COLORS["red"]]
 

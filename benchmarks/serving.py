@@ -25,10 +25,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from rich.console import Console
 
-from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together, make_request
+from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together, make_request, token_ids
 from benchmarks.baselines import Generate
 from benchmarks.checkpoint import make_image, make_parts
 from benchmarks.report import make_table
@@ -36,11 +35,12 @@ from benchmarks.timing import measure
 from langchain_vipllava import pad_to_square
 from langchain_vipllava.engine.prefix_cache import common_length
 from langchain_vipllava.engine.runner import ModelRunner
+from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 console = Console(width=160)
 START_TIMEOUT = 300.0  # seconds
-Question = tuple[str, Image.Image, int]
+Question = tuple[str, EncodedImage, int]
 """Text, image, and number of tokens of the answer."""
 
 
@@ -62,7 +62,7 @@ class Vllm:
     def _ask(self, question: Question) -> list[int]:
         text, image, tokens = question
         png = io.BytesIO()
-        pad_to_square(image).save(png, "PNG", compress_level=1)
+        pad_to_square(image.decode()).save(png, "PNG", compress_level=1)
         data_uri = {"url": f"data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}"}
         content = [{"type": "image_url", "image_url": data_uri}, {"type": "text", "text": text}]
         body = {
@@ -176,7 +176,7 @@ class Comparison:
         def ours() -> None:
             questions = next(for_ours)
             conversations, tokens = [as_conversation(one) for one in questions], [one[2] for one in questions]
-            ids["ours"] += [list(result.ids) for result in ask_together(self.runner, conversations, tokens)]
+            ids["ours"] += [token_ids(result) for result in ask_together(self.runner, conversations, tokens)]
 
         def served() -> None:
             ids["vLLM"] += self.vllm(next(for_vllm))
