@@ -295,7 +295,7 @@ def batch_prompts(uncached: Mapping[Sequence, int], max_tokens: int) -> list[tup
 
 
 def explain(error: Exception, sequence: Sequence) -> Exception:
-    """Return the error that the caller of a sequence gets. It holds no tracebacks: these would keep tensors alive."""
+    """Return the error for the caller of a sequence, without tracebacks: their frames would keep tensors alive."""
     if error.__traceback__ is not None and not isinstance(error, VipLlavaError):  # once, if many callers get it
         error.add_note("".join(traceback.format_exception(error)))
     _drop_tracebacks(error)

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGenera
 
 from langchain_vipllava.engine.memory_plan import plan_placement
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.protocol.load_options import LoadOptions
+from langchain_vipllava.protocol.load_options import LoadOptions, Quantization
 
 _VICUNA_13B = {
     "hidden_size": 5120,
@@ -174,9 +174,9 @@ def _hub_arguments(options: LoadOptions) -> dict[str, Any]:
     return {"revision": options.revision or "main", "local_files_only": options.local_files_only}
 
 
-def _quantization_config(name: str, dtype: Any) -> Any:
+def _quantization_config(quantization: Quantization, dtype: torch.dtype | str) -> Any:
     compute = dtype if isinstance(dtype, torch.dtype) else torch.float16
-    if name == "8bit":
+    if quantization == "8bit":
         return transformers.BitsAndBytesConfig(load_in_8bit=True)
     return transformers.BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute, bnb_4bit_use_double_quant=True

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.protocol.load_options import LoadOptions
+from langchain_vipllava.protocol.load_options import DType, LoadOptions
 
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _BYTES_PER_PARAMETER = {"float16": 2.0, "bfloat16": 2.0, "float32": 4.0, "8bit": 1.0, "4bit": 0.5}
@@ -25,7 +25,7 @@ class Placement:
     """
 
     device: str
-    dtype: str
+    dtype: DType
 
     @property
     def torch_dtype(self) -> torch.dtype | str:
@@ -51,7 +51,7 @@ def plan_placement(options: LoadOptions) -> Placement:
         _check_attention(options.attn_implementation, device)
     if options.device_map is not None or options.quantization is not None:
         _require_package("accelerate", "device_map or quantization")
-    dtype: str = options.dtype
+    dtype = options.dtype
     if dtype == "auto" and device == "cpu":
         dtype = "float32"
     return Placement(device, dtype)
@@ -93,7 +93,7 @@ def estimate_memory(config: Any, options: LoadOptions) -> MemoryEstimate:
 
     with torch.device("meta"):
         model = VipLlavaForConditionalGeneration(config)
-    dtype = plan_placement(options).dtype
+    dtype: str = plan_placement(options).dtype
     if dtype == "auto":
         dtype = str(getattr(config, "dtype", None) or "float16").removeprefix("torch.")
     parameters = sum(parameter.numel() for parameter in model.parameters())

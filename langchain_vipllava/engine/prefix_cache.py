@@ -100,7 +100,7 @@ class PrefixCache:
     def _split(self, node: _Node, count: int) -> None:
         """Split a node after `count` tokens; the second half becomes its child."""
         assert node.kv is not None  # noqa: S101  # only the root has none, and the root has no tokens to split
-        # clones: a view of one half would keep the memory of both
+        # clones, because a view of one half would keep the memory of both
         rest = _Node(node.ids[count:], node.kv[..., count:, :].clone(), node, node.children, node.last_used)
         for child in rest.children.values():
             child.parent = rest

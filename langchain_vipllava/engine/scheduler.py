@@ -55,11 +55,11 @@ class Scheduler:
         return bool(self.waiting or self.running)
 
     def begin_step(self) -> None:
-        """Renew the prefill budget. It is unlimited while no sequence runs: then nobody stalls."""
+        """Renew the prefill budget. While no sequence runs it is unlimited: nothing can stall."""
         self._prefill_budget = MAX_PREFILL_TOKENS if self.running else math.inf
 
     def schedule(self) -> list[Sequence]:
-        """Take the sequences to prefill next off the queue; none if no row or no prefill budget is left.
+        """Remove the sequences to prefill next from the queue; none if no row or no prefill budget is left.
 
         A prompt that begins like another one of the group stays in the queue: once that one is prefilled, the shared
         part is cached.
@@ -82,14 +82,14 @@ class Scheduler:
         return group
 
     def sequence_to_preempt(self) -> Sequence | None:
-        """The sequence that has run longest, if others wait, every row is taken and its time slice is over."""
+        """Return the sequence that has run longest, if it must free its row for one that waits."""
         if not self.waiting or len(self.running) < self.max_rows or self._prefill_budget <= 0:
             return None
         longest = max(self.running, key=lambda sequence: sequence.tokens_since_admission)
         return longest if longest.tokens_since_admission >= PREEMPT_AFTER_TOKENS else None
 
     def remove_cancelled(self) -> list[Sequence]:
-        """Take the sequences that were cancelled before they ran off the queue."""
+        """Remove the cancelled sequences from the queue, and return them."""
         cancelled = [sequence for sequence in self.waiting if sequence.is_finished]
         for sequence in cancelled:
             self.waiting.remove(sequence)
@@ -101,7 +101,7 @@ class Scheduler:
         self.running.pop()
 
     def end_step(self) -> None:
-        """Let `max_rows` recover: step by step, or at once when there is no work."""
+        """Count a good step. `max_rows` grows back row by row, or at once when there is no work."""
         self._steps_since_failure += 1
         if not self.has_work:
             self.max_rows = MAX_ROWS
@@ -109,11 +109,11 @@ class Scheduler:
             self.max_rows = min(self.max_rows + 1, MAX_ROWS)
 
     def recover(self, sequences: Iterable[Sequence], max_rows: int | None = None) -> None:
-        """After a failed step: no sequence runs any more, and these are the next to run.
+        """After a failed step: stop running, and put sequences at the head of the queue.
 
         Args:
             sequences: in the order in which they run again.
-            max_rows: new limit of rows; None keeps the present one.
+            max_rows: new limit of rows; None leaves it.
         """
         self._steps_since_failure = 0
         self.running.clear()
