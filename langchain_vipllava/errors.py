@@ -1,37 +1,36 @@
 """The error tree of the package: one root, one branch per room.
 
-Every message says what was given, what was expected, and what to do. None of them is a
-`ValueError`: pydantic would turn one that is raised inside a model into its own
-`ValidationError`, and the caller would have two trees to catch.
+Every message names what came, what was expected, and what to do. None of the errors is a `ValueError`: pydantic would
+wrap one that is raised inside a model into its own `ValidationError`, and callers would have two trees to catch.
 """
 
 from __future__ import annotations
 
 try:
     from langchain_core.exceptions import ContextOverflowError, ModelTimeoutError
-except ImportError:  # langchain-core before it had them
+except ImportError:  # an older langchain-core
 
-    class ContextOverflowError(Exception):  # type: ignore[no-redef]
+    class ContextOverflowError(Exception):  # type: ignore[no-redef]  # stands in for the imported one
         """Stands in for LangChain's own."""
 
-    class ModelTimeoutError(Exception):  # type: ignore[no-redef]
+    class ModelTimeoutError(Exception):  # type: ignore[no-redef]  # stands in for the imported one
         """Stands in for LangChain's own."""
 
 
 class VipLlavaError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Root of all errors that this package raises on purpose."""
 
 
 class ImageError(VipLlavaError):
-    """An image cannot be found, fetched, decoded or understood."""
+    """An image cannot be found, fetched, decoded or stored, or must not be opened."""
 
 
 class RegionError(VipLlavaError):
-    """A region is not a region: NaN, inverted, empty, outside its image."""
+    """A region is not valid: NaN, inverted, empty, or outside its image."""
 
 
 class DetectionError(RegionError):
-    """A detector's output is of no known format, or ambiguous without an argument."""
+    """A detector's output has an unknown format, or is ambiguous without an argument."""
 
 
 class MarkerError(VipLlavaError):
@@ -43,31 +42,31 @@ class PromptError(VipLlavaError):
 
 
 class CheckpointError(VipLlavaError):
-    """A checkpoint cannot be found or is not a ViP-LLaVA."""
+    """A checkpoint cannot be found or loaded, or is not a ViP-LLaVA."""
 
 
 class GenerationError(VipLlavaError):
-    """The model could not answer: prompt too long, out of memory, bad settings."""
+    """The model could not answer: out of memory, a setting out of range, a schema that cannot be enforced."""
 
 
 class PromptTooLongError(GenerationError, ContextOverflowError):
-    """A prompt that leaves no room for an answer in the model's context."""
+    """A prompt leaves no room for an answer in the model's context."""
 
 
 class AnswerTimeoutError(GenerationError, ModelTimeoutError):
-    """An answer took longer than `timeout` allows; it was stopped, and the model is free."""
+    """An answer took longer than `timeout`; it was stopped."""
 
     @classmethod
     def after(cls, seconds: float | None) -> AnswerTimeoutError:
-        """The error for an answer that was not there after some seconds."""
+        """Make the error for an answer that did not come within some seconds."""
         return cls(f"no answer within timeout={seconds} seconds; allow more, or ask for fewer max_tokens.")
 
 
 class SessionError(VipLlavaError):
-    """A tool call names an image or a region that its thread does not have."""
+    """A call names an image or a region that its session does not have."""
 
 
-def shorten(value: object, most: int = 120) -> str:
-    """A value as it looks in a message: its `repr`, cut to `most` characters, whatever came."""
+def shorten(value: object, max_length: int = 120) -> str:
+    """Return the `repr` of any value, cut to a maximum number of characters."""
     text = repr(value)
-    return text if len(text) <= most else text[: most - 3] + "..."
+    return text if len(text) <= max_length else text[: max_length - 3] + "..."

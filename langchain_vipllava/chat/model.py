@@ -254,7 +254,9 @@ class ChatVipLlava(BaseChatModel):
             raise GenerationError(
                 f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
             )
-        return structured(self, schema, method=method, include_raw=include_raw, strict=strict)
+        return structured(
+            self, schema, method=method, include_raw=include_raw, strict=strict, check=self.backend.check
+        )
 
     def get_token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text, by the checkpoint's own tokenizer."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.exceptions import OutputParserException
@@ -22,45 +22,61 @@ from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.errors import GenerationError, shorten
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.utils.pydantic import TBaseModel  # noqa: F401  # for the fields that pydantic's plugin copies
 
-    from langchain_vipllava.chat.model import ChatVipLlava
+    from langchain_vipllava.protocol.output_spec import OutputSpec
 
 StructuredMethod = Literal["json_schema", "function_calling", "json_mode"]
 _METHODS = ("json_schema", "function_calling", "json_mode")
 
 
 def structured(
-    model: ChatVipLlava, schema: Any, *, method: StructuredMethod, include_raw: bool, strict: bool | None
+    model: BaseChatModel,
+    schema: Any,
+    *,
+    method: StructuredMethod,
+    include_raw: bool,
+    strict: bool | None,
+    check: Callable[[OutputSpec], None],
 ) -> Runnable[Any, Any]:
-    """Chain a model, a check that the answer is complete, and a parser. See `ChatVipLlava.with_structured_output`."""
+    """Chain a model, a check that the answer is complete, and a parser. See `ChatVipLlava.with_structured_output`.
+
+    Args:
+        model: binds `response_format` and tools.
+        schema: what answers have to fit.
+        method: whether the answer is the JSON itself or the call of a tool.
+        include_raw: whether to return the raw answer too.
+        strict: noted for LangSmith.
+        check: raises where a form of answers cannot be enforced.
+    """
     if method not in _METHODS:
         raise GenerationError(f"method={method!r}; expected one of {', '.join(_METHODS)}.")
     if schema is None and method != "json_mode":
         raise GenerationError("schema is None; expected a pydantic class, a TypedDict or a JSON schema.")
     ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-    bind = _bind_tool if method == "function_calling" else _bind_schema
-    bound, parser = bind(model, schema, ls_format)
+    if method == "function_calling":
+        bound, parser = _bind_tool(model, schema, ls_format)
+    else:
+        response_format = _response_format(schema)
+        check(read_output_spec({"response_format": response_format}))
+        bound = model.bind(response_format=response_format, ls_structured_output_format=ls_format)
+        parser = PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
     parse: Runnable[Any, Any] = RunnableGenerator(_check_complete, _acheck_complete) | parser
     chain: Runnable[Any, Any] = bound | (_RawAndParsed(parse) if include_raw else parse)
     return chain
 
 
-def _bind_schema(model: ChatVipLlava, schema: Any, ls_format: dict[str, Any]) -> tuple[Any, Any]:
-    """The answer is the JSON itself."""
+def _response_format(schema: Any) -> dict[str, Any]:
+    """Write a schema as OpenAI's `response_format`; None accepts any JSON object."""
     if schema is None:
-        response_format: dict[str, Any] = {"type": "json_object"}
-    else:
-        json_schema = _json_schema(schema)
-        named = {"name": json_schema.get("title", "answer"), "schema": json_schema}
-        response_format = {"type": "json_schema", "json_schema": named}
-    model.backend.check(read_output_spec({"response_format": response_format}))
-    parser: Any = PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
-    return model.bind(response_format=response_format, ls_structured_output_format=ls_format), parser
+        return {"type": "json_object"}
+    json_schema = _json_schema(schema)
+    return {"type": "json_schema", "json_schema": {"name": json_schema.get("title", "answer"), "schema": json_schema}}
 
 
-def _bind_tool(model: ChatVipLlava, schema: Any, ls_format: dict[str, Any]) -> tuple[Any, Any]:
-    """The answer is the call of a tool, whose arguments are the output."""
+def _bind_tool(model: BaseChatModel, schema: Any, ls_format: dict[str, Any]) -> tuple[Any, Any]:
+    """Bind a tool whose arguments are the output."""
     name = convert_to_openai_tool(schema)["function"]["name"]
     bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=ls_format)
     if _is_model(schema):

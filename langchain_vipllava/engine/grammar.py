@@ -258,8 +258,8 @@ def _find_problem(grammar: str) -> str | None:
 
 
 def _to_json(schema: Mapping[str, Any]) -> str:
-    closed = not any(map(_is_composed, _subschemas(schema)))
     try:
+        closed = not any(map(_is_composed, _subschemas(schema)))  # recurses without end into one that contains itself
         text = json.dumps(_adapt(schema, closed=closed), allow_nan=False)
         text.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

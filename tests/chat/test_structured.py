@@ -298,7 +298,7 @@ def test_words_do_not_begin_like_calls_behind_a_space_either():
         constraint = guide.start(compile_output(output), 100)
         try:
             for token in tokens(text, add_special_tokens=False)["input_ids"]:
-                constraint.restrict(torch.zeros(len(tokens)))
+                constraint.mask(torch.zeros(len(tokens)))
                 constraint.accept(token)
         except GenerationError:
             return False
