@@ -1,4 +1,4 @@
-"""Jupyter: conversations that show themselves, answers that grow in place, regions picked with the mouse."""
+"""Jupyter helpers: display conversations, stream answers in place, draw boxes with the mouse."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _INSTALL = "pip install 'langchain-vipllava[notebook]'"
 
 @dataclass(frozen=True)
 class ConversationView:
-    """A conversation that shows itself as the last line of a cell: images, questions and answers.
+    """Displays a conversation as the last line of a cell: images, questions and answers.
 
     Attributes:
-        messages: as `ChatVipLlava` takes them.
-        store: where kept images are found.
+        messages: the conversation, as for `ChatVipLlava`.
+        store: holds the images of messages that went through `keep_images`.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -56,17 +56,17 @@ class ConversationView:
         return f"<div>{''.join(parts)}</div>"
 
     def _lines(self) -> list[tuple[str, str, list[ImageSource]]]:
-        """Each question and answer: role, text and the images that came with it, not opened yet."""
+        """Return role, text and images of each question and answer; the images are not opened yet."""
         sources: list[ImageSource] = []
 
-        def note(source: ImageSource) -> EncodedImage:
+        def collect(source: ImageSource) -> EncodedImage:
             sources.append(source)
             return UNOPENED
 
         lines: list[tuple[str, str, list[ImageSource]]] = []
-        rest = iter(sources)
-        for turn in read_messages(self.messages, note).turns:
-            lines.append(("USER", turn.question, [next(rest) for _ in turn.images]))
+        remaining = iter(sources)
+        for turn in read_messages(self.messages, collect).turns:
+            lines.append(("USER", turn.question, [next(remaining) for _ in turn.images]))
             if turn.answer is not None:
                 lines.append(("ASSISTANT", turn.answer, []))
         return lines
@@ -74,35 +74,35 @@ class ConversationView:
     def _show(self, source: ImageSource) -> str:
         try:
             return show_image(ImageAccessPolicy(store=self.store).resolve(source).decode())
-        except VipLlavaError as error:  # one missing image does not spoil the page
+        except VipLlavaError as error:  # a missing image must not hide the rest of the conversation
             return f"<i>{escape(str(error))}</i>"
 
 
-def watch(pieces: Iterable[AIMessageChunk]) -> BaseMessage:
-    """Show an answer while it is written, in place.
+def watch(chunks: Iterable[AIMessageChunk]) -> BaseMessage:
+    """Display a streamed answer in place, as it grows.
 
     Args:
-        pieces: what `llm.stream(...)` gives.
+        chunks: the iterator that `llm.stream(...)` returns.
 
     Returns:
-        The whole answer, to go on with.
+        The whole answer as one message.
 
     Raises:
-        GenerationError: there are no pieces.
+        GenerationError: the iterator is empty.
         VipLlavaError: IPython is not installed.
     """
     whole: AIMessageChunk | None = None
     output = _Display()
-    for piece in pieces:
-        whole = piece if whole is None else whole + piece
+    for chunk in chunks:
+        whole = chunk if whole is None else whole + chunk
         output.show(whole.text)
     if whole is None:
-        raise GenerationError("no answer came; expected what llm.stream(...) gives, which can be read once.")
+        raise GenerationError("no answer came; expected the iterator of llm.stream(...), which can be read only once.")
     return message_chunk_to_message(whole)
 
 
 class _Display:
-    """An output that changes in place."""
+    """A cell output that is updated in place."""
 
     def __init__(self) -> None:
         self._handle: Any = None
@@ -120,31 +120,31 @@ def _import(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise VipLlavaError(f"{module} is not installed; {_INSTALL} brings what notebooks need.") from error
+        raise VipLlavaError(f"{module} is not installed; install the packages for notebooks: {_INSTALL}.") from error
 
 
 def pick_regions(image: ImageSource, labels: Sequence[str] = ("region",)) -> Any:
-    """A widget in which boxes are drawn with the mouse; `picked(widget)` reads them.
+    """Return a widget for drawing boxes with the mouse; `picked(widget)` returns them as regions.
 
     Args:
-        image: anything that `load_image` takes.
-        labels: what boxes can be called.
+        image: any source that `load_image` accepts.
+        labels: the labels to choose from.
 
     Returns:
-        A `jupyter_bbox_widget.BBoxWidget`, to be the last line of a cell.
+        A `jupyter_bbox_widget.BBoxWidget`, for the last line of a cell.
 
     Raises:
-        VipLlavaError: the widget's package is not installed.
+        VipLlavaError: jupyter_bbox_widget is not installed.
         ImageError: the image cannot be read.
     """
-    upright = EncodedImage.from_pixels(load_image(image))
+    encoded = EncodedImage.from_pixels(load_image(image))
     widget = _import("jupyter_bbox_widget").BBoxWidget(classes=list(labels), hide_buttons=True)
-    widget.image_bytes = upright.data
+    widget.image_bytes = encoded.data
     return widget
 
 
 def picked(widget: Any) -> list[Region]:
-    """The boxes of a `pick_regions` widget as regions, with ids r1, r2, ... in the order in which they were drawn."""
+    """Return the boxes of a `pick_regions` widget as regions, with ids r1, r2, ... in drawing order."""
     return [
         Region(
             box=(box["x"], box["y"], box["x"] + box["width"], box["y"] + box["height"]),

@@ -1,4 +1,4 @@
-"""An agent's LLM that follows a script, for demos and tests without a paid model."""
+"""`ScriptedAgentModel`: follows a script in place of an agent's LLM, for demos and tests without a paid model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _REGION_ID = re.compile(r"^(r\d+):", re.MULTILINE)
 class ScriptedAgentModel(BaseChatModel):
     """Calls the region tools in a fixed order: open, detect, mark, ask, ask again.
 
-    It stands in for the tool-calling LLM of an agent. It cannot think: it marks the first regions that
-    the detector gives, and asks the questions it was made with.
+    Stands in for the tool-calling LLM of an agent. It decides nothing: it marks the first regions that the detector
+    returns, and asks a fixed list of questions.
 
     Attributes:
-        source: the image to open.
-        questions: asked one after the other about the marked image.
-        kind: kind of marker.
-        max_regions: how many regions to mark.
+        source: path or URL of the image to open.
+        questions: questions about the marked image, in order.
+        kind: marker kind.
+        max_regions: maximum number of regions to mark.
     """
 
     source: str
@@ -35,7 +35,7 @@ class ScriptedAgentModel(BaseChatModel):
     max_regions: int = 2
 
     def bind_tools(self, tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool], **kwargs: Any) -> Any:
-        """Take note of nothing: the script knows its tools."""
+        """Return this model unchanged: the script names its tools itself."""
         del tools, kwargs
         bound: Runnable[Any, Any] = self
         return bound
@@ -54,7 +54,7 @@ class ScriptedAgentModel(BaseChatModel):
         last_human = max(index for index, message in enumerate(messages) if isinstance(message, HumanMessage))
         results = [message for message in messages[last_human:] if isinstance(message, ToolMessage)]
         if results and results[-1].status == "error":
-            return AIMessage(f"I stop here: {results[-1].text}")
+            return AIMessage(f"Stopped: {results[-1].text}")
         answers = [result.text for result in results if result.name == "ask_regions"]
         if len(answers) == len(self.questions):
             pairs = zip(self.questions, answers, strict=True)

@@ -1,4 +1,4 @@
-"""`SCENE`: a drawn image for first tries, the path of a PNG with a square, a circle and two triangles."""
+"""`SCENE`: path of a drawn example image, a PNG with a square, a circle and two triangles."""
 
 from __future__ import annotations
 

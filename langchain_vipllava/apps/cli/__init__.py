@@ -26,12 +26,12 @@ def _show_version(requested: bool) -> None:
 
 
 @app.callback()
-def _begin(
+def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Point at regions of an image, mark them, and ask a local ViP-LLaVA about them."""
+    """Mark regions of an image, and ask a local ViP-LLaVA about them."""
     del version
 
 
@@ -40,7 +40,7 @@ for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
 
 
 def main() -> None:
-    """Run the command line; our own errors become one line and exit status 1."""
+    """Run the command line. A `VipLlavaError` prints one line and exits with status 1."""
     try:
         app()
     except VipLlavaError as error:

@@ -1,4 +1,4 @@
-"""`langchain-vipllava ask`: one question about marked regions."""
+"""`langchain-vipllava ask`: ask one question about marked regions."""
 
 from __future__ import annotations
 

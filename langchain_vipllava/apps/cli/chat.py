@@ -1,4 +1,4 @@
-"""`langchain-vipllava chat`: a conversation about one marked image."""
+"""`langchain-vipllava chat`: chat about one marked image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def chat(
     attention: options.AttentionOption = None,
     max_tokens: options.MaxTokensOption = 256,
 ) -> None:
-    """Keep asking about the same marked image; every answer is streamed."""
+    """Chat about one marked image. Answers are streamed."""
     marked = options.MarkOptions(
         image, box, detections, box_format, min_score, max_regions, kind, color, numbers, zoom, seed
     ).mark()
@@ -62,7 +62,7 @@ def _read_line() -> str | None:
 
 
 def _ask(llm: ChatVipLlava, marked: MarkedImage, messages: list[BaseMessage], line: str) -> list[BaseMessage]:
-    """Ask, print the answer as it comes, and return the conversation: unchanged if that fails."""
+    """Stream an answer to the console. Returns the conversation, unchanged if the answer fails."""
     try:
         question = HumanMessage(marked.question(line)) if messages else marked.message(line)
         answer = ""

@@ -1,4 +1,4 @@
-"""Printing: the console, errors and warnings as lines, and the table of markers."""
+"""Console output: errors and warnings as single lines, and the table of markers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def warnings_as_lines() -> Iterator[None]:
 
 
 def show_markers(marked: MarkedImage) -> None:
-    """Print a table of the markers and the words that name them."""
+    """Print a table of the markers and the phrases that name them."""
     table = Table(header_style="bold")
     for column in ("", "marked", "region", "box", "seen by the model"):
         table.add_column(column)

@@ -1,4 +1,4 @@
-"""`langchain-vipllava demo`: an agent detects, marks and asks, on real images, step by step on screen."""
+"""`langchain-vipllava demo`: run an agent that detects, marks and asks, and print every step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _THREAD = "demo"
 
 @dataclass(frozen=True)
 class Task:
-    """What the agent is to do: an image, a detector for it, and questions about the first regions found."""
+    """A task for the agent: an image, a detector for it, and questions about the first two regions."""
 
     image: str
     detector: str
@@ -33,12 +33,12 @@ class Task:
     kind: str = "rectangle"
 
     @property
-    def words(self) -> str:
-        """The task as a user would put it to an agent."""
-        asked = " Then: ".join(f"{question!r}" for question in self.questions)
+    def prompt(self) -> str:
+        """The task as a user writes it to an agent."""
+        questions = " Then: ".join(f"{question!r}" for question in self.questions)
         return (
             f"Open the image {self.image}, detect what is in it, mark the first two regions (kind: {self.kind}), "
-            f"and ask: {asked} (r1 and r2 are region ids; keep the braces)."
+            f"and ask: {questions} (r1 and r2 are region ids; keep the braces)."
         )
 
 
@@ -49,10 +49,10 @@ def demo(
     ] = None,
     question: Annotated[
         list[str] | None,
-        typer.Option("--question", "-q", help="Asked in turn; {r1} and {r2} are the marked regions."),
+        typer.Option("--question", "-q", help="A question; can be repeated. {r1} and {r2} are the marked regions."),
     ] = None,
     llm: Annotated[
-        str | None, typer.Option("--llm", help="The agent's LLM as provider:model; scripted when left out.")
+        str | None, typer.Option("--llm", help="The agent's LLM, as provider:model. Default: a script.")
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the marked images.")] = Path("demo-output"),
     model: options.ModelOption = "bundled",
@@ -62,10 +62,10 @@ def demo(
     attention: options.AttentionOption = None,
     max_tokens: options.MaxTokensOption = 256,
 ) -> None:
-    """Let an agent detect, mark and ask, on a bundled scene and on a photograph."""
+    """Run an agent that detects, marks and asks, on a bundled scene and on a photograph."""
     tasks = _tasks(image, detector, tuple(question or ()))
     for task in tasks:
-        find_detector(task.detector)  # report a mistake before anything is loaded
+        find_detector(task.detector)  # report an unknown detector before loading anything
     agent_llm = None if llm is None else _open_llm(llm)
     model_options = options.ModelOptions(model, device, dtype, quantization, attention)
     chat = model_options.load(max_tokens)
@@ -86,13 +86,13 @@ def _tasks(image: str | None, detector: str | None, questions: tuple[str, ...]) 
 
 
 def _photograph() -> Path:
-    """The portrait of an astronaut that scikit-image carries (NASA, public domain)."""
+    """Return the path of scikit-image's portrait of an astronaut (NASA, public domain)."""
     try:
         import skimage.data  # noqa: PLC0415  # optional
     except ImportError as error:
         raise ImageError(
             "the demo's photograph comes with scikit-image, which is not installed: "
-            "pip install 'langchain-vipllava[demo]', or give --image."
+            "pip install 'langchain-vipllava[demo]', or pass --image."
         ) from error
     return Path(skimage.data.__file__).parent / "astronaut.png"
 
@@ -102,7 +102,7 @@ def _open_llm(name: str) -> Any:
         from langchain.chat_models import init_chat_model  # noqa: PLC0415  # optional
 
         return init_chat_model(name)
-    except Exception as error:  # a missing package or key, an unknown provider: each has its own kind
+    except Exception as error:  # a missing package, a missing key and an unknown provider raise different types
         raise VipLlavaError(f"--llm {name}: {type(error).__name__}: {error}") from error
 
 
@@ -111,9 +111,9 @@ def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector))
     agent = _agent(task, toolkit, llm)
     config = {"configurable": {"thread_id": _THREAD}}
-    console.print(Panel(escape(task.words), title="user", title_align="left", border_style="cyan"))
+    console.print(Panel(escape(task.prompt), title="user", title_align="left", border_style="cyan"))
     last_marked: str | None = None
-    for update in agent.stream({"messages": [HumanMessage(task.words)]}, config, stream_mode="updates"):
+    for update in agent.stream({"messages": [HumanMessage(task.prompt)]}, config, stream_mode="updates"):
         for message in (message for node in update.values() for message in (node or {}).get("messages", ())):
             _show(message)
             if isinstance(message, ToolMessage) and message.name == "mark_regions" and message.artifact:
@@ -121,15 +121,15 @@ def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     if last_marked is None:
         raise VipLlavaError(
             f"the agent marked nothing; the steps above say why. If the detector {task.detector!r} does not fit the "
-            "image, give another: --detector faces, or --detector package.module:callable."
+            "image, pass another one: --detector faces, or --detector package.module:callable."
         )
     marked = toolkit.marked_image(last_marked, thread_id=_THREAD)
     show_markers(marked)
-    turns = toolkit.messages(last_marked, thread_id=_THREAD)
-    if turns:
-        prompt = chat.render_prompt(turns[:-1])
-        console.print(Panel(escape(prompt), title="the last prompt, as the model read it", title_align="left"))
-    console.print(f"The marked image: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
+    messages = toolkit.messages(last_marked, thread_id=_THREAD)
+    if messages:
+        prompt = chat.render_prompt(messages[:-1])
+        console.print(Panel(escape(prompt), title="the last prompt, exactly as the model reads it", title_align="left"))
+    console.print(f"Marked image: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
 
 
 def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
@@ -144,7 +144,7 @@ def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
     if llm is None:
         console.print(
             "[yellow]The agent's LLM is scripted:[/] it calls the tools in a fixed order. "
-            "--llm provider:model takes a real one.",
+            "Pass --llm provider:model for a real one.",
             highlight=False,
         )
         llm = ScriptedAgentModel(source=task.image, questions=task.questions, kind=task.kind)

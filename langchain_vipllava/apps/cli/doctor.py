@@ -1,4 +1,4 @@
-"""`langchain-vipllava doctor`: what would run here, how, and what is missing."""
+"""`langchain-vipllava doctor`: show what would run on this machine, and what is missing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def doctor(
     attention: options.AttentionOption = None,
     max_tokens: options.MaxTokensOption = 256,
 ) -> None:
-    """Say which device, dtype, attention and checkpoint would be used, and whether it fits."""
+    """Show which device, dtype, attention and checkpoint would be used, and whether it fits into memory."""
     from langchain_vipllava.engine.memory_plan import available_devices  # noqa: PLC0415  # torch is slow to load
     from langchain_vipllava.protocol.load_options import LoadOptions  # noqa: PLC0415
 
@@ -45,7 +45,7 @@ def doctor(
     _show_machine(available_devices())
     model_options = options.ModelOptions(model, device, dtype, quantization, attention)
     try:
-        fits = _show_plan(LoadOptions(**model_options.loading()))
+        fits = _show_plan(LoadOptions(**model_options.load_arguments()))
     except CheckpointError as error:
         console.print(f"[bold red]Cannot run:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         fits = False
@@ -70,7 +70,7 @@ def _show_machine(devices: list[str]) -> None:
 
 
 def _show_plan(load_options: LoadOptions) -> bool:
-    """Show what the options mean on this machine. Returns whether the checkpoint fits into the free memory."""
+    """Print what the options mean on this machine. Returns whether the checkpoint fits into the free memory."""
     from langchain_vipllava.engine.compiled_decode import choose_decode  # noqa: PLC0415
     from langchain_vipllava.engine.loading import load_config, published_config  # noqa: PLC0415
     from langchain_vipllava.engine.memory_plan import estimate_memory, free_bytes, plan_placement  # noqa: PLC0415
@@ -83,45 +83,48 @@ def _show_plan(load_options: LoadOptions) -> bool:
         config, missing = published_config(load_options.model), error
         if config is None:
             raise
-    needs = estimate_memory(config, load_options)
+    estimate = estimate_memory(config, load_options)
     free = free_bytes(placement.device)
-    fits = needs.total <= free
+    fits = estimate.total <= free
     table = Table(title=f"The checkpoint {load_options.model}", show_header=False, title_justify="left")
     table.add_row(
         "device", placement.device if load_options.device_map is None else f"device_map={load_options.device_map}"
     )
     table.add_row(
-        "dtype", needs.dtype + (f", weights in {load_options.quantization}" if load_options.quantization else "")
+        "dtype", estimate.dtype + (f", weights in {load_options.quantization}" if load_options.quantization else "")
     )
     table.add_row(
-        "attention", needs.attention + ("" if load_options.attn_implementation else " (transformers' choice)")
+        "attention", estimate.attention + ("" if load_options.attn_implementation else " (transformers' choice)")
     )
-    compiled, why = choose_decode(
+    compiled, reason = choose_decode(
         load_options.compile_decode,
         device=placement.device,
-        attention=needs.attention,
+        attention=estimate.attention,
         quantized=load_options.quantization is not None,
         multi_device=load_options.device_map is not None,
     )
-    table.add_row("decoding", f"{'compiled' if compiled else 'eager'}: {why}")
-    table.add_row("weights", f"{_mib(needs.weights)} ({needs.parameters / 1e6:,.1f} million parameters)")
-    table.add_row("KV cache", f"{_mib(needs.kv_cache)} for a full context of {needs.context:,} tokens")
-    table.add_row("image", f"{needs.image_side} px square, {needs.image_tokens} tokens")
+    table.add_row("decoding", f"{'compiled' if compiled else 'eager'}: {reason}")
+    table.add_row("weights", f"{_mib(estimate.weights)} ({estimate.parameters / 1e6:,.1f} million parameters)")
+    table.add_row("KV cache", f"{_mib(estimate.kv_cache)} for a full context of {estimate.context:,} tokens")
+    table.add_row("image", f"{estimate.image_side} px square, {estimate.image_tokens} tokens")
     table.add_row("free memory", _mib(free))
     table.add_row("fits", _OK if fits else "[red]no[/]")
     console.print(table)
     if not fits:
-        console.print(_advice(load_options, needs, free), highlight=False, soft_wrap=True)
+        console.print(_advice(load_options, estimate, free), highlight=False, soft_wrap=True)
     if missing is not None:
-        console.print(f"[bold red]The checkpoint itself is missing[/] (its shape is known): {escape(str(missing))}")
+        console.print(
+            "[bold red]The checkpoint itself is missing[/] (its published configuration is used above): "
+            f"{escape(str(missing))}"
+        )
     return fits and missing is None
 
 
-def _advice(load_options: LoadOptions, needs: MemoryEstimate, free: int) -> str:
-    missing = _mib(needs.total - free)
+def _advice(load_options: LoadOptions, estimate: MemoryEstimate, free: int) -> str:
+    missing = _mib(estimate.total - free)
     if load_options.quantization == "4bit":
         return f"{missing} are missing even in 4 bit; use a smaller checkpoint, or device_map='auto' over several GPUs."
-    packed = _mib(needs.parameters // 2)
+    packed = _mib(estimate.parameters // 2)
     return f"{missing} are missing; quantization='4bit' (CUDA) takes about {packed} for the weights."
 
 

@@ -1,4 +1,4 @@
-"""`langchain-vipllava mark`: a marked image from an image and detections."""
+"""`langchain-vipllava mark`: draw markers on an image, from boxes or a detector's output."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mark(
     numbers: options.NumbersOption = False,
     zoom: options.ZoomOption = False,
     seed: options.SeedOption = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Where to write the marked image.")] = Path("marked.png"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="File for the marked image.")] = Path("marked.png"),
 ) -> None:
     """Draw markers on an image."""
     marked = options.MarkOptions(

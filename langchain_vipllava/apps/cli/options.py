@@ -1,4 +1,4 @@
-"""Options that several commands share: their declarations for Typer, and the values that they become."""
+"""Options that several commands share: their Typer declarations, and the dataclasses that collect them."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ BoxFormatOption = Annotated[
     str | None, typer.Option(help="Layout of bare boxes in --detections: xyxy, xywh, cxcywh, xyxyn, ...")
 ]
 MinScoreOption = Annotated[float, typer.Option(help="Leave out detections below this score.")]
-MaxRegionsOption = Annotated[int | None, typer.Option(help="Mark at most this many detections, the best ones.")]
+MaxRegionsOption = Annotated[int | None, typer.Option(help="Mark at most this many detections, best scores first.")]
 KindOption = Annotated[
     list[str] | None,
-    typer.Option("--kind", "-k", help="Kind of marker; once for all, or once per region. 'auto' chooses."),
+    typer.Option("--kind", "-k", help="Kind of marker: one for all regions, or one per region. 'auto' chooses."),
 ]
-ColorOption = Annotated[list[str] | None, typer.Option("--color", "-c", help="Color; once per region.")]
-NumbersOption = Annotated[bool, typer.Option("--numbers", help="Put numbers beside the regions.")]
-ZoomOption = Annotated[bool, typer.Option("--zoom", help="Crop around the regions when they are small.")]
-SeedOption = Annotated[int | None, typer.Option(help="Draw in the hand-drawn style of the training data.")]
+ColorOption = Annotated[list[str] | None, typer.Option("--color", "-c", help="Color of a marker: one per region.")]
+NumbersOption = Annotated[bool, typer.Option("--numbers", help="Draw a number beside each region.")]
+ZoomOption = Annotated[bool, typer.Option("--zoom", help="Crop around the regions if they are small.")]
+SeedOption = Annotated[int | None, typer.Option(help="Seed. Draws in the hand-drawn style of the training data.")]
 
 ModelOption = Annotated[
     str,
@@ -49,7 +49,7 @@ ModelOption = Annotated[
         "-m",
         envvar="VIPLLAVA_MODEL",
         help="Hub id or folder of a ViP-LLaVA checkpoint, such as llava-hf/vip-llava-7b-hf; "
-        "'bundled' is the small one inside this package.",
+        "'bundled' is the small checkpoint in this package.",
     ),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.")]
@@ -61,7 +61,7 @@ MaxTokensOption = Annotated[int, typer.Option(help="Maximum number of tokens of 
 
 @dataclass(frozen=True)
 class MarkOptions:
-    """What to mark in which image, and how."""
+    """An image, the regions to mark on it, and the style of the markers."""
 
     image: str
     box: list[str] | None
@@ -76,10 +76,10 @@ class MarkOptions:
     seed: int | None
 
     def mark(self) -> MarkedImage:
-        """Mark the image as the options say; warnings become lines on standard error.
+        """Mark the image. Warnings are printed on standard error, one line each.
 
         Raises:
-            RegionError: nothing to mark, or a box that cannot be read.
+            RegionError: no regions, or a box that cannot be parsed.
         """
         image = load_image(self.image)
         regions = [_parse_box(text) for text in self.box or ()]
@@ -90,12 +90,15 @@ class MarkOptions:
             regions += options.read(_read_text(self.detections), image.size)
         if not regions:
             raise RegionError(
-                "nothing to mark; give --box x0,y0,x1,y1 or --detections FILE with at least one detection."
+                "nothing to mark; pass --box x0,y0,x1,y1 or --detections FILE with at least one detection."
             )
-        looks: dict[str, Any] = {"kind": _one_or_each(self.kind) or "rectangle", "color": _one_or_each(self.color)}
+        styles: dict[str, Any] = {
+            "kind": _one_or_per_region(self.kind) or "rectangle",
+            "color": _one_or_per_region(self.color),
+        }
         zoom: Literal["auto"] | None = "auto" if self.zoom else None
         with warnings_as_lines():
-            return mark(image, regions, **looks, numbers=self.numbers, zoom=zoom, seed=self.seed)
+            return mark(image, regions, **styles, numbers=self.numbers, zoom=zoom, seed=self.seed)
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ class ModelOptions:
     quantization: str | None
     attention: str | None
 
-    def loading(self) -> dict[str, Any]:
-        """Return the same as arguments of `LoadOptions`."""
+    def load_arguments(self) -> dict[str, Any]:
+        """Return the arguments of `LoadOptions`."""
         return {
             "model": self.model,
             "device": self.device,
@@ -122,19 +125,19 @@ class ModelOptions:
         """Load the model, and print which checkpoint answers.
 
         Raises:
-            CheckpointError: it cannot be loaded.
+            CheckpointError: the checkpoint cannot be loaded.
         """
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `mark` needs no model
         from langchain_vipllava.chat.model import ChatVipLlava  # noqa: PLC0415
 
-        backend = LocalBackend.load(**self.loading())
+        backend = LocalBackend.load(**self.load_arguments())
         with console.status(f"Loading {self.model} ..."):
             model = backend.runner.model
         console.print(f"[dim]{self.describe()} ({model.device}, {model.dtype}).[/]", highlight=False)
         return ChatVipLlava(backend=backend, max_tokens=max_tokens)
 
     def describe(self) -> str:
-        """Say which checkpoint answers, in words that promise nothing."""
+        """Return a sentence that says which checkpoint answers."""
         if self.model == "bundled":
             return "The small bundled checkpoint answers: it knows plain colored shapes, not photographs"
         return f"The checkpoint {self.model} answers"
@@ -159,8 +162,8 @@ def _read_text(path: Path) -> str:
         raise RegionError(f"cannot read the detections in {str(path)!r}: {error}.") from error
 
 
-def _one_or_each(values: list[str] | None) -> str | list[str] | None:
-    """One value for all regions, or one for each."""
+def _one_or_per_region(values: list[str] | None) -> str | list[str] | None:
+    """Return one value for all regions, or a list with one value per region."""
     if not values:
         return None
     return values[0] if len(values) == 1 else values
