@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from langchain_core.messages import BaseMessage, HumanMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
@@ -14,7 +14,8 @@ from langchain_vipllava.errors import DetectionError, PromptError
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
-from langchain_vipllava.markers.mark import mark
+from langchain_vipllava.markers.assignment import ColorChoice, KindChoice
+from langchain_vipllava.markers.mark import Zoom, mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
@@ -97,14 +98,15 @@ class MarkRegions(_DetectionStep):
         MarkerError: more regions than colors and kinds.
     """
 
-    kind: Any = "rectangle"
-    color: Any = None
+    # names are checked by `mark`, whose errors say what is expected
+    kind: Annotated[KindChoice | Sequence[KindChoice | None], SkipValidation] = "rectangle"
+    color: Annotated[ColorChoice | Sequence[ColorChoice | None] | None, SkipValidation] = None
     width: float | None = None
     radius: float | None = None
     opacity: float | None = None
     numbers: bool = False
     seed: int | None = None
-    zoom: Literal["auto"] | None = None
+    zoom: Annotated[Zoom | None, SkipValidation] = None
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
         image = self._image(input)

@@ -48,7 +48,7 @@ class ImageAccessPolicy:
         store: where images are looked up that messages name by id; None knows no ids.
     """
 
-    image_root: Path | None = None
+    image_root: Path | str | None = None
     fetch_policy: FetchPolicy | None = None
     store: ImageStore | None = None
 
@@ -108,7 +108,7 @@ class ImageAccessPolicy:
 
     def _read_file(self, path: Path) -> EncodedImage:
         try:
-            path = path.expanduser() if self.image_root is None else _below(self.image_root, path)
+            path = path.expanduser() if self.image_root is None else _below(Path(self.image_root), path)
             if path.is_dir():
                 raise ImageError(f"{shorten(str(path))} is a folder; expected an image file.")
             if not path.is_file():

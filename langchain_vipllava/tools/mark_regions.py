@@ -78,8 +78,8 @@ class MarkRegionsTool(WorkspaceTool):
         image_id: str,
         regions: Any,
         config: RunnableConfig,
-        kind: str | list[str] = "rectangle",
-        color: str | list[str] | None = None,
+        kind: Any = "rectangle",  # an LLM's words: `mark` says which names there are
+        color: Any = None,
         zoom: Literal["auto"] | None = None,
     ) -> Reply:
         with errors_for_llm():

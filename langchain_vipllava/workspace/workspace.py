@@ -6,14 +6,15 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 from langchain_vipllava.errors import DetectionError, GenerationError, ImageError, PromptError, VipLlavaError
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
 from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
-from langchain_vipllava.markers.mark import mark
+from langchain_vipllava.markers.assignment import ColorChoice, KindChoice
+from langchain_vipllava.markers.mark import Zoom, mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.regions.detection_options import DetectionOptions
@@ -166,9 +167,9 @@ class Workspace:
         regions: Any,
         *,
         session: str | None = None,
-        kind: Any = "rectangle",
-        color: Any = None,
-        zoom: Literal["auto"] | None = None,
+        kind: KindChoice | Sequence[KindChoice | None] = "rectangle",
+        color: ColorChoice | Sequence[ColorChoice | None] | None = None,
+        zoom: Zoom | None = None,
     ) -> Marked:
         """Draw markers on regions; the marked image is opened under its own id, with its own conversation.
 

@@ -18,10 +18,6 @@ MISTAKES = {
     for number, line in enumerate((HERE / "user_mistakes.py").read_text().splitlines(), 1)
     for name in re.findall(r"# wrong: (\w+)", line)
 }
-NOT_YET = {"step_kind", "step_color"}
-"""Mistakes in arguments without a `Literal` type so far. Once they have one, the test fails: delete them here."""
-
-
 @pytest.fixture(scope="module")
 def errors():
     """What mypy reports: (file name, line) to the messages of that line."""
@@ -41,9 +37,7 @@ def test_correct_code_passes(errors):
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_is_reported(name, errors, request):
-    if name in NOT_YET:
-        request.applymarker(pytest.mark.xfail(strict=True, reason="the argument has no Literal type yet"))
+def test_a_mistake_is_reported(name, errors):
     assert ("user_mistakes.py", MISTAKES[name]) in errors
 
 
