@@ -1,4 +1,4 @@
-"""Fixtures: a small real ViP-LLaVA with random weights, and a real photograph."""
+"""Fixtures: a small ViP-LLaVA with random weights, and a photograph."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, MarkedImage, Region, VipLlavaToolkit, mark
 from tests.support.checkpoints import save_checkpoint
-from tests.support.hands import FOUND, Hands
+from tests.support.tool_caller import DETECTIONS, ToolCaller
 
-# the models are tiny: more threads than one only get into each other's way
+# these models are so small that more threads only slow them down
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A saved ViP-LLaVA with random weights: it answers nonsense, deterministically."""
+    """A saved ViP-LLaVA with random weights. Its answers are meaningless but deterministic."""
     return save_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
@@ -29,7 +29,7 @@ def llm(tiny_checkpoint: Path) -> ChatVipLlava:
 
 @pytest.fixture(scope="session")
 def photo() -> Image.Image:
-    """The astronaut of scikit-image, 512 x 512."""
+    """scikit-image's photograph of an astronaut, 512 x 512."""
     from skimage import data
 
     return Image.fromarray(data.astronaut())
@@ -42,19 +42,19 @@ def marked(photo: Image.Image) -> MarkedImage:
 
 @pytest.fixture
 def toolkit(llm: ChatVipLlava) -> VipLlavaToolkit:
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
+    return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS)
 
 
 @pytest.fixture
-def hands(toolkit: VipLlavaToolkit, photo: Image.Image) -> Hands:
-    """The tools of a toolkit that has the photo, and its regions, as photo1."""
-    toolkit.add_image(photo, detections=FOUND)
-    return Hands(toolkit)
+def caller(toolkit: VipLlavaToolkit, photo: Image.Image) -> ToolCaller:
+    """Calls the tools of a toolkit to which the photo and its detections were added as photo1."""
+    toolkit.add_image(photo, detections=DETECTIONS)
+    return ToolCaller(toolkit)
 
 
 @pytest.fixture(scope="session")
 def saved(photo: Image.Image, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The photo as a file, in a folder of its own."""
+    """The path of the photo as a file, the only one in its folder."""
     path = tmp_path_factory.mktemp("outer") / "images" / "photo.png"
     path.parent.mkdir()
     photo.save(path, compress_level=1)

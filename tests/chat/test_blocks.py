@@ -1,4 +1,4 @@
-"""Content blocks as LangChain and the providers write them: one image, many dialects."""
+"""Content blocks: text and images in the formats of LangChain and of the providers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, FetchPolicy, ImageError, PromptError, load_image
 from langchain_vipllava.chat.messages import read_messages
-from tests.support.engine import OPEN
+from tests.support.engine import open_image
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
 
@@ -68,21 +68,24 @@ DIALECTS = {
 }
 
 
-def images_of(block):
+def conversation_with(block):
     message = HumanMessage("")
-    message.content = [block, {"type": "text", "text": "What?"}]  # past LangChain's own checks
-    return read_messages([message], OPEN)
+    message.content = [
+        block,
+        {"type": "text", "text": "What?"},
+    ]  # LangChain validates constructor arguments only
+    return read_messages([message], open_image)
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_every_dialect_gives_the_image(name):
-    conversation = images_of(DIALECTS[name])
+def test_every_image_block_format_is_read(name):
+    conversation = conversation_with(DIALECTS[name])
     assert conversation.turns[0].question == "What?"
     (source,) = conversation.images
     assert np.array_equal(np.asarray(load_image(source)), np.asarray(IMAGE))
 
 
-def test_paths_are_read(tmp_path):
+def test_paths_in_image_blocks_are_opened(tmp_path):
     path = tmp_path / "image.png"
     path.write_bytes(RAW)
     for block in (
@@ -91,13 +94,13 @@ def test_paths_are_read(tmp_path):
         {"type": "image", "url": path.as_uri()},
         {"type": "image", "image": path},
     ):
-        (source,) = images_of(block).images
+        (source,) = conversation_with(block).images
         assert load_image(source).size == IMAGE.size
 
 
-def test_all_dialects_get_the_same_answer(llm):
-    named = ("v1 base64", "OpenAI", "OpenAI, plain", "Anthropic base64", "Google media", "Hugging Face PIL")
-    messages = [[HumanMessage([DIALECTS[name], {"type": "text", "text": "What?"}])] for name in named]
+def test_all_image_block_formats_get_the_same_answer(llm):
+    names = ("v1 base64", "OpenAI", "OpenAI, plain", "Anthropic base64", "Google media", "Hugging Face PIL")
+    messages = [[HumanMessage([DIALECTS[name], {"type": "text", "text": "What?"}])] for name in names]
     assert len({llm.invoke(message).text for message in messages}) == 1
     assert llm.invoke(messages[0]).text != llm.invoke("What?").text
 
@@ -114,23 +117,23 @@ def test_all_dialects_get_the_same_answer(llm):
     ],
     ids=str,
 )
-def test_every_dialect_gives_the_text(block):
-    conversation = read_messages([HumanMessage([block, {"type": "text", "text": "Why?"}])], OPEN)
+def test_every_text_block_format_is_read(block):
+    conversation = read_messages([HumanMessage([block, {"type": "text", "text": "Why?"}])], open_image)
     assert conversation.turns[0].question == "What?\nWhy?"
 
 
-def test_thoughts_and_tool_calls_are_not_said():
+def test_reasoning_and_tool_use_blocks_are_not_part_of_the_prompt():
     blocks = [
         {"type": "reasoning", "reasoning": "hmm"},
         {"type": "thinking", "thinking": "hmm"},
         {"type": "tool_use", "id": "1", "name": "f", "input": {}},
         {"type": "text", "text": "What?"},
     ]
-    assert read_messages([HumanMessage(blocks)], OPEN).turns[0].question == "What?"
+    assert read_messages([HumanMessage(blocks)], open_image).turns[0].question == "What?"
 
 
 @pytest.mark.parametrize(
-    ("block", "words"),
+    ("block", "error_text"),
     [
         ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "text and images only"),
         ({"type": "video", "url": "https://example.com/a.mp4"}, "text and images only"),
@@ -156,33 +159,33 @@ def test_thoughts_and_tool_calls_are_not_said():
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_neither_text_nor_image(block, words):
-    with pytest.raises(PromptError, match=words) as caught:
-        images_of(block)
+def test_blocks_without_text_or_image_raise(block, error_text):
+    with pytest.raises(PromptError, match=error_text) as caught:
+        conversation_with(block)
     assert len(str(caught.value)) < 400
 
 
-def test_a_block_that_holds_no_image_is_found_when_it_is_loaded():
+def test_a_block_without_an_image_raises_when_it_is_decoded():
     for block in ({"type": "image", "base64": ""}, {"type": "image", "image": 5}, {"type": "image", "bytes": b""}):
         with pytest.raises(ImageError):
-            images_of(block).images[0].decode()
+            conversation_with(block).images[0].decode()
 
 
-def test_images_stand_before_the_question_in_their_order():
+def test_images_come_before_the_question_in_message_order():
     other = IMAGE.rotate(180)
     message = HumanMessage(["One", {"type": "image", "image": IMAGE}, "two", {"type": "image", "image": other}])
-    (turn,) = read_messages([message], OPEN).turns
+    (turn,) = read_messages([message], open_image).turns
     assert turn.question == "One\ntwo"
     assert [image.decode() for image in turn.images] == [IMAGE, other]
 
 
-def test_an_image_in_an_answer_is_refused(llm):
+def test_an_image_in_an_answer_raises(llm):
     answer = AIMessage([{"type": "text", "text": "Here."}, {"type": "image", "base64": B64, "mime_type": "image/png"}])
     with pytest.raises(PromptError, match="image in an answer"):
         llm.render_prompt([HumanMessage("Draw."), answer, HumanMessage("Why?")])
 
 
-def test_messages_may_be_kept_to_a_folder_and_to_public_addresses(tmp_path):
+def test_images_of_messages_are_limited_to_the_image_root_and_public_hosts(tmp_path):
     inside, outside = tmp_path / "images", tmp_path / "secret.png"
     inside.mkdir()
     Image.new("RGB", (64, 48), "red").save(outside)
@@ -193,12 +196,17 @@ def test_messages_may_be_kept_to_a_folder_and_to_public_addresses(tmp_path):
     def ask(url):
         return llm.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": url}}, "What is it?"])]).text
 
-    free = ChatVipLlava(model="bundled", max_tokens=3)
-    whole = HumanMessage([{"type": "image", "image": Image.open(inside / "a.png")}, "What is it?"])
-    assert ask("a.png") == ask(str(inside / "a.png")) == ask(f"file://{inside}/a.png") == free.invoke([whole]).text
+    unrestricted = ChatVipLlava(model="bundled", max_tokens=3)
+    by_value = HumanMessage([{"type": "image", "image": Image.open(inside / "a.png")}, "What is it?"])
+    assert (
+        ask("a.png")
+        == ask(str(inside / "a.png"))
+        == ask(f"file://{inside}/a.png")
+        == unrestricted.invoke([by_value]).text
+    )
     for path in (str(outside), "../secret.png", f"file://{outside}", " ../secret.png"):
         with pytest.raises(ImageError, match="outside the image folder"):
             ask(path)
     with pytest.raises(ImageError, match="private network"):
         ask("http://127.0.0.1:9/a.png")
-    assert llm.invoke([whole]).text == free.invoke([whole]).text
+    assert llm.invoke([by_value]).text == unrestricted.invoke([by_value]).text

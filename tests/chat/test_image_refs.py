@@ -1,4 +1,4 @@
-"""Images out of messages and checkpoints, and back; conversations that outlive their process."""
+"""`keep_images` and `restore_images`: ids instead of images in messages and in checkpoints."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from langchain_vipllava import (
 )
 from langchain_vipllava.chat.image_refs import restore_images
 from tests.chat.test_blocks import DIALECTS, IMAGE
-from tests.support.talk_graph import build_graph
+from tests.support.resumable_graph import build_graph
 
 STORES = [lambda folder: ImageStore(), ImageStore]
 
@@ -39,7 +39,7 @@ def store(request, tmp_path):
 
 
 @pytest.mark.parametrize("name", DIALECTS)
-def test_every_dialect_can_be_kept(name, llm, store):
+def test_every_image_block_format_can_be_kept(name, llm, store):
     message = HumanMessage("")
     message.content = [DIALECTS[name], {"type": "text", "text": "What?"}]
     (kept,) = keep_images([message], store)
@@ -51,7 +51,7 @@ def test_every_dialect_can_be_kept(name, llm, store):
     assert llm.invoke([kept]).text == llm.invoke([message]).text
 
 
-def test_blocks_that_are_no_images_are_left_alone(store):
+def test_blocks_without_images_are_not_changed(store):
     blocks = [
         {"type": "refusal", "refusal": "No."},
         {"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"},
@@ -61,24 +61,24 @@ def test_blocks_that_are_no_images_are_left_alone(store):
     assert kept.content == blocks
 
 
-def test_a_kept_image_is_called_what_it_is(store):
+def test_a_kept_image_has_the_mime_type_of_its_bytes(store):
     jpeg = io.BytesIO()
     IMAGE.save(jpeg, format="JPEG")
     data = base64.b64encode(jpeg.getvalue()).decode()
     message = HumanMessage([{"type": "file", "base64": data, "mime_type": "application/pdf"}])
     (kept,) = keep_images([message], store)
     assert kept.content[0]["mime_type"] == "image/jpeg"
-    (brought,) = restore_images([kept], store)
-    assert convert_to_openai_image_block(brought.content[0])["image_url"]["url"] == f"data:image/jpeg;base64,{data}"
+    (restored,) = restore_images([kept], store)
+    assert convert_to_openai_image_block(restored.content[0])["image_url"]["url"] == f"data:image/jpeg;base64,{data}"
 
 
-def test_the_regions_stay_with_the_image(store):
+def test_a_kept_image_keeps_its_regions(store):
     message = mark(IMAGE, [Region(box=(2, 2, 18, 18), id="dog")]).message("What is {dog}?")
     (kept,) = keep_images([message], store)
     assert kept.content[0]["extras"] == message.content[0]["extras"]
 
 
-def test_an_image_that_is_not_there(llm):
+def test_an_image_that_is_not_in_the_store_raises(llm):
     (kept,) = keep_images([HumanMessage([DIALECTS["v1 base64"], "What?"])], ImageStore())
     with pytest.raises(ImageError, match="give ChatVipLlava its image_store"):
         llm.invoke([kept])
@@ -87,7 +87,7 @@ def test_an_image_that_is_not_there(llm):
 
 
 def large_image(folder: Path) -> Path:
-    """A PNG of about 1 MB."""
+    """Write a PNG of about 1 MB."""
     path = folder / "large.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (600, 600, 3), np.uint8)).save(path)
     assert path.stat().st_size > 1_000_000
@@ -95,14 +95,14 @@ def large_image(folder: Path) -> Path:
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a SQLite file, its log folded in."""
+    """Return the size of a SQLite file in bytes, after a checkpoint of its write-ahead log."""
     with sqlite3.connect(path) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return path.stat().st_size
 
 
 def growth(llm, folder: Path, first: HumanMessage, **settings) -> int:
-    """Bytes that ten turns add to a file of checkpoints."""
+    """Return the bytes that ten turns add to a SQLite file of checkpoints."""
     folder.mkdir()
     config = {"configurable": {"thread_id": "a"}}
     with SqliteSaver.from_conn_string(str(folder / "c.sqlite")) as saver:
@@ -118,28 +118,28 @@ def growth(llm, folder: Path, first: HumanMessage, **settings) -> int:
 
 def test_ten_turns_about_a_large_image_add_little_to_the_checkpoints(llm, tmp_path):
     llm = llm.model_copy(update={"image_store": ImageStore(tmp_path / "images")})
-    about = mark(large_image(tmp_path), [Region(box=(100, 100, 300, 300))]).message("What is {0}?")
-    assert growth(llm, tmp_path / "exit", about, durability="exit") < 100_000
-    # LangGraph's default writes the whole list of messages three times a turn; that is text, the image adds little
+    message = mark(large_image(tmp_path), [Region(box=(100, 100, 300, 300))]).message("What is {0}?")
+    assert growth(llm, tmp_path / "exit", message, durability="exit") < 100_000
+    # by default, LangGraph writes all messages three times per turn, so the text grows; the image must not
     with_image, without = (
-        growth(llm, tmp_path / name, first) for name, first in (("with", about), ("without", HumanMessage("What?")))
+        growth(llm, tmp_path / name, first) for name, first in (("with", message), ("without", HumanMessage("What?")))
     )
     assert with_image - without < 30_000
 
 
 def run_turns(checkpoint: Path, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Turns of a conversation in a process of their own."""
-    command = [sys.executable, "-m", "tests.support.talk_graph", str(checkpoint), str(folder), *arguments]
+    """Run turns of a conversation in a new process."""
+    command = [sys.executable, "-m", "tests.support.resumable_graph", str(checkpoint), str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
 
 
-def test_a_conversation_goes_on_after_its_process_was_killed_in_the_third_turn(tiny_checkpoint, tmp_path):
+def test_a_conversation_resumes_after_its_process_is_killed_in_the_third_turn(tiny_checkpoint, tmp_path):
     large_image(tmp_path)
-    killed = run_turns(tiny_checkpoint, tmp_path, "begin")
+    killed = run_turns(tiny_checkpoint, tmp_path, "start")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
-    going_on = run_turns(tiny_checkpoint, tmp_path, "go on")
-    assert going_on.returncode == 0, going_on.stderr
-    *answers, prompt = going_on.stdout.split("\0")
+    resumed = run_turns(tiny_checkpoint, tmp_path, "resume")
+    assert resumed.returncode == 0, resumed.stderr
+    *answers, prompt = resumed.stdout.split("\0")
     assert len(answers) == 3
     assert prompt == (
         f"USER: <image>\nWhat is the object within the red rectangle?ASSISTANT: {answers[0]}"
@@ -147,12 +147,12 @@ def test_a_conversation_goes_on_after_its_process_was_killed_in_the_third_turn(t
     )
 
 
-def test_a_model_does_not_say_where_its_images_lie(tiny_checkpoint, tmp_path):
+def test_model_dump_does_not_contain_the_image_store(tiny_checkpoint, tmp_path):
     llm = ChatVipLlava(model=str(tiny_checkpoint), image_store=ImageStore(tmp_path / "secret"))
     assert "image_store" not in llm.model_dump()
 
 
-def test_a_history_whose_image_is_kept_is_not_given_it_again():
+def test_an_image_kept_in_the_history_is_not_added_again():
     store, marked = ImageStore(), mark(Image.new("RGB", (64, 48)), Region(box=(10, 10, 40, 40)))
     history = [*keep_images([marked.message("What is {0}?")], store), AIMessage("A square.")]
     messages = RegionPrompt().invoke({"marked": marked, "question": "And its color?", "history": history})

@@ -32,7 +32,7 @@ from langchain_vipllava.engine.generation_config import ignored_settings
 from langchain_vipllava.engine.prefix_cache import PrefixCache
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.formats import FORMATS
-from tests.support.engine import OPEN, generate
+from tests.support.engine import generate, open_image
 
 TOKENS = 12
 SHAPES = [(56, 56), (336, 336), (640, 480), (480, 640), (300, 100), (100, 300), (37, 211), (5, 5), (1, 40), (1000, 17)]
@@ -74,7 +74,7 @@ class Plain:
         self.processor = AutoProcessor.from_pretrained(folder)
 
     def ids(self, messages, tokens=TOKENS, name="user_assistant"):
-        read = read_messages(messages, OPEN)
+        read = read_messages(messages, open_image)
         images = [pad_to_square(load_image(image)) for image in read.images]
         inputs = self.processor(text=[FORMATS[name].render(read).text], images=images or None, return_tensors="pt")
         made = self.model.generate(**inputs, do_sample=False, max_new_tokens=tokens)
@@ -94,7 +94,7 @@ def expected(plain):
 
 
 def request_for(messages, name="user_assistant", **settings):
-    read = read_messages(messages, OPEN)
+    read = read_messages(messages, open_image)
     prompt = FORMATS[name].render(read)
     return GenerationRequest(prompt, read.images, **{"max_tokens": TOKENS, **settings})
 
@@ -296,7 +296,9 @@ def test_a_failing_listener_cancels_only_its_answer(llm, expected):
 
 
 def test_number_of_images_must_fit_the_prompt(llm):
-    request = GenerationRequest(FORMATS["user_assistant"].render(read_messages([ask("What?", IMAGES[0])], OPEN)), ())
+    request = GenerationRequest(
+        FORMATS["user_assistant"].render(read_messages([ask("What?", IMAGES[0])], open_image)), ()
+    )
     with pytest.raises(GenerationError, match="1 <image> but 0 images"):
         generate(llm.backend.runner, request)
 
@@ -405,7 +407,7 @@ def test_a_forked_process_answers_while_its_parent_runs(tmp_path):
 
 def test_a_cancelled_request_leaves_the_queue_at_once(llm):
     runner = llm.backend.runner
-    prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")], OPEN))
+    prompt = FORMATS["user_assistant"].render(read_messages([ask("Describe it at length.")], open_image))
     request = GenerationRequest(prompt, (), max_tokens=200, sampling=Sampling(temperature=3.0, seed=1))
     begun, cancelled, checked = threading.Event(), threading.Event(), threading.Event()
 

@@ -1,4 +1,4 @@
-"""`ImageAccessPolicy.resolve`: the one way in for every image."""
+"""`ImageAccessPolicy.resolve`: the only function that opens or fetches an image."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from langchain_vipllava.apps.notebook import ConversationView, pick_regions
 from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageId
-from tests.support.hands import Hands
+from tests.support.tool_caller import ToolCaller
 
 PACKAGE = Path(langchain_vipllava.__file__).parent
 
 
 class ResolvedError(Exception):
-    """`resolve` was called."""
+    """Raised when `resolve` is called."""
 
 
 @pytest.fixture
@@ -48,8 +48,8 @@ def path(tmp_path):
 
 
 @pytest.fixture
-def closed(monkeypatch):
-    """A policy that opens nothing: what still opens an image went around it."""
+def resolve_raises(monkeypatch):
+    """Make `resolve` raise. Code that opens an image in any other way does not raise."""
 
     def resolve(self, source, *, channels="rgb"):
         raise ResolvedError(source)
@@ -57,8 +57,8 @@ def closed(monkeypatch):
     monkeypatch.setattr(ImageAccessPolicy, "resolve", resolve)
 
 
-def ways_in(path, llm):
-    """Every way in which an image comes into the package from a name."""
+def entry_points(path, llm):
+    """Return a call for every entry point that accepts the name of an image."""
     block = {"type": "image", "url": str(path)}
     message = HumanMessage([block, {"type": "text", "text": "What is it?"}])
     cached = llm.model_copy(update={"cache": InMemoryCache()})
@@ -80,7 +80,7 @@ def ways_in(path, llm):
     }
 
 
-WAYS = [
+ENTRY_POINTS = [
     "load_image",
     "mark",
     "message block",
@@ -95,29 +95,29 @@ WAYS = [
 ]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_every_way_in_goes_through_the_policy(way, path, llm, closed):
+@pytest.mark.parametrize("name", ENTRY_POINTS)
+def test_every_entry_point_calls_the_policy(name, path, llm, resolve_raises):
     with pytest.raises(ResolvedError):
-        ways_in(path, llm)[way]()
+        entry_points(path, llm)[name]()
 
 
-def test_every_way_in_is_tried(path, llm):
-    assert list(ways_in(path, llm)) == WAYS
+def test_the_list_of_entry_points_is_complete(path, llm):
+    assert list(entry_points(path, llm)) == ENTRY_POINTS
 
 
-def test_a_tool_goes_through_the_policy(path, llm, closed):
+def test_the_open_image_tool_calls_the_policy(path, llm, resolve_raises):
     with pytest.raises(ResolvedError):
-        Hands(VipLlavaToolkit(chat_model=llm)).right("open_image", source=str(path))
+        ToolCaller(VipLlavaToolkit(chat_model=llm)).call("open_image", source=str(path))
 
 
-def test_a_conversation_in_a_notebook_goes_through_the_policy(path, closed):
+def test_a_conversation_view_calls_the_policy(path, resolve_raises):
     view = ConversationView([HumanMessage([{"type": "image", "url": str(path)}, "What is it?"])])
-    assert repr(view) == "USER: <image> What is it?", "the text opens nothing"
+    assert repr(view) == "USER: <image> What is it?", "repr opens no image"
     with pytest.raises(ResolvedError):
         view._repr_html_()
 
 
-def test_the_command_line_goes_through_the_policy(path, tmp_path):
+def test_the_command_line_calls_the_policy(path, tmp_path):
     code = (
         "import sys\n"
         "from langchain_vipllava.images.access import ImageAccessPolicy\n"
@@ -132,14 +132,14 @@ def test_the_command_line_goes_through_the_policy(path, tmp_path):
     assert not (tmp_path / "out.png").exists()
 
 
-def test_counting_and_rendering_open_no_image(llm, closed):
+def test_counting_tokens_and_rendering_prompts_open_no_image(llm, resolve_raises):
     message = HumanMessage([{"type": "image", "url": "/no/such/file.png"}, {"type": "text", "text": "What is it?"}])
     assert llm.render_prompt([message]) == "USER: <image>\nWhat is it?ASSISTANT:"
     assert llm.get_num_tokens_from_messages([message]) > llm.backend.runner.encoder.image_tokens
 
 
-def test_nobody_else_opens_or_fetches():
-    """In the source: only `access.py` calls `fetch`, and only it and the store read files of images."""
+def test_no_other_module_opens_or_fetches_images():
+    """Checked in the source: only `access.py` calls `fetch`, and only `access.py` and the store read image files."""
     callers: dict[str, set[str]] = {}
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
@@ -152,7 +152,7 @@ def test_nobody_else_opens_or_fetches():
     assert callers["decode_image"] == {"images/image.py"}
 
 
-def test_files_outside_the_folder_are_refused(tmp_path, path):
+def test_files_outside_the_image_root_raise(tmp_path, path):
     inside = tmp_path / "images"
     inside.mkdir()
     (inside / "in.png").write_bytes(path.read_bytes())
@@ -160,12 +160,12 @@ def test_files_outside_the_folder_are_refused(tmp_path, path):
     access = ImageAccessPolicy(inside)
     assert access.resolve("in.png").size == (64, 48)
     assert access.resolve((inside / "in.png").as_uri()).size == (64, 48)
-    for outside in (path, str(path), "../scene.png", path.as_uri(), "link.png", f" {path} "):
+    for source in (path, str(path), "../scene.png", path.as_uri(), "link.png", f" {path} "):
         with pytest.raises(ImageError, match="outside the image folder"):
-            access.resolve(outside)
+            access.resolve(source)
 
 
-def test_images_by_value_are_always_accepted(tmp_path):
+def test_images_passed_by_value_are_always_accepted(tmp_path):
     buffer = io.BytesIO()
     Image.new("RGB", (5, 4)).save(buffer, "PNG")
     data = buffer.getvalue()
@@ -177,10 +177,10 @@ def test_images_by_value_are_always_accepted(tmp_path):
         access.resolve("https://example.com/a.png")
 
 
-def test_an_encoded_image_passes_as_it_is(path):
+def test_an_encoded_image_is_returned_unchanged(path):
     image = EncodedImage(path.read_bytes())
     assert ImageAccessPolicy().resolve(image) is image
-    assert load_image(image) is not image.decode(), "what a caller draws on is a copy"
+    assert load_image(image) is not image.decode(), "load_image returns a copy: callers may draw on it"
 
 
 def test_an_id_is_looked_up_in_the_store(path):

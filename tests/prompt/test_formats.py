@@ -1,4 +1,4 @@
-"""The prompt, byte for byte: what the model reads for a list of messages."""
+"""Prompt formats, byte for byte: messages in, prompt text and token ids out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from PIL import Image
 from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, pad_to_square
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.prompt.formats import FORMATS
-from tests.support.engine import OPEN
+from tests.support.engine import open_image
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "prompt_cases.json").read_text())["cases"]
 VICUNA = (
@@ -34,7 +34,7 @@ OTHER = {"type": "image", "image": Image.new("RGB", (20, 40), "navy")}
 
 
 def unloaded(**settings):
-    """A chat model whose checkpoint is nowhere: whatever loads it, fails."""
+    """Return a chat model whose checkpoint does not exist, so that loading it raises."""
     return ChatVipLlava(model="/nowhere/at/all", **settings)
 
 
@@ -82,21 +82,21 @@ def test_formats_are_byte_exact(name, prompt):
         ("human_assistant", "Be brief.###Human: Hi###Assistant:"),
     ],
 )
-def test_system_message_goes_in_front(name, prompt):
+def test_the_system_message_is_rendered_first(name, prompt):
     assert unloaded(prompt_format=name).render_prompt([SystemMessage("Be brief."), HumanMessage("Hi")]) == prompt
 
 
-def test_system_messages_anywhere_are_joined_in_front():
+def test_all_system_messages_are_joined_and_rendered_first():
     messages = [SystemMessage("One."), HumanMessage("Hi"), SystemMessage("Two.")]
     assert unloaded().render_prompt(messages) == "One.\nTwo. USER: HiASSISTANT:"
 
 
-def test_empty_system_message_silences_the_formats_own():
+def test_an_empty_system_message_removes_the_default_of_the_format():
     messages = [SystemMessage(""), HumanMessage("Hi")]
     assert unloaded(prompt_format="llava_v1").render_prompt(messages) == "USER: Hi ASSISTANT:"
 
 
-def test_messages_of_one_side_are_one_turn():
+def test_consecutive_messages_of_one_role_are_merged():
     messages = [
         HumanMessage([IMAGE]),
         HumanMessage("Look."),
@@ -113,14 +113,14 @@ def test_messages_of_one_side_are_one_turn():
     )
 
 
-def test_every_input_of_a_chat_model_is_rendered():
+def test_every_input_type_of_a_chat_model_is_rendered():
     expected = "USER: HiASSISTANT:"
-    for given in ("Hi", [("human", "Hi")], [{"role": "user", "content": "Hi"}], [HumanMessage("Hi")]):
-        assert unloaded().render_prompt(given) == expected
+    for messages in ("Hi", [("human", "Hi")], [{"role": "user", "content": "Hi"}], [HumanMessage("Hi")]):
+        assert unloaded().render_prompt(messages) == expected
 
 
 @pytest.mark.parametrize(
-    ("messages", "hint"),
+    ("messages", "error_text"),
     [
         ([], "without a question"),
         ([SystemMessage("Be brief.")], "without a question"),
@@ -135,14 +135,14 @@ def test_every_input_of_a_chat_model_is_rendered():
         ([HumanMessage([{"type": "audio", "base64": "AAAA", "mime_type": "audio/wav"}])], "text and images only"),
     ],
 )
-def test_messages_that_make_no_prompt(messages, hint):
+def test_invalid_message_lists_raise(messages, error_text):
     chat = unloaded()
-    with pytest.raises(PromptError, match=hint):
+    with pytest.raises(PromptError, match=error_text):
         chat.render_prompt(messages)
     assert chat.render_prompt("Hi") == "USER: HiASSISTANT:"
 
 
-def test_unknown_format_is_refused_at_construction():
+def test_an_unknown_format_raises_at_construction():
     with pytest.raises(PromptError, match="user_assistant, llava_v1, human_assistant"):
         unloaded(prompt_format="chatml")
 
@@ -151,37 +151,37 @@ def two_images():
     return [ask("Q1", IMAGE), AIMessage("A1"), ask("Q2", IMAGE, OTHER), AIMessage("A2"), HumanMessage("Q3")]
 
 
-def test_several_images_are_kept_with_exactly_one_warning():
+def test_several_images_are_all_rendered_with_exactly_one_warning():
     chat = unloaded()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         prompts = [chat.render_prompt(two_images()) for _ in range(3)]
         chat.render_prompt(three_turns())
     assert set(prompts) == {"USER: <image>\nQ1ASSISTANT: A1USER: <image>\n<image>\nQ2ASSISTANT: A2USER: Q3ASSISTANT:"}
-    assert len([one for one in caught if "trained on one" in str(one.message)]) == 1
+    assert len([warning for warning in caught if "trained on one" in str(warning.message)]) == 1
 
 
-def test_restart_begins_at_the_newest_image_and_keeps_the_system_message():
+def test_restart_starts_at_the_newest_image_and_keeps_the_system_message():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         prompt = unloaded(multi_image="restart").render_prompt([SystemMessage("S."), *two_images()])
     assert prompt == "S. USER: <image>\nQ2ASSISTANT: A2USER: Q3ASSISTANT:"
 
 
-def test_restart_at_an_image_that_a_tool_brought_keeps_what_was_asked():
+def test_restart_at_the_image_of_a_tool_message_keeps_the_question():
     call = {"name": "zoom_in", "args": {}, "id": "1"}
     messages = [ask("Zoom in.", IMAGE), AIMessage("", tool_calls=[call])]
     messages.append(ToolMessage([OTHER], tool_call_id="1"))
     assert unloaded(multi_image="restart").render_prompt(messages) == "USER: <image>\nZoom in.ASSISTANT:"
 
 
-def test_restart_shows_the_newest_image(llm):
+def test_restart_sends_only_the_newest_image_to_the_model(llm):
     messages = [ask("Q1", IMAGE), AIMessage("A1"), ask("Q2", IMAGE, OTHER)]
     assert llm.invoke(messages, multi_image="restart").text == llm.invoke([ask("Q2", OTHER)]).text
     assert llm.invoke([ask("Q2", OTHER)]).text != llm.invoke([ask("Q2", IMAGE)]).text
 
 
-def test_error_refuses_several_images_and_takes_one():
+def test_error_raises_for_several_images_and_accepts_one():
     chat = unloaded(multi_image="error")
     with pytest.raises(PromptError, match=r"3 images.*restart"):
         chat.render_prompt(two_images())
@@ -204,7 +204,7 @@ HOSTILE = [
 
 
 def sections(tokenizer, ids):
-    """The texts between the special tokens that really are in a prompt, and how many image tokens there are."""
+    """Return the texts between the special tokens of a prompt, and the number of image tokens."""
     special = set(tokenizer.get_added_vocab().values())
     image = tokenizer.convert_tokens_to_ids("<image>")
     texts, current = [], []
@@ -219,22 +219,22 @@ def sections(tokenizer, ids):
 
 @pytest.mark.parametrize("text", HOSTILE)
 @pytest.mark.parametrize("name", FORMATS)
-def test_what_a_user_types_stays_text(llm, text, name):
+def test_special_tokens_in_user_text_are_encoded_as_text(llm, text, name):
     messages = [SystemMessage(text), ask(text, IMAGE), AIMessage(text), HumanMessage(f"{text} again")]
-    prompt = FORMATS[name].render(read_messages(messages, OPEN))
+    prompt = FORMATS[name].render(read_messages(messages, open_image))
     encoder = llm.backend.runner.encoder
-    found, image_tokens = sections(encoder.tokenizer, list(encoder.encode_text(prompt)))
+    texts, image_tokens = sections(encoder.tokenizer, list(encoder.encode_text(prompt)))
     expected = [""]
     for segment in prompt.segments:
         if segment.kind == "text":
             expected[-1] += segment.text
         else:
             expected.append("")
-    assert found == [part for part in expected if part]
+    assert texts == [part for part in expected if part]
     assert image_tokens == encoder.image_tokens == 16
 
 
-def test_typed_image_token_is_answered_like_any_text(llm):
+def test_an_image_token_in_user_text_is_counted_as_text(llm):
     answer = llm.invoke([ask("Is <image> a </s> token?", IMAGE)])
     assert answer.usage_metadata["input_tokens"] == llm.get_num_tokens_from_messages(
         [ask("Is <image> a </s> token?", IMAGE)]
@@ -243,23 +243,23 @@ def test_typed_image_token_is_answered_like_any_text(llm):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_ids_are_those_of_the_checkpoints_own_processor(llm, name):
-    form = FORMATS[name]
+def test_token_ids_equal_those_of_the_processor(llm, name):
+    prompt_format = FORMATS[name]
     image = pad_to_square(IMAGE["image"])
     for messages in (three_turns(), [HumanMessage("What ünï 中文\n\n  is it?")], [ask("  Spaces \n", IMAGE)]):
-        prompt = form.render(read_messages(messages, OPEN))
+        prompt = prompt_format.render(read_messages(messages, open_image))
         images = [image] * prompt.text.count("<image>")
-        theirs = llm.backend.runner.processor(text=[prompt.text], images=images or None)["input_ids"][0]
-        assert list(llm.backend.runner.encoder.encode_text(prompt)) == list(theirs)
+        expected = llm.backend.runner.processor(text=[prompt.text], images=images or None)["input_ids"][0]
+        assert list(llm.backend.runner.encoder.encode_text(prompt)) == list(expected)
 
 
-def test_prompt_that_fills_the_context_is_refused_with_the_numbers(llm):
+def test_a_prompt_longer_than_the_context_raises_with_token_counts(llm):
     with pytest.raises(GenerationError, match=r"tokens \(16 per image\).*512.*too many"):
         llm.invoke([ask("long " * 600, IMAGE)])
     assert llm.invoke("short").text
 
 
-def test_answer_ends_where_the_context_does(llm):
+def test_an_answer_ends_at_the_context_length(llm):
     text = "no " * 150
     used = llm.get_num_tokens_from_messages([HumanMessage(text)])
     assert used < 512

@@ -1,4 +1,4 @@
-"""Small ViP-LLaVA checkpoints with random weights, saved and loaded by the real code."""
+"""Small ViP-LLaVA checkpoints with random weights, in the format of the published ones."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CORPUS = [
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A BPE tokenizer built like Vicuna's: ▁ for spaces, byte fallback, no dummy prefix after special tokens."""
+    """Train a BPE tokenizer like Vicuna's: ▁ for spaces, byte fallback, no dummy prefix after special tokens."""
     special = ["<unk>", "<s>", "</s>", "<pad>", "<image>"]
     backend = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>", fuse_unk=True))
     backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
@@ -100,7 +100,7 @@ def make_model(
         image_seq_length=(side // patch) ** 2,
     )
     model = VipLlavaForConditionalGeneration(config).eval()
-    with torch.no_grad():  # default initialisation is so flat that every answer is one token over and over
+    with torch.no_grad():  # with the default initialization, every answer repeats one token
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 parameter.mul_(4)
@@ -108,12 +108,12 @@ def make_model(
 
 
 def feature_key() -> str:
-    """The name that the installed transformers gives to the projector's vision layers."""
+    """Return the name of the config field for the vision layers; it differs between versions of transformers."""
     return "vision_feature_layer" if hasattr(VipLlavaConfig(), "vision_feature_layer") else "vision_feature_layers"
 
 
 def save_checkpoint(folder: Path, **shape: int) -> Path:
-    """Save a tiny random ViP-LLaVA the way the hub's checkpoints are saved."""
+    """Save a small ViP-LLaVA with random weights, as checkpoints on the hub are saved."""
     processor = make_processor(**shape)
     make_model(processor, **shape).save_pretrained(folder)
     processor.save_pretrained(folder)

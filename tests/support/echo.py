@@ -1,4 +1,4 @@
-"""`EchoBackend`: a backend that answers with the question. Shows how little the chat model asks of one."""
+"""`EchoBackend`: answers with the question. A minimal implementation of the backend protocol."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from langchain_vipllava.protocol.answer import Answer
 
 
 class EchoBackend:
-    """Repeats the last question, a word at a time; a word is a token, an image is ten."""
+    """Repeats the last question, word by word. A word counts as one token, an image as ten."""
 
     name = "echo"
     cache_key = "echo"
     context_length = 10_000
 
     def check(self, output):
-        """Any form is fine: it is ignored."""
+        """Accept every output spec, and ignore it."""
 
     def tokenize(self, text):
         return [hash(word) % 1000 for word in text.split()]
@@ -29,14 +29,14 @@ class EchoBackend:
         return self.generate(request)
 
     def stream(self, request, *, timeout=None):
-        request.render()  # raises where there is no question
+        request.render()  # raises if the conversation does not end with a question
         words = request.conversation.turns[-1].question.split()
-        cut = words[: request.max_tokens]
-        text = " ".join(cut)
+        limited = words[: request.max_tokens]
+        text = " ".join(limited)
         text = min((text.split(stop)[0] for stop in request.all_stop_texts), key=len, default=text)
         for index, word in enumerate(text.split()):
             yield word if index == 0 else f" {word}"
-        reason = "length" if len(cut) < len(words) else "stop"
+        reason = "length" if len(limited) < len(words) else "stop"
         yield Answer(" ".join(text.split()), self.count_tokens(request), len(text.split()), reason)
 
     async def astream(self, request, *, timeout=None):

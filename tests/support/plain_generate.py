@@ -1,4 +1,4 @@
-"""Answers of plain `generate`, and random questions, to compare the engine with."""
+"""Reference answers of transformers' `generate`, and random questions, to compare the engine with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WORDS = ["what", "is", "the", "red", "lime", "object", "left of", "describe", "w
 
 @dataclass
 class PlainGenerate:
-    """The `generate` of transformers, one prompt at a time; remembers its answers."""
+    """Calls transformers' `generate`, one prompt at a time, and caches the answers."""
 
     model: object
     processor: object

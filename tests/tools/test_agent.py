@@ -19,7 +19,7 @@ from pydantic import Field
 
 from langchain_vipllava import SessionError, VipLlavaToolkit
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
-from tests.support.hands import FOUND
+from tests.support.tool_caller import DETECTIONS
 
 
 class Script(BaseChatModel):
@@ -65,7 +65,7 @@ def image(photo, tmp_path):
 
 @pytest.fixture
 def toolkit(llm):
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND)
+    return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS)
 
 
 QUESTIONS = ["What is the object {r1} doing to the object {r2}?", "Why?"]
@@ -104,7 +104,7 @@ async def test_the_same_awaited(toolkit, image, llm):
 
 
 def test_a_later_run_of_the_thread_goes_on_with_the_conversation(toolkit, llm, photo):
-    toolkit.add_image(photo, detections=FOUND)
+    toolkit.add_image(photo, detections=DETECTIONS)
     script = Script(
         lines=[
             calls(("mark_regions", {"image_id": "photo1", "regions": ["r1"]})),
@@ -144,7 +144,7 @@ def test_two_threads_do_not_see_each_others_images(toolkit, image):
 
 
 def test_parallel_calls_of_one_step(toolkit, llm, photo):
-    toolkit.add_image(photo, detections=FOUND)
+    toolkit.add_image(photo, detections=DETECTIONS)
     script = Script(
         lines=[
             calls(*[("mark_regions", {"image_id": "photo1", "regions": [[i, i, i + 50, i + 50]]}) for i in range(6)]),
@@ -302,7 +302,7 @@ def test_a_graph_of_ones_own_with_a_tool_node(toolkit, photo):
     from langgraph.graph import START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode, tools_condition
 
-    toolkit.add_image(photo, detections=FOUND)
+    toolkit.add_image(photo, detections=DETECTIONS)
     script = Script(lines=looking("What is {r1}?", "Why?"))
     graph = StateGraph(MessagesState)
     graph.add_node("llm", lambda state: {"messages": [script.invoke(state["messages"])]})
@@ -317,7 +317,7 @@ def test_a_graph_of_ones_own_with_a_tool_node(toolkit, photo):
 
 
 def test_an_interrupted_agent_goes_on_where_it_was(toolkit, photo):
-    toolkit.add_image(photo, detections=FOUND)
+    toolkit.add_image(photo, detections=DETECTIONS)
     script = Script(lines=looking("What is {r1}?"))
     agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver(), interrupt_before=["tools"])
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
@@ -332,7 +332,7 @@ def test_an_interrupted_agent_goes_on_where_it_was(toolkit, photo):
 def test_agents_as_tools_of_an_agent_keep_their_images_apart(toolkit, photo):
     from langchain_core.tools import tool
 
-    toolkit.add_image(photo, detections=FOUND)
+    toolkit.add_image(photo, detections=DETECTIONS)
 
     @tool
     def look(who: str, question: str) -> str:
@@ -370,7 +370,7 @@ async def test_events_of_an_agent_name_tools_and_both_models(toolkit, image):
 
 async def test_a_question_that_is_cancelled_leaves_the_conversation_and_the_model_free(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm.model_copy(update={"max_tokens": 400}))
-    toolkit.add_image(photo, detections=FOUND, thread_id="a")
+    toolkit.add_image(photo, detections=DETECTIONS, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
     await tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a"))
     ask = {"image_id": "marked1", "question": "What is {r1}?"}
@@ -398,7 +398,7 @@ async def test_marking_does_not_wait_for_an_answer(llm, photo):
             return self._generate(messages)
 
     toolkit = VipLlavaToolkit(chat_model=Slow(lines=[AIMessage("Yes.")] * 2))
-    toolkit.add_image(photo, detections=FOUND, thread_id="a")
+    toolkit.add_image(photo, detections=DETECTIONS, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
     ask = {"image_id": "img1", "question": "What is it?"}
     asking = [asyncio.create_task(tools["ask_regions"].ainvoke(ask, thread("a"))) for _ in range(2)]
@@ -413,7 +413,7 @@ async def test_marking_does_not_wait_for_an_answer(llm, photo):
 
 
 async def test_questions_of_threads_and_tasks_take_turns(toolkit, photo):
-    toolkit.add_image(photo, detections=FOUND, thread_id="a")
+    toolkit.add_image(photo, detections=DETECTIONS, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
     await tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a"))
     ask, questions = tools["ask_regions"], [f"Is it {number}?" for number in range(10)]

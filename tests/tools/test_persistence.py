@@ -18,7 +18,7 @@ from langchain_vipllava import (
     VipLlavaToolkit,
 )
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
-from tests.support.hands import FOUND
+from tests.support.tool_caller import DETECTIONS
 
 
 def test_what_cannot_be_read_now_is_not_gone(llm, photo, tmp_path):
@@ -47,7 +47,7 @@ def test_a_toolkit_finds_its_threads_again(llm, photo, tmp_path):
 
     def toolkit():
         store = ImageStore(tmp_path / "images")
-        return VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND, image_store=store)
+        return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, image_store=store)
 
     def ask(tools, **arguments):
         call = {"type": "tool_call", "id": "1", "name": "ask_regions", "args": arguments}

@@ -9,7 +9,7 @@ from langchain_core.language_models import FakeListChatModel
 from PIL import Image
 
 from langchain_vipllava import DetectionError, Region, VipLlavaToolkit
-from tests.support.hands import FOUND, Hands
+from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 BOX, OTHER = [174.0, 65.0, 273.0, 164.0], [330.0, 20.0, 480.0, 250.0]
 AS_WRITTEN = [
@@ -38,33 +38,33 @@ AS_WRITTEN = [
     ({"point": [50, 60]}, [[50, 60, 50, 60]]),
     ({"polygon": [[10, 20], [60, 20], [30, 90]]}, [[10, 20, 60, 90]]),
     ('{"polygon": [[10, 20], [60, 20], [30, 90]]}', [[10, 20, 60, 90]]),
-    (FOUND, [BOX, OTHER]),
-    (FOUND[0], [BOX]),
+    (DETECTIONS, [BOX, OTHER]),
+    (DETECTIONS[0], [BOX]),
     ([{"xmin": 1, "ymin": 2, "xmax": 30, "ymax": 40}], [[1, 2, 30, 40]]),
 ]
 
 
 @pytest.mark.parametrize(("written", "boxes"), AS_WRITTEN, ids=[str(written)[:50] for written, _ in AS_WRITTEN])
-def test_regions_as_llms_write_them(hands, written, boxes):
-    message = hands.right("mark_regions", image_id="photo1", regions=written)
+def test_regions_as_llms_write_them(caller, written, boxes):
+    message = caller.call("mark_regions", image_id="photo1", regions=written)
     assert [marker["box"] for marker in message.artifact["markers"]] == boxes
 
 
-def test_a_region_keeps_its_id_and_new_ones_get_new_ids(hands):
+def test_a_region_keeps_its_id_and_new_ones_get_new_ids(caller):
     def ids(image_id, regions):
-        message = hands.right("mark_regions", image_id=image_id, regions=regions)
+        message = caller.call("mark_regions", image_id=image_id, regions=regions)
         return [marker["id"] for marker in message.artifact["markers"]]
 
     assert ids("photo1", [[1, 2, 30, 40], "r2"]) == ["r3", "r2"]
     assert ids("photo1", [[1, 2, 30, 40], [9, 9, 40, 40]]) == ["r3", "r4"]
-    found = hands.right("detect_regions", image_id="photo1")
+    found = caller.call("detect_regions", image_id="photo1")
     assert [region["id"] for region in found.artifact["regions"]] == ["r1", "r2"]
 
 
-def test_new_regions_of_a_marked_image_do_not_take_the_ids_of_old_ones(hands):
-    hands.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40], [9, 9, 40, 40]])
-    hands.right("mark_regions", image_id="photo1", regions=["r2", "r4"])
-    message = hands.right("mark_regions", image_id="marked2", regions=["r4", [50, 50, 90, 90], [60, 60, 99, 99], "r2"])
+def test_new_regions_of_a_marked_image_do_not_take_the_ids_of_old_ones(caller):
+    caller.call("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40], [9, 9, 40, 40]])
+    caller.call("mark_regions", image_id="photo1", regions=["r2", "r4"])
+    message = caller.call("mark_regions", image_id="marked2", regions=["r4", [50, 50, 90, 90], [60, 60, 99, 99], "r2"])
     boxes = {marker["id"]: marker["box"] for marker in message.artifact["markers"]}
     assert boxes == {"r4": [9, 9, 40, 40], "r5": [50, 50, 90, 90], "r6": [60, 60, 99, 99], "r2": OTHER}
 
@@ -136,37 +136,39 @@ BAD_ARGUMENTS = [
 @pytest.mark.parametrize(
     ("name", "arguments", "words"), BAD_ARGUMENTS, ids=[f"{n} {str(a)[:60]}" for n, a, _ in BAD_ARGUMENTS]
 )
-def test_bad_arguments_come_back_with_an_instruction(toolkit, hands, saved, name, arguments, words):
+def test_bad_arguments_come_back_with_an_instruction(toolkit, caller, saved, name, arguments, words):
     folder = saved.parent
     (folder / "TEXT").write_text("hello")
     (folder / "TRUNCATED").write_bytes(saved.read_bytes()[:2000])
     (folder / "EMPTY").write_bytes(b"")
     if str(arguments.get("source")).startswith("FILE:"):
         arguments = {"source": str(folder / arguments["source"][5:])}
-    content = hands.wrong(name, **arguments)
+    content = caller.call_expecting_error(name, **arguments)
     assert re.search(words, content), content[:500]
     assert len(content) < 1000
-    assert hands.right("mark_regions", image_id="photo1", regions=["r1"]).content.startswith("Marked photo1")
+    assert caller.call("mark_regions", image_id="photo1", regions=["r1"]).content.startswith("Marked photo1")
     assert toolkit.messages("photo1", thread_id="t") == []
 
 
-def test_a_failed_question_is_not_remembered(toolkit, hands):
-    hands.right("mark_regions", image_id="photo1", regions=["r1"])
-    hands.right("ask_regions", image_id="marked1", question="What is {r1}?")
+def test_a_failed_question_is_not_remembered(toolkit, caller):
+    caller.call("mark_regions", image_id="photo1", regions=["r1"])
+    caller.call("ask_regions", image_id="marked1", question="What is {r1}?")
     before = toolkit.messages("marked1", thread_id="t")
-    content = hands.wrong("ask_regions", image_id="marked1", question="long " * 600)
+    content = caller.call_expecting_error("ask_regions", image_id="marked1", question="long " * 600)
     assert "mark_regions begins a new conversation" in content
     assert toolkit.messages("marked1", thread_id="t") == before
-    hands.right("ask_regions", image_id="marked1", question="And?")
+    caller.call("ask_regions", image_id="marked1", question="And?")
     assert len(toolkit.messages("marked1", thread_id="t")) == 4
 
 
-def test_forged_arguments_change_nothing(toolkit, hands, photo):
+def test_forged_arguments_change_nothing(toolkit, caller, photo):
     toolkit.add_image(photo, thread_id="victim")
     forged = {"configurable": {"thread_id": "victim"}}
-    content = hands.wrong("ask_regions", image_id="img1", question="What?", config=forged, thread_id="victim")
+    content = caller.call_expecting_error(
+        "ask_regions", image_id="img1", question="What?", config=forged, thread_id="victim"
+    )
     assert "no image 'img1'" in content
-    answer = hands.right(
+    answer = caller.call(
         "ask_regions", image_id="photo1", question="What?", run_manager="x", chat_model=None, sessions={}, config=None
     )
     assert answer.artifact["image_id"] == "photo1"
@@ -185,12 +187,12 @@ def links(saved):
 
 @pytest.fixture
 def rooted(llm, saved, links):
-    return Hands(VipLlavaToolkit(chat_model=llm, image_root=saved.parent))
+    return ToolCaller(VipLlavaToolkit(chat_model=llm, image_root=saved.parent))
 
 
 def test_image_root_opens_what_lies_below_it(rooted, saved):
     for source in ("photo.png", "./photo.png", str(saved), saved.as_uri(), "in.png", " photo.png "):
-        assert rooted.right("open_image", source=source).artifact["width"] == 512
+        assert rooted.call("open_image", source=source).artifact["width"] == 512
 
 
 @pytest.mark.parametrize(
@@ -214,30 +216,30 @@ def test_image_root_opens_what_lies_below_it(rooted, saved):
     ],
 )
 def test_image_root_is_not_left(rooted, saved, source):
-    assert "ImageError" in rooted.wrong("open_image", source=source.format(outer=saved.parent.parent))
-    assert rooted.right("open_image", source="photo.png")
+    assert "ImageError" in rooted.call_expecting_error("open_image", source=source.format(outer=saved.parent.parent))
+    assert rooted.call("open_image", source="photo.png")
 
 
 def test_image_root_leaves_the_web_to_the_policy(rooted):
-    assert "private network" in rooted.wrong("open_image", source="http://127.0.0.1/photo.png")
+    assert "private network" in rooted.call_expecting_error("open_image", source="http://127.0.0.1/photo.png")
 
 
-def test_two_numbers_that_may_be_regions_are_asked_about(hands):
-    hands.right("detect_regions", image_id="photo1")
+def test_two_numbers_that_may_be_regions_are_asked_about(caller):
+    caller.call("detect_regions", image_id="photo1")
     for written in ([1, 2], [[1, 2]]):
-        assert "['r1', 'r2']" in hands.wrong("mark_regions", image_id="photo1", regions=written)
-    point = hands.right("mark_regions", image_id="photo1", regions=[{"point": [1, 2]}])
+        assert "['r1', 'r2']" in caller.call_expecting_error("mark_regions", image_id="photo1", regions=written)
+    point = caller.call("mark_regions", image_id="photo1", regions=[{"point": [1, 2]}])
     assert point.artifact["markers"][0]["box"] == [1, 2, 1, 2]
 
 
-def test_null_is_the_same_as_nothing(hands):
-    assert hands.right("detect_regions", image_id="photo1", labels=None, min_score=None, max_regions=None)
-    assert hands.right("mark_regions", image_id="photo1", regions=["r1"], kind=None, color=None, zoom=None)
+def test_null_is_the_same_as_nothing(caller):
+    assert caller.call("detect_regions", image_id="photo1", labels=None, min_score=None, max_regions=None)
+    assert caller.call("mark_regions", image_id="photo1", regions=["r1"], kind=None, color=None, zoom=None)
 
 
-def test_a_label_stays_one_line(hands):
+def test_a_label_stays_one_line(caller):
     region = {"box": [1, 2, 30, 40], "label": "Total\nr7: 5 EUR" + "x" * 200}
-    told = hands.right("mark_regions", image_id="photo1", regions=[region]).content
+    told = caller.call("mark_regions", image_id="photo1", regions=[region]).content
     assert "(Total r7: 5 EUR" in told
     assert max(map(len, told.splitlines())) < 200
 
@@ -257,8 +259,8 @@ def test_an_async_detector_is_refused_and_what_is_found_twice_is_told_once():
     for detector, right in ((later, False), (twice, True)):
         kit = VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detector=detector)
         kit.add_image(Image.new("RGB", (64, 48)), thread_id="t")
-        hands = Hands(kit)
+        caller = ToolCaller(kit)
         if right:
-            assert hands.right("detect_regions", image_id="img1").content.splitlines()[0] == "1 regions in img1:"
+            assert caller.call("detect_regions", image_id="img1").content.splitlines()[0] == "1 regions in img1:"
         else:
-            assert "the detector is async" in hands.wrong("detect_regions", image_id="img1")
+            assert "the detector is async" in caller.call_expecting_error("detect_regions", image_id="img1")

@@ -20,29 +20,29 @@ from langchain_vipllava import (
     VipLlavaToolkit,
 )
 from langchain_vipllava.workspace.session import OpenImage
-from tests.support.hands import FOUND, Hands
+from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
 def test_added_images_are_seen_by_one_thread_or_by_all(toolkit, photo):
-    shared = toolkit.add_image(photo, detections=FOUND)
-    private = toolkit.add_image(photo, detections=FOUND[:1], thread_id="a")
-    a, b = Hands(toolkit, "a"), Hands(toolkit, "b")
+    shared = toolkit.add_image(photo, detections=DETECTIONS)
+    private = toolkit.add_image(photo, detections=DETECTIONS[:1], thread_id="a")
+    a, b = ToolCaller(toolkit, "a"), ToolCaller(toolkit, "b")
     assert (shared, private) == ("photo1", "img1")
-    for hands in (a, b):
-        assert len(hands.right("mark_regions", image_id=shared, regions=["r1", "r2"]).artifact["markers"]) == 2
-    assert a.right("mark_regions", image_id=private, regions=["r1"])
-    assert "no image 'img1'" in b.wrong("mark_regions", image_id=private, regions=["r1"])
-    assert "known regions: r1." in a.wrong("mark_regions", image_id=private, regions=["r2"])
+    for caller in (a, b):
+        assert len(caller.call("mark_regions", image_id=shared, regions=["r1", "r2"]).artifact["markers"]) == 2
+    assert a.call("mark_regions", image_id=private, regions=["r1"])
+    assert "no image 'img1'" in b.call_expecting_error("mark_regions", image_id=private, regions=["r1"])
+    assert "known regions: r1." in a.call_expecting_error("mark_regions", image_id=private, regions=["r2"])
 
 
 def test_threads_do_not_share_the_conversation_about_a_shared_image(toolkit, photo):
-    toolkit.add_image(photo, detections=FOUND)
-    a, b = Hands(toolkit, "a"), Hands(toolkit, "b")
-    a.right("ask_regions", image_id="photo1", question="What is it?")
-    a.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
+    toolkit.add_image(photo, detections=DETECTIONS)
+    a, b = ToolCaller(toolkit, "a"), ToolCaller(toolkit, "b")
+    a.call("ask_regions", image_id="photo1", question="What is it?")
+    a.call("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
     assert len(toolkit.messages("photo1", thread_id="a")) == 2
     assert toolkit.messages("photo1", thread_id="b") == []
-    assert "known regions: r1, r2." in b.wrong("mark_regions", image_id="photo1", regions=["r3"])
+    assert "known regions: r1, r2." in b.call_expecting_error("mark_regions", image_id="photo1", regions=["r3"])
 
 
 def test_bad_images_and_detections_of_the_program_are_errors(toolkit, photo):
@@ -59,23 +59,23 @@ def test_bad_images_and_detections_of_the_program_are_errors(toolkit, photo):
 
 def test_the_least_recently_used_images_go_first(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm, max_images=3)
-    hands = Hands(toolkit)
+    caller = ToolCaller(toolkit)
     for _ in range(3):
         toolkit.add_image(photo, thread_id="t")
-    hands.right("ask_regions", image_id="img1", question="What?")
-    hands.right("mark_regions", image_id="img3", regions=[[1, 2, 30, 40]])
-    content = hands.wrong("ask_regions", image_id="img2", question="What?")
+    caller.call("ask_regions", image_id="img1", question="What?")
+    caller.call("mark_regions", image_id="img3", regions=[[1, 2, 30, 40]])
+    content = caller.call_expecting_error("ask_regions", image_id="img2", question="What?")
     assert "open images: img1, img3, marked1. Call open_image(source) first." in content
-    assert hands.right("ask_regions", image_id="img1", question="And?")
+    assert caller.call("ask_regions", image_id="img1", question="And?")
 
 
 def test_the_least_recently_used_threads_go_first(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm, max_threads=2)
     for thread in ("a", "b"):
         toolkit.add_image(photo, thread_id=thread)
-    Hands(toolkit, "a").right("mark_regions", image_id="img1", regions=[[1, 2, 30, 40]])
+    ToolCaller(toolkit, "a").call("mark_regions", image_id="img1", regions=[[1, 2, 30, 40]])
     toolkit.add_image(photo, thread_id="c")
-    assert "no image is open. Call open_image" in Hands(toolkit, "b").wrong(
+    assert "no image is open. Call open_image" in ToolCaller(toolkit, "b").call_expecting_error(
         "ask_regions", image_id="img1", question="What?"
     )
     with pytest.raises(ValueError, match="max_threads"):
@@ -89,10 +89,10 @@ def test_concurrent_threads_and_calls_keep_their_own(toolkit):
         image = Image.new("RGB", (100 + index, 80), (index * 20, 90, 200 - index * 10))
         thread = f"thread-{index}"
         image_id = toolkit.add_image(image, thread_id=thread)
-        hands = Hands(toolkit, thread)
-        marked = hands.right("mark_regions", image_id=image_id, regions=[[10, 10, 60, 60]]).artifact["image_id"]
-        first = hands.right("ask_regions", image_id=marked, question=f"What is number {index}?")
-        second = hands.right("ask_regions", image_id=marked, question="Why?")
+        caller = ToolCaller(toolkit, thread)
+        marked = caller.call("mark_regions", image_id=image_id, regions=[[10, 10, 60, 60]]).artifact["image_id"]
+        first = caller.call("ask_regions", image_id=marked, question=f"What is number {index}?")
+        second = caller.call("ask_regions", image_id=marked, question="Why?")
         return marked, toolkit.marked_image(marked, thread_id=thread).image.width, first.content, second.content
 
     with ThreadPoolExecutor(6) as pool:
@@ -105,10 +105,10 @@ def test_concurrent_threads_and_calls_keep_their_own(toolkit):
         assert toolkit.chat_model.invoke(messages[:3]).text == second
 
 
-def test_questions_about_one_image_at_once_are_turns_one_after_the_other(toolkit, hands):
-    hands.right("mark_regions", image_id="photo1", regions=["r1"])
+def test_questions_about_one_image_at_once_are_turns_one_after_the_other(toolkit, caller):
+    caller.call("mark_regions", image_id="photo1", regions=["r1"])
     with ThreadPoolExecutor(4) as pool:
-        calls = [pool.submit(hands.right, "ask_regions", image_id="marked1", question=f"Q{i}") for i in range(4)]
+        calls = [pool.submit(caller.call, "ask_regions", image_id="marked1", question=f"Q{i}") for i in range(4)]
         answers = {f"Q{i}": call.result().content for i, call in enumerate(calls)}
     messages = toolkit.messages("marked1", thread_id="t")
     assert [type(message).__name__ for message in messages] == ["HumanMessage", "AIMessage"] * 4
@@ -121,7 +121,7 @@ def test_regions_with_masks_survive_the_session(toolkit, photo):
     mask = np.zeros((512, 512), dtype=bool)
     mask[100:200, 50:150] = True
     toolkit.add_image(photo, detections=[Region(mask=mask, label="square")])
-    message = Hands(toolkit).right("mark_regions", image_id="photo1", regions=["r1"], kind="mask contour")
+    message = ToolCaller(toolkit).call("mark_regions", image_id="photo1", regions=["r1"], kind="mask contour")
     assert "mask" not in json.dumps(message.artifact).replace("mask contour", "")
     assert toolkit.marked_image("marked1", thread_id="t").regions[0].mask.sum() == 10_000
 
@@ -133,29 +133,29 @@ def test_reading_arguments_reach_detector_and_added_images(llm, photo):
         detection_options={"box_format": "xywh", "labels": ["cat"]},
     )
     toolkit.add_image(photo)
-    hands = Hands(toolkit)
-    (region,) = hands.right("detect_regions", image_id="photo1").artifact["regions"]
+    caller = ToolCaller(toolkit)
+    (region,) = caller.call("detect_regions", image_id="photo1").artifact["regions"]
     assert (region["label"], region["box"]) == ("cat", [10, 20, 110, 110])
     toolkit.add_image(photo, detections=[{"bbox": [10, 20, 100, 90], "category_id": 0}])
-    (marker,) = hands.right("mark_regions", image_id="photo2", regions="r1").artifact["markers"]
+    (marker,) = caller.call("mark_regions", image_id="photo2", regions="r1").artifact["markers"]
     assert (marker["label"], marker["box"]) == ("cat", [10, 20, 110, 110])
 
 
 def test_the_llm_cannot_widen_what_the_program_reads(llm, photo):
     for reading in ({"min_score": 0.8}, {"max_regions": 1}):
-        hands = Hands(
-            toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: FOUND, detection_options=reading)
+        caller = ToolCaller(
+            toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, detection_options=reading)
         )
         toolkit.add_image(photo)
         for arguments in ({}, {"min_score": 0.0, "max_regions": 50}):
-            found = hands.right("detect_regions", image_id="photo1", **arguments).artifact["regions"]
+            found = caller.call("detect_regions", image_id="photo1", **arguments).artifact["regions"]
             assert [region["label"] for region in found] == ["face"]
-        assert hands.right("detect_regions", image_id="photo1", min_score=0.95).artifact["regions"] == []
+        assert caller.call("detect_regions", image_id="photo1", min_score=0.95).artifact["regions"] == []
 
 
 def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, monkeypatch):
     toolkit.add_image(photo)
-    hands = Hands(toolkit)
+    caller = ToolCaller(toolkit)
     inside, met = [], threading.Event()
     original = OpenImage.add_regions
 
@@ -173,7 +173,7 @@ def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, mo
 
     def work(index):
         boxes = [[10 * index, 50 * i, 10 * index + 60, 50 * i + 40] for i in range(3)]
-        markers = hands.right("mark_regions", image_id="photo1", regions=boxes).artifact["markers"]
+        markers = caller.call("mark_regions", image_id="photo1", regions=boxes).artifact["markers"]
         assert [marker["box"] for marker in markers] == boxes
         return [marker["id"] for marker in markers]
 
@@ -186,11 +186,15 @@ def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, mo
 def test_fractions_are_told_to_be_pixels_and_leave_no_region(photo, llm):
     toolkit = VipLlavaToolkit(chat_model=llm)
     image_id = toolkit.add_image(photo)
-    call = Hands(toolkit)
-    assert "512 x 512 pixels" in call.wrong("mark_regions", image_id=image_id, regions=[[0.1, 0.2, 0.5, 0.5]])
-    assert "outside the image" in call.wrong("mark_regions", image_id=image_id, regions=[[5000, 5000, 6000, 6000]])
-    assert "known regions: none yet" in call.wrong("mark_regions", image_id=image_id, regions=["r1"])
-    assert "r1" in call.right("mark_regions", image_id=image_id, regions=[[10, 20, 300, 400]]).text
+    caller = ToolCaller(toolkit)
+    assert "512 x 512 pixels" in caller.call_expecting_error(
+        "mark_regions", image_id=image_id, regions=[[0.1, 0.2, 0.5, 0.5]]
+    )
+    assert "outside the image" in caller.call_expecting_error(
+        "mark_regions", image_id=image_id, regions=[[5000, 5000, 6000, 6000]]
+    )
+    assert "known regions: none yet" in caller.call_expecting_error("mark_regions", image_id=image_id, regions=["r1"])
+    assert "r1" in caller.call("mark_regions", image_id=image_id, regions=[[10, 20, 300, 400]]).text
 
 
 def test_an_opencv_array_is_told_to_be_bgr(llm):
@@ -213,4 +217,6 @@ def test_another_model_s_failure_is_a_message(photo):
 
     toolkit = VipLlavaToolkit(chat_model=Limited(responses=["never"]))
     image_id = toolkit.add_image(photo)
-    assert "rate limit" in Hands(toolkit).wrong("ask_regions", image_id=image_id, question="What is it?")
+    assert "rate limit" in ToolCaller(toolkit).call_expecting_error(
+        "ask_regions", image_id=image_id, question="What is it?"
+    )

@@ -18,7 +18,7 @@ from langchain_vipllava import (
     regions_from,
 )
 from langchain_vipllava.errors import VipLlavaError
-from tests.support.hands import FOUND, Hands
+from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
 def test_the_four_tools(toolkit, llm):
@@ -49,22 +49,22 @@ def test_schemas_are_what_providers_take(toolkit):
 
 
 def test_open_detect_mark_ask(toolkit, llm, photo, saved):
-    hands = Hands(toolkit)
-    opened = hands.right("open_image", source=str(saved))
+    caller = ToolCaller(toolkit)
+    opened = caller.call("open_image", source=str(saved))
     assert opened.content == "Opened as img1: 512 x 512 pixels."
     assert opened.artifact == {"image_id": "img1", "width": 512, "height": 512}
-    found = hands.right("detect_regions", image_id="img1")
+    found = caller.call("detect_regions", image_id="img1")
     assert found.content.splitlines()[1:] == [
         "r1: face (0.90) at box [174, 65, 273, 164]",
         "r2: rocket (0.70) at box [330, 20, 480, 250]",
     ]
-    drawn = hands.right("mark_regions", image_id="img1", regions=["r2", "r1"], kind="arrow")
+    drawn = caller.call("mark_regions", image_id="img1", regions=["r2", "r1"], kind="arrow")
     assert drawn.content == (
         'Marked img1 as marked1:\nr2 (rocket): "pointed to by the red arrow"\nr1 (face): "pointed to by the lime arrow"'
     )
     assert [marker["id"] for marker in drawn.artifact["markers"]] == ["r2", "r1"]
-    asked = hands.right("ask_regions", image_id="marked1", question="What is the object {r1}?")
-    by_hand = mark(photo, [regions_from(FOUND)[1], regions_from(FOUND)[0]], kind="arrow")
+    asked = caller.call("ask_regions", image_id="marked1", question="What is the object {r1}?")
+    by_hand = mark(photo, [regions_from(DETECTIONS)[1], regions_from(DETECTIONS)[0]], kind="arrow")
     assert np.array_equal(by_hand.image, toolkit.marked_image("marked1", thread_id="t").image)
     assert asked.content == llm.invoke([by_hand.message("What is the object {1}?")]).text
     assert asked.artifact == {
@@ -76,12 +76,12 @@ def test_open_detect_mark_ask(toolkit, llm, photo, saved):
         json.dumps(message.artifact)
 
 
-def test_every_marked_image_has_its_own_conversation(toolkit, hands, llm):
-    hands.right("mark_regions", image_id="photo1", regions=["r1"])
-    hands.right("mark_regions", image_id="photo1", regions=["r2"])
-    first = hands.right("ask_regions", image_id="marked1", question="What is {r1}?").content
-    hands.right("ask_regions", image_id="marked2", question="What is {r2}?")
-    second = hands.right("ask_regions", image_id="marked1", question="And its color?").content
+def test_every_marked_image_has_its_own_conversation(toolkit, caller, llm):
+    caller.call("mark_regions", image_id="photo1", regions=["r1"])
+    caller.call("mark_regions", image_id="photo1", regions=["r2"])
+    first = caller.call("ask_regions", image_id="marked1", question="What is {r1}?").content
+    caller.call("ask_regions", image_id="marked2", question="What is {r2}?")
+    second = caller.call("ask_regions", image_id="marked1", question="And its color?").content
     messages = toolkit.messages("marked1", thread_id="t")
     assert llm.render_prompt(messages[:-1]) == (
         f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: And its color?ASSISTANT:"
@@ -90,31 +90,31 @@ def test_every_marked_image_has_its_own_conversation(toolkit, hands, llm):
     assert len(toolkit.messages("marked2", thread_id="t")) == 2
 
 
-def test_unmarked_images_can_be_asked_about(toolkit, hands, llm, photo):
-    answer = hands.right("ask_regions", image_id="photo1", question="What is it?").content
+def test_unmarked_images_can_be_asked_about(toolkit, caller, llm, photo):
+    answer = caller.call("ask_regions", image_id="photo1", question="What is it?").content
     assert answer == llm.invoke([HumanMessage([{"type": "image", "image": photo}, "What is it?"])]).text
-    assert "Mark first" in hands.wrong("ask_regions", image_id="photo1", question="What is {r1}?")
+    assert "Mark first" in caller.call_expecting_error("ask_regions", image_id="photo1", question="What is {r1}?")
 
 
-def test_small_regions_are_noted_and_zoom_helps(hands):
+def test_small_regions_are_noted_and_zoom_helps(caller):
     tiny = [[100, 100, 106, 106]]
     with pytest.warns(UserWarning, match="px"):
-        message = hands.right("mark_regions", image_id="photo1", regions=tiny)
+        message = caller.call("mark_regions", image_id="photo1", regions=tiny)
     assert "Note: r3 is 3.9 x 3.9 px" in message.content
     assert 'zoom="auto"' in message.content
-    zoomed = hands.right("mark_regions", image_id="photo1", regions=tiny, zoom="auto")
+    zoomed = caller.call("mark_regions", image_id="photo1", regions=tiny, zoom="auto")
     assert "Note:" not in zoomed.content
-    assert "Note:" not in hands.right("mark_regions", image_id="photo1", regions=["r1", [50, 60]]).content
+    assert "Note:" not in caller.call("mark_regions", image_id="photo1", regions=["r1", [50, 60]]).content
 
 
-def test_marking_in_many_threads_leaves_the_warning_settings_alone(hands):
+def test_marking_in_many_threads_leaves_the_warning_settings_alone(caller):
     """`warnings.catch_warnings` in a tool would leave the filters of another thread behind."""
     before, show = list(warnings.filters), warnings.showwarning
     start = threading.Barrier(4)
 
     def mark_many(thread):
         start.wait()
-        return [hands.right("mark_regions", image_id="photo1", regions=["r1"]) for _ in range(10)]
+        return [caller.call("mark_regions", image_id="photo1", regions=["r1"]) for _ in range(10)]
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(mark_many, range(4)))
@@ -125,16 +125,18 @@ def test_a_failing_detector_is_a_message(llm, photo):
     def broken(image):
         raise RuntimeError("no GPU")
 
-    hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=broken))
+    caller = ToolCaller(toolkit := VipLlavaToolkit(chat_model=llm, detector=broken))
     toolkit.add_image(photo)
-    assert "the detector failed: RuntimeError: no GPU" in hands.wrong("detect_regions", image_id="photo1")
-    assert hands.right("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
+    assert "the detector failed: RuntimeError: no GPU" in caller.call_expecting_error(
+        "detect_regions", image_id="photo1"
+    )
+    assert caller.call("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
 
 
 def test_a_detector_that_finds_nothing_says_what_to_do(llm, photo):
-    hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: []))
+    caller = ToolCaller(toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: []))
     toolkit.add_image(photo)
-    message = hands.right("detect_regions", image_id="photo1")
+    message = caller.call("detect_regions", image_id="photo1")
     assert "No regions found" in message.content
     assert "mark boxes yourself" in message.content
     assert message.artifact["regions"] == []
@@ -143,17 +145,17 @@ def test_a_detector_that_finds_nothing_says_what_to_do(llm, photo):
 def test_a_detector_that_draws_does_not_draw_on_our_image(llm, photo):
     def vandal(image):
         image.paste((255, 0, 0), (0, 0, 100, 100))
-        return FOUND
+        return DETECTIONS
 
-    hands = Hands(toolkit := VipLlavaToolkit(chat_model=llm, detector=vandal))
+    caller = ToolCaller(toolkit := VipLlavaToolkit(chat_model=llm, detector=vandal))
     toolkit.add_image(photo)
-    hands.right("detect_regions", image_id="photo1")
+    caller.call("detect_regions", image_id="photo1")
     assert np.array_equal(toolkit.marked_image("photo1", thread_id="t").image, photo)
 
 
-def test_detector_labels_scores_and_limits(hands):
+def test_detector_labels_scores_and_limits(caller):
     def labels(**arguments):
-        found = hands.right("detect_regions", image_id="photo1", **arguments).artifact["regions"]
+        found = caller.call("detect_regions", image_id="photo1", **arguments).artifact["regions"]
         return [region["label"] for region in found]
 
     assert labels(labels=["Face"]) == ["face"]
@@ -162,7 +164,7 @@ def test_detector_labels_scores_and_limits(hands):
     assert labels(max_regions=1) == ["face"]
 
 
-def test_only_our_errors_are_messages(toolkit, hands):
+def test_only_our_errors_are_messages(toolkit, caller):
     class Buggy(Exception):
         pass
 
@@ -171,8 +173,10 @@ def test_only_our_errors_are_messages(toolkit, hands):
 
     hook = toolkit.chat_model.backend.runner.model.get_input_embeddings().register_forward_pre_hook(fail)
     try:
-        assert "the model failed: Buggy" in hands.wrong("ask_regions", image_id="photo1", question="What?")
+        assert "the model failed: Buggy" in caller.call_expecting_error(
+            "ask_regions", image_id="photo1", question="What?"
+        )
     finally:
         hook.remove()
     assert not issubclass(Buggy, VipLlavaError)
-    assert hands.right("ask_regions", image_id="photo1", question="What?")
+    assert caller.call("ask_regions", image_id="photo1", question="What?")

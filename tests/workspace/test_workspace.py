@@ -27,7 +27,7 @@ from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.workspace.results import Answered
 from langchain_vipllava.workspace.vision_model import ModelReply
-from tests.support.hands import FOUND, Hands
+from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
 @dataclass
@@ -62,7 +62,7 @@ def listener():
 
 @pytest.fixture
 def workspace(listener):
-    return Workspace(model=listener, detector=lambda image: FOUND)
+    return Workspace(model=listener, detector=lambda image: DETECTIONS)
 
 
 def test_open_detect_mark_ask(workspace, listener, photo, saved):
@@ -112,7 +112,7 @@ def test_an_image_travels_as_it_came(workspace, listener, saved):
 
 def test_sessions_are_apart_and_share_what_the_program_adds(workspace, photo):
     shared = workspace.add_image(photo)
-    own = workspace.add_image(photo, session="a", detections=FOUND)
+    own = workspace.add_image(photo, session="a", detections=DETECTIONS)
     workspace.ask(shared, "What is it?", session="a")
     assert [summary.image_id for summary in workspace.list(session="a")] == [shared, own]
     assert [summary.image_id for summary in workspace.list(session="b")] == [shared]
@@ -122,7 +122,7 @@ def test_sessions_are_apart_and_share_what_the_program_adds(workspace, photo):
 
 
 def test_list_says_what_there_is(workspace, photo):
-    image_id = workspace.add_image(photo, session="a", detections=FOUND)
+    image_id = workspace.add_image(photo, session="a", detections=DETECTIONS)
     marked = workspace.mark(image_id, "r1", session="a")
     workspace.ask(marked.image_id, "What is {r1}?", session="a")
     source, drawn = workspace.list(session="a")
@@ -184,7 +184,7 @@ def test_a_model_that_fails_leaves_the_conversation_as_it_was(photo):
 
 def test_a_caller_narrows_what_the_program_reads_and_never_widens_it(photo):
     options = DetectionOptions(min_score=0.8)
-    workspace = Workspace(detector=lambda image: FOUND, detection_options=options)
+    workspace = Workspace(detector=lambda image: DETECTIONS, detection_options=options)
     image_id = workspace.add_image(photo, session="a")
     assert [region.label for region in workspace.detect(image_id, session="a", min_score=0.0).regions] == ["face"]
     assert workspace.detect(image_id, session="a", min_score=0.95).regions == ()
@@ -217,10 +217,10 @@ def test_a_backend_alone_answers_as_the_tools_do(llm, photo):
     """The workspace needs no chat model: the same questions, the same answers, over the same engine."""
     plain = Workspace(model=BackendVision(llm.backend))
     toolkit = VipLlavaToolkit(chat_model=llm)
-    hands = Hands(toolkit, "a")
+    caller = ToolCaller(toolkit, "a")
     for workspace in (plain, toolkit.workspace):
         workspace.add_image(photo, session="a")
         workspace.mark("img1", [[174, 65, 273, 164]], session="a")
     for question in ("What is the object {r1}?", "Why?"):
         answer = plain.ask("marked1", question, session="a").answer
-        assert hands.right("ask_regions", image_id="marked1", question=question).content == answer
+        assert caller.call("ask_regions", image_id="marked1", question=question).content == answer

@@ -1,4 +1,4 @@
-"""A hand-written LangGraph graph around the chat model; run as a program, it talks, is killed, and goes on."""
+"""A LangGraph graph around the chat model. Run as a program, it is killed in its third turn, or resumes after that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONFIG = {"configurable": {"thread_id": "a"}}
 
 
 def build_graph(llm, saver, before=lambda state: None):
-    """A graph of one step that answers; `before` is called in that step, before the model is."""
+    """Build a graph of one node that answers. The node calls `before` before it calls the model."""
 
     def answer(state):
         before(state)
@@ -30,17 +30,17 @@ def build_graph(llm, saver, before=lambda state: None):
 
 
 def kill_in_turn_three(state):
-    """The end, without a word."""
+    """Kill this process in the third turn, as a crash does: no handler runs."""
     if sum(isinstance(message, HumanMessage) for message in state["messages"]) == 3:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(checkpoint: str, folder: str, part: str) -> None:
-    """Turns 1 to 3, killed in the third; or the rest of the third, and the prompt of a fourth."""
+    """Run turns 1 to 3 and be killed in the third, or resume it and print all answers and the prompt of a fourth."""
     store = ImageStore(Path(folder) / "images")
     llm = ChatVipLlava(model=checkpoint, max_tokens=12, image_store=store)
-    with SqliteSaver.from_conn_string(str(Path(folder) / "talk.sqlite")) as saver:
-        if part == "begin":
+    with SqliteSaver.from_conn_string(str(Path(folder) / "checkpoints.sqlite")) as saver:
+        if part == "start":
             graph = build_graph(llm, saver, kill_in_turn_three)
             first = mark(Path(folder) / "large.png", [Region(box=(100, 100, 300, 300))]).message(
                 "What is the object {0}?"
