@@ -1,4 +1,4 @@
-"""`EncodedImage`: one value for every image: its bytes, type, hash and pixels."""
+"""`EncodedImage`: bytes, mime type, hash and pixels of one image."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ def encode(format, **options):
         ("AVIF", "image/avif"),
     ],
 )
-def test_the_type_is_that_of_the_bytes(format, mime_type):
+def test_the_mime_type_is_read_from_the_bytes(format, mime_type):
     Image.init()
     if format not in Image.SAVE:
         pytest.skip(f"this Pillow does not write {format}")
     assert EncodedImage(encode(format)).mime_type == mime_type
 
 
-def test_bytes_of_no_known_type_have_the_general_one():
+def test_unknown_bytes_are_octet_stream():
     assert sniff_mime_type(b"RIFF....WAVE") is None
     assert EncodedImage(b"%PDF-1.7").mime_type == "application/octet-stream"
 
 
-def test_bytes_stay_as_they_came():
+def test_bytes_are_not_changed():
     data = encode("JPEG")
     image = EncodedImage(data)
     image.decode()
@@ -59,26 +59,26 @@ def test_bytes_stay_as_they_came():
 
 
 @pytest.fixture
-def decoded(monkeypatch):
-    """The calls of the decoder."""
+def decode_calls(monkeypatch):
+    """Record the calls of the decoder."""
     calls = []
     monkeypatch.setattr(image_module, "decode_image", lambda *args: calls.append(args) or decode_image(*args))
     return calls
 
 
-def test_it_is_decoded_when_it_is_asked_for_and_once(decoded):
+def test_an_image_is_decoded_on_demand_and_at_most_once(decode_calls):
     image = EncodedImage(encode("PNG"))
     assert image.mime_type == "image/png"
     assert image.fingerprint
-    assert not decoded
+    assert not decode_calls
     with ThreadPoolExecutor(8) as pool:
         sizes = set(pool.map(lambda _: image.size, range(16)))
     assert sizes == {(36, 24)}
-    assert len(decoded) == 1
+    assert len(decode_calls) == 1
     assert np.array_equal(image.decode(), NOISE)
 
 
-def test_pixels_are_encoded_when_bytes_are_asked_for_and_once(monkeypatch):
+def test_pixels_are_encoded_on_demand_and_at_most_once(monkeypatch):
     saved = []
     save = Image.Image.save
     count = lambda self, *args, **kwargs: saved.append(1) or save(self, *args, **kwargs)  # noqa: E731
@@ -86,14 +86,14 @@ def test_pixels_are_encoded_when_bytes_are_asked_for_and_once(monkeypatch):
     image = EncodedImage.from_pixels(NOISE)
     assert image.decode() is NOISE
     assert image.fingerprint
-    assert not saved, "an image that goes straight to the model is not encoded"
+    assert not saved, "an image that only the model reads is not encoded"
     assert image.mime_type == "image/png"
     assert image.data == image.data
     assert len(saved) == 1
     assert np.array_equal(EncodedImage(image.data).decode(), NOISE)
 
 
-def test_equal_content_is_equal():
+def test_images_with_equal_bytes_are_equal():
     one, same, other = EncodedImage(encode("PNG")), EncodedImage(encode("PNG")), EncodedImage(encode("BMP"))
     assert one == same
     assert hash(one) == hash(same)
@@ -102,30 +102,28 @@ def test_equal_content_is_equal():
     assert one != encode("PNG")
 
 
-def test_the_fingerprint_does_not_change_with_what_was_asked_before():
-    asked_first, asked_later = EncodedImage.from_pixels(NOISE), EncodedImage.from_pixels(NOISE.copy())
-    before = asked_first.fingerprint
-    _ = asked_later.data, asked_later.sha256
-    assert before == asked_later.fingerprint == asked_first.fingerprint
-    turned = EncodedImage.from_pixels(
-        Image.frombytes("RGB", (24, 36), NOISE.tobytes())
-    )  # the same bytes, another shape
-    assert turned.fingerprint != before
+def test_the_fingerprint_does_not_depend_on_earlier_calls():
+    hashed_first, encoded_first = EncodedImage.from_pixels(NOISE), EncodedImage.from_pixels(NOISE.copy())
+    before = hashed_first.fingerprint
+    _ = encoded_first.data, encoded_first.sha256
+    assert before == encoded_first.fingerprint == hashed_first.fingerprint
+    reshaped = Image.frombytes("RGB", (24, 36), NOISE.tobytes())  # the same bytes, another size
+    assert EncodedImage.from_pixels(reshaped).fingerprint != before
 
 
-def test_its_repr_names_the_content_and_nothing_else():
+def test_repr_shows_the_content_hash_and_not_the_name():
     one, same = EncodedImage(encode("PNG"), name="/secret/path.png"), EncodedImage(encode("PNG"))
     assert repr(one) == repr(same) == f"EncodedImage(image/png, sha256-{one.sha256})"
 
 
-def test_copies_share_it_and_it_can_be_pickled():
+def test_a_deep_copy_is_the_same_object_and_pickling_works():
     image = EncodedImage(encode("PNG"))
     assert copy.deepcopy([image])[0] is image
     assert pickle.loads(pickle.dumps(image)) == image
     assert pickle.loads(pickle.dumps(EncodedImage.from_pixels(NOISE))).size == (36, 24)
 
 
-def test_an_error_names_the_image():
-    for data, words in ((b"", "is empty"), (b"hello", "not an image"), (encode("PNG")[:60], "damaged or truncated")):
-        with pytest.raises(ImageError, match=f"'holiday.png'.*{words}"):
+def test_decoding_errors_name_the_image():
+    for data, message in ((b"", "is empty"), (b"hello", "not an image"), (encode("PNG")[:60], "damaged or truncated")):
+        with pytest.raises(ImageError, match=f"'holiday.png'.*{message}"):
             EncodedImage(data, name="holiday.png").decode()

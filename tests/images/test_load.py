@@ -1,4 +1,4 @@
-"""`load_image` and `pad_to_square`: every image that people have, and what is none."""
+"""`load_image` and `pad_to_square`: sources, orientations, pixel formats, arrays and invalid input."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ORIENTATION, ARTIST, GPS = 0x0112, 0x013B, 0x8825
 
 
 def colors(width=6, height=4):
-    """Top left red, top right green, bottom left blue, bottom right white: every turn shows."""
+    """Draw red, green, blue and white quadrants, which show every rotation and flip."""
     image = Image.new("RGB", (width, height), WHITE)
     image.paste(RED, (0, 0, width // 2, height // 2))
     image.paste(GREEN, (width // 2, 0, width, height // 2))
@@ -51,36 +51,36 @@ def pixels(image):
     return np.asarray(image).tolist()
 
 
-# --- where images come from ---
+# --- sources ---
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF", "GIF", "WEBP", "JPEG"])
-def test_every_encoding_gives_rgb_of_the_same_pixels(format):
+def test_every_file_format_is_decoded_to_the_same_rgb_pixels(format):
     image = colors(64, 48)
     loaded = load_image(encode(image, format, **({"lossless": True} if format == "WEBP" else {})))
     assert (loaded.mode, loaded.size) == ("RGB", (64, 48))
-    off = np.abs(np.asarray(loaded, int) - np.asarray(image, int))[4:-4:8, 4:-4:8].max()
-    assert off <= (8 if format == "JPEG" else 0)
+    difference = np.abs(np.asarray(loaded, int) - np.asarray(image, int))[4:-4:8, 4:-4:8].max()
+    assert difference <= (8 if format == "JPEG" else 0)
 
 
-def test_every_kind_of_source_gives_the_same_image(tmp_path):
+def test_every_kind_of_source_is_read_as_the_same_image(tmp_path):
     path = tmp_path / "odd name #1 ü.png"
     path.write_bytes(data := encode(colors()))
     text = base64.b64encode(data).decode()
-    broken = "\n".join(text[i : i + 20] for i in range(0, len(text), 20))
+    wrapped = "\n".join(text[i : i + 20] for i in range(0, len(text), 20))
 
-    class Spooled:
+    class Readable:
         def read(self):
             return bytearray(data)
 
-    class InBytes(os.PathLike):
+    class BytesPath(os.PathLike):
         def __fspath__(self):
             return os.fsencode(path)
 
     sources = [
-        path, str(path), InBytes(), path.as_uri(), path.as_uri().replace("file:///", "file://localhost/"),
-        data, bytearray(data), memoryview(data), io.BytesIO(data), Spooled(),
-        f"data:image/png;base64,{text}", f"DATA:;BASE64,{text}", f"data:image/png;base64,{broken}",
+        path, str(path), BytesPath(), path.as_uri(), path.as_uri().replace("file:///", "file://localhost/"),
+        data, bytearray(data), memoryview(data), io.BytesIO(data), Readable(),
+        f"data:image/png;base64,{text}", f"DATA:;BASE64,{text}", f"data:image/png;base64,{wrapped}",
         f"data:image/png;base64,{quote(text, safe='')}", f"data:image/png,{quote(data)}",
         colors(), np.asarray(colors()),
     ]  # fmt: skip
@@ -96,13 +96,13 @@ def test_a_path_may_start_at_home(tmp_path, monkeypatch):
     assert load_image("~/a.png").size == (6, 4)
 
 
-# --- orientation and what cameras write ---
+# --- orientation and other EXIF tags ---
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_image_is_upright_and_says_nothing_about_its_photographer(format, orientation):
-    # where the corners (top left, top right, bottom left, bottom right) of the upright image lie in the file
+def test_images_are_rotated_upright_and_lose_their_exif(format, orientation):
+    # the corners of the upright image (top left, top right, bottom left, bottom right) in their order in the file
     stored = {1: "0123", 2: "1032", 3: "3210", 4: "2301", 5: "0213", 6: "1302", 7: "3120", 8: "2031"}[orientation]
     names = (RED, GREEN, BLUE, WHITE)
     size = (64, 32) if orientation < 5 else (32, 64)
@@ -122,7 +122,7 @@ def test_the_image_is_upright_and_says_nothing_about_its_photographer(format, or
         assert GPS not in Image.open(io.BytesIO(saved)).getexif()
 
 
-def test_an_open_image_file_is_turned_as_well_and_the_object_stays_as_it_was():
+def test_an_open_image_file_is_rotated_and_the_object_is_not_changed():
     opened = Image.open(io.BytesIO(encode(colors(64, 32), "PNG", exif=exif(6))))
     assert load_image(opened).size == (32, 64)
     assert (opened.size, opened.getexif()[ARTIST]) == ((64, 32), "the photographer")
@@ -135,7 +135,7 @@ def test_an_open_image_file_is_turned_as_well_and_the_object_stays_as_it_was():
         (b"Exif\0\0garbage!!", (64, 32)),
         (b"Exif\0\0MM\0*\0\0\0\x08\xff\xff", (64, 32)),
         (b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<HHHIII", 1, ORIENTATION, 3, 1, 9, 0), (64, 32)),
-        # the orientation as text, and a block of further tags that lies beyond the end
+        # the orientation as text, and an IFD beyond the end of the data
         (
             b"Exif\0\0II*\0\x08\0\0\0"
             + struct.pack("<HHHI4sHHIII", 2, ORIENTATION, 2, 4, b"AAA\0", 0x8769, 4, 1, 9999, 0),
@@ -150,7 +150,7 @@ def test_an_open_image_file_is_turned_as_well_and_the_object_stays_as_it_was():
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
-def test_a_damaged_exif_block_does_not_damage_the_image(block, size):
+def test_an_image_with_damaged_exif_is_loaded(block, size):
     assert load_image(encode(colors(64, 32), "JPEG", exif=block)).size == size
 
 
@@ -186,14 +186,14 @@ def test_a_damaged_exif_block_does_not_damage_the_image(block, size):
     ],
     ids=lambda value: value.mode if isinstance(value, Image.Image) else str(value),
 )
-def test_every_mode_becomes_rgb(image, expected):
+def test_every_mode_is_converted_to_rgb(image, expected):
     before = image.tobytes()
     loaded = load_image(image)
     assert (loaded.mode, loaded.getpixel((1, 1))) == ("RGB", expected)
     assert image.tobytes() == before
 
 
-def test_transparent_palettes_and_keyed_colors_go_over_white():
+def test_transparent_palettes_and_color_keys_are_composited_over_white():
     palette = Image.new("P", (2, 1))
     palette.putpalette([255, 0, 0, 0, 0, 255])
     palette.putpixel((1, 0), 1)
@@ -209,14 +209,14 @@ def test_a_16_bit_png_is_scaled_and_not_clipped_to_white():
 
 
 @pytest.mark.parametrize("format", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_an_animation_gives_its_first_frame(format):
+def test_the_first_frame_of_an_animation_is_loaded(format):
     frames = [Image.new("RGB", (4, 4), color) for color in (RED, BLUE, WHITE)]
     options = {"lossless": True} if format == "WEBP" else {}
     data = encode(frames[0], format, save_all=True, append_images=frames[1:], **options)
     assert load_image(data).getpixel((0, 0)) == RED
 
 
-def test_the_object_given_is_another_one_and_never_changed():
+def test_the_input_object_is_copied_and_not_changed():
     image = colors()
     image.info["comment"] = "mine"
     loaded = load_image(image)
@@ -248,12 +248,12 @@ def test_the_object_given_is_another_one_and_never_changed():
         (np.full((4, 6, 3), RED, np.uint8)[::-2, ::-2], RED),
     ],
 )
-def test_arrays_of_every_shape_and_dtype(array, expected):
+def test_arrays_of_every_shape_and_dtype_are_loaded(array, expected):
     image = load_image(array)
     assert (image.mode, image.size, image.getpixel((2, 1))) == ("RGB", (3, 2), expected)
 
 
-def test_bgr_is_turned_around_when_said_and_only_then():
+def test_channels_are_swapped_only_if_channels_is_bgr():
     bgr = np.full((2, 2, 3), (1, 2, 3), np.uint8)
     assert load_image(bgr, channels="bgr").getpixel((0, 0)) == (3, 2, 1)
     assert load_image(bgr).getpixel((0, 0)) == (1, 2, 3)
@@ -263,7 +263,7 @@ def test_bgr_is_turned_around_when_said_and_only_then():
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.zeros((3, 8, 9), np.uint8), r"transpose\(1, 2, 0\)"),
         (np.zeros((2, 2, 2), np.uint8), r"expected \(H, W\)"),
@@ -282,16 +282,16 @@ def test_bgr_is_turned_around_when_said_and_only_then():
         (np.full((2, 2), "a"), "dtype <U1"),
     ],
 )
-def test_arrays_that_are_no_images(array, said):
-    with pytest.raises(ImageError, match=said):
+def test_arrays_that_are_not_images_raise(array, message):
+    with pytest.raises(ImageError, match=message):
         load_image(array)
 
 
-# --- what is no image ---
+# --- invalid images ---
 
 
-def claim(width, height):
-    """A PNG of a few bytes that claims a size."""
+def png_header(width, height):
+    """Return a PNG of a few bytes whose header claims a size."""
     head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"\0" * 10)), (b"IEND", b"")]
     body = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
@@ -300,34 +300,34 @@ def claim(width, height):
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"])
 @pytest.mark.filterwarnings("ignore:.*EXIF:UserWarning")
-def test_a_truncated_file_is_an_error_and_the_whole_one_loads_after_it(format):
+def test_a_truncated_file_raises_and_the_whole_file_loads_after_it(format):
     noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
     data = encode(Image.fromarray(noise), format)
-    for kept in (1, 8, 20, 40, len(data) // 2, len(data) - 40):
+    for length in (1, 8, 20, 40, len(data) // 2, len(data) - 40):
         with pytest.raises(ImageError):
-            load_image(data[:kept])
+            load_image(data[:length])
     assert load_image(data).size == (40, 40)
 
 
 @pytest.mark.parametrize("size", [(60_000, 60_000), (20_000, 10_000), (1, 2**31 - 1)])
 @pytest.mark.parametrize("limit", ["pillow's own", "none"])
-def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size, limit, monkeypatch):
+def test_a_decompression_bomb_raises_before_pixels_are_allocated(size, limit, monkeypatch):
     if limit == "none":
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
     monkeypatch.setattr(Image.core, "new", lambda *_: pytest.fail("pixels were allocated"))
     with pytest.raises(ImageError):
-        load_image(claim(*size))
+        load_image(png_header(*size))
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         (b"", "empty"),
         (b"hello, I am a text", "not an image"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not an image"),
         (io.BytesIO(b""), "empty"),
         (io.StringIO("text"), "binary mode"),
-        (claim(0, 5), "the bytes"),
+        (png_header(0, 5), "the bytes"),
         (Image.new("RGB", (0, 5)), "0 x 5"),
         (Image.new("RGB", (5, 0)), "5 x 0"),
         (Image.fromarray(np.full((2, 2), np.nan, np.float32)), "NaN"),
@@ -352,13 +352,13 @@ def test_a_decompression_bomb_is_refused_before_it_is_unpacked(size, limit, monk
     ],
     ids=lambda value: repr(value)[:30],
 )
-def test_what_is_no_image_is_an_error_that_says_so(source, said):
-    with pytest.raises(ImageError, match=said) as caught:
+def test_sources_that_are_not_images_raise_short_errors(source, message):
+    with pytest.raises(ImageError, match=message) as caught:
         load_image(source)
     assert len(str(caught.value)) < 400
 
 
-def test_folders_and_text_files_and_closed_images(tmp_path):
+def test_folders_text_files_closed_images_and_unknown_channels_raise(tmp_path):
     with pytest.raises(ImageError, match="folder"):
         load_image(tmp_path)
     (tmp_path / "a.png").write_text("no image")
@@ -372,11 +372,11 @@ def test_folders_and_text_files_and_closed_images(tmp_path):
         load_image(colors(), channels="rbg")
 
 
-# --- the square ---
+# --- padding ---
 
 
 @pytest.mark.parametrize(("size", "at"), [((30, 10), (0, 10)), ((10, 30), (10, 0)), ((5, 4), (0, 0)), ((1, 9), (4, 0))])
-def test_a_padded_image_is_whole_in_the_middle_of_clips_mean_color(size, at):
+def test_padding_centers_the_image_on_the_mean_color_of_clip(size, at):
     image = Image.new("RGB", size, RED)
     square = pad_to_square(image)
     assert square.size == (max(size), max(size))
@@ -391,13 +391,13 @@ def test_a_square_image_is_not_padded():
     assert pad_to_square(Image.new("RGB", (2, 4)), color=(1, 2, 3)).getpixel((0, 0)) == (1, 2, 3)
 
 
-def test_a_file_object_is_read_from_its_beginning():
+def test_a_file_object_is_read_from_its_start():
     buffer = io.BytesIO()
     Image.new("RGB", (7, 5), "red").save(buffer, format="PNG")
     assert load_image(buffer).size == (7, 5)
 
 
-def test_postscript_is_never_handed_to_ghostscript():
+def test_postscript_is_never_passed_to_ghostscript():
     buffer = io.BytesIO()
     Image.new("RGB", (7, 5), "red").save(buffer, format="EPS")
     with pytest.raises(ImageError, match="not an image"):

@@ -23,18 +23,18 @@ def store(request, tmp_path):
     return request.param(tmp_path / "images")
 
 
-def test_an_image_is_kept_once_under_its_content(store):
+def test_an_image_is_stored_once_under_its_content_hash(store):
     assert store.add(b"one") == store.add(bytearray(b"one")) != store.add(b"two")
     assert sorted(map(store.get, store.yield_keys(prefix="sha256-"))) == [b"one", b"two"]
 
 
-def test_the_least_recently_used_go_first(tmp_path):
+def test_the_least_recently_used_images_are_evicted_first(tmp_path):
     for folder in (None, tmp_path):
         store = ImageStore(folder, max_bytes=30)
         first, second = store.add(b"1" * 10), store.add(b"2" * 10)
         if folder:
             for age, name in enumerate([first, second]):
-                os.utime(next(folder.glob(f"kept-{name}*")), (age, age))  # clocks of file systems can be coarse
+                os.utime(next(folder.glob(f"kept-{name}*")), (age, age))  # some file systems have coarse timestamps
         store.get(first)
         third = store.add(b"3" * 15)
         assert set(store.yield_keys()) == {first, third}
@@ -44,7 +44,7 @@ def test_the_least_recently_used_go_first(tmp_path):
         assert list(store.yield_keys()) == [large]
 
 
-def test_keys_are_no_paths(tmp_path):
+def test_keys_are_never_used_as_paths(tmp_path):
     store = ImageStore(tmp_path / "images")
     keys = ["../up", "a/b", ".", "..", "", "ünï", "k", "C:\\x", "\ud800"]
     store.mset([(key, repr(key).encode()) for key in keys])
@@ -64,7 +64,7 @@ def test_other_files_of_the_folder_are_left_alone(tmp_path):
     assert (tmp_path / "kept-folder.bin").is_dir()
 
 
-def test_images_go_before_what_else_is_kept(store):
+def test_images_are_evicted_before_other_entries(store):
     store.max_bytes = 100
     store.mset([("thread-1", b"t" * 20)])
     for number in range(5):
@@ -76,12 +76,12 @@ def test_a_damaged_file_is_repaired(tmp_path):
     store = ImageStore(tmp_path)
     name = store.add(b"image")
     (file,) = tmp_path.iterdir()
-    file.write_bytes(b"pic")
+    file.write_bytes(b"ima")
     assert store.add(b"image") == name
     assert store.get(name) == b"image"
 
 
-def test_what_cannot_be_kept(tmp_path):
+def test_invalid_folders_values_limits_and_keys_raise(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ImageError, match="cannot store images"):
         ImageStore(tmp_path / "file")
@@ -94,12 +94,12 @@ def test_what_cannot_be_kept(tmp_path):
     assert not list((tmp_path / "images").iterdir())
 
 
-def test_a_store_is_shared_by_copies_and_one_with_a_folder_can_be_sent_on(tmp_path):
+def test_copies_share_a_store_and_a_store_with_a_folder_can_be_pickled(tmp_path):
     llm = ChatVipLlava(model="bundled", image_store=ImageStore(tmp_path, max_bytes=10**6))
     name = llm.image_store.add(b"an image")
     assert copy.deepcopy(llm).image_store is llm.image_store
-    sent = pickle.loads(pickle.dumps(llm)).image_store
-    assert (sent.get(name), sent.max_bytes) == (b"an image", 10**6)
+    unpickled = pickle.loads(pickle.dumps(llm)).image_store
+    assert (unpickled.get(name), unpickled.max_bytes) == (b"an image", 10**6)
     with pytest.raises(ImageError, match="stays in its process"):
         pickle.dumps(ImageStore())
     toolkit = VipLlavaToolkit(chat_model=llm)
