@@ -1,4 +1,4 @@
-"""The settings of a call: read once, and answered with the name that is meant."""
+"""Settings of a call: read once; names of other packages raise errors with the name used here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, VipLl
 from langchain_vipllava.chat.settings import LOADING, CallSettings
 from langchain_vipllava.protocol.load_options import LoadOptions
 
-MEANT = {
+OUR_NAMES = {
     "model_name": ("x", "model=..."),
     "torch_dtype": ("float16", "dtype=..."),
     "load_in_4bit": (True, "quantization='4bit'"),
@@ -25,41 +25,43 @@ MEANT = {
 }
 
 
-@pytest.mark.parametrize("name", MEANT)
-def test_an_argument_of_another_package_is_answered_with_ours(name):
-    value, ours = MEANT[name]
+@pytest.mark.parametrize("name", OUR_NAMES)
+def test_an_argument_name_of_another_package_raises_with_our_name(name):
+    value, our_name = OUR_NAMES[name]
     with pytest.raises(VipLlavaError) as caught:
         ChatVipLlava(**{"model": "bundled", name: value})
     assert name in str(caught.value)
-    assert ours in str(caught.value)
+    assert our_name in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["max_new_tokens", "do_sample", "stop_sequences"])
-def test_a_setting_of_another_package_in_a_call_is_answered_with_ours(llm, name):
-    value, ours = MEANT[name]
+def test_a_call_setting_of_another_package_raises_with_our_name(llm, name):
+    value, our_name = OUR_NAMES[name]
     with pytest.raises(GenerationError) as caught:
         llm.invoke("Hi", **{name: value})
-    assert ours in str(caught.value)
+    assert our_name in str(caught.value)
 
 
-def test_a_subclass_may_have_such_a_field():
+def test_a_subclass_may_define_a_field_with_such_a_name():
     class Named(ChatVipLlava):
         model_name: str = "x"
 
     assert Named(model="bundled", model_name="y").model_name == "y"
 
 
-def test_a_call_is_read_once(llm, monkeypatch):
-    read = []
+def test_the_settings_of_a_call_are_read_once(llm, monkeypatch):
+    calls = []
     original = CallSettings.read.__func__
-    monkeypatch.setattr(CallSettings, "read", classmethod(lambda cls, *args: read.append(args) or original(cls, *args)))
+    monkeypatch.setattr(
+        CallSettings, "read", classmethod(lambda cls, *args: calls.append(args) or original(cls, *args))
+    )
     llm.invoke([HumanMessage("Hi")], temperature=0.5, seed=3)
-    assert len(read) == 1
+    assert len(calls) == 1
     list(llm.stream([HumanMessage("Hi")]))
-    assert len(read) == 2
+    assert len(calls) == 2
 
 
-def test_settings_are_frozen_and_leave_the_arguments_alone(llm):
+def test_settings_are_frozen_and_do_not_change_the_arguments(llm):
     kwargs = {"model": "another", "temperature": 1.0}
     settings = CallSettings.read(llm, None, kwargs)
     assert kwargs == {"model": "another", "temperature": 1.0}
@@ -68,7 +70,7 @@ def test_settings_are_frozen_and_leave_the_arguments_alone(llm):
         settings.max_tokens = 3
 
 
-def test_the_loading_fields_are_those_of_load_options():
+def test_loading_fields_equal_the_fields_of_load_options():
     assert tuple(field.name for field in fields(LoadOptions)) == LOADING
     assert set(LOADING) <= set(ChatVipLlava.model_fields)
 
@@ -83,19 +85,19 @@ def test_the_loading_fields_are_those_of_load_options():
         ("stop", [""], GenerationError),
     ],
 )
-def test_a_wrong_value_is_refused_at_construction_and_in_a_call(llm, name, value, error):
+def test_an_invalid_value_raises_at_construction_and_in_a_call(llm, name, value, error):
     with pytest.raises(error):
         ChatVipLlava(**{"model": "bundled", name: value})
     with pytest.raises(error):
         llm.invoke("Hi", **{name: value})
 
 
-def test_the_backend_in_use_follows_the_model():
-    given = SimpleNamespace(name="echo", cache_key="echo")
-    chat = ChatVipLlava(backend=given)
+def test_a_copy_with_another_model_uses_another_backend():
+    backend = SimpleNamespace(name="echo", cache_key="echo")
+    chat = ChatVipLlava(backend=backend)
     assert chat.model == "echo"
-    assert chat.backend is given
-    assert chat.model_copy(update={"temperature": 1.0}).backend is given
+    assert chat.backend is backend
+    assert chat.model_copy(update={"temperature": 1.0}).backend is backend
     other = chat.model_copy(update={"model": "bundled"})
-    assert other.backend is not given
+    assert other.backend is not backend
     assert other.backend.name == "bundled"
