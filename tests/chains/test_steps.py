@@ -25,7 +25,7 @@ from langchain_vipllava import (
     regions_from,
 )
 
-BOXES = [
+DETECTIONS = [
     {"score": 0.9, "label": "face", "box": {"xmin": 174, "ymin": 65, "xmax": 273, "ymax": 164}},
     {"score": 0.7, "label": "rocket", "box": {"xmin": 330, "ymin": 20, "xmax": 480, "ymax": 250}},
 ]
@@ -36,115 +36,118 @@ def chain(llm):
     return MarkRegions() | RegionPrompt() | llm | StrOutputParser()
 
 
-def given(photo, question="What is the object {0} doing?", detections=BOXES):
+def chain_input(photo, question="What is the object {0} doing?", detections=DETECTIONS):
     return {"image": photo, "detections": detections, "question": question}
 
 
-def by_hand(llm, photo, question, **look):
-    """The same without a chain."""
-    return llm.invoke([mark(photo, regions_from(BOXES), **look).message(question)]).text
+def answer_without_chain(llm, photo, question, **style):
+    """Return the same answer, computed without a chain."""
+    return llm.invoke([mark(photo, regions_from(DETECTIONS), **style).message(question)]).text
 
 
-def test_invoke_is_what_python_does(chain, llm, photo):
-    assert chain.invoke(given(photo)) == by_hand(llm, photo, "What is the object {0} doing?")
+def test_invoke_returns_the_same_answer_as_without_a_chain(chain, llm, photo):
+    assert chain.invoke(chain_input(photo)) == answer_without_chain(llm, photo, "What is the object {0} doing?")
 
 
-def test_batch_and_stream(chain, llm, photo):
-    inputs = [given(photo, "What is {0}?"), given(photo, "Where is {1}?"), given(photo.rotate(90), "Why {0} and {1}?")]
-    alone = [chain.invoke(one) for one in inputs]
-    assert len(set(alone)) > 1
-    assert chain.batch(inputs) == alone
+def test_batch_and_stream_return_the_answers_of_invoke(chain, llm, photo):
+    inputs = [
+        chain_input(photo, "What is {0}?"),
+        chain_input(photo, "Where is {1}?"),
+        chain_input(photo.rotate(90), "Why {0} and {1}?"),
+    ]
+    expected = [chain.invoke(item) for item in inputs]
+    assert len(set(expected)) > 1
+    assert chain.batch(inputs) == expected
     pieces = list(chain.stream(inputs[0]))
-    assert "".join(pieces) == alone[0]
+    assert "".join(pieces) == expected[0]
     assert len(pieces) > 1
 
 
-async def test_async_twins(chain, photo):
-    inputs = [given(photo, "What is {0}?"), given(photo, "Where is {1}?")]
-    alone = [chain.invoke(one) for one in inputs]
-    assert await chain.ainvoke(inputs[0]) == alone[0]
-    assert await chain.abatch(inputs) == alone
+async def test_async_methods_return_the_answers_of_invoke(chain, photo):
+    inputs = [chain_input(photo, "What is {0}?"), chain_input(photo, "Where is {1}?")]
+    expected = [chain.invoke(item) for item in inputs]
+    assert await chain.ainvoke(inputs[0]) == expected[0]
+    assert await chain.abatch(inputs) == expected
     pieces = [piece async for piece in chain.astream(inputs[1])]
-    assert "".join(pieces) == alone[1]
+    assert "".join(pieces) == expected[1]
     assert len(pieces) > 1
 
 
-def test_every_key_goes_along(photo):
-    marked = MarkRegions().invoke({**given(photo), "more": 5})
+def test_every_input_key_is_passed_through(photo):
+    marked = MarkRegions().invoke({**chain_input(photo), "more": 5})
     assert marked["more"] == 5
     assert isinstance(marked["marked"], MarkedImage)
-    assert marked["marked"].regions == tuple(regions_from(BOXES))
+    assert marked["marked"].regions == tuple(regions_from(DETECTIONS))
     assert set(marked) == {"image", "detections", "question", "more", "marked"}
 
 
 def test_input_is_not_changed(chain, photo):
-    before, pixels = given(photo), np.array(photo)
-    mine = dict(before)
-    chain.invoke(mine)
-    assert mine == before
+    before, pixels = chain_input(photo), np.array(photo)
+    inputs = dict(before)
+    chain.invoke(inputs)
+    assert inputs == before
     assert np.array_equal(np.asarray(photo), pixels)
 
 
-def test_looks_are_those_of_mark(llm, photo):
-    look = {"kind": "arrow", "color": ["blue", "gold"], "numbers": True, "seed": 4}
-    chain = MarkRegions(**look) | RegionPrompt() | llm | StrOutputParser()
-    assert chain.invoke(given(photo, "What is {1}?")) == by_hand(llm, photo, "What is {1}?", **look)
-    marked = MarkRegions(**look).invoke(given(photo))["marked"]
+def test_style_arguments_are_passed_to_mark(llm, photo):
+    style = {"kind": "arrow", "color": ["blue", "gold"], "numbers": True, "seed": 4}
+    chain = MarkRegions(**style) | RegionPrompt() | llm | StrOutputParser()
+    assert chain.invoke(chain_input(photo, "What is {1}?")) == answer_without_chain(llm, photo, "What is {1}?", **style)
+    marked = MarkRegions(**style).invoke(chain_input(photo))["marked"]
     assert marked.phrases == ["pointed to by the blue arrow", "pointed to by the gold arrow"]
 
 
-def test_reading_arguments_reach_the_detections(photo):
+def test_detection_options_are_applied(photo):
     rows = [[10, 20, 100, 90], [200, 40, 50, 60]]
-    marked = MarkRegions(box_format="xywh").invoke(given(photo, detections=rows))["marked"]
+    marked = MarkRegions(box_format="xywh").invoke(chain_input(photo, detections=rows))["marked"]
     assert [region.box for region in marked.regions] == [(10, 20, 110, 110), (200, 40, 250, 100)]
-    assert len(MarkRegions(min_score=0.8).invoke(given(photo))["marked"].regions) == 1
-    assert MarkRegions(max_regions=1).invoke(given(photo))["marked"].regions[0].label == "face"
+    assert len(MarkRegions(min_score=0.8).invoke(chain_input(photo))["marked"].regions) == 1
+    assert MarkRegions(max_regions=1).invoke(chain_input(photo))["marked"].regions[0].label == "face"
 
 
 def test_zoom_crops_and_small_regions_warn(photo):
     tiny = [Region(box=(100, 100, 108, 108))]
     with pytest.warns(TinyRegionWarning):
-        MarkRegions().invoke(given(photo, detections=tiny))
-    assert MarkRegions(zoom="auto").invoke(given(photo, detections=tiny))["marked"].crop
+        MarkRegions().invoke(chain_input(photo, detections=tiny))
+    assert MarkRegions(zoom="auto").invoke(chain_input(photo, detections=tiny))["marked"].crop
 
 
-def test_detecting_marking_and_asking(llm, photo):
+def test_a_chain_detects_marks_and_asks(llm, photo):
     def detector(image):
         assert image.mode == "RGB"
-        return BOXES
+        return DETECTIONS
 
     chain = DetectRegions(detector=detector) | MarkRegions() | RegionPrompt() | llm | StrOutputParser()
     question = "What is {0}?"
-    assert chain.invoke({"image": photo, "question": question}) == by_hand(llm, photo, question)
+    assert chain.invoke({"image": photo, "question": question}) == answer_without_chain(llm, photo, question)
 
 
-def test_detector_arguments(photo):
-    def steps(**settings):
-        return [
-            r.label for r in DetectRegions(detector=lambda image: BOXES, **settings).invoke({"image": photo})["regions"]
-        ]
+def test_detect_regions_filters_by_label_score_and_number(photo):
+    def labels(**settings):
+        step = DetectRegions(detector=lambda image: DETECTIONS, **settings)
+        return [region.label for region in step.invoke({"image": photo})["regions"]]
 
-    assert steps() == ["face", "rocket"]
-    assert steps(only=["ROCKET"]) == ["rocket"]
-    assert steps(min_score=0.8) == ["face"]
-    assert steps(max_regions=1) == ["face"]
+    assert labels() == ["face", "rocket"]
+    assert labels(only=["ROCKET"]) == ["rocket"]
+    assert labels(min_score=0.8) == ["face"]
+    assert labels(max_regions=1) == ["face"]
     rows = DetectRegions(detector=lambda image: [[1, 2, 30, 40]], box_format="xyxy").invoke({"image": photo})
     assert rows["regions"] == [Region(box=(1, 2, 30, 40))]
 
 
-def test_a_detector_that_draws_does_not_draw_on_our_image(photo):
-    def vandal(image):
+def test_a_detector_that_draws_on_its_image_does_not_change_the_input(photo):
+    def draw_and_detect(image):
         image.paste((255, 0, 0), (0, 0, 100, 100))
-        return BOXES
+        return DETECTIONS
 
-    found = DetectRegions(detector=vandal).invoke({"image": photo})
-    assert np.array_equal(np.asarray(found["image"]), np.asarray(photo))
+    output = DetectRegions(detector=draw_and_detect).invoke({"image": photo})
+    assert np.array_equal(np.asarray(output["image"]), np.asarray(photo))
 
 
-def test_an_image_turned_by_exif_is_upright_for_all_steps(tmp_path, photo):
+def test_an_image_rotated_by_exif_is_upright_in_every_step(tmp_path, photo):
     exif = Image.Exif()
     exif[0x0112] = 6
-    path = tmp_path / "turned.jpg"
+    path = tmp_path / "rotated.jpg"
     photo.crop((0, 0, 400, 200)).save(path, exif=exif)
     sizes = []
     detect = DetectRegions(
@@ -155,8 +158,8 @@ def test_an_image_turned_by_exif_is_upright_for_all_steps(tmp_path, photo):
     assert marked.image.size == (200, 400)
 
 
-def test_history_makes_the_question_the_next_turn(llm, photo):
-    marked = mark(photo, regions_from(BOXES))
+def test_a_question_with_history_is_the_next_turn(llm, photo):
+    marked = mark(photo, regions_from(DETECTIONS))
     first = marked.message("What is {0}?")
     history = [first, AIMessage("A face.")]
     messages = RegionPrompt().invoke({"marked": marked, "question": "And {1}?", "history": history})
@@ -167,60 +170,64 @@ def test_history_makes_the_question_the_next_turn(llm, photo):
         "USER: And within the lime rectangle?ASSISTANT:"
     )
     chain = MarkRegions() | RegionPrompt() | llm | StrOutputParser()
-    answer = chain.invoke({**given(photo, "And {1}?"), "history": history})
+    answer = chain.invoke({**chain_input(photo, "And {1}?"), "history": history})
     assert answer == llm.invoke(messages).text
 
 
-def test_answers_beside_the_marked_image(llm, photo):
+def test_a_chain_returns_the_answer_and_the_marked_image(llm, photo):
     chain = MarkRegions() | RunnablePassthrough.assign(answer=RegionPrompt() | llm | StrOutputParser())
-    result = chain.invoke(given(photo))
-    assert result["answer"] == by_hand(llm, photo, "What is the object {0} doing?")
+    result = chain.invoke(chain_input(photo))
+    assert result["answer"] == answer_without_chain(llm, photo, "What is the object {0} doing?")
     assert result["marked"].image.size == photo.size
 
 
-WRONG = [
+INVALID_INPUTS = [
     ({}, PromptError, "'image'"),
     ({"question": "What?"}, PromptError, r"\['question'\].*'image'"),
-    ({"image": None, "detections": BOXES, "question": "What?"}, PromptError, "'image'"),
+    ({"image": None, "detections": DETECTIONS, "question": "What?"}, PromptError, "'image'"),
     ({"image": "PHOTO", "question": "What?"}, PromptError, "'detections'"),
-    ({"image": "PHOTO", "detections": BOXES}, PromptError, "'question'"),
-    ({"image": "PHOTO", "detections": BOXES, "question": 5}, PromptError, "'question' is a int"),
+    ({"image": "PHOTO", "detections": DETECTIONS}, PromptError, "'question'"),
+    ({"image": "PHOTO", "detections": DETECTIONS, "question": 5}, PromptError, "'question' is a int"),
     ({"image": "PHOTO", "detections": [], "question": "What?"}, DetectionError, "no detections to mark"),
     ({"image": "PHOTO", "detections": "nonsense", "question": "What?"}, DetectionError, "no known format"),
     ({"image": "PHOTO", "detections": [[1, 2, 3, 4]], "question": "What?"}, DetectionError, "box_format"),
     ({"image": "PHOTO", "detections": [Region(box=(600, 0, 700, 9))], "question": "?"}, RegionError, "outside"),
-    ({"image": "PHOTO", "detections": BOXES, "question": "What is {7}?"}, MarkerError, "names no marker"),
-    ({"image": "PHOTO", "detections": BOXES, "question": " "}, MarkerError, "empty"),
-    ({"image": "/no/such.png", "detections": BOXES, "question": "What?"}, ImageError, "no file"),
-    ({"image": b"", "detections": BOXES, "question": "What?"}, ImageError, "empty"),
+    ({"image": "PHOTO", "detections": DETECTIONS, "question": "What is {7}?"}, MarkerError, "names no marker"),
+    ({"image": "PHOTO", "detections": DETECTIONS, "question": " "}, MarkerError, "empty"),
+    ({"image": "/no/such.png", "detections": DETECTIONS, "question": "What?"}, ImageError, "no file"),
+    ({"image": b"", "detections": DETECTIONS, "question": "What?"}, ImageError, "empty"),
     ("PHOTO", PromptError, "'image'"),
     (None, PromptError, "'image'"),
 ]
 
 
 @pytest.mark.parametrize(
-    ("wrong", "error", "words"), WRONG, ids=[f"{i} {words}" for i, (_, _, words) in enumerate(WRONG)]
+    ("invalid", "error", "error_text"),
+    INVALID_INPUTS,
+    ids=[f"{i} {error_text}" for i, (_, _, error_text) in enumerate(INVALID_INPUTS)],
 )
-def test_what_is_wrong_is_said_and_the_next_call_works(chain, photo, wrong, error, words):
-    if isinstance(wrong, dict) and wrong.get("image") == "PHOTO":
-        wrong = {**wrong, "image": photo}
-    with pytest.raises(error, match=words):
-        chain.invoke(wrong)
-    assert chain.invoke(given(photo))
+def test_invalid_input_raises_and_the_next_call_works(chain, photo, invalid, error, error_text):
+    if isinstance(invalid, dict) and invalid.get("image") == "PHOTO":
+        invalid = {**invalid, "image": photo}
+    with pytest.raises(error, match=error_text):
+        chain.invoke(invalid)
+    assert chain.invoke(chain_input(photo))
 
 
-def test_one_bad_input_of_a_batch_is_that_ones_error(chain, photo):
-    found = chain.batch([given(photo), given(photo, detections=[]), given(photo)], return_exceptions=True)
-    assert isinstance(found[1], DetectionError)
-    assert found[0] == found[2] == chain.invoke(given(photo))
+def test_one_invalid_input_of_a_batch_does_not_affect_the_others(chain, photo):
+    results = chain.batch(
+        [chain_input(photo), chain_input(photo, detections=[]), chain_input(photo)], return_exceptions=True
+    )
+    assert isinstance(results[1], DetectionError)
+    assert results[0] == results[2] == chain.invoke(chain_input(photo))
 
 
-def test_marked_must_be_a_marked_image(photo):
+def test_region_prompt_without_a_marked_image_raises(photo):
     with pytest.raises(PromptError, match="expected a MarkedImage"):
         RegionPrompt().invoke({"marked": photo, "question": "What?"})
 
 
-def test_failing_detector_is_a_detection_error(photo):
+def test_a_failing_detector_raises_a_detection_error(photo):
     def broken(image):
         raise RuntimeError("no GPU")
 
@@ -228,33 +235,33 @@ def test_failing_detector_is_a_detection_error(photo):
         DetectRegions(detector=broken).invoke({"image": photo})
     with pytest.raises(DetectionError, match="no known format"):
         DetectRegions(detector=lambda image: "nonsense").invoke({"image": photo})
-    nothing = DetectRegions(detector=lambda image: [])
-    assert nothing.invoke({"image": photo})["regions"] == []
+    finds_nothing = DetectRegions(detector=lambda image: [])
+    assert finds_nothing.invoke({"image": photo})["regions"] == []
     with pytest.raises(DetectionError, match="no detections to mark"):
-        (nothing | MarkRegions()).invoke({"image": photo})
+        (finds_nothing | MarkRegions()).invoke({"image": photo})
 
 
-def test_unknown_arguments_of_a_step_are_refused():
+def test_unknown_and_missing_arguments_of_a_step_raise():
     with pytest.raises(ValueError, match="colour"):
         MarkRegions(colour="red")
     with pytest.raises(ValueError, match="detector"):
         DetectRegions()
 
 
-def test_a_history_without_the_image_gets_it(marked):
+def test_the_image_is_added_if_the_history_does_not_contain_it(marked):
     history = [HumanMessage("Hi"), AIMessage("Hello")]
-    given = {"marked": marked, "question": "What is the object {0}?", "history": history}
-    messages = RegionPrompt().invoke(given)
+    inputs = {"marked": marked, "question": "What is the object {0}?", "history": history}
+    messages = RegionPrompt().invoke(inputs)
     assert [block["type"] for block in messages[-1].content] == ["image", "text"]
-    again = RegionPrompt().invoke({**given, "history": [*messages, AIMessage("A face.")], "question": "Why?"})
-    assert again[-1].content == "Why?"
+    follow_up = RegionPrompt().invoke({**inputs, "history": [*messages, AIMessage("A face.")], "question": "Why?"})
+    assert follow_up[-1].content == "Why?"
     with pytest.raises(PromptError, match="list of messages"):
-        RegionPrompt().invoke({**given, "history": "abc"})
+        RegionPrompt().invoke({**inputs, "history": "abc"})
 
 
-def test_marking_takes_all_that_mark_takes(photo):
+def test_mark_regions_accepts_every_argument_of_mark(photo):
     step = MarkRegions(width=8, opacity=0.5, labels=["cat"], channels="bgr", box_format="xyxy")
     bgr = np.asarray(photo)[:, :, ::-1]
-    out = step.invoke({"image": bgr, "detections": {"boxes": [[10, 10, 90, 90]], "labels": [0], "scores": [0.9]}})
-    assert out["marked"].regions[0].label == "cat"
-    assert out["marked"].original.tobytes() == photo.tobytes()
+    output = step.invoke({"image": bgr, "detections": {"boxes": [[10, 10, 90, 90]], "labels": [0], "scores": [0.9]}})
+    assert output["marked"].regions[0].label == "cat"
+    assert output["marked"].original.tobytes() == photo.tobytes()
