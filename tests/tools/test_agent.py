@@ -1,4 +1,4 @@
-"""LangGraph agents with a checkpointer around the tools. The agents' LLMs follow scripts; the eyes are real."""
+"""LangGraph agents with a checkpointer. The agents' LLMs are scripted; the vision model is real."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from langchain_vipllava.apps.scripted import ScriptedAgentModel
 from tests.support.tool_caller import DETECTIONS
 
 
-class Script(BaseChatModel):
-    """A fake LLM: says its lines in order, whatever comes back, and remembers what it read."""
+class ScriptedLLM(BaseChatModel):
+    """A fake LLM that returns its messages in order, whatever it reads, and records what it reads."""
 
-    lines: list[Any]
-    read: list[Any] = Field(default_factory=list)
+    responses: list[Any]
+    inputs: list[Any] = Field(default_factory=list)
 
     def bind_tools(self, tools, **kwargs):
         return self
 
     def _generate(self, messages, stop=None, run_manager=None, **kwargs):
-        self.read.append(list(messages))
-        line = self.lines[sum(isinstance(message, AIMessage) for message in messages)]
-        return ChatResult(generations=[ChatGeneration(message=line.model_copy())])
+        self.inputs.append(list(messages))
+        response = self.responses[sum(isinstance(message, AIMessage) for message in messages)]
+        return ChatResult(generations=[ChatGeneration(message=response.model_copy())])
 
     @property
     def _llm_type(self):
         return "script"
 
 
-def calls(*wanted):
-    """One step of the LLM: tool calls, several of which run at once."""
+def calls(*tool_calls):
+    """Return one message of the LLM with tool calls; several calls run in parallel."""
     return AIMessage(
-        "", tool_calls=[{"name": name, "args": args, "id": f"{name}-{i}"} for i, (name, args) in enumerate(wanted)]
+        "", tool_calls=[{"name": name, "args": args, "id": f"{name}-{i}"} for i, (name, args) in enumerate(tool_calls)]
     )
 
 
@@ -53,8 +53,8 @@ def thread(name):
 
 
 def results(state, name=None):
-    found = [message for message in state["messages"] if isinstance(message, ToolMessage)]
-    return [message for message in found if name in (None, message.name)]
+    messages = [message for message in state["messages"] if isinstance(message, ToolMessage)]
+    return [message for message in messages if name in (None, message.name)]
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def two_turns(first_answer):
     )
 
 
-def test_the_second_question_is_a_true_second_turn(toolkit, image, llm):
+def test_the_second_question_is_the_second_turn_of_the_conversation(toolkit, image, llm):
     state = scripted(toolkit, image).invoke({"messages": [("human", "Look.")]}, thread("a"))
     names = [message.name for message in results(state)]
     assert names == ["open_image", "detect_regions", "mark_regions", "ask_regions", "ask_regions"]
@@ -95,7 +95,7 @@ def test_the_second_question_is_a_true_second_turn(toolkit, image, llm):
     assert state["messages"][-1].text.endswith(second)
 
 
-async def test_the_same_awaited(toolkit, image, llm):
+async def test_the_second_question_is_the_second_turn_with_ainvoke(toolkit, image, llm):
     state = await scripted(toolkit, image).ainvoke({"messages": [("human", "Look.")]}, thread("a"))
     first, second = (message.content for message in results(state, "ask_regions"))
     messages = toolkit.messages("marked1", thread_id="a")
@@ -103,10 +103,10 @@ async def test_the_same_awaited(toolkit, image, llm):
     assert second == messages[-1].text
 
 
-def test_a_later_run_of_the_thread_goes_on_with_the_conversation(toolkit, llm, photo):
+def test_a_later_run_of_a_thread_continues_the_conversation(toolkit, llm, photo):
     toolkit.add_image(photo, detections=DETECTIONS)
-    script = Script(
-        lines=[
+    script = ScriptedLLM(
+        responses=[
             calls(("mark_regions", {"image_id": "photo1", "regions": ["r1"]})),
             calls(("ask_regions", {"image_id": "marked1", "question": "What is {r1}?"})),
             AIMessage("Done."),
@@ -123,11 +123,11 @@ def test_a_later_run_of_the_thread_goes_on_with_the_conversation(toolkit, llm, p
     )
 
 
-def test_two_threads_do_not_see_each_others_images(toolkit, image):
+def test_threads_cannot_use_each_others_images(toolkit, image):
     checkpointer = InMemorySaver()
     scripted(toolkit, image, checkpointer).invoke({"messages": [("human", "Look.")]}, thread("a"))
-    spy = Script(
-        lines=[
+    script = ScriptedLLM(
+        responses=[
             calls(
                 ("ask_regions", {"image_id": "marked1", "question": "What?"}),
                 ("mark_regions", {"image_id": "img1", "regions": ["r1"]}),
@@ -136,17 +136,17 @@ def test_two_threads_do_not_see_each_others_images(toolkit, image):
             AIMessage("Nothing."),
         ]
     )
-    agent = create_agent(spy, toolkit.get_tools(), checkpointer=checkpointer)
+    agent = create_agent(script, toolkit.get_tools(), checkpointer=checkpointer)
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("b"))
     assert [message.status for message in results(state)] == ["error"] * 3
     assert all("no image is open. Call open_image" in message.content for message in results(state))
     assert len(toolkit.messages("marked1", thread_id="a")) == 4
 
 
-def test_parallel_calls_of_one_step(toolkit, llm, photo):
+def test_parallel_tool_calls_of_one_message(toolkit, llm, photo):
     toolkit.add_image(photo, detections=DETECTIONS)
-    script = Script(
-        lines=[
+    script = ScriptedLLM(
+        responses=[
             calls(*[("mark_regions", {"image_id": "photo1", "regions": [[i, i, i + 50, i + 50]]}) for i in range(6)]),
             calls(*[("ask_regions", {"image_id": f"marked{i}", "question": f"Q{i}"}) for i in range(1, 7)]),
             calls(
@@ -163,17 +163,17 @@ def test_parallel_calls_of_one_step(toolkit, llm, photo):
     assert {message.artifact["image_id"] for message in marked} == {f"marked{i}" for i in range(1, 7)}
     ids = [message.artifact["markers"][0]["id"] for message in marked]
     assert sorted(ids) == [f"r{i}" for i in range(3, 9)]
-    for message in marked:  # every id names the image with that call's own box
+    for message in marked:  # every image id belongs to the box of the same call
         box = toolkit.marked_image(message.artifact["image_id"], thread_id="a").regions[0].box
         assert list(box) == message.artifact["markers"][0]["box"]
-    asked = results(state, "ask_regions")
-    for i, message in enumerate(asked[:6], start=1):
+    answers = results(state, "ask_regions")
+    for i, message in enumerate(answers[:6], start=1):
         assert message.content == llm.invoke(toolkit.messages(f"marked{i}", thread_id="a")[:1]).text
-    assert [message.status for message in asked[6:]] == ["success", "error", "success"]
+    assert [message.status for message in answers[6:]] == ["success", "error", "success"]
     assert len(toolkit.messages("marked1", thread_id="a")) == 6
 
 
-def test_many_threads_of_one_agent_at_once(toolkit, image):
+def test_concurrent_threads_of_one_agent(toolkit, image):
     agent = scripted(toolkit, image)
 
     def run(name):
@@ -181,22 +181,22 @@ def test_many_threads_of_one_agent_at_once(toolkit, image):
         return [message.content for message in results(state)]
 
     with ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(run, "abcd"))
-    assert all(one == found[0] for one in found)
-    assert len(found[0]) == 5
+        contents = list(pool.map(run, "abcd"))
+    assert all(content == contents[0] for content in contents)
+    assert len(contents[0]) == 5
 
 
-async def test_many_tasks_of_one_agent_at_once(toolkit, image):
+async def test_concurrent_tasks_of_one_agent(toolkit, image):
     agent = scripted(toolkit, image)
     states = await asyncio.gather(*(agent.ainvoke({"messages": [("human", "Look.")]}, thread(name)) for name in "abcd"))
-    found = [[message.content for message in results(state)] for state in states]
-    assert all(one == found[0] for one in found)
-    assert len(found[0]) == 5
+    contents = [[message.content for message in results(state)] for state in states]
+    assert all(content == contents[0] for content in contents)
+    assert len(contents[0]) == 5
 
 
 def test_no_image_reaches_the_llm_or_the_checkpoints(toolkit, image, tmp_path):
-    script = Script(
-        lines=[
+    script = ScriptedLLM(
+        responses=[
             calls(("open_image", {"source": image})),
             calls(("detect_regions", {"image_id": "img1"})),
             calls(("mark_regions", {"image_id": "img1", "regions": ["r1", "r2"]})),
@@ -209,10 +209,12 @@ def test_no_image_reaches_the_llm_or_the_checkpoints(toolkit, image, tmp_path):
         agent = create_agent(script, toolkit.get_tools(), checkpointer=checkpointer)
         state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
         restored = agent.get_state(thread("a")).values
-    read = json.dumps([[message.model_dump() for message in messages] for messages in script.read], default=repr)
-    assert "base64" not in read
-    assert "<PIL" not in read
-    assert len(read) < 60_000
+    llm_inputs = json.dumps(
+        [[message.model_dump() for message in messages] for messages in script.inputs], default=repr
+    )
+    assert "base64" not in llm_inputs
+    assert "<PIL" not in llm_inputs
+    assert len(llm_inputs) < 60_000
     assert [message.artifact for message in results(restored)] == [message.artifact for message in results(state)]
     assert all(type(message.artifact.get("answer", "")) is str for message in results(restored))
     stored = (tmp_path / "c.sqlite").read_bytes()
@@ -222,14 +224,14 @@ def test_no_image_reaches_the_llm_or_the_checkpoints(toolkit, image, tmp_path):
         json.dumps(message.artifact)
 
 
-@pytest.mark.parametrize("awaited", [False, True])
-async def test_inner_tokens_do_not_leak_into_the_agents_stream(toolkit, image, awaited):
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_tokens_of_the_vision_model_are_not_in_the_stream_of_the_agent(toolkit, image, is_async):
     agent = scripted(toolkit, image)
-    given = {"messages": [HumanMessage("Look.")]}
-    if awaited:
-        streamed = [part async for part in agent.astream(given, thread("a"), stream_mode="messages")]
+    inputs = {"messages": [HumanMessage("Look.")]}
+    if is_async:
+        streamed = [part async for part in agent.astream(inputs, thread("a"), stream_mode="messages")]
     else:
-        streamed = list(agent.stream(given, thread("a"), stream_mode="messages"))
+        streamed = list(agent.stream(inputs, thread("a"), stream_mode="messages"))
     kinds = [(type(message).__name__, meta["langgraph_node"]) for message, meta in streamed]
     assert [kind for kind in kinds if kind[1] == "tools"] == [("ToolMessage", "tools")] * 5
     assert all(message.response_metadata.get("model_provider") != "vipllava" for message, _ in streamed)
@@ -237,11 +239,11 @@ async def test_inner_tokens_do_not_leak_into_the_agents_stream(toolkit, image, a
     assert len(answers) == 4
 
 
-def test_inner_calls_are_children_of_the_tools_run(toolkit, image):
-    """Tracing still sees them."""
+def test_calls_of_the_vision_model_are_children_of_the_tool_run(toolkit, image):
+    """Tracers receive the calls of the vision model."""
     from langchain_core.callbacks import BaseCallbackHandler
 
-    class Listener(BaseCallbackHandler):
+    class Recorder(BaseCallbackHandler):
         def __init__(self):
             self.tools, self.parents = {}, []
 
@@ -252,14 +254,14 @@ def test_inner_calls_are_children_of_the_tools_run(toolkit, image):
             if kwargs["invocation_params"]["_type"] == "vipllava":
                 self.parents.append(self.tools.get(parent_run_id))
 
-    listener = Listener()
-    scripted(toolkit, image).invoke({"messages": [HumanMessage("Look.")]}, {**thread("a"), "callbacks": [listener]})
-    assert listener.parents == ["ask_regions", "ask_regions"]
+    recorder = Recorder()
+    scripted(toolkit, image).invoke({"messages": [HumanMessage("Look.")]}, {**thread("a"), "callbacks": [recorder]})
+    assert recorder.parents == ["ask_regions", "ask_regions"]
 
 
-def test_bad_calls_come_back_as_messages_and_the_agent_goes_on(toolkit, image):
-    script = Script(
-        lines=[
+def test_invalid_calls_return_error_messages_and_the_agent_continues(toolkit, image):
+    script = ScriptedLLM(
+        responses=[
             calls(
                 ("open_image", {"source": "/no/such.png"}),
                 ("open_image", {"path": image}),
@@ -284,26 +286,26 @@ def test_bad_calls_come_back_as_messages_and_the_agent_goes_on(toolkit, image):
     assert all(message.content.strip() for message in results(state))
 
 
-def test_an_agent_without_a_thread_works(toolkit, image):
+def test_an_agent_without_a_thread_id_works(toolkit, image):
     llm = ScriptedAgentModel(source=image, questions=QUESTIONS)
     state = create_agent(llm, toolkit.get_tools()).invoke({"messages": [("human", "Look.")]})
     assert [message.status for message in results(state)] == ["success"] * 5
     assert len(toolkit.messages("marked1")) == 4
 
 
-def looking(*questions):
-    """A script: mark the first region of photo1, ask about it, say the last answer."""
+def mark_and_ask(*questions):
+    """Return a script that marks the first region of photo1 and asks about it."""
     mark = calls(("mark_regions", {"image_id": "photo1", "regions": ["r1"]}))
-    asked = [calls(("ask_regions", {"image_id": "marked1", "question": question})) for question in questions]
-    return [mark, *asked, AIMessage("Done.")]
+    asks = [calls(("ask_regions", {"image_id": "marked1", "question": question})) for question in questions]
+    return [mark, *asks, AIMessage("Done.")]
 
 
-def test_a_graph_of_ones_own_with_a_tool_node(toolkit, photo):
+def test_a_custom_graph_with_a_tool_node(toolkit, photo):
     from langgraph.graph import START, MessagesState, StateGraph
     from langgraph.prebuilt import ToolNode, tools_condition
 
     toolkit.add_image(photo, detections=DETECTIONS)
-    script = Script(lines=looking("What is {r1}?", "Why?"))
+    script = ScriptedLLM(responses=mark_and_ask("What is {r1}?", "Why?"))
     graph = StateGraph(MessagesState)
     graph.add_node("llm", lambda state: {"messages": [script.invoke(state["messages"])]})
     graph.add_node("tools", ToolNode(toolkit.get_tools()))
@@ -316,9 +318,9 @@ def test_a_graph_of_ones_own_with_a_tool_node(toolkit, photo):
     assert state["messages"][-1].text == "Done."
 
 
-def test_an_interrupted_agent_goes_on_where_it_was(toolkit, photo):
+def test_an_interrupted_agent_resumes(toolkit, photo):
     toolkit.add_image(photo, detections=DETECTIONS)
-    script = Script(lines=looking("What is {r1}?"))
+    script = ScriptedLLM(responses=mark_and_ask("What is {r1}?"))
     agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver(), interrupt_before=["tools"])
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
     assert not results(state)
@@ -329,46 +331,48 @@ def test_an_interrupted_agent_goes_on_where_it_was(toolkit, photo):
     assert state["messages"][-1].text == "Done."
 
 
-def test_agents_as_tools_of_an_agent_keep_their_images_apart(toolkit, photo):
+def test_agents_that_are_tools_of_an_agent_do_not_share_images(toolkit, photo):
     from langchain_core.tools import tool
 
     toolkit.add_image(photo, detections=DETECTIONS)
 
     @tool
     def look(who: str, question: str) -> str:
-        """Let a helper look."""
-        helper = create_agent(Script(lines=looking(question)), toolkit.get_tools(), checkpointer=InMemorySaver())
+        """Ask a helper agent."""
+        helper = create_agent(
+            ScriptedLLM(responses=mark_and_ask(question)), toolkit.get_tools(), checkpointer=InMemorySaver()
+        )
         return results(helper.invoke({"messages": [("human", "Look.")]}, thread(who)), "ask_regions")[0].text
 
     both = calls(
         ("look", {"who": "one", "question": "What is {r1}?"}),
         ("look", {"who": "two", "question": "What color is {r1}?"}),
     )
-    agent = create_agent(Script(lines=[both, AIMessage("Done.")]), [look], checkpointer=InMemorySaver())
+    agent = create_agent(ScriptedLLM(responses=[both, AIMessage("Done.")]), [look], checkpointer=InMemorySaver())
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("main"))
-    for who, said in zip(("one", "two"), results(state, "look"), strict=True):
-        assert toolkit.messages("marked1", thread_id=who)[-1].text == said.text
+    for who, message in zip(("one", "two"), results(state, "look"), strict=True):
+        assert toolkit.messages("marked1", thread_id=who)[-1].text == message.text
     with pytest.raises(SessionError):
         toolkit.messages("marked1", thread_id="main")
 
 
-async def test_events_of_an_agent_name_tools_and_both_models(toolkit, image):
+async def test_astream_events_contains_the_tools_and_both_models(toolkit, image):
     agent = scripted(toolkit, image)
-    given = {"messages": [("human", "Look.")]}
-    events = [event async for event in agent.astream_events(given, thread("a"), version="v2")]
+    inputs = {"messages": [("human", "Look.")]}
+    events = [event async for event in agent.astream_events(inputs, thread("a"), version="v2")]
     tools = [event["name"] for event in events if event["event"] == "on_tool_end"]
     assert tools == ["open_image", "detect_regions", "mark_regions", "ask_regions", "ask_regions"]
     ended = [event for event in events if event["event"] == "on_chat_model_end"]
-    ours = [event for event in ended if event["metadata"].get("ls_provider") == "vipllava"]
-    assert len(ours) == 2
-    assert {event["metadata"]["ls_model_type"] for event in ours} == {"chat"}
-    assert {event["metadata"]["ls_model_name"] for event in ours} == {toolkit.chat_model.model}
-    assert {event["metadata"]["ls_max_tokens"] for event in ours} == {12}
-    assert all("nostream" in event["tags"] for event in ours)
-    assert all(event["data"]["output"].usage_metadata["input_tokens"] > 0 for event in ours)
+    vision_events = [event for event in ended if event["metadata"].get("ls_provider") == "vipllava"]
+    assert len(vision_events) == 2
+    assert {event["metadata"]["ls_model_type"] for event in vision_events} == {"chat"}
+    assert {event["metadata"]["ls_model_name"] for event in vision_events} == {toolkit.chat_model.model}
+    assert {event["metadata"]["ls_max_tokens"] for event in vision_events} == {12}
+    assert all("nostream" in event["tags"] for event in vision_events)
+    assert all(event["data"]["output"].usage_metadata["input_tokens"] > 0 for event in vision_events)
 
 
-async def test_a_question_that_is_cancelled_leaves_the_conversation_and_the_model_free(llm, photo):
+async def test_a_cancelled_question_is_not_recorded_and_the_model_stays_usable(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm.model_copy(update={"max_tokens": 400}))
     toolkit.add_image(photo, detections=DETECTIONS, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
@@ -387,41 +391,41 @@ async def test_a_question_that_is_cancelled_leaves_the_conversation_and_the_mode
     assert len(toolkit.messages("marked1", thread_id="a")) == 2
 
 
-async def test_marking_does_not_wait_for_an_answer(llm, photo):
-    release, begun = threading.Event(), threading.Event()
+async def test_marking_does_not_wait_for_a_pending_answer(llm, photo):
+    release, started = threading.Event(), threading.Event()
 
-    class Slow(Script):
+    class SlowModel(ScriptedLLM):
         async def _agenerate(self, messages, stop=None, run_manager=None, **kwargs):
-            begun.set()
+            started.set()
             while not release.is_set():
                 await asyncio.sleep(0)
             return self._generate(messages)
 
-    toolkit = VipLlavaToolkit(chat_model=Slow(lines=[AIMessage("Yes.")] * 2))
+    toolkit = VipLlavaToolkit(chat_model=SlowModel(responses=[AIMessage("Yes.")] * 2))
     toolkit.add_image(photo, detections=DETECTIONS, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
     ask = {"image_id": "img1", "question": "What is it?"}
     asking = [asyncio.create_task(tools["ask_regions"].ainvoke(ask, thread("a"))) for _ in range(2)]
-    while not begun.is_set():
+    while not started.is_set():
         await asyncio.sleep(0)
-    # more of them than the pool has threads
+    # more calls than the thread pool has threads
     marks = [tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a")) for _ in range(40)]
     async with asyncio.timeout(60):
-        assert all("Marked img1" in said for said in await asyncio.gather(*marks))
+        assert all("Marked img1" in content for content in await asyncio.gather(*marks))
         release.set()
         assert await asyncio.gather(*asking) == ["Yes.", "Yes."]
 
 
-async def test_questions_of_threads_and_tasks_take_turns(toolkit, photo):
+async def test_concurrent_questions_are_answered_one_after_the_other(toolkit, photo):
     toolkit.add_image(photo, detections=DETECTIONS, thread_id="a")
     tools = {tool.name: tool for tool in toolkit.get_tools()}
     await tools["mark_regions"].ainvoke({"image_id": "img1", "regions": ["r1"]}, thread("a"))
     ask, questions = tools["ask_regions"], [f"Is it {number}?" for number in range(10)]
-    given = [{"image_id": "marked1", "question": question} for question in questions]
-    awaited = [ask.ainvoke(one, thread("a")) for one in given[::2]]
+    inputs = [{"image_id": "marked1", "question": question} for question in questions]
+    coroutines = [ask.ainvoke(item, thread("a")) for item in inputs[::2]]
     with ThreadPoolExecutor() as pool:
-        threaded = [pool.submit(ask.invoke, one, thread("a")) for one in given[1::2]]
-        await asyncio.gather(*awaited, *map(asyncio.wrap_future, threaded))
+        futures = [pool.submit(ask.invoke, item, thread("a")) for item in inputs[1::2]]
+        await asyncio.gather(*coroutines, *map(asyncio.wrap_future, futures))
     messages = toolkit.messages("marked1", thread_id="a")
     assert sorted(message.text for message in messages[::2]) == sorted(questions)
     assert all(isinstance(message, AIMessage) for message in messages[1::2])

@@ -1,4 +1,4 @@
-"""What an LLM writes as the tools' arguments, right and wrong, and what it is told."""
+"""Tool arguments as LLMs write them, valid and invalid, and the resulting messages."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from langchain_vipllava import DetectionError, Region, VipLlavaToolkit
 from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 BOX, OTHER = [174.0, 65.0, 273.0, 164.0], [330.0, 20.0, 480.0, 250.0]
-AS_WRITTEN = [
+REGION_ARGUMENTS = [
     (["r1"], [BOX]),
     (["r1", "r2"], [BOX, OTHER]),
     ("r1", [BOX]),
@@ -44,24 +44,26 @@ AS_WRITTEN = [
 ]
 
 
-@pytest.mark.parametrize(("written", "boxes"), AS_WRITTEN, ids=[str(written)[:50] for written, _ in AS_WRITTEN])
-def test_regions_as_llms_write_them(caller, written, boxes):
-    message = caller.call("mark_regions", image_id="photo1", regions=written)
+@pytest.mark.parametrize(
+    ("regions", "boxes"), REGION_ARGUMENTS, ids=[str(regions)[:50] for regions, _ in REGION_ARGUMENTS]
+)
+def test_every_form_of_regions_is_accepted(caller, regions, boxes):
+    message = caller.call("mark_regions", image_id="photo1", regions=regions)
     assert [marker["box"] for marker in message.artifact["markers"]] == boxes
 
 
-def test_a_region_keeps_its_id_and_new_ones_get_new_ids(caller):
+def test_existing_regions_keep_their_ids_and_new_ones_get_the_next(caller):
     def ids(image_id, regions):
         message = caller.call("mark_regions", image_id=image_id, regions=regions)
         return [marker["id"] for marker in message.artifact["markers"]]
 
     assert ids("photo1", [[1, 2, 30, 40], "r2"]) == ["r3", "r2"]
     assert ids("photo1", [[1, 2, 30, 40], [9, 9, 40, 40]]) == ["r3", "r4"]
-    found = caller.call("detect_regions", image_id="photo1")
-    assert [region["id"] for region in found.artifact["regions"]] == ["r1", "r2"]
+    detected = caller.call("detect_regions", image_id="photo1")
+    assert [region["id"] for region in detected.artifact["regions"]] == ["r1", "r2"]
 
 
-def test_new_regions_of_a_marked_image_do_not_take_the_ids_of_old_ones(caller):
+def test_new_regions_of_a_marked_image_get_unused_ids(caller):
     caller.call("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40], [9, 9, 40, 40]])
     caller.call("mark_regions", image_id="photo1", regions=["r2", "r4"])
     message = caller.call("mark_regions", image_id="marked2", regions=["r4", [50, 50, 90, 90], [60, 60, 99, 99], "r2"])
@@ -69,7 +71,7 @@ def test_new_regions_of_a_marked_image_do_not_take_the_ids_of_old_ones(caller):
     assert boxes == {"r4": [9, 9, 40, 40], "r5": [50, 50, 90, 90], "r6": [60, 60, 99, 99], "r2": OTHER}
 
 
-BAD_ARGUMENTS = [
+INVALID_ARGUMENTS = [
     ("open_image", {"source": "/no/such/file.png"}, "no file"),
     ("open_image", {"source": ""}, "expected the path or URL"),
     ("open_image", {"source": "   "}, "expected the path or URL"),
@@ -134,9 +136,11 @@ BAD_ARGUMENTS = [
 
 
 @pytest.mark.parametrize(
-    ("name", "arguments", "words"), BAD_ARGUMENTS, ids=[f"{n} {str(a)[:60]}" for n, a, _ in BAD_ARGUMENTS]
+    ("name", "arguments", "error_text"), INVALID_ARGUMENTS, ids=[f"{n} {str(a)[:60]}" for n, a, _ in INVALID_ARGUMENTS]
 )
-def test_bad_arguments_come_back_with_an_instruction(toolkit, caller, saved, name, arguments, words):
+def test_invalid_arguments_return_an_error_message_with_an_instruction(
+    toolkit, caller, saved, name, arguments, error_text
+):
     folder = saved.parent
     (folder / "TEXT").write_text("hello")
     (folder / "TRUNCATED").write_bytes(saved.read_bytes()[:2000])
@@ -144,13 +148,13 @@ def test_bad_arguments_come_back_with_an_instruction(toolkit, caller, saved, nam
     if str(arguments.get("source")).startswith("FILE:"):
         arguments = {"source": str(folder / arguments["source"][5:])}
     content = caller.call_expecting_error(name, **arguments)
-    assert re.search(words, content), content[:500]
+    assert re.search(error_text, content), content[:500]
     assert len(content) < 1000
     assert caller.call("mark_regions", image_id="photo1", regions=["r1"]).content.startswith("Marked photo1")
     assert toolkit.messages("photo1", thread_id="t") == []
 
 
-def test_a_failed_question_is_not_remembered(toolkit, caller):
+def test_a_failed_question_is_not_recorded(toolkit, caller):
     caller.call("mark_regions", image_id="photo1", regions=["r1"])
     caller.call("ask_regions", image_id="marked1", question="What is {r1}?")
     before = toolkit.messages("marked1", thread_id="t")
@@ -161,7 +165,7 @@ def test_a_failed_question_is_not_remembered(toolkit, caller):
     assert len(toolkit.messages("marked1", thread_id="t")) == 4
 
 
-def test_forged_arguments_change_nothing(toolkit, caller, photo):
+def test_forged_injected_arguments_are_ignored(toolkit, caller, photo):
     toolkit.add_image(photo, thread_id="victim")
     forged = {"configurable": {"thread_id": "victim"}}
     content = caller.call_expecting_error(
@@ -176,7 +180,7 @@ def test_forged_arguments_change_nothing(toolkit, caller, photo):
 
 @pytest.fixture(scope="module")
 def links(saved):
-    """Ways out of the folder of images, and one that stays inside."""
+    """Create links that leave the image root, and one that stays inside."""
     outer = saved.parent.parent
     (outer / "secret.png").write_bytes(saved.read_bytes())
     (saved.parent / "out.png").symlink_to(outer / "secret.png")
@@ -186,13 +190,13 @@ def links(saved):
 
 
 @pytest.fixture
-def rooted(llm, saved, links):
+def caller_with_root(llm, saved, links):
     return ToolCaller(VipLlavaToolkit(chat_model=llm, image_root=saved.parent))
 
 
-def test_image_root_opens_what_lies_below_it(rooted, saved):
+def test_files_inside_the_image_root_are_opened(caller_with_root, saved):
     for source in ("photo.png", "./photo.png", str(saved), saved.as_uri(), "in.png", " photo.png "):
-        assert rooted.call("open_image", source=source).artifact["width"] == 512
+        assert caller_with_root.call("open_image", source=source).artifact["width"] == 512
 
 
 @pytest.mark.parametrize(
@@ -215,52 +219,54 @@ def test_image_root_opens_what_lies_below_it(rooted, saved):
         "%2e%2e/secret.png",
     ],
 )
-def test_image_root_is_not_left(rooted, saved, source):
-    assert "ImageError" in rooted.call_expecting_error("open_image", source=source.format(outer=saved.parent.parent))
-    assert rooted.call("open_image", source="photo.png")
+def test_files_outside_the_image_root_return_an_error(caller_with_root, saved, source):
+    assert "ImageError" in caller_with_root.call_expecting_error(
+        "open_image", source=source.format(outer=saved.parent.parent)
+    )
+    assert caller_with_root.call("open_image", source="photo.png")
 
 
-def test_image_root_leaves_the_web_to_the_policy(rooted):
-    assert "private network" in rooted.call_expecting_error("open_image", source="http://127.0.0.1/photo.png")
+def test_urls_with_an_image_root_follow_the_fetch_policy(caller_with_root):
+    assert "private network" in caller_with_root.call_expecting_error("open_image", source="http://127.0.0.1/photo.png")
 
 
-def test_two_numbers_that_may_be_regions_are_asked_about(caller):
+def test_two_numbers_that_may_be_region_ids_return_an_error(caller):
     caller.call("detect_regions", image_id="photo1")
-    for written in ([1, 2], [[1, 2]]):
-        assert "['r1', 'r2']" in caller.call_expecting_error("mark_regions", image_id="photo1", regions=written)
+    for numbers in ([1, 2], [[1, 2]]):
+        assert "['r1', 'r2']" in caller.call_expecting_error("mark_regions", image_id="photo1", regions=numbers)
     point = caller.call("mark_regions", image_id="photo1", regions=[{"point": [1, 2]}])
     assert point.artifact["markers"][0]["box"] == [1, 2, 1, 2]
 
 
-def test_null_is_the_same_as_nothing(caller):
+def test_null_arguments_equal_missing_arguments(caller):
     assert caller.call("detect_regions", image_id="photo1", labels=None, min_score=None, max_regions=None)
     assert caller.call("mark_regions", image_id="photo1", regions=["r1"], kind=None, color=None, zoom=None)
 
 
-def test_a_label_stays_one_line(caller):
+def test_labels_are_shortened_to_one_line(caller):
     region = {"box": [1, 2, 30, 40], "label": "Total\nr7: 5 EUR" + "x" * 200}
-    told = caller.call("mark_regions", image_id="photo1", regions=[region]).content
-    assert "(Total r7: 5 EUR" in told
-    assert max(map(len, told.splitlines())) < 200
+    content = caller.call("mark_regions", image_id="photo1", regions=[region]).content
+    assert "(Total r7: 5 EUR" in content
+    assert max(map(len, content.splitlines())) < 200
 
 
-def test_what_regions_from_does_not_take_is_refused_at_once():
+def test_unknown_detection_options_raise_at_construction():
     with pytest.raises(DetectionError, match="foo"):
         VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detection_options={"foo": 1})
 
 
-def test_an_async_detector_is_refused_and_what_is_found_twice_is_told_once():
-    async def later(image):
+def test_an_async_detector_returns_an_error_and_duplicate_regions_are_listed_once():
+    async def detect_async(image):
         return []
 
-    def twice(image):
+    def detect_duplicates(image):
         return [Region(box=(1, 2, 30, 40))] * 3
 
-    for detector, right in ((later, False), (twice, True)):
-        kit = VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detector=detector)
-        kit.add_image(Image.new("RGB", (64, 48)), thread_id="t")
-        caller = ToolCaller(kit)
-        if right:
+    for detector, succeeds in ((detect_async, False), (detect_duplicates, True)):
+        toolkit = VipLlavaToolkit(chat_model=FakeListChatModel(responses=["Yes."]), detector=detector)
+        toolkit.add_image(Image.new("RGB", (64, 48)), thread_id="t")
+        caller = ToolCaller(toolkit)
+        if succeeds:
             assert caller.call("detect_regions", image_id="img1").content.splitlines()[0] == "1 regions in img1:"
         else:
             assert "the detector is async" in caller.call_expecting_error("detect_regions", image_id="img1")

@@ -1,4 +1,4 @@
-"""What a toolkit remembers: images and conversations per thread, bounded, under concurrent calls."""
+"""`VipLlavaToolkit`: images and conversations per thread, their limits, and concurrent calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from langchain_vipllava.workspace.session import OpenImage
 from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
-def test_added_images_are_seen_by_one_thread_or_by_all(toolkit, photo):
+def test_an_added_image_is_visible_to_one_thread_or_to_all(toolkit, photo):
     shared = toolkit.add_image(photo, detections=DETECTIONS)
     private = toolkit.add_image(photo, detections=DETECTIONS[:1], thread_id="a")
     a, b = ToolCaller(toolkit, "a"), ToolCaller(toolkit, "b")
@@ -35,7 +35,7 @@ def test_added_images_are_seen_by_one_thread_or_by_all(toolkit, photo):
     assert "known regions: r1." in a.call_expecting_error("mark_regions", image_id=private, regions=["r2"])
 
 
-def test_threads_do_not_share_the_conversation_about_a_shared_image(toolkit, photo):
+def test_conversations_about_a_shared_image_are_separate_per_thread(toolkit, photo):
     toolkit.add_image(photo, detections=DETECTIONS)
     a, b = ToolCaller(toolkit, "a"), ToolCaller(toolkit, "b")
     a.call("ask_regions", image_id="photo1", question="What is it?")
@@ -45,7 +45,7 @@ def test_threads_do_not_share_the_conversation_about_a_shared_image(toolkit, pho
     assert "known regions: r1, r2." in b.call_expecting_error("mark_regions", image_id="photo1", regions=["r3"])
 
 
-def test_bad_images_and_detections_of_the_program_are_errors(toolkit, photo):
+def test_invalid_arguments_of_toolkit_methods_raise(toolkit, photo):
     with pytest.raises(ImageError):
         toolkit.add_image(b"nothing")
     with pytest.raises(DetectionError):
@@ -57,7 +57,7 @@ def test_bad_images_and_detections_of_the_program_are_errors(toolkit, photo):
     assert toolkit.add_image(photo) == "photo1"
 
 
-def test_the_least_recently_used_images_go_first(llm, photo):
+def test_the_least_recently_used_images_are_evicted_first(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm, max_images=3)
     caller = ToolCaller(toolkit)
     for _ in range(3):
@@ -69,7 +69,7 @@ def test_the_least_recently_used_images_go_first(llm, photo):
     assert caller.call("ask_regions", image_id="img1", question="And?")
 
 
-def test_the_least_recently_used_threads_go_first(llm, photo):
+def test_the_least_recently_used_threads_are_evicted_first(llm, photo):
     toolkit = VipLlavaToolkit(chat_model=llm, max_threads=2)
     for thread in ("a", "b"):
         toolkit.add_image(photo, thread_id=thread)
@@ -82,8 +82,8 @@ def test_the_least_recently_used_threads_go_first(llm, photo):
         VipLlavaToolkit(chat_model=llm, max_threads=0)
 
 
-def test_concurrent_threads_and_calls_keep_their_own(toolkit):
-    """Every thread opens its own image, marks it and asks, many at once."""
+def test_concurrent_threads_do_not_share_images_or_conversations(toolkit):
+    """Several threads open, mark and ask about their own image at the same time."""
 
     def work(index):
         image = Image.new("RGB", (100 + index, 80), (index * 20, 90, 200 - index * 10))
@@ -105,7 +105,7 @@ def test_concurrent_threads_and_calls_keep_their_own(toolkit):
         assert toolkit.chat_model.invoke(messages[:3]).text == second
 
 
-def test_questions_about_one_image_at_once_are_turns_one_after_the_other(toolkit, caller):
+def test_concurrent_questions_about_one_image_become_consecutive_turns(toolkit, caller):
     caller.call("mark_regions", image_id="photo1", regions=["r1"])
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(caller.call, "ask_regions", image_id="marked1", question=f"Q{i}") for i in range(4)]
@@ -117,7 +117,7 @@ def test_questions_about_one_image_at_once_are_turns_one_after_the_other(toolkit
         assert toolkit.chat_model.invoke(messages[:end]).text == messages[end].text
 
 
-def test_regions_with_masks_survive_the_session(toolkit, photo):
+def test_masks_are_kept_in_the_session_but_not_in_artifacts(toolkit, photo):
     mask = np.zeros((512, 512), dtype=bool)
     mask[100:200, 50:150] = True
     toolkit.add_image(photo, detections=[Region(mask=mask, label="square")])
@@ -126,7 +126,7 @@ def test_regions_with_masks_survive_the_session(toolkit, photo):
     assert toolkit.marked_image("marked1", thread_id="t").regions[0].mask.sum() == 10_000
 
 
-def test_reading_arguments_reach_detector_and_added_images(llm, photo):
+def test_detection_options_apply_to_the_detector_and_to_added_images(llm, photo):
     toolkit = VipLlavaToolkit(
         chat_model=llm,
         detector=lambda image: [{"bbox": [10, 20, 100, 90], "category_id": 0, "score": 0.9}],
@@ -141,35 +141,35 @@ def test_reading_arguments_reach_detector_and_added_images(llm, photo):
     assert (marker["label"], marker["box"]) == ("cat", [10, 20, 110, 110])
 
 
-def test_the_llm_cannot_widen_what_the_program_reads(llm, photo):
-    for reading in ({"min_score": 0.8}, {"max_regions": 1}):
+def test_the_llm_cannot_relax_the_detection_options(llm, photo):
+    for options in ({"min_score": 0.8}, {"max_regions": 1}):
         caller = ToolCaller(
-            toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, detection_options=reading)
+            toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, detection_options=options)
         )
         toolkit.add_image(photo)
         for arguments in ({}, {"min_score": 0.0, "max_regions": 50}):
-            found = caller.call("detect_regions", image_id="photo1", **arguments).artifact["regions"]
-            assert [region["label"] for region in found] == ["face"]
+            regions = caller.call("detect_regions", image_id="photo1", **arguments).artifact["regions"]
+            assert [region["label"] for region in regions] == ["face"]
         assert caller.call("detect_regions", image_id="photo1", min_score=0.95).artifact["regions"] == []
 
 
-def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, monkeypatch):
+def test_concurrently_marked_regions_get_unique_ids(toolkit, photo, monkeypatch):
     toolkit.add_image(photo)
     caller = ToolCaller(toolkit)
-    inside, met = [], threading.Event()
+    active, overlapped = [], threading.Event()
     original = OpenImage.add_regions
 
-    def lingering(self, regions):
-        """Stays long enough for another call to come in, if one can."""
-        inside.append(self)
-        if len(inside) > 1:
-            met.set()
-        met.wait(0.05)
+    def add_slowly(self, regions):
+        """Wait, so that a second call would overlap if nothing prevents it."""
+        active.append(self)
+        if len(active) > 1:
+            overlapped.set()
+        overlapped.wait(0.05)
         added = original(self, regions)
-        inside.pop()
+        active.pop()
         return added
 
-    monkeypatch.setattr(OpenImage, "add_regions", lingering)
+    monkeypatch.setattr(OpenImage, "add_regions", add_slowly)
 
     def work(index):
         boxes = [[10 * index, 50 * i, 10 * index + 60, 50 * i + 40] for i in range(3)]
@@ -179,11 +179,11 @@ def test_regions_that_are_marked_at_once_get_ids_of_their_own(toolkit, photo, mo
 
     with ThreadPoolExecutor(4) as pool:
         ids = [name for names in pool.map(work, range(4)) for name in names]
-    assert not met.is_set(), "two calls changed the same image's regions at once"
+    assert not overlapped.is_set(), "two calls changed the regions of one image at the same time"
     assert sorted(ids, key=lambda name: int(name[1:])) == [f"r{i}" for i in range(1, 13)]
 
 
-def test_fractions_are_told_to_be_pixels_and_leave_no_region(photo, llm):
+def test_boxes_as_fractions_return_an_error_and_add_no_region(photo, llm):
     toolkit = VipLlavaToolkit(chat_model=llm)
     image_id = toolkit.add_image(photo)
     caller = ToolCaller(toolkit)
@@ -197,25 +197,25 @@ def test_fractions_are_told_to_be_pixels_and_leave_no_region(photo, llm):
     assert "r1" in caller.call("mark_regions", image_id=image_id, regions=[[10, 20, 300, 400]]).text
 
 
-def test_an_opencv_array_is_told_to_be_bgr(llm):
+def test_add_image_accepts_bgr_arrays(llm):
     toolkit = VipLlavaToolkit(chat_model=llm)
     image_id = toolkit.add_image(np.full((40, 40, 3), (255, 0, 0), np.uint8), channels="bgr")
     assert toolkit.marked_image(image_id).image.getpixel((5, 5)) == (0, 0, 255)
 
 
-def test_the_schema_tells_an_llm_what_a_region_is(llm):
+def test_the_tool_schema_describes_every_form_of_a_region(llm):
     tools = {tool.name: tool for tool in VipLlavaToolkit(chat_model=llm).get_tools()}
     schema = convert_to_openai_tool(tools["mark_regions"])["function"]["parameters"]["properties"]["regions"]
     assert schema["type"] == "array"
-    assert [one["type"] for one in schema["items"]["anyOf"]] == ["string", "array", "object", "object", "object"]
+    assert [option["type"] for option in schema["items"]["anyOf"]] == ["string", "array", "object", "object", "object"]
 
 
-def test_another_model_s_failure_is_a_message(photo):
-    class Limited(FakeListChatModel):
+def test_an_error_of_another_chat_model_returns_an_error_message(photo):
+    class RateLimitedModel(FakeListChatModel):
         def _call(self, *args, **kwargs):
             raise RuntimeError("rate limit")
 
-    toolkit = VipLlavaToolkit(chat_model=Limited(responses=["never"]))
+    toolkit = VipLlavaToolkit(chat_model=RateLimitedModel(responses=["never"]))
     image_id = toolkit.add_image(photo)
     assert "rate limit" in ToolCaller(toolkit).call_expecting_error(
         "ask_regions", image_id=image_id, question="What is it?"

@@ -1,4 +1,4 @@
-"""The four tools: what they draw, find, ask and give back."""
+"""The four tools: their schemas, results, artifacts and errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from langchain_vipllava.errors import VipLlavaError
 from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
-def test_the_four_tools(toolkit, llm):
+def test_get_tools_returns_four_tools_or_three_without_a_detector(toolkit, llm):
     assert [tool.name for tool in toolkit.get_tools()] == [
         "open_image",
         "detect_regions",
@@ -31,7 +31,7 @@ def test_the_four_tools(toolkit, llm):
     assert "detect_regions" not in [tool.name for tool in VipLlavaToolkit(chat_model=llm).get_tools()]
 
 
-def test_schemas_are_what_providers_take(toolkit):
+def test_tool_schemas_are_valid_for_providers(toolkit):
     schemas = {tool.name: convert_to_openai_tool(tool)["function"] for tool in toolkit.get_tools()}
     names = {name: set(schema["parameters"]["properties"]) for name, schema in schemas.items()}
     assert names == {
@@ -53,30 +53,30 @@ def test_open_detect_mark_ask(toolkit, llm, photo, saved):
     opened = caller.call("open_image", source=str(saved))
     assert opened.content == "Opened as img1: 512 x 512 pixels."
     assert opened.artifact == {"image_id": "img1", "width": 512, "height": 512}
-    found = caller.call("detect_regions", image_id="img1")
-    assert found.content.splitlines()[1:] == [
+    detected = caller.call("detect_regions", image_id="img1")
+    assert detected.content.splitlines()[1:] == [
         "r1: face (0.90) at box [174, 65, 273, 164]",
         "r2: rocket (0.70) at box [330, 20, 480, 250]",
     ]
-    drawn = caller.call("mark_regions", image_id="img1", regions=["r2", "r1"], kind="arrow")
-    assert drawn.content == (
+    marked = caller.call("mark_regions", image_id="img1", regions=["r2", "r1"], kind="arrow")
+    assert marked.content == (
         'Marked img1 as marked1:\nr2 (rocket): "pointed to by the red arrow"\nr1 (face): "pointed to by the lime arrow"'
     )
-    assert [marker["id"] for marker in drawn.artifact["markers"]] == ["r2", "r1"]
-    asked = caller.call("ask_regions", image_id="marked1", question="What is the object {r1}?")
-    by_hand = mark(photo, [regions_from(DETECTIONS)[1], regions_from(DETECTIONS)[0]], kind="arrow")
-    assert np.array_equal(by_hand.image, toolkit.marked_image("marked1", thread_id="t").image)
-    assert asked.content == llm.invoke([by_hand.message("What is the object {1}?")]).text
-    assert asked.artifact == {
+    assert [marker["id"] for marker in marked.artifact["markers"]] == ["r2", "r1"]
+    answered = caller.call("ask_regions", image_id="marked1", question="What is the object {r1}?")
+    expected = mark(photo, [regions_from(DETECTIONS)[1], regions_from(DETECTIONS)[0]], kind="arrow")
+    assert np.array_equal(expected.image, toolkit.marked_image("marked1", thread_id="t").image)
+    assert answered.content == llm.invoke([expected.message("What is the object {1}?")]).text
+    assert answered.artifact == {
         "image_id": "marked1",
         "question": "What is the object pointed to by the lime arrow?",
-        "answer": asked.content,
+        "answer": answered.content,
     }
-    for message in (opened, found, drawn, asked):
+    for message in (opened, detected, marked, answered):
         json.dumps(message.artifact)
 
 
-def test_every_marked_image_has_its_own_conversation(toolkit, caller, llm):
+def test_every_marked_image_has_a_separate_conversation(toolkit, caller, llm):
     caller.call("mark_regions", image_id="photo1", regions=["r1"])
     caller.call("mark_regions", image_id="photo1", regions=["r2"])
     first = caller.call("ask_regions", image_id="marked1", question="What is {r1}?").content
@@ -90,13 +90,13 @@ def test_every_marked_image_has_its_own_conversation(toolkit, caller, llm):
     assert len(toolkit.messages("marked2", thread_id="t")) == 2
 
 
-def test_unmarked_images_can_be_asked_about(toolkit, caller, llm, photo):
+def test_ask_regions_accepts_unmarked_images(toolkit, caller, llm, photo):
     answer = caller.call("ask_regions", image_id="photo1", question="What is it?").content
     assert answer == llm.invoke([HumanMessage([{"type": "image", "image": photo}, "What is it?"])]).text
     assert "Mark first" in caller.call_expecting_error("ask_regions", image_id="photo1", question="What is {r1}?")
 
 
-def test_small_regions_are_noted_and_zoom_helps(caller):
+def test_tiny_regions_add_a_note_and_zoom_removes_it(caller):
     tiny = [[100, 100, 106, 106]]
     with pytest.warns(UserWarning, match="px"):
         message = caller.call("mark_regions", image_id="photo1", regions=tiny)
@@ -107,8 +107,8 @@ def test_small_regions_are_noted_and_zoom_helps(caller):
     assert "Note:" not in caller.call("mark_regions", image_id="photo1", regions=["r1", [50, 60]]).content
 
 
-def test_marking_in_many_threads_leaves_the_warning_settings_alone(caller):
-    """`warnings.catch_warnings` in a tool would leave the filters of another thread behind."""
+def test_marking_in_several_threads_does_not_change_warning_filters(caller):
+    """`warnings.catch_warnings` in a tool is not thread-safe: it could restore the filters of another thread."""
     before, show = list(warnings.filters), warnings.showwarning
     start = threading.Barrier(4)
 
@@ -121,7 +121,7 @@ def test_marking_in_many_threads_leaves_the_warning_settings_alone(caller):
     assert (list(warnings.filters), warnings.showwarning) == (before, show)
 
 
-def test_a_failing_detector_is_a_message(llm, photo):
+def test_a_failing_detector_returns_an_error_message(llm, photo):
     def broken(image):
         raise RuntimeError("no GPU")
 
@@ -133,7 +133,7 @@ def test_a_failing_detector_is_a_message(llm, photo):
     assert caller.call("mark_regions", image_id="photo1", regions=[[1, 2, 30, 40]])
 
 
-def test_a_detector_that_finds_nothing_says_what_to_do(llm, photo):
+def test_a_detector_without_results_returns_an_instruction(llm, photo):
     caller = ToolCaller(toolkit := VipLlavaToolkit(chat_model=llm, detector=lambda image: []))
     toolkit.add_image(photo)
     message = caller.call("detect_regions", image_id="photo1")
@@ -142,21 +142,21 @@ def test_a_detector_that_finds_nothing_says_what_to_do(llm, photo):
     assert message.artifact["regions"] == []
 
 
-def test_a_detector_that_draws_does_not_draw_on_our_image(llm, photo):
-    def vandal(image):
+def test_a_detector_that_draws_on_its_image_does_not_change_the_open_image(llm, photo):
+    def draw_and_detect(image):
         image.paste((255, 0, 0), (0, 0, 100, 100))
         return DETECTIONS
 
-    caller = ToolCaller(toolkit := VipLlavaToolkit(chat_model=llm, detector=vandal))
+    caller = ToolCaller(toolkit := VipLlavaToolkit(chat_model=llm, detector=draw_and_detect))
     toolkit.add_image(photo)
     caller.call("detect_regions", image_id="photo1")
     assert np.array_equal(toolkit.marked_image("photo1", thread_id="t").image, photo)
 
 
-def test_detector_labels_scores_and_limits(caller):
+def test_detect_regions_filters_by_label_score_and_number(caller):
     def labels(**arguments):
-        found = caller.call("detect_regions", image_id="photo1", **arguments).artifact["regions"]
-        return [region["label"] for region in found]
+        regions = caller.call("detect_regions", image_id="photo1", **arguments).artifact["regions"]
+        return [region["label"] for region in regions]
 
     assert labels(labels=["Face"]) == ["face"]
     assert labels(labels=["dog"]) == []
@@ -164,19 +164,19 @@ def test_detector_labels_scores_and_limits(caller):
     assert labels(max_regions=1) == ["face"]
 
 
-def test_only_our_errors_are_messages(toolkit, caller):
-    class Buggy(Exception):
+def test_model_errors_return_an_error_message(toolkit, caller):
+    class HookError(Exception):
         pass
 
     def fail(module, inputs):
-        raise Buggy
+        raise HookError
 
     hook = toolkit.chat_model.backend.runner.model.get_input_embeddings().register_forward_pre_hook(fail)
     try:
-        assert "the model failed: Buggy" in caller.call_expecting_error(
+        assert "the model failed: HookError" in caller.call_expecting_error(
             "ask_regions", image_id="photo1", question="What?"
         )
     finally:
         hook.remove()
-    assert not issubclass(Buggy, VipLlavaError)
+    assert not issubclass(HookError, VipLlavaError)
     assert caller.call("ask_regions", image_id="photo1", question="What?")
