@@ -1,4 +1,4 @@
-"""`Workspace`: what tools, pages and servers stand on, used from plain Python."""
+"""`Workspace` in plain Python: open, detect, mark, ask, list and look."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
 @dataclass
-class Listener:
-    """A vision model that notes what it was asked; stands in for a model in tests of everything around it."""
+class RecordingModel:
+    """A fake vision model that records the conversations it receives."""
 
-    heard: list = field(default_factory=list)
+    conversations: list = field(default_factory=list)
 
     def answer(self, conversation):
-        self.heard.append(conversation)
-        return ModelReply(f"answer {len(self.heard)}", (len(self.heard),))
+        self.conversations.append(conversation)
+        return ModelReply(f"answer {len(self.conversations)}", (len(self.conversations),))
 
     async def aanswer(self, conversation):
         return self.answer(conversation)
 
 
 @dataclass
-class BackendVision:
-    """A backend as the vision model: no LangChain between the workspace and the engine."""
+class BackendModel:
+    """A vision model that calls a backend, without LangChain."""
 
     backend: object
 
@@ -56,16 +56,16 @@ class BackendVision:
 
 
 @pytest.fixture
-def listener():
-    return Listener()
+def vision_model():
+    return RecordingModel()
 
 
 @pytest.fixture
-def workspace(listener):
-    return Workspace(model=listener, detector=lambda image: DETECTIONS)
+def workspace(vision_model):
+    return Workspace(model=vision_model, detector=lambda image: DETECTIONS)
 
 
-def test_open_detect_mark_ask(workspace, listener, photo, saved):
+def test_open_detect_mark_and_ask(workspace, vision_model, photo, saved):
     opened = workspace.open(str(saved), session="a")
     assert (opened.image_id, opened.size) == ("img1", (512, 512))
     detected = workspace.detect("img1", session="a")
@@ -73,44 +73,44 @@ def test_open_detect_mark_ask(workspace, listener, photo, saved):
     marked = workspace.mark("img1", ["r2", [1, 2, 30, 40]], session="a", kind="arrow")
     assert (marked.image_id, marked.source_id) == ("marked1", "img1")
     assert [region.id for region in marked.marked.regions] == ["r2", "r3"]
-    by_hand = mark(photo, [Region(box=(330, 20, 480, 250)), Region(box=(1, 2, 30, 40))], kind="arrow")
-    assert np.array_equal(marked.marked.image, by_hand.image)
+    expected = mark(photo, [Region(box=(330, 20, 480, 250)), Region(box=(1, 2, 30, 40))], kind="arrow")
+    assert np.array_equal(marked.marked.image, expected.image)
     answered = workspace.ask("marked1", "What is the object {r2}?", session="a")
     assert answered == Answered("marked1", "What is the object pointed to by the red arrow?", "answer 1")
-    (asked,) = listener.heard
-    assert asked.turns[0].question == answered.question
-    assert np.array_equal(asked.images[0].decode(), by_hand.image)
+    (conversation,) = vision_model.conversations
+    assert conversation.turns[0].question == answered.question
+    assert np.array_equal(conversation.images[0].decode(), expected.image)
 
 
-def test_a_follow_up_is_the_next_turn_and_brings_no_image(workspace, listener, photo):
+def test_a_follow_up_is_the_next_turn_without_an_image(workspace, vision_model, photo):
     image_id = workspace.add_image(photo, session="a")
     for question in ("What is it?", "Why?", "And then?"):
         workspace.ask(image_id, question, session="a")
-    last = listener.heard[-1]
-    assert [(turn.question, turn.answer, len(turn.images)) for turn in last.turns] == [
+    conversation = vision_model.conversations[-1]
+    assert [(turn.question, turn.answer, len(turn.images)) for turn in conversation.turns] == [
         ("What is it?", "answer 1", 1),
         ("Why?", "answer 2", 0),
         ("And then?", None, 0),
     ]
-    assert [turn.answer_ids for turn in last.turns] == [(1,), (2,), None]
+    assert [turn.answer_ids for turn in conversation.turns] == [(1,), (2,), None]
     assert len(workspace.conversation(image_id, session="a").turns) == 3
 
 
-def test_awaited_it_does_the_same(workspace, listener, photo):
+def test_aask_returns_the_same_as_ask(workspace, vision_model, photo):
     image_id = workspace.add_image(photo, session="a")
     answered = asyncio.run(workspace.aask(image_id, "What is it?", session="a"))
     assert answered == Answered(image_id, "What is it?", "answer 1")
     assert workspace.conversation(image_id, session="a").turns[0].answer == "answer 1"
 
 
-def test_an_image_travels_as_it_came(workspace, listener, saved):
-    """No decoding, encoding or copying between the file and the model."""
+def test_the_model_receives_the_original_bytes_of_an_image(workspace, vision_model, saved):
+    """The model receives the bytes of the file: nothing decodes, encodes or copies them on the way."""
     opened = workspace.open(str(saved), session="a")
     workspace.ask(opened.image_id, "What is it?", session="a")
-    assert listener.heard[0].images[0].data == saved.read_bytes()
+    assert vision_model.conversations[0].images[0].data == saved.read_bytes()
 
 
-def test_sessions_are_apart_and_share_what_the_program_adds(workspace, photo):
+def test_sessions_are_separate_but_share_images_added_without_a_session(workspace, photo):
     shared = workspace.add_image(photo)
     own = workspace.add_image(photo, session="a", detections=DETECTIONS)
     workspace.ask(shared, "What is it?", session="a")
@@ -121,16 +121,16 @@ def test_sessions_are_apart_and_share_what_the_program_adds(workspace, photo):
         workspace.ask(own, "What is it?", session="b")
 
 
-def test_list_says_what_there_is(workspace, photo):
+def test_list_returns_a_summary_of_every_image(workspace, photo):
     image_id = workspace.add_image(photo, session="a", detections=DETECTIONS)
     marked = workspace.mark(image_id, "r1", session="a")
     workspace.ask(marked.image_id, "What is {r1}?", session="a")
-    source, drawn = workspace.list(session="a")
+    source, summary = workspace.list(session="a")
     assert (source.size, [region.id for region in source.regions], source.phrases) == ((512, 512), ["r1", "r2"], ())
-    assert (drawn.image_id, drawn.phrases, drawn.questions) == ("marked1", ("within the red rectangle",), 1)
+    assert (summary.image_id, summary.phrases, summary.questions) == ("marked1", ("within the red rectangle",), 1)
 
 
-def test_look_shows_what_the_model_sees(workspace, photo):
+def test_look_returns_the_image_that_the_model_sees(workspace, photo):
     image_id = workspace.add_image(photo, session="a")
     assert np.array_equal(workspace.look(image_id, session="a").image, photo)
     marked = workspace.mark(image_id, [[1, 2, 30, 40]], session="a")
@@ -138,7 +138,7 @@ def test_look_shows_what_the_model_sees(workspace, photo):
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "words"),
+    ("call", "error", "error_text"),
     [
         (lambda w: w.open(" ", session="a"), ImageError, "source is empty"),
         (lambda w: w.open("/no/such.png", session="a"), ImageError, "no file"),
@@ -150,13 +150,13 @@ def test_look_shows_what_the_model_sees(workspace, photo):
         (lambda w: w.ask("img1", "What is {r1}?", session="a"), MarkerError, "r1"),
     ],
 )
-def test_what_cannot_be_done_is_an_error_of_ours(workspace, photo, call, error, words):
+def test_invalid_calls_raise_errors_of_this_package(workspace, photo, call, error, error_text):
     workspace.add_image(photo, session="a")
-    with pytest.raises(error, match=words):
+    with pytest.raises(error, match=error_text):
         call(workspace)
 
 
-def test_without_a_detector_or_a_model_the_rest_works(photo):
+def test_marking_works_without_a_detector_and_a_model(photo):
     workspace = Workspace()
     image_id = workspace.add_image(photo, session="a")
     with pytest.raises(DetectionError, match="there is no detector"):
@@ -166,23 +166,23 @@ def test_without_a_detector_or_a_model_the_rest_works(photo):
     assert workspace.mark(image_id, [[1, 2, 30, 40]], session="a").marked.phrases == ["within the red rectangle"]
 
 
-def test_a_model_that_fails_leaves_the_conversation_as_it_was(photo):
-    class Failing(Listener):
+def test_a_failed_question_is_not_recorded(photo):
+    class FailingModel(RecordingModel):
         def answer(self, conversation):
             if conversation.turns[-1].question == "Fail.":
-                raise OSError("away")
+                raise OSError("disconnected")
             return super().answer(conversation)
 
-    workspace = Workspace(model=Failing())
+    workspace = Workspace(model=FailingModel())
     image_id = workspace.add_image(photo, session="a")
     workspace.ask(image_id, "What is it?", session="a")
-    with pytest.raises(GenerationError, match=r"the vision model failed: OSError: away"):
+    with pytest.raises(GenerationError, match=r"the vision model failed: OSError: disconnected"):
         workspace.ask(image_id, "Fail.", session="a")
     workspace.ask(image_id, "Why?", session="a")
     assert [turn.question for turn in workspace.conversation(image_id, session="a").turns] == ["What is it?", "Why?"]
 
 
-def test_a_caller_narrows_what_the_program_reads_and_never_widens_it(photo):
+def test_a_caller_can_tighten_but_not_relax_the_detection_options(photo):
     options = DetectionOptions(min_score=0.8)
     workspace = Workspace(detector=lambda image: DETECTIONS, detection_options=options)
     image_id = workspace.add_image(photo, session="a")
@@ -190,32 +190,32 @@ def test_a_caller_narrows_what_the_program_reads_and_never_widens_it(photo):
     assert workspace.detect(image_id, session="a", min_score=0.95).regions == ()
 
 
-def test_open_keeps_to_its_policy_and_add_image_is_free(photo, saved, tmp_path):
+def test_open_applies_the_access_policy_and_add_image_does_not(photo, saved, tmp_path):
     workspace = Workspace(access=ImageAccessPolicy(tmp_path))
     with pytest.raises(ImageError, match="outside the image folder"):
         workspace.open(str(saved), session="a")
     assert workspace.add_image(saved, session="a") == "img1"
 
 
-def test_a_session_outlives_the_workspace(listener, photo, saved, tmp_path):
-    def workspace():
-        return Workspace(model=listener, store=ImageStore(tmp_path / "store"))
+def test_a_session_is_restored_in_a_new_workspace(vision_model, photo, saved, tmp_path):
+    def make_workspace():
+        return Workspace(model=vision_model, store=ImageStore(tmp_path / "store"))
 
-    first = workspace()
+    first = make_workspace()
     opened = first.open(str(saved), session="a")
     marked = first.mark(opened.image_id, [[1, 2, 30, 40]], session="a", color="blue")
     first.ask(marked.image_id, "What is the object {r1}?", session="a")
-    later = workspace()
-    assert [summary.image_id for summary in later.list(session="a")] == ["img1", "marked1"]
-    assert later.conversation("marked1", session="a") == first.conversation("marked1", session="a")
-    later.ask("marked1", "Why?", session="a")
-    assert listener.heard[-1].turns[0].images[0] == listener.heard[0].images[0]
-    assert later.open(str(saved), session="a").image_id == "img2"
+    second = make_workspace()
+    assert [summary.image_id for summary in second.list(session="a")] == ["img1", "marked1"]
+    assert second.conversation("marked1", session="a") == first.conversation("marked1", session="a")
+    second.ask("marked1", "Why?", session="a")
+    assert vision_model.conversations[-1].turns[0].images[0] == vision_model.conversations[0].images[0]
+    assert second.open(str(saved), session="a").image_id == "img2"
 
 
-def test_a_backend_alone_answers_as_the_tools_do(llm, photo):
-    """The workspace needs no chat model: the same questions, the same answers, over the same engine."""
-    plain = Workspace(model=BackendVision(llm.backend))
+def test_a_workspace_over_a_backend_returns_the_answers_of_the_tools(llm, photo):
+    """A workspace without a chat model returns the answers of the tools over the same engine."""
+    plain = Workspace(model=BackendModel(llm.backend))
     toolkit = VipLlavaToolkit(chat_model=llm)
     caller = ToolCaller(toolkit, "a")
     for workspace in (plain, toolkit.workspace):
