@@ -29,10 +29,10 @@ def test_the_oldest_turns_are_dropped_whole_and_the_image_is_kept(llm, marked):
     assert middle == messages[len(messages) - 1 - len(middle) : -1]  # the newest messages, in order, in whole turns
     assert len(middle) % 2 == 0
     assert 0 < len(middle) < 24
-    room = llm.backend.runner.encoder.context_length - llm.get_num_tokens_from_messages(kept)
+    room = llm.backend.context_length - llm.get_num_tokens_from_messages(kept)
     assert room >= llm.max_tokens
     one_turn_more = [*kept[:3], *messages[len(messages) - 3 - len(middle) : -1], messages[-1]]
-    assert llm.backend.runner.encoder.context_length - llm.get_num_tokens_from_messages(one_turn_more) < llm.max_tokens
+    assert llm.backend.context_length - llm.get_num_tokens_from_messages(one_turn_more) < llm.max_tokens
     assert llm.invoke(kept)
 
 
