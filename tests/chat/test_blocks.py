@@ -28,7 +28,7 @@ B64 = base64.b64encode(RAW).decode()
 URI = f"data:image/png;base64,{B64}"
 LINES = "\n".join(B64[start : start + 76] for start in range(0, len(B64), 76))
 
-DIALECTS = {
+IMAGE_BLOCKS = {
     "v1 base64": {"type": "image", "base64": B64, "mime_type": "image/png"},
     "v1 base64 with id and extras": {
         "type": "image",
@@ -69,17 +69,14 @@ DIALECTS = {
 
 
 def conversation_with(block):
-    message = HumanMessage("")
-    message.content = [
-        block,
-        {"type": "text", "text": "What?"},
-    ]  # LangChain validates constructor arguments only
+    message = HumanMessage("")  # LangChain validates the content of the constructor only
+    message.content = [block, {"type": "text", "text": "What?"}]
     return read_messages([message], open_image)
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", IMAGE_BLOCKS)
 def test_every_image_block_format_is_read(name):
-    conversation = conversation_with(DIALECTS[name])
+    conversation = conversation_with(IMAGE_BLOCKS[name])
     assert conversation.turns[0].question == "What?"
     (source,) = conversation.images
     assert np.array_equal(np.asarray(load_image(source)), np.asarray(IMAGE))
@@ -100,7 +97,7 @@ def test_paths_in_image_blocks_are_opened(tmp_path):
 
 def test_all_image_block_formats_get_the_same_answer(llm):
     names = ("v1 base64", "OpenAI", "OpenAI, plain", "Anthropic base64", "Google media", "Hugging Face PIL")
-    messages = [[HumanMessage([DIALECTS[name], {"type": "text", "text": "What?"}])] for name in names]
+    messages = [[HumanMessage([IMAGE_BLOCKS[name], {"type": "text", "text": "What?"}])] for name in names]
     assert len({llm.invoke(message).text for message in messages}) == 1
     assert llm.invoke(messages[0]).text != llm.invoke("What?").text
 

@@ -27,7 +27,7 @@ from langchain_vipllava import (
     mark,
 )
 from langchain_vipllava.chat.image_refs import restore_images
-from tests.chat.test_blocks import DIALECTS, IMAGE
+from tests.chat.test_blocks import IMAGE, IMAGE_BLOCKS
 from tests.support.resumable_graph import build_graph
 
 STORES = [lambda folder: ImageStore(), ImageStore]
@@ -38,13 +38,13 @@ def store(request, tmp_path):
     return request.param(tmp_path / "images")
 
 
-@pytest.mark.parametrize("name", DIALECTS)
+@pytest.mark.parametrize("name", IMAGE_BLOCKS)
 def test_every_image_block_format_can_be_kept(name, llm, store):
     message = HumanMessage("")
-    message.content = [DIALECTS[name], {"type": "text", "text": "What?"}]
+    message.content = [IMAGE_BLOCKS[name], {"type": "text", "text": "What?"}]
     (kept,) = keep_images([message], store)
     assert set(kept.content[0]) - {"mime_type", "extras", "id"} == {"type", "file_id"}
-    assert message.content[0] is DIALECTS[name]
+    assert message.content[0] is IMAGE_BLOCKS[name]
     assert keep_images([kept], store) == [kept]
     llm = llm.model_copy(update={"image_store": store})
     assert llm.render_prompt([kept]) == llm.render_prompt([message])
@@ -79,7 +79,7 @@ def test_a_kept_image_keeps_its_regions(store):
 
 
 def test_an_image_that_is_not_in_the_store_raises(llm):
-    (kept,) = keep_images([HumanMessage([DIALECTS["v1 base64"], "What?"])], ImageStore())
+    (kept,) = keep_images([HumanMessage([IMAGE_BLOCKS["v1 base64"], "What?"])], ImageStore())
     with pytest.raises(ImageError, match="give ChatVipLlava its image_store"):
         llm.invoke([kept])
     with pytest.raises(ImageError, match="no image 'sha256-"):

@@ -102,7 +102,7 @@ def test_a_path_may_start_at_home(tmp_path, monkeypatch):
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_images_are_rotated_upright_and_lose_their_exif(format, orientation):
-    # the corners of the upright image (top left, top right, bottom left, bottom right) in their order in the file
+    # for each corner of the file (top left, top right, bottom left, bottom right), the corner of the upright image
     stored = {1: "0123", 2: "1032", 3: "3210", 4: "2301", 5: "0213", 6: "1302", 7: "3120", 8: "2031"}[orientation]
     names = (RED, GREEN, BLUE, WHITE)
     size = (64, 32) if orientation < 5 else (32, 64)
@@ -141,7 +141,7 @@ def test_an_open_image_file_is_rotated_and_the_object_is_not_changed():
             + struct.pack("<HHHI4sHHIII", 2, ORIENTATION, 2, 4, b"AAA\0", 0x8769, 4, 1, 9999, 0),
             (64, 32),
         ),
-        # a right orientation beside a tag of unknown type
+        # a valid orientation and a tag of unknown type
         (
             b"Exif\0\0II*\0\x08\0\0\0"
             + struct.pack("<HHHIIHHIII", 2, ORIENTATION, 3, 1, 6, 0x9286, 13, 4, 1, 0),
