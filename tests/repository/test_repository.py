@@ -1,4 +1,4 @@
-"""Files around the package: hooks, workflow, templates, and what the sdist holds."""
+"""Files around the package: hooks, workflow, issue forms, and the contents of the sdist."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 HOOKS = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
 
 
-def test_hooks_use_the_pinned_ruff():
+def test_hooks_use_the_pinned_version_of_ruff():
     (ruff,) = [repo for repo in HOOKS if "ruff" in repo["repo"]]
     assert f"ruff=={ruff['rev'].removeprefix('v')}" in (ROOT / "constraints.txt").read_text().splitlines()
 
 
-def test_the_workflow_runs_what_a_person_runs():
+def test_the_workflow_runs_the_documented_commands():
     jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
     commands = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
     assert commands == ["bash .ci/run", "make docs"]
@@ -32,7 +32,7 @@ FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
 
 
 @pytest.mark.parametrize("form", FORMS, ids=lambda path: path.stem)
-def test_issue_forms_have_what_github_asks_for(form):
+def test_issue_forms_have_the_fields_that_github_requires(form):
     fields = yaml.safe_load(form.read_text())
     assert {"name", "description", "body"} <= fields.keys()
     assert len({field["id"] for field in fields["body"]}) == len(fields["body"])
@@ -40,14 +40,14 @@ def test_issue_forms_have_what_github_asks_for(form):
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="an unpacked sdist")
-def test_the_sdist_holds_every_file_of_the_repository():
+def test_the_sdist_contains_every_file_of_the_repository():
     listing = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     patterns = PROJECT["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
-    held = {match.name for pattern in patterns for match in ROOT.glob(pattern.removeprefix("/"))}
-    assert {name.partition("/")[0] for name in listing.splitlines()} <= held | {"pyproject.toml", ".gitignore"}
+    included = {match.name for pattern in patterns for match in ROOT.glob(pattern.removeprefix("/"))}
+    assert {name.partition("/")[0] for name in listing.splitlines()} <= included | {"pyproject.toml", ".gitignore"}
 
 
-def test_every_link_of_the_project_is_in_its_repository():
+def test_project_urls_point_into_the_repository():
     home = PROJECT["project"]["urls"]["Homepage"]
     for url in PROJECT["project"]["urls"].values():
         assert url.startswith(home)

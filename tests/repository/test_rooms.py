@@ -1,4 +1,4 @@
-"""The structure: rooms in the order in which data flows, light imports, a pinned public surface."""
+"""Architecture: the order of the rooms, light imports, the public names, sizes of files and functions."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def _room_of(module: str) -> str:
 
 
 def _imports(path: Path) -> list[str]:
-    """Every module of the package that a file imports, wherever in the file."""
-    found = []
+    """Return every module of the package that a file imports, at any place in the file."""
+    modules = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
@@ -33,23 +33,23 @@ def _imports(path: Path) -> list[str]:
             names = [alias.name for alias in node.names]
         else:
             continue
-        found += [name for name in names if name.startswith("langchain_vipllava.")]
-    return found
+        modules += [name for name in names if name.startswith("langchain_vipllava.")]
+    return modules
 
 
 def test_an_inner_room_never_imports_an_outer_one():
-    wrong = []
+    violations = []
     for path in PACKAGE.rglob("*.py"):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
         if parts == ("__init__",):
             continue
         for module in _imports(path):
             if ROOMS.index(_room_of(module)) > ROOMS.index(parts[0]):
-                wrong.append(f"{'/'.join(parts)} imports {module}")
-    assert not wrong
+                violations.append(f"{'/'.join(parts)} imports {module}")
+    assert not violations
 
 
-def test_every_folder_is_a_known_room():
+def test_every_folder_is_listed_as_a_room():
     folders = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name != "__pycache__"}
     assert folders - {"bundled"} == set(ROOMS) - {"errors"}
 
@@ -69,8 +69,8 @@ def test_marking_and_reading_detections_need_no_torch():
     loaded = _loaded_after(
         "from PIL import Image\n"
         "from langchain_vipllava import mark, regions_from\n"
-        "found = [{'score': 0.9, 'label': 'cat', 'box': {'xmin': 10, 'ymin': 10, 'xmax': 90, 'ymax': 90}}]\n"
-        "marked = mark(Image.new('RGB', (336, 336)), regions_from(found))\n"
+        "detections = [{'score': 0.9, 'label': 'cat', 'box': {'xmin': 10, 'ymin': 10, 'xmax': 90, 'ymax': 90}}]\n"
+        "marked = mark(Image.new('RGB', (336, 336)), regions_from(detections))\n"
         "assert marked.phrases == ['within the red rectangle']"
     )
     assert loaded == {"cv2", "numpy"}
@@ -92,7 +92,7 @@ def test_every_public_name_exists_and_is_documented(name):
     assert (getattr(langchain_vipllava, name).__doc__ or "").strip()
 
 
-def test_the_public_surface_is_this():
+def test_public_names_are_pinned():
     assert langchain_vipllava.__all__ == [
         "AnswerTimeoutError",
         "ChatVipLlava",
@@ -128,13 +128,13 @@ def test_the_public_surface_is_this():
     ]
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_name"):
         langchain_vipllava.no_such_name  # noqa: B018
 
 
 def _code_lines(path: Path) -> int:
-    """Lines of a module without docstrings, comments and blank lines."""
+    """Count the lines of a module without docstrings, comments and blank lines."""
     text = path.read_text()
     docstrings: set[int] = set()
     for node in ast.walk(ast.parse(text)):
@@ -144,7 +144,7 @@ def _code_lines(path: Path) -> int:
     return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in docstrings for n, line in lines)
 
 
-def test_files_and_functions_stay_readable():
+def test_files_and_functions_do_not_exceed_their_maximum_length():
     too_long = []
     for path in PACKAGE.rglob("*.py"):
         if _code_lines(path) > 300:
@@ -158,7 +158,7 @@ def test_files_and_functions_stay_readable():
 
 
 def _imports_of(folder: str) -> set[str]:
-    """Every module that a room imports, wherever in its files."""
+    """Return every module that the files of a room import."""
     modules: set[str] = set()
     for path in (PACKAGE / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -169,7 +169,7 @@ def _imports_of(folder: str) -> set[str]:
     return modules
 
 
-def test_the_chat_room_knows_no_engine():
+def test_the_chat_room_does_not_import_the_engine():
     engine = {
         name for name in _imports_of("chat") if name.startswith(("langchain_vipllava.engine", "torch", "transformers"))
     }
@@ -177,12 +177,12 @@ def test_the_chat_room_knows_no_engine():
 
 
 @pytest.mark.parametrize("room", ["images", "regions", "prompt", "workspace", "protocol", "engine", "backends"])
-def test_only_the_outer_rooms_know_langchain(room):
+def test_inner_rooms_do_not_import_langchain(room):
     langchain = {name for name in _imports_of(room) if name.split(".")[0].startswith(("langchain_core", "langgraph"))}
     assert not langchain
 
 
-def test_a_chat_model_with_another_backend_loads_no_engine():
+def test_a_chat_model_with_another_backend_does_not_load_torch():
     loaded = _loaded_after(
         "from tests.support.echo import EchoBackend\n"
         "from langchain_vipllava import ChatVipLlava\n"
