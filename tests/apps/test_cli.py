@@ -1,4 +1,4 @@
-"""The command line, run as a user runs it: as a process."""
+"""The command line, run in a subprocess."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def run(
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("images") / "grey.png"
+    path = tmp_path_factory.mktemp("images") / "gray.png"
     Image.new("RGB", (400, 300), (128, 128, 128)).save(path)
     return path
 
 
 def test_mark_writes_a_marked_image_from_boxes(image, tmp_path):
-    done = run("mark", image, "-b", "40,40,160,200", "-b", "250,100", "-k", "rectangle", "-k", "point", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "within the red rectangle" in done.stdout
-    assert "at the lime point" in done.stdout
+    result = run("mark", image, "-b", "40,40,160,200", "-b", "250,100", "-k", "rectangle", "-k", "point", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "within the red rectangle" in result.stdout
+    assert "at the lime point" in result.stdout
     pixels = np.asarray(Image.open(tmp_path / "marked.png"))
     assert tuple(pixels[100, 40]) == (255, 0, 0)
     assert tuple(pixels[100, 250]) == (0, 255, 0)
@@ -56,9 +56,9 @@ def test_mark_writes_a_marked_image_from_boxes(image, tmp_path):
 )
 def test_mark_reads_detections_from_a_file(image, tmp_path, name, content, options):
     (tmp_path / name).write_text(content)
-    done = run("mark", image, "-d", tmp_path / name, "-o", tmp_path / "deep" / "out.png", *options)
-    assert done.returncode == 0, done.stderr
-    assert "40, 40, 160, 200" in done.stdout
+    result = run("mark", image, "-d", tmp_path / name, "-o", tmp_path / "deep" / "out.png", *options)
+    assert result.returncode == 0, result.stderr
+    assert "40, 40, 160, 200" in result.stdout
     assert tuple(np.asarray(Image.open(tmp_path / "deep" / "out.png"))[100, 40]) == (255, 0, 0)
 
 
@@ -79,122 +79,124 @@ def test_mark_reads_detections_from_a_file(image, tmp_path, name, content, optio
         (["demo", "--image", "IMAGE", "--detector", "nonsense", "-m", "TINY"], "no detector 'nonsense'"),
     ],
 )
-def test_mistakes_are_one_line_and_a_status(image, tiny_checkpoint, tmp_path, arguments, expected):
+def test_errors_print_one_line_and_exit_with_status_1(image, tiny_checkpoint, tmp_path, arguments, expected):
     arguments = [{"IMAGE": image, "TINY": tiny_checkpoint}.get(argument, argument) for argument in arguments]
-    done = run(*arguments, cwd=tmp_path)
-    assert done.returncode == 1
-    assert expected in done.stderr
-    assert "Traceback" not in done.stderr
+    result = run(*arguments, cwd=tmp_path)
+    assert result.returncode == 1
+    assert expected in result.stderr
+    assert "Traceback" not in result.stderr
 
 
-def test_tiny_regions_are_said_to_be_tiny(image, tmp_path):
-    done = run("mark", image, "-b", "10,10,14,14", cwd=tmp_path)
-    assert done.returncode == 0
-    assert "Note:" in done.stderr
-    assert "zoom" in done.stderr
+def test_tiny_regions_print_a_note(image, tmp_path):
+    result = run("mark", image, "-b", "10,10,14,14", cwd=tmp_path)
+    assert result.returncode == 0
+    assert "Note:" in result.stderr
+    assert "zoom" in result.stderr
 
 
-def test_ask_gives_the_answer_that_the_chat_model_gives(image, tiny_checkpoint):
+def test_ask_prints_the_answer_of_the_chat_model(image, tiny_checkpoint):
     from langchain_vipllava import ChatVipLlava, Region, mark
 
-    done = run("ask", image, "What is the object {0}?", "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6)
-    assert done.returncode == 0, done.stderr
-    assert "What is the object within the red rectangle?" in done.stdout
+    result = run(
+        "ask", image, "What is the object {0}?", "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6
+    )
+    assert result.returncode == 0, result.stderr
+    assert "What is the object within the red rectangle?" in result.stdout
     marked = mark(Image.open(image), [Region(box=(40, 40, 160, 200))])
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=6)
-    assert llm.invoke([marked.message("What is the object {0}?")]).text in done.stdout
+    assert llm.invoke([marked.message("What is the object {0}?")]).text in result.stdout
 
 
-def test_chat_keeps_the_conversation_and_survives_mistakes(image, tiny_checkpoint):
+def test_chat_keeps_the_conversation_and_continues_after_an_error(image, tiny_checkpoint):
     lines = "What is the object {0}?\nWhat is {9}?\nWhy?\n/again\nWhat is the object {0}?\n/exit\nnever asked\n"
-    done = run("chat", image, "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6, stdin=lines)
-    assert done.returncode == 0, done.stderr
-    answers = [line.split("model:", 1)[1] for line in done.stdout.splitlines() if "model:" in line]
+    result = run("chat", image, "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6, stdin=lines)
+    assert result.returncode == 0, result.stderr
+    answers = [line.split("model:", 1)[1] for line in result.stdout.splitlines() if "model:" in line]
     assert len(answers) == 3
-    assert "{9}" in done.stderr
+    assert "{9}" in result.stderr
     assert answers[0] == answers[-1]  # /again starts over
 
 
-def test_doctor_says_what_would_run(tiny_checkpoint):
-    done = run("doctor", "-m", tiny_checkpoint)
-    assert done.returncode == 0, done.stderr
+def test_doctor_prints_what_would_run(tiny_checkpoint):
+    result = run("doctor", "-m", tiny_checkpoint)
+    assert result.returncode == 0, result.stderr
     for word in ("torch", "float32", "sdpa", "56 px square, 16 tokens", "fits"):
-        assert word in done.stdout
+        assert word in result.stdout
 
 
-def test_doctor_says_what_is_missing(tmp_path):
+def test_doctor_reports_a_checkpoint_that_is_not_vipllava(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
-    done = run("doctor", "-m", tmp_path)
-    assert done.returncode == 1
-    assert "expected 'vipllava'" in done.stdout
+    result = run("doctor", "-m", tmp_path)
+    assert result.returncode == 1
+    assert "expected 'vipllava'" in result.stdout
 
 
-def test_doctor_reckons_with_the_memory_there_is(tmp_path):
+def test_doctor_reports_missing_memory(tmp_path):
     from tests.support.checkpoints import FEATURE_LAYERS
 
     text = {"model_type": "llama", "hidden_size": 65536, "intermediate_size": 262144, "num_hidden_layers": 120}
     config = {"model_type": "vipllava", "vision_feature_layers": FEATURE_LAYERS, "text_config": text}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    done = run("doctor", "-m", tmp_path)
-    assert done.returncode == 1
-    assert "are missing" in done.stdout
+    result = run("doctor", "-m", tmp_path)
+    assert result.returncode == 1
+    assert "are missing" in result.stdout
 
 
-def test_doctor_reckons_the_7b_as_the_readme_says(tmp_path):
+def test_doctor_prints_the_documented_memory_of_the_7b(tmp_path):
     from transformers import VipLlavaConfig
 
     text = {"model_type": "llama", "vocab_size": 32064, "max_position_embeddings": 4096}
     (tmp_path / "config.json").write_text(json.dumps(VipLlavaConfig(text_config=text).to_dict()))
-    said = run("doctor", "-m", tmp_path, "--dtype", "float16").stdout
+    output = run("doctor", "-m", tmp_path, "--dtype", "float16").stdout
     for figure in ("13.2 GiB", "2,048 MiB", "4,096 tokens", "336 px square, 576 tokens"):
-        assert figure in said
+        assert figure in output
 
 
 def test_demo_runs_on_the_scene_and_on_a_photograph(tmp_path, tiny_checkpoint):
-    done = run("demo", "-m", tiny_checkpoint, "--max-tokens", 6, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    result = run("demo", "-m", tiny_checkpoint, "--max-tokens", 6, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     for words in ("LLM is scripted", "detect_regions", "r1: face", "within the red ellipse", "USER: <image>"):
-        assert words in done.stdout
-    assert done.stdout.count("calls ask_regions") == 4
+        assert words in result.stdout
+    assert result.stdout.count("calls ask_regions") == 4
     for name in ("1-scene.png", "2-astronaut.png"):
         assert Image.open(tmp_path / "demo-output" / name).size[0] >= 500
 
 
-def test_demo_answers_right_about_the_scene_with_the_bundled_checkpoint(tmp_path):
+def test_demo_with_the_bundled_checkpoint_answers_correctly_about_the_scene(tmp_path):
     scene = Path(__file__).parents[2] / "examples" / "scene.png"
-    done = run("demo", "--image", scene, "-q", "What is the object {r1}?", "-q", "What color is it?", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "small bundled checkpoint" in done.stdout
-    assert "What is the object {r1}? - A white square." in done.stdout
-    assert "What color is it? - White." in done.stdout
+    result = run("demo", "--image", scene, "-q", "What is the object {r1}?", "-q", "What color is it?", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "small bundled checkpoint" in result.stdout
+    assert "What is the object {r1}? - A white square." in result.stdout
+    assert "What color is it? - White." in result.stdout
 
 
-def test_demo_takes_the_user_s_own_image_and_detector(tmp_path, image, tiny_checkpoint):
+def test_demo_accepts_an_image_and_a_detector_of_the_user(tmp_path, image, tiny_checkpoint):
     (tmp_path / "mine.py").write_text(
         "def detect(image):\n    return {'scores': [0.9], 'labels': ['thing'], 'boxes': [[40, 40, 160, 200]]}\n"
     )
-    own = ["--image", image, "--detector", "mine:detect", "-m", tiny_checkpoint, "-q", "What is {r1}?"]
-    done = run("demo", *own, "--max-tokens", 4, "-o", "out", cwd=tmp_path, python_path=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "thing" in done.stdout
-    assert (tmp_path / "out" / "1-grey.png").exists()
+    options = ["--image", image, "--detector", "mine:detect", "-m", tiny_checkpoint, "-q", "What is {r1}?"]
+    result = run("demo", *options, "--max-tokens", 4, "-o", "out", cwd=tmp_path, python_path=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "thing" in result.stdout
+    assert (tmp_path / "out" / "1-gray.png").exists()
 
 
-def test_version_is_the_package_s():
+def test_version_prints_the_version_of_the_package():
     from importlib.metadata import version
 
     assert run("--version").stdout.strip() == version("langchain-vipllava")
 
 
-def test_doctor_knows_the_published_shapes_without_the_hub():
-    done = run("doctor", "-m", "llava-hf/vip-llava-7b-hf", "--dtype", "float16")
-    assert done.returncode == 1
-    assert "13.2 GiB" in done.stdout
-    assert "checkpoint itself is missing" in done.stdout
+def test_doctor_estimates_published_checkpoints_without_the_hub():
+    result = run("doctor", "-m", "llava-hf/vip-llava-7b-hf", "--dtype", "float16")
+    assert result.returncode == 1
+    assert "13.2 GiB" in result.stdout
+    assert "checkpoint itself is missing" in result.stdout
 
 
-def test_doctor_refuses_attention_that_cannot_be():
+def test_doctor_rejects_unknown_and_unavailable_attention():
     for name, expected in (("nonsense", "expected one of"), ("flash_attention_2", "needs a CUDA GPU")):
-        done = run("doctor", "--attention", name)
-        assert done.returncode == 1
-        assert expected in done.stdout
+        result = run("doctor", "--attention", name)
+        assert result.returncode == 1
+        assert expected in result.stdout

@@ -1,4 +1,4 @@
-"""Jupyter: what shows itself, and the notebooks of `examples/`, run from top to bottom."""
+"""Notebook helpers, and the notebooks in `examples/`, run from top to bottom."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
 
 
-def words_of(notebook) -> list[list[str]]:
-    """What each code cell said in plain text; not what libraries tell on the way."""
-    said = []
+def plain_outputs(notebook) -> list[list[str]]:
+    """Return the plain-text outputs of each cell, without standard error and widgets."""
+    outputs_by_cell = []
     for cell in notebook.cells:
         outputs = cell.get("outputs", [])
         printed = "".join(output.text for output in outputs if output.get("name") == "stdout")
-        shown = [
+        displayed = [
             output.data["text/plain"]
             for output in outputs
             if "data" in output and "application/vnd.jupyter.widget-view+json" not in output.data
         ]
-        said.append([printed, *shown])
-    return said
+        outputs_by_cell.append([printed, *displayed])
+    return outputs_by_cell
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_say_what_is_written_in_them(path):
-    written = nbformat.read(path, as_version=4)
+def test_notebooks_print_their_saved_outputs(path):
+    saved = nbformat.read(path, as_version=4)
     run = nbformat.read(path, as_version=4)
     NotebookClient(run, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}}).execute()
-    assert words_of(run) == words_of(written)
-    assert any(any(words) for words in words_of(run))
+    assert plain_outputs(run) == plain_outputs(saved)
+    assert any(any(outputs) for outputs in plain_outputs(run))
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebooks_are_small_and_show_images(path):
+def test_notebooks_are_small_and_contain_images(path):
     assert path.stat().st_size < 400_000
     assert "data:image/png;base64," in path.read_text()
     assert "/tmp" not in path.read_text() and "Traceback" not in path.read_text()  # noqa: PT018
@@ -57,30 +57,30 @@ def images_in(html: str) -> list[Image.Image]:
     return [load_image(io.BytesIO(base64.b64decode(data))) for data in re.findall(r'base64,([^"]+)"', html)]
 
 
-def test_a_marked_image_shows_itself(photo):
+def test_a_marked_image_is_displayed_with_its_markers(photo):
     regions = [
         Region(box=(10, 10, 60, 50), id="dog", label="<b>dog</b>", score=0.987),
         Region(box=(70, 20, 73, 23)),
     ]
     marked = mark(photo, regions)
     html = marked._repr_html_()
-    (shown,) = images_in(html)
-    assert np.array_equal(shown, marked.image)
+    (displayed,) = images_in(html)
+    assert np.array_equal(displayed, marked.image)
     assert "within the red rectangle" in html and "{dog}" in html and "0.99" in html  # noqa: PT018
     assert "&lt;b&gt;dog" in html and "<b>dog" not in html  # noqa: PT018
     assert "rgb(255, 0, 0)" in html and "(tiny)" in html and "10, 10, 60, 50" in html  # noqa: PT018
     assert html.count("<tr>") == 3
 
 
-def test_large_images_are_shown_small():
+def test_large_images_are_displayed_scaled_down():
     marked = mark(Image.new("RGB", (3000, 1000)), [Region(box=(10, 10, 900, 900))])
-    (shown,) = images_in(marked._repr_html_())
-    assert shown.size == (640, 213)
+    (displayed,) = images_in(marked._repr_html_())
+    assert displayed.size == (640, 213)
     assert marked.image.size == (3000, 1000)
     assert "3000 x 1000 pixels" in marked._repr_html_()
 
 
-def test_a_conversation_shows_itself(photo, tmp_path):
+def test_a_conversation_is_displayed_with_its_images(photo, tmp_path):
     store = ImageStore()
     first = mark(photo, [Region(box=(10, 10, 60, 50))]).message("What is <b> {0}?")
     messages = [*keep_images([first], store), AIMessage("A dog\n& a cat."), HumanMessage("Why?")]
@@ -92,32 +92,32 @@ def test_a_conversation_shows_itself(photo, tmp_path):
     assert "give ChatVipLlava its image_store" in ConversationView(messages)._repr_html_()
 
 
-def test_an_answer_is_watched_while_it_is_written(llm, monkeypatch):
+def test_watch_displays_an_answer_as_it_is_streamed(llm, monkeypatch):
     import IPython.display
 
-    shown = []
+    displayed = []
 
     class Handle:
         def update(self, bundle, raw):
-            shown.append(bundle["text/plain"])
+            displayed.append(bundle["text/plain"])
 
     def display(bundle, raw, display_id):
-        shown.append(bundle["text/plain"])
+        displayed.append(bundle["text/plain"])
         return Handle()
 
     monkeypatch.setattr(IPython.display, "display", display)
     answer = watch(llm.stream("What is it?"))
-    whole = llm.invoke("What is it?")
+    expected = llm.invoke("What is it?")
     assert type(answer) is AIMessage
-    assert answer.text == whole.text == shown[-1]
-    assert len(shown) > 3
-    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(shown))
-    assert answer.response_metadata["token_ids"] == whole.response_metadata["token_ids"]
+    assert answer.text == expected.text == displayed[-1]
+    assert len(displayed) > 3
+    assert all(later.startswith(earlier) for earlier, later in itertools.pairwise(displayed))
+    assert answer.response_metadata["token_ids"] == expected.response_metadata["token_ids"]
     with pytest.raises(GenerationError, match="no answer came"):
         watch(iter([]))
 
 
-def test_regions_are_picked_by_hand(photo):
+def test_boxes_of_the_widget_become_regions(photo):
     widget = pick_regions(photo, labels=["dog", "cat"])
     assert np.array_equal(load_image(widget.image_bytes), photo)
     assert widget.classes == ["dog", "cat"]
