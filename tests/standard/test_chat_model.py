@@ -1,6 +1,6 @@
-"""LangChain's own standard tests, on the bundled checkpoint; nothing in the model is faked.
+"""LangChain's standard tests for chat models, on the bundled checkpoint.
 
-The suites fetch their images over HTTP: `httpx` is given one from this repository instead.
+The suites fetch images over HTTP. Here, `httpx` returns an image of this repository instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ import langchain_vipllava
 from langchain_vipllava import ChatVipLlava
 
 SCENE = Path(__file__).parents[2] / "examples" / "scene.png"
-BUNDLED = str(Path(langchain_vipllava.__file__).parent / "bundled")  # the same checkpoint under another name
+# the path of the bundled checkpoint, which counts as another model than "bundled"
+BUNDLED = str(Path(langchain_vipllava.__file__).parent / "bundled")
 
 
 class TestUnit(ChatModelUnitTests):
@@ -46,11 +47,11 @@ def _images_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
         content = as_jpeg.getvalue() if str(request.url).endswith((".jpg", ".jpeg")) else SCENE.read_bytes()
         return httpx.Response(200, content=content, request=request)
 
-    async def answer_later(self, request: httpx.Request) -> httpx.Response:
+    async def answer_async(self, request: httpx.Request) -> httpx.Response:
         return answer(request)
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", lambda self, request: answer(request))
-    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer_later)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer_async)
 
 
 class TestIntegration(ChatModelIntegrationTests):
@@ -86,18 +87,22 @@ class TestIntegration(ChatModelIntegrationTests):
     def model_override_value(self) -> str:
         return BUNDLED
 
-    @pytest.mark.xfail(reason="the bundled checkpoint knows no numbers: it calls magic_function, but not with 3")
+    @pytest.mark.xfail(reason="the bundled checkpoint cannot read numbers: it calls magic_function, but not with 3")
     def test_tool_calling(self, model: BaseChatModel) -> None:
         super().test_tool_calling(model)
 
-    @pytest.mark.xfail(reason="the bundled checkpoint knows no numbers: it calls magic_function, but not with 3")
+    @pytest.mark.xfail(reason="the bundled checkpoint cannot read numbers: it calls magic_function, but not with 3")
     async def test_tool_calling_async(self, model: BaseChatModel) -> None:
         await super().test_tool_calling_async(model)
 
-    @pytest.mark.xfail(reason="the bundled checkpoint was not taught to call tools: free to choose, it says words")
+    @pytest.mark.xfail(
+        reason="the bundled checkpoint was not trained to call tools: without a forced choice, it answers with text"
+    )
     def test_agent_loop(self, model: BaseChatModel) -> None:
         super().test_agent_loop(model)
 
-    @pytest.mark.xfail(reason="the bundled checkpoint knows no Chinese: its call is well-formed, the name is wrong")
+    @pytest.mark.xfail(
+        reason="the bundled checkpoint cannot read Chinese: its call is well-formed, but the name is wrong"
+    )
     def test_unicode_tool_call_integration(self, model: BaseChatModel, **kwargs: Any) -> None:
         super().test_unicode_tool_call_integration(model, **kwargs)

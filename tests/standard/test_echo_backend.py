@@ -1,6 +1,6 @@
-"""LangChain's standard tests over a trivial backend: the chat model needs nothing of the engine.
+"""LangChain's standard tests for chat models, on a backend that answers with the question.
 
-The echo stands in for a model: it is a real implementation of the protocol, and what it answers is the question.
+They show that the chat model needs only the backend protocol, not the engine.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from langchain_vipllava import ChatVipLlava, trim_turns
 from tests.support.echo import EchoBackend
 
 
-class _Echo:
+class _EchoSuite:
     @property
     def chat_model_class(self) -> type[BaseChatModel]:
         return ChatVipLlava
@@ -35,10 +35,10 @@ class _Echo:
         return False
 
 
-class TestUnit(_Echo, ChatModelUnitTests): ...
+class TestUnit(_EchoSuite, ChatModelUnitTests): ...
 
 
-class TestIntegration(_Echo, ChatModelIntegrationTests):
+class TestIntegration(_EchoSuite, ChatModelIntegrationTests):
     @property
     def supports_image_inputs(self) -> bool:
         return False
@@ -49,7 +49,7 @@ def echo() -> ChatVipLlava:
     return ChatVipLlava(backend=EchoBackend())
 
 
-def test_the_answer_is_the_backend_s(echo):
+def test_the_chat_model_returns_the_answer_of_the_backend(echo):
     answer = echo.invoke(
         [SystemMessage("Repeat."), HumanMessage("one two"), AIMessage("x"), HumanMessage("three four")]
     )
@@ -59,13 +59,13 @@ def test_the_answer_is_the_backend_s(echo):
     assert [chunk.text for chunk in echo.stream("five six")][:2] == ["five", " six"]
 
 
-def test_settings_of_a_call_reach_the_backend(echo):
+def test_settings_of_a_call_are_passed_to_the_backend(echo):
     assert echo.invoke("one two three", max_tokens=2).response_metadata["finish_reason"] == "length"
     assert echo.invoke("one two three", stop=["two"]).text == "one"
     assert echo.bind(stop="three").invoke("one two three").text == "one two"
 
 
-def test_counting_and_trimming_ask_the_backend(echo):
+def test_counting_and_trimming_use_the_backend(echo):
     assert echo.get_num_tokens_from_messages([HumanMessage("one two")]) == 3  # "USER: one twoASSISTANT:"
-    long = [HumanMessage("old " * 9_000), AIMessage("x"), HumanMessage("new " * 5_000)]
-    assert trim_turns(long, echo) == long[2:]
+    messages = [HumanMessage("old " * 9_000), AIMessage("x"), HumanMessage("new " * 5_000)]
+    assert trim_turns(messages, echo) == messages[2:]

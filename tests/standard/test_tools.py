@@ -17,7 +17,7 @@ SCENE = str(Path(__file__).parents[2] / "examples" / "scene.png")
 
 
 def make_tool(name: str) -> BaseTool:
-    """A tool of a toolkit that has the scene, with its regions, as photo1."""
+    """Return a tool of a toolkit to which the scene and its detections were added as photo1."""
     toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"), detector=detect_shapes)
     from langchain_vipllava import load_image
 
@@ -26,7 +26,7 @@ def make_tool(name: str) -> BaseTool:
     return next(tool for tool in toolkit.get_tools() if tool.name == name)
 
 
-class _OfToolkit:
+class _ToolSuite:
     name: str
     example: dict[str, Any]
 
@@ -39,19 +39,19 @@ class _OfToolkit:
         return self.example
 
 
-class _Open(_OfToolkit):
+class _Open(_ToolSuite):
     name, example = "open_image", {"source": SCENE}
 
 
-class _Detect(_OfToolkit):
+class _Detect(_ToolSuite):
     name, example = "detect_regions", {"image_id": "photo1"}
 
 
-class _Mark(_OfToolkit):
+class _Mark(_ToolSuite):
     name, example = "mark_regions", {"image_id": "photo1", "regions": ["r1"]}
 
 
-class _Ask(_OfToolkit):
+class _Ask(_ToolSuite):
     name, example = "ask_regions", {"image_id": "photo1", "question": "How many objects are there?"}
 
 
@@ -80,5 +80,5 @@ class TestAskRegions(_Ask, ToolsIntegrationTests): ...
 
 
 @pytest.mark.parametrize("kind", [_Open, _Detect, _Mark, _Ask])
-def test_the_suites_ran_on_the_toolkit_s_own_tools(kind):
+def test_the_suites_use_the_tools_of_the_toolkit(kind):
     assert kind().tool_constructor.name == kind.name
