@@ -1,4 +1,4 @@
-"""What the documentation says is run: docstrings, the Python of every page, and every example."""
+"""Documentation: docstring examples, the Python of every page, examples, links and names."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ REPOSITORY = re.compile(
 
 
 def blocks_of(page: Path, language: str) -> list[str]:
-    """The code blocks of a page in a language."""
+    """Return the code blocks of a page in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_docstring_examples():
+def test_docstring_examples_pass():
     attempted = 0
     for name in MODULES:
         results = doctest.testmod(importlib.import_module(name), verbose=False)
@@ -57,17 +57,18 @@ PRINTED = re.compile(r"^ *print\(.*\)(?:  # (.*)|\n *# (.*))$", flags=re.MULTILI
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "python")], ids=str)
-def test_python_of_a_page_runs_and_prints_what_its_comments_say(page, monkeypatch, tmp_path, capsys):
-    shutil.copytree(ROOT / "examples", tmp_path / "examples")  # pages write files, too: not into the repository
+def test_python_of_a_page_runs_and_prints_the_output_in_its_comments(page, monkeypatch, tmp_path, capsys):
+    # pages write files, which must not end up in the repository
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks_of(page, "python"):
         exec(compile(block, str(page), "exec", dont_inherit=True), names)
-        expected = [behind or below for behind, below in PRINTED.findall(block)]
+        expected = [same_line or next_line for same_line, next_line in PRINTED.findall(block)]
         assert capsys.readouterr().out.splitlines() == expected, block
 
 
-def test_the_readme_has_python_and_fits_on_two_screens():
+def test_the_readme_has_python_and_at_most_120_lines():
     assert len(blocks_of(Path("README.md"), "python")) >= 3
     assert len(README.splitlines()) <= 120
 
@@ -93,12 +94,12 @@ def test_pages_name_only_commands_options_targets_and_extras_that_exist(page):
     assert set(re.findall(r"langchain-vipllava\[(\w+)\]", text)) <= extras.keys()
 
 
-def test_the_documentation_names_commands():
+def test_the_readme_names_every_command():
     assert set(re.findall(r"^langchain-vipllava (\w+)", README, flags=re.MULTILINE)) == COMMANDS.keys()
 
 
 def _links(page: Path) -> list[str]:
-    """Targets of the links and images of a page, without those in code blocks."""
+    """Return the targets of the links and images of a page, except those in code blocks."""
     text = re.sub(r"^```.*?^```", "", (ROOT / page).read_text(), flags=re.DOTALL | re.MULTILINE)
     return re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r'src="([^"]+)"', text)
 
@@ -126,8 +127,8 @@ def test_links_and_images_of_a_page_exist(page):
 
 @pytest.mark.parametrize("page", DOCUMENTS, ids=str)
 def test_files_that_a_page_names_exist(page):
-    named = re.findall(r"\b(?:tests|training|benchmarks|examples)/[\w/]+\.\w+", (ROOT / page).read_text())
-    assert not [name for name in named if not (ROOT / name).exists()]
+    names = re.findall(r"\b(?:tests|training|benchmarks|examples)/[\w/]+\.\w+", (ROOT / page).read_text())
+    assert not [name for name in names if not (ROOT / name).exists()]
 
 
 def test_the_readme_works_on_a_package_index():
@@ -135,7 +136,7 @@ def test_the_readme_works_on_a_package_index():
     assert all(link.startswith("https://") for link in _links(Path("README.md")))
 
 
-def test_contributing_lists_the_rooms_in_their_order():
+def test_contributing_lists_the_rooms_in_order():
     rows = re.findall(r"^\| `(\w+)(?:/|\.py)` \|", (ROOT / "CONTRIBUTING.md").read_text(), flags=re.MULTILINE)
     assert rows == ROOMS
 
@@ -148,7 +149,7 @@ def test_the_reference_has_every_public_name():
     assert errors <= set(re.findall(r"`(\w+)`", (ROOT / "docs" / "reference" / "errors.md").read_text()))
 
 
-def test_the_readme_s_answers_are_the_bundled_checkpoint_s():
+def test_answers_in_the_readme_are_those_of_the_bundled_checkpoint():
     image = load_image(ROOT / "examples" / "scene.png")
     regions = [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))]
     marked = mark(image, regions, kind=["rectangle", "ellipse"])
@@ -159,12 +160,12 @@ def test_the_readme_s_answers_are_the_bundled_checkpoint_s():
         assert llm.invoke([marked.message(question)]).text == answer
 
 
-def test_no_placeholder_is_left_in_the_documents():
+def test_documents_contain_no_placeholders():
     for path in (*ROOT.glob("*.md"), *(ROOT / "training").glob("*.md"), *(ROOT / "docs").rglob("*.md")):
         assert not re.search(r"^[A-Z]{3,}(-[A-Z]+)+$|TODO|TBD|XXX", path.read_text(), flags=re.MULTILINE), path
 
 
-def test_the_readme_s_image_is_what_mark_draws():
+def test_the_image_in_the_readme_is_drawn_by_mark():
     marked = mark(
         load_image(ROOT / "examples" / "scene.png"),
         [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))],
