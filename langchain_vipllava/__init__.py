@@ -27,13 +27,16 @@ if TYPE_CHECKING:
         SessionError,
         VipLlavaError,
     )
+    from langchain_vipllava.images.access import ImageAccessPolicy
     from langchain_vipllava.images.fetch import FetchPolicy
+    from langchain_vipllava.images.image import EncodedImage
     from langchain_vipllava.images.load import load_image
     from langchain_vipllava.images.store import ImageStore
     from langchain_vipllava.images.view import pad_to_square
     from langchain_vipllava.markers.mark import mark
     from langchain_vipllava.markers.marked_image import MarkedImage
     from langchain_vipllava.markers.marker import Marker, TinyRegionWarning
+    from langchain_vipllava.regions.detection_options import DetectionOptions
     from langchain_vipllava.regions.detections import regions_from
     from langchain_vipllava.regions.recognition import register_format
     from langchain_vipllava.regions.region import Region
@@ -46,14 +49,17 @@ _HOMES = {
     "CheckpointError": "errors",
     "DetectRegions": "chains.steps",
     "DetectionError": "errors",
+    "DetectionOptions": "regions.detection_options",
+    "EncodedImage": "images.image",
     "FetchPolicy": "images.fetch",
     "GenerationError": "errors",
+    "ImageAccessPolicy": "images.access",
+    "ImageError": "errors",
+    "ImageStore": "images.store",
     "MarkRegions": "chains.steps",
     "MarkedImage": "markers.marked_image",
     "Marker": "markers.marker",
     "MarkerError": "errors",
-    "ImageError": "errors",
-    "ImageStore": "images.store",
     "PromptError": "errors",
     "PromptTooLongError": "errors",
     "Region": "regions.region",
@@ -80,8 +86,11 @@ __all__ = [
     "CheckpointError",
     "DetectRegions",
     "DetectionError",
+    "DetectionOptions",
+    "EncodedImage",
     "FetchPolicy",
     "GenerationError",
+    "ImageAccessPolicy",
     "ImageError",
     "ImageStore",
     "MarkRegions",

@@ -83,7 +83,7 @@ class LocalBackend:
 
     @property
     def cache_key(self) -> str:
-        """The options that decide about answers; a model that was passed in is only ever equal to itself."""
+        """The options that decide about answers. Each `from_model` backend has a unique key."""
         given = self._runner.identity if self._runner is not None else ""
         options = self.options
         return repr(
@@ -112,7 +112,7 @@ class LocalBackend:
         """Return what the engine holds and has done so far. Loads the model."""
         return self.runner.stats()
 
-    def check(self, output: OutputSpec) -> None:
+    def check_output(self, output: OutputSpec) -> None:
         """Check that a form of answers can be enforced; loads no weights.
 
         Raises:
@@ -130,9 +130,10 @@ class LocalBackend:
 
     def generate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request and wait for the answer; an interrupt stops the model."""
+        deadline = _deadline(timeout)
         handle = self._submit(request)
         try:
-            return handle.future.result(_bounded(timeout))
+            return handle.future.result(_remaining(deadline))
         except TimeoutError as error:
             raise AnswerTimeoutError.after(timeout) from error
         finally:
@@ -140,9 +141,10 @@ class LocalBackend:
 
     async def agenerate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request without blocking the event loop; cancellation stops the model."""
+        deadline = _deadline(timeout)
         handle = await self._asubmit(request)
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(handle.future), timeout)
+            return await asyncio.wait_for(asyncio.wrap_future(handle.future), _remaining(deadline))
         except TimeoutError as error:
             raise AnswerTimeoutError.after(timeout) from error
         finally:
@@ -150,16 +152,12 @@ class LocalBackend:
 
     def stream(self, request: ChatRequest, *, timeout: float | None = None) -> Generator[str | Answer, None, None]:
         """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
-        seconds = _bounded(timeout)
-        deadline = None if seconds is None else time.monotonic() + seconds
+        deadline = _deadline(timeout)
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         handle = self._submit(request, pieces.put)
         handle.future.add_done_callback(lambda _: pieces.put(None))
         try:
-            while True:
-                piece = pieces.get(timeout=None if deadline is None else max(deadline - time.monotonic(), 0))
-                if piece is None:
-                    break
+            while (piece := pieces.get(timeout=_remaining(deadline))) is not None:
                 yield piece
             yield handle.future.result()
         except queue.Empty as error:
@@ -178,12 +176,12 @@ class LocalBackend:
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
+        deadline = None if timeout is None else loop.time() + timeout
         handle = await self._asubmit(request, put)
         handle.future.add_done_callback(lambda _: put(None))
-        deadline = None if timeout is None else loop.time() + timeout
         try:
             while True:
-                # the limit covers only the wait: no timeout must cancel the caller in the middle of its own work
+                # the timeout must not fire while the caller handles a piece
                 async with asyncio.timeout_at(deadline):
                     piece = await pieces.get()
                 if piece is None:
@@ -206,6 +204,14 @@ class LocalBackend:
         except asyncio.CancelledError:
             submitting.add_done_callback(_cancel_handle)
             raise
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LocalBackend):
+            return NotImplemented
+        return self.options == other.options and self._runner is other._runner
+
+    def __hash__(self) -> int:
+        return hash((self.options, id(self._runner)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LocalBackend:
         """Shared by copies of whatever holds it: it never changes."""
@@ -263,6 +269,11 @@ def _cancel_handle(submitted: asyncio.Future[RequestHandle]) -> None:
         submitted.result().cancel()
 
 
-def _bounded(timeout: float | None) -> float | None:
-    """A timeout that locks accept; None for none."""
-    return None if timeout is None or timeout > _LONGEST_WAIT else timeout
+def _deadline(timeout: float | None) -> float | None:
+    """The time of the monotonic clock at which a timeout that starts now ends; None for none."""
+    return None if timeout is None or timeout > _LONGEST_WAIT else time.monotonic() + timeout
+
+
+def _remaining(deadline: float | None) -> float | None:
+    """Seconds until a deadline, at least 0; None for none."""
+    return None if deadline is None else max(deadline - time.monotonic(), 0)

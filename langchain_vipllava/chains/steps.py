@@ -122,8 +122,8 @@ class MarkRegions(_DetectionStep):
 class RegionPrompt(_Step):
     """Make the messages for the model: `{"marked", "question"}` -> a list of messages.
 
-    With a `"history"` (a list of messages) the question follows as the next turn; the marked image comes along unless
-    the history has it already.
+    With a `"history"` (a list of messages) the question follows as the next turn. The image is added unless it is
+    already in the history.
 
     Raises:
         MarkerError: a placeholder of the question names no marker.

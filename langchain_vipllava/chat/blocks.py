@@ -55,7 +55,7 @@ def read_image(block: Any) -> ImageSource | None:
 
 
 class _Image:
-    """The source of an image: distinguishes a URL from a text."""
+    """Marks the source of an image, so that a URL is not mistaken for text."""
 
     def __init__(self, source: ImageSource) -> None:
         self.source = source

@@ -23,7 +23,6 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr,
 
 from langchain_vipllava.chat.image_refs import name_mime_types, open_for_cache
 from langchain_vipllava.chat.messages import UNOPENED, read_messages
-from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.settings import (
     LOADING,
@@ -73,8 +72,8 @@ class ChatVipLlava(BaseChatModel):
             4 GiB. 0 caches nothing.
         compile_decode: whether to compile the decoding step, which takes a while, once; None where it pays (on a
             CUDA GPU). `llm.backend.decode_path` says what was chosen and why.
-        backend: what answers, in place of a checkpoint that is loaded here: any `protocol.Backend`. Read `llm.backend`
-            for the one in use.
+        backend: a `protocol.Backend` to use instead of loading a checkpoint in this process; `model` is then its name.
+            `llm.backend` is the one in use.
         temperature: 0 is greedy.
         top_p: sample from the most likely tokens that together have this probability.
         top_k: sample from this many of the most likely tokens.
@@ -124,7 +123,7 @@ class ChatVipLlava(BaseChatModel):
     cache_bytes: int | None = None
     compile_decode: bool | None = None
 
-    # `backend` reads the one in use; this field is what was passed, which copies and `configurable_fields` carry on
+    # the constructor argument `backend`; the property `backend` returns the one in use
     given_backend: Annotated[Backend | None, SkipValidation] = Field(
         default=None, alias="backend", exclude=True, repr=False
     )
@@ -163,22 +162,26 @@ class ChatVipLlava(BaseChatModel):
         """
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # torch is loaded when needed
 
-        kept = {name: settings.get(name) for name in ("cache_bytes", "compile_decode")}
-        if loading := [name for name in LOADING if name in settings.keys() - kept.keys()]:
+        engine = {name: settings.pop(name, None) for name in ("cache_bytes", "compile_decode")}
+        if loading := [name for name in LOADING if name in settings]:
             raise CheckpointError(
                 f"{', '.join(loading)} for a model that is loaded already; pass them to from_pretrained, or pass "
                 "ChatVipLlava a folder."
             )
-        return cls(backend=LocalBackend.from_model(model, processor, **kept), **settings)
+        return cls(backend=LocalBackend.from_model(model, processor, **engine), **settings)
 
     @property
     def backend(self) -> Backend:
         """What answers: the backend that was passed, or that of the checkpoint in this process."""
+        if self.given_backend is not None:
+            if self.given_backend.name != self.model:
+                raise CheckpointError(
+                    f"model={self.model!r}, but the backend that was passed is {self.given_backend.name!r}; leave "
+                    "model out, or make a ChatVipLlava without backend=."
+                )
+            return self.given_backend
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `backend=` may not need it
 
-        # looked up at every call: a copy with another `model` must not answer with this one's
-        if self.given_backend is not None and self.given_backend.name == self.model:
-            return self.given_backend
         return LocalBackend.load(**{name: getattr(self, name) for name in LOADING})
 
     def render_prompt(self, messages: LanguageModelInput) -> str:
@@ -217,7 +220,8 @@ class ChatVipLlava(BaseChatModel):
         bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
         if tool_choice is not None:
             bound["tool_choice"] = tool_choice
-        self.backend.check(read_output_spec(bound))
+        settings = CallSettings.read(self, None, bound)
+        self._with_model(settings.model).backend.check_output(settings.output)
         return self.bind(**bound)
 
     def with_structured_output(
@@ -255,11 +259,13 @@ class ChatVipLlava(BaseChatModel):
                 f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
             )
         return structured(
-            self, schema, method=method, include_raw=include_raw, strict=strict, check=self.backend.check
+            self, schema, method=method, include_raw=include_raw, strict=strict, check=self.backend.check_output
         )
 
     def get_token_ids(self, text: str) -> list[int]:
-        """Return the token ids of a text, by the checkpoint's own tokenizer."""
+        """Return the token ids of a text, by the checkpoint's own tokenizer unless `custom_get_token_ids` is set."""
+        if self.custom_get_token_ids is not None:
+            return self.custom_get_token_ids(text)
         return self.backend.tokenize(text)
 
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
@@ -340,8 +346,10 @@ class ChatVipLlava(BaseChatModel):
         """Read a call once: who answers, and what is asked."""
         settings = CallSettings.read(self, stop, kwargs)
         conversation = self._read(messages, settings.multi_image, self._access.resolve)
-        chat = self if settings.model == self.model else self.model_copy(update={"model": settings.model})
-        return chat.backend, settings.request(conversation)
+        return self._with_model(settings.model).backend, settings.request(conversation)
+
+    def _with_model(self, model: str) -> ChatVipLlava:
+        return self if model == self.model else self.model_copy(update={"model": model})
 
     def _read(
         self,
@@ -384,7 +392,20 @@ class ChatVipLlava(BaseChatModel):
         # `configurable_fields` makes copies with the names of fields, not those of arguments
         arguments = {"backend" if name == "given_backend" else name: value for name, value in arguments.items()}
         backend = arguments.get("backend")
-        return arguments if backend is None else {"model": backend.name, **arguments}
+        if backend is None:
+            return arguments
+        if not hasattr(backend, "generate"):
+            raise CheckpointError(f"backend is a {type(backend).__name__}; expected a protocol.Backend.")
+        loading = [
+            name
+            for name in LOADING[1:]
+            if arguments.get(name, cls.model_fields[name].default) != cls.model_fields[name].default
+        ]
+        if loading:
+            raise CheckpointError(
+                f"{', '.join(loading)} beside backend=; these are for a checkpoint that is loaded here."
+            )
+        return {"model": backend.name, **arguments}
 
     @model_validator(mode="after")
     def _check_settings(self) -> ChatVipLlava:
@@ -410,7 +431,7 @@ class ChatVipLlava(BaseChatModel):
             **settings,
             "backend": self.backend.cache_key,
             "stop": self.stop,
-            "model_stop": self.stop,  # the cache replaces "stop" by a call's own
+            "model_stop": self.stop,  # LangChain overwrites "stop" in the cache key with that of the call
             # an answer about an image that one model may open must not come from the cache of another that may not
             "image_root": str(self.image_root),
             "fetch_policy": repr(self.fetch_policy),

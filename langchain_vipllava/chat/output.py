@@ -28,8 +28,8 @@ def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
 
 
 def may_be_calls(output: OutputSpec, beginning: str) -> bool:
-    """Whether an answer that begins like this is a list of calls; the grammar keeps free text from beginning so."""
-    return bool(output.tools) and beginning.startswith("[")
+    """Whether an answer that begins like this is a list of calls: a backend never lets free text begin with `[`."""
+    return bool(output.tools) and beginning.lstrip().startswith("[")
 
 
 def split_answer(output: OutputSpec, text: str) -> tuple[str, list[ToolCall], list[InvalidToolCall]]:

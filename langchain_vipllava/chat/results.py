@@ -50,12 +50,17 @@ class AnswerChunks:
 
     def __init__(self, output: OutputSpec, model_name: str) -> None:
         self._output, self._model_name = output, model_name
+        self._held: str = ""  # blank so far: nobody can tell yet whether calls follow
         self._holding_back: bool | None = None
 
     def of(self, piece: str | Answer) -> Iterator[ChatGenerationChunk]:
         """Yield the chunks of a piece of text, or of the answer that comes last."""
         if isinstance(piece, str):
             if self._holding_back is None:
+                piece, self._held = self._held + piece, ""
+                if self._output.tools and not piece.strip():
+                    self._held = piece
+                    return
                 self._holding_back = may_be_calls(self._output, piece)
             if not self._holding_back:
                 yield ChatGenerationChunk(message=AIMessageChunk(content=piece))
@@ -79,7 +84,7 @@ class AnswerChunks:
 
 
 def _refuse_cancelled(answer: Answer) -> None:
-    if answer.finish_reason == "cancelled":  # not by the caller, who would not wait for it
+    if answer.finish_reason == "cancelled":  # the caller did not cancel: it is still waiting
         raise GenerationError("the answer was cut off because the engine was stopped; ask again.")
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.errors import CheckpointError, GenerationError, VipLlavaError
-from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage, check_multi_image
-from langchain_vipllava.prompt.formats import PromptFormatName, check_format
+from langchain_vipllava.prompt.formats import check_format
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
 from langchain_vipllava.protocol.output_spec import OutputSpec
 from langchain_vipllava.protocol.sampling import Sampling
@@ -82,7 +81,7 @@ class CallSettings:
     Attributes:
         model: which checkpoint answers.
         multi_image: what to do with several images.
-        sampling, max_tokens, stop, prompt_format, image_fit, output: see `ChatRequest`.
+        template: the request, without its conversation.
 
     Raises:
         GenerationError: a value out of range, or an argument that nothing reads.
@@ -92,28 +91,23 @@ class CallSettings:
 
     model: str
     multi_image: MultiImage
-    sampling: Sampling
-    max_tokens: int
-    stop: tuple[str, ...]
-    prompt_format: PromptFormatName
-    image_fit: ImageFit
-    output: OutputSpec
+    template: ChatRequest
 
     @classmethod
     def read(cls, defaults: Any, stop: Sequence[str] | str | None, kwargs: Mapping[str, Any]) -> CallSettings:
         """Read the settings of a call.
 
         Args:
-            defaults: whose fields hold where the call is silent: the `ChatVipLlava`.
+            defaults: whose fields hold where the call says nothing, or None: the `ChatVipLlava`.
             stop: the call's stop texts; None for the model's.
             kwargs: the call's other arguments.
         """
         check_names(kwargs)
-        values = {name: kwargs.get(name, getattr(defaults, name)) for name in PER_CALL}
+        values = {name: getattr(defaults, name) if kwargs.get(name) is None else kwargs[name] for name in PER_CALL}
         check_multi_image(values["multi_image"])
-        settings = cls(
-            model=defaults.model if kwargs.get("model") is None else model_name(kwargs["model"]),
-            multi_image=values["multi_image"],
+        template = ChatRequest(
+            conversation=Conversation(()),
+            output=read_output_spec(kwargs),
             sampling=Sampling(
                 temperature=0.0 if values["temperature"] is None else values["temperature"],
                 top_p=1.0 if values["top_p"] is None else values["top_p"],
@@ -124,22 +118,18 @@ class CallSettings:
             stop=_stop_texts(defaults.stop if stop is None else stop),
             prompt_format=check_format(values["prompt_format"]),
             image_fit=values["image_fit"],
-            output=read_output_spec(kwargs),
         )
-        settings.request(Conversation(()))  # checks the rest
-        return settings
+        model = defaults.model if kwargs.get("model") is None else model_name(kwargs["model"])
+        return cls(model, values["multi_image"], template)
+
+    @property
+    def output(self) -> OutputSpec:
+        """What the answer may be."""
+        return self.template.output
 
     def request(self, conversation: Conversation) -> ChatRequest:
-        """Make the request for a conversation."""
-        return ChatRequest(
-            conversation=conversation,
-            output=self.output,
-            sampling=self.sampling,
-            max_tokens=self.max_tokens,
-            stop=self.stop,
-            prompt_format=self.prompt_format,
-            image_fit=self.image_fit,
-        )
+        """Return the request for a conversation."""
+        return replace(self.template, conversation=conversation)
 
 
 def check_names(kwargs: Mapping[str, Any]) -> None:
@@ -152,11 +142,13 @@ def check_names(kwargs: Mapping[str, Any]) -> None:
         raise GenerationError(f"unknown setting {name}; write {_MEANT[name]}.")
     unknown = sorted(kwargs.keys() - {"model", *PER_CALL, *_OUTPUT, *_IGNORED_KWARGS})
     if unknown:
-        raise GenerationError(f"unknown settings {', '.join(unknown)}; expected some of {', '.join(PER_CALL)}.")
+        raise GenerationError(
+            f"unknown settings {', '.join(unknown)}; expected some of model, {', '.join(PER_CALL + _OUTPUT)}."
+        )
 
 
 def name_what_is_meant(names: Mapping[str, Any]) -> None:
-    """Answer constructor arguments that other packages know with the name that they have here.
+    """Reject other packages' argument names and suggest ours.
 
     Raises:
         VipLlavaError: there is one.

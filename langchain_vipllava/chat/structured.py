@@ -47,7 +47,7 @@ def structured(
         schema: what answers have to fit.
         method: whether the answer is the JSON itself or the call of a tool.
         include_raw: whether to return the raw answer too.
-        strict: noted for LangSmith.
+        strict: recorded in the trace; no effect.
         check: raises where a form of answers cannot be enforced.
     """
     if method not in _METHODS:

@@ -108,7 +108,7 @@ class ImageAccessPolicy:
 
     def _read_file(self, path: Path) -> EncodedImage:
         try:
-            path = path.expanduser() if self.image_root is None else _below(Path(self.image_root), path)
+            path = path.expanduser() if self.image_root is None else _below(Path(self.image_root).expanduser(), path)
             if path.is_dir():
                 raise ImageError(f"{shorten(str(path))} is a folder; expected an image file.")
             if not path.is_file():

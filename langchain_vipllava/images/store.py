@@ -98,7 +98,9 @@ class ImageStore:
         return data
 
     def __contains__(self, image_id: object) -> bool:
-        return self.mget([str(image_id)]) != [None]
+        """Whether an image is stored; counts as a use of it, and reads nothing."""
+        with self._lock:
+            return self._backing.touch(str(image_id))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ImageStore:
         """Shared by copies of whatever holds it."""
@@ -161,6 +163,9 @@ class _Backing(Protocol):
     """Where the bytes are."""
 
     def get(self, key: str) -> bytes | None: ...
+    def touch(self, key: str) -> bool:
+        """Mark an entry as just used; whether it is there."""
+
     def put(self, key: str, data: bytes) -> None: ...
     def delete(self, key: str) -> None: ...
     def sizes(self) -> Mapping[str, int]:
@@ -175,6 +180,9 @@ class _Memory:
         if key in self._entries:
             self._entries.move_to_end(key)
         return self._entries.get(key)
+
+    def touch(self, key: str) -> bool:
+        return self.get(key) is not None
 
     def put(self, key: str, data: bytes) -> None:
         self._entries[key] = data
@@ -212,9 +220,15 @@ class _Folder:
             if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
                 return None
             raise ImageError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-        with suppress(OSError):
-            os.utime(path)  # mark it as just used
+        self.touch(key)
         return data
+
+    def touch(self, key: str) -> bool:
+        try:
+            os.utime(self._path(key))
+        except OSError:
+            return False
+        return True
 
     def put(self, key: str, data: bytes) -> None:
         try:

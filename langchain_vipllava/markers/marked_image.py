@@ -148,6 +148,19 @@ class MarkedImage:
     def _repr_png_(self) -> bytes:
         return self.encoded.data
 
+    @classmethod
+    def from_encoded(
+        cls,
+        image: EncodedImage,
+        original: Image.Image,
+        markers: tuple[Marker, ...],
+        crop: tuple[int, int, int, int] | None,
+    ) -> MarkedImage:
+        """Make a marked image of one that was encoded before, which it keeps; see the attributes."""
+        marked = cls(image.decode(), original, markers, crop)
+        marked.__dict__["encoded"] = image  # where cached_property keeps it
+        return marked
+
     @cached_property
     def encoded(self) -> EncodedImage:
         """The marked image as the value that travels to the model; encoded, as PNG, only where bytes are needed."""

@@ -13,12 +13,15 @@ from langchain_vipllava.protocol.output_spec import OutputSpec
 class Backend(Protocol):
     """Answers requests; safe to call from any thread or task.
 
-    The cut lies here because everything above it speaks LangChain and everything below it tokens: a backend gets
-    turns and a wish as plain values, and may answer in this process, or ask a server. It tokenizes, enforces the
-    form of the answer and knows the length of the context; nothing else in the package does.
+    This is the boundary between LangChain messages (above) and tokens (below). A backend receives turns and the wanted
+    form of the answer as plain values, and answers in this process or asks a server. It tokenizes, enforces the form
+    of the answer and knows the length of the context; nothing above it does.
+
+    Calls of tools come back as text: the JSON list that `OutputSpec.calls_schema` describes. Text that begins with `[`
+    is read as calls wherever tools are bound, so the backend has to keep free text from beginning so.
 
     Attributes:
-        name: what response metadata call the model.
+        name: the model name in `response_metadata`.
         cache_key: identifies what answers, for LangChain's cache.
         context_length: maximum number of tokens of prompt and answer together.
     """
@@ -35,7 +38,7 @@ class Backend(Protocol):
     def context_length(self) -> int:
         """Maximum number of tokens of prompt and answer together."""
 
-    def check(self, output: OutputSpec) -> None:
+    def check_output(self, output: OutputSpec) -> None:
         """Check that a form of answers can be enforced. Called when it is bound, before any request.
 
         Raises:

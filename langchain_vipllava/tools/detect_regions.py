@@ -45,6 +45,6 @@ class DetectRegionsTool(WorkspaceTool):
     ) -> Reply:
         with errors_for_llm():
             detected = self.workspace.detect(
-                image_id, session=session_of(config), labels=labels, min_score=min_score, max_regions=max_regions
+                image_id, session=session_of(config), only=labels, min_score=min_score, max_regions=max_regions
             )
         return detected.text, detected.to_dict()

@@ -19,10 +19,10 @@ from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector
 from langchain_vipllava.tools.ask_regions import AskRegionsTool
+from langchain_vipllava.tools.chat_model_vision import ChatModelVision
 from langchain_vipllava.tools.detect_regions import DetectRegionsTool
 from langchain_vipllava.tools.mark_regions import MarkRegionsTool
 from langchain_vipllava.tools.open_image import OpenImageTool
-from langchain_vipllava.tools.vision_model import ChatModelVision
 from langchain_vipllava.workspace.workspace import Workspace
 
 

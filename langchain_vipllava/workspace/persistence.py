@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_vipllava.errors import ImageError, VipLlavaError
 from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.images.store import ImageStore
+from langchain_vipllava.images.store import ImageStore, image_id
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.prompt.conversation import Turn
@@ -25,7 +25,7 @@ _FORMAT = 2
 
 
 class StoredSessions:
-    """Where sessions outlive the process. One process, and one workspace in it, works on a session at a time.
+    """Persists sessions. Only one workspace, in one process, may use a session at a time.
 
     Args:
         store: keeps the images by their content, and one JSON text per session.
@@ -71,7 +71,7 @@ class StoredSessions:
         marked, regions = image.marked, image.regions.copy()
         return {
             "id": image.id,
-            "image": self._store.add(image.image),
+            "image": self._add(image.image),
             "regions": [region.model_dump(mode="json") for region in regions.values()],
             "marked": None if marked is None else self._marked_record(marked),
             "turns": [
@@ -92,7 +92,12 @@ class StoredSessions:
             for marker in marked.markers
         ]
         crop = None if marked.crop is None else list(marked.crop)
-        return {"image": self._store.add(marked.encoded), "markers": markers, "crop": crop}
+        return {"image": self._add(marked.encoded), "markers": markers, "crop": crop}
+
+    def _add(self, image: EncodedImage) -> str:
+        """Store an image unless it is there: every question saves the session, whose images seldom change."""
+        name = image_id(image)
+        return name if name in self._store else self._store.add(image)
 
     def _read_image(self, record: Mapping[str, Any]) -> OpenImage | None:
         try:
@@ -121,11 +126,10 @@ class StoredSessions:
             for marker in record["markers"]
         )
         crop = None if record["crop"] is None else tuple(record["crop"])
-        drawn = self._load(record["image"])
-        return MarkedImage(drawn.decode(), original.decode(), markers, crop)
+        return MarkedImage.from_encoded(self._load(record["image"]), original.decode(), markers, crop)
 
-    def _load(self, image_id: str) -> EncodedImage:
-        image = EncodedImage(self._store.get(image_id))
+    def _load(self, name: str) -> EncodedImage:
+        image = EncodedImage(self._store.get(name))
         image.decode()  # a damaged image is left out here, instead of failing in a later call
         return image
 

@@ -37,7 +37,7 @@ def choose_regions(image: OpenImage, regions: Sequence[Any]) -> list[Region]:
 
 
 def as_list(regions: Any) -> list[Any]:
-    """Make a list of what an LLM wrote instead of one: JSON as text, ids or numbers with commas, a single item."""
+    """Coerce an LLM's argument to a list: JSON as text, ids or numbers with commas, a single item."""
     if isinstance(regions, str):
         for text in (regions, f"[{regions}]"):
             parsed = _parse_json(text)

@@ -143,6 +143,25 @@ class ImageSummary:
     phrases: tuple[str, ...] = ()
     questions: int = 0
 
+    @property
+    def text(self) -> str:
+        """What an LLM is told."""
+        width, height = self.size
+        regions = ", ".join(f"{region.id} ({one_line(region.label)})" for region in self.regions) or "no regions"
+        marked = f"; marked: {'; '.join(self.phrases)}" if self.phrases else ""
+        return f"{self.image_id}: {width} x {height} pixels, {regions}{marked}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the same as JSON, without masks."""
+        return {
+            "image_id": self.image_id,
+            "width": self.size[0],
+            "height": self.size[1],
+            "regions": [region_dict(region) for region in self.regions],
+            "phrases": list(self.phrases),
+            "questions": self.questions,
+        }
+
 
 def region_dict(region: Region) -> dict[str, Any]:
     """Return a region as JSON, without its mask; coordinates in pixels."""

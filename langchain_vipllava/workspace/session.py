@@ -28,7 +28,7 @@ class OpenImage:
         marked: the image with its markers, if this is a marked one.
         turns: the conversation about it so far; all answered. The first holds the image.
         lock: held for a moment, while regions change; never while a model answers.
-        question_lock: held while a question is answered, so that the questions are turns one after the other.
+        question_lock: held while a question is answered, so that questions are answered one at a time.
     """
 
     id: str
@@ -133,8 +133,8 @@ class Session:
                 opened.regions.update((region.id or "", region) for region in regions)
             return self._keep(opened)
 
-    def find(self, image_id: str, shared: Session | None = None) -> OpenImage:
-        """Look an image up; one that the program shares with all sessions is copied in.
+    def find(self, image_id: str, shared: Session | None = None, *, copy: bool = True) -> OpenImage:
+        """Look an image up; one that the program shares with all sessions is copied in, unless only to look at.
 
         Raises:
             SessionError: no such image.
@@ -148,7 +148,8 @@ class Session:
             own = self._get(image_id)
             # after a restart the id may mean another shared image than the one that was copied
             if original is not None and (own is None or own.image.fingerprint != original.image.fingerprint):
-                return self._keep(OpenImage(original.id, original.image, OrderedDict(original.regions)))
+                copied = OpenImage(original.id, original.image, OrderedDict(original.regions))
+                return self._keep(copied) if copy else copied
             if own is not None:
                 return own
             ids += self._images
@@ -188,8 +189,10 @@ class SessionPool:
     def __init__(self, max_sessions: int, max_images: int, storage: SessionStorage | None = None) -> None:
         self.shared = Session(max_images)
         self._storage = storage
-        self._sessions: OrderedDict[str, Session] = OrderedDict()
-        self._live: WeakValueDictionary[str, Session] = WeakValueDictionary()  # evicted ones that a call still uses
+        self._sessions: OrderedDict[str | None, Session] = OrderedDict()
+        self._live: WeakValueDictionary[str | None, Session] = (
+            WeakValueDictionary()
+        )  # evicted ones that a call still uses
         self._max_sessions, self._max_images = max_sessions, max_images
         self._lock = threading.Lock()
 
@@ -199,8 +202,8 @@ class SessionPool:
 
     def peek(self, session_id: str | None) -> Session:
         """Return the session with an id if there is one, else a new one that is not remembered."""
+        key = _key(session_id)
         with self._lock:
-            key = _key(session_id)
             return self._live.get(key) or self._load(key)
 
     def get(self, session_id: str | None) -> Session:
@@ -214,10 +217,11 @@ class SessionPool:
                 self._sessions.popitem(last=False)
             return session
 
-    def _load(self, key: str) -> Session:
-        # calls without a session id belong to this process alone
-        return Session(self._max_images, key, self._storage if key else None)
+    def _load(self, key: str | None) -> Session:
+        if key is None:  # calls without an id belong to this process alone
+            return Session(self._max_images)
+        return Session(self._max_images, key, self._storage)
 
 
-def _key(session_id: str | None) -> str:
-    return "" if session_id is None else str(session_id)
+def _key(session_id: object) -> str | None:
+    return None if session_id is None else str(session_id)  # LangGraph's thread ids may be numbers

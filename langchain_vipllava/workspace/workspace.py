@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from langchain_vipllava.errors import DetectionError, GenerationError, ImageError, PromptError, VipLlavaError
+from langchain_vipllava.errors import (
+    DetectionError,
+    GenerationError,
+    ImageError,
+    PromptError,
+    SessionError,
+    VipLlavaError,
+    shorten,
+)
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
 from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.source import ImageSource
@@ -27,8 +36,8 @@ from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
 
 logger = logging.getLogger(__name__)
 
-UNTRUSTED = ImageAccessPolicy(fetch_policy=FetchPolicy(private_hosts=False))
-"""Which images `open` accepts by default: an LLM or a stranger names them."""
+DEFAULT_ACCESS = ImageAccessPolicy(fetch_policy=FetchPolicy(private_hosts=False))
+"""Default policy of `open`: any local file, public URLs only."""
 
 
 class Workspace:
@@ -63,11 +72,18 @@ class Workspace:
         model: VisionModel | None = None,
         detector: Detector | None = None,
         detection_options: DetectionOptions | None = None,
-        access: ImageAccessPolicy = UNTRUSTED,
+        access: ImageAccessPolicy = DEFAULT_ACCESS,
         store: ImageStore | None = None,
         max_sessions: int = 64,
         max_images: int = 32,
     ) -> None:
+        if model is not None and not hasattr(model, "answer"):
+            raise GenerationError(
+                f"model is a {type(model).__name__}; expected a VisionModel, such as ChatModelVision(llm) or "
+                "BackendVision(llm.backend)."
+            )
+        if max_sessions < 1 or max_images < 1:
+            raise SessionError(f"max_sessions={max_sessions}, max_images={max_images}; expected at least 1 of each.")
         self._model = model
         self._detector = detector
         self._detection_options = detection_options or DetectionOptions()
@@ -75,7 +91,7 @@ class Workspace:
         storage = None if store is None else StoredSessions(store)
         self._sessions = SessionPool(max_sessions, max_images, storage)
 
-    def open(self, source: str, *, session: str | None = None) -> Opened:
+    def open(self, source: str | os.PathLike[str], *, session: str | None = None) -> Opened:
         """Open an image that a caller names.
 
         Args:
@@ -86,9 +102,10 @@ class Workspace:
             ImageError: it cannot be opened, or must not be.
         """
         current = self._sessions.get(session)
-        if not source.strip():
+        source = os.fspath(source).strip()
+        if not source:
             raise ImageError("source is empty; expected the path or URL of an image.")
-        image = self._access.resolve(source.strip())
+        image = self._access.resolve(source)
         image.decode()
         opened = current.add("img", image)
         _save(current)
@@ -130,7 +147,7 @@ class Workspace:
         image_id: str,
         *,
         session: str | None = None,
-        labels: Sequence[str] | None = None,
+        only: Sequence[str] | None = None,
         min_score: float = 0.0,
         max_regions: int | None = None,
     ) -> Detected:
@@ -139,7 +156,7 @@ class Workspace:
         Args:
             image_id: id of an open image.
             session: id of the session.
-            labels: keep only regions with these labels.
+            only: keep only regions with these labels.
             min_score: keep only regions with at least this score; the program's own bound holds too.
             max_regions: keep at most this many, the best ones; the program's own bound holds too.
 
@@ -153,7 +170,7 @@ class Workspace:
         detected = run_detector(
             self._detector,
             opened.image.decode().copy(),  # some detectors draw on their input
-            only=labels,
+            only=only,
             options=self._detection_options.narrowed(min_score=min_score, max_regions=max_regions),
         )
         with opened.lock:
@@ -217,7 +234,7 @@ class Workspace:
         with opened.question_lock:
             conversation = opened.conversation(words)
             with _as_model_errors(opened):
-                reply = self._vision_model().answer(conversation)
+                reply = _checked(self._vision_model().answer(conversation))
             answered = _answered(opened, conversation, reply)
         _save(current)
         return answered
@@ -228,7 +245,7 @@ class Workspace:
         async with opened.question_lock:
             conversation = opened.conversation(words)
             with _as_model_errors(opened):
-                reply = await self._vision_model().aanswer(conversation)
+                reply = _checked(await self._vision_model().aanswer(conversation))
             answered = _answered(opened, conversation, reply)
         await asyncio.to_thread(_save, current)
         return answered
@@ -239,7 +256,7 @@ class Workspace:
         Raises:
             SessionError: no such image.
         """
-        return self._sessions.peek(session).find(image_id.strip(), self._sessions.shared).shown
+        return self._look_up(image_id, session).shown
 
     def conversation(self, image_id: str, *, session: str | None = None) -> Conversation:
         """Return the conversation about an image so far.
@@ -247,8 +264,7 @@ class Workspace:
         Raises:
             SessionError: no such image.
         """
-        opened = self._sessions.peek(session).find(image_id.strip(), self._sessions.shared)
-        return Conversation(tuple(opened.turns))
+        return Conversation(tuple(self._look_up(image_id, session).turns))
 
     def list(self, *, session: str | None = None) -> tuple[ImageSummary, ...]:
         """Return the images of a session, those that the program shares first."""
@@ -267,6 +283,10 @@ class Workspace:
     def _find(self, image_id: str, session: str | None) -> tuple[Session, OpenImage]:
         current = self._sessions.get(session)
         return current, current.find(image_id.strip(), self._sessions.shared)
+
+    def _look_up(self, image_id: str, session: str | None) -> OpenImage:
+        """Find an image without changing which ones are remembered."""
+        return self._sessions.peek(session).find(image_id.strip(), self._sessions.shared, copy=False)
 
     def _prepare_question(self, image_id: str, question: str, session: str | None) -> tuple[Session, OpenImage, str]:
         current, opened = self._find(image_id, session)
@@ -298,13 +318,19 @@ def _as_model_errors(opened: OpenImage) -> Iterator[None]:
         raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
 
 
+def _checked(reply: ModelReply) -> ModelReply:
+    if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
+        raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
+    return reply
+
+
 def _answered(opened: OpenImage, conversation: Conversation, reply: ModelReply) -> Answered:
     opened.add_answer(conversation, reply.text, reply.token_ids)
     return Answered(opened.id, conversation.turns[-1].question, reply.text)
 
 
 def _save(session: Session) -> None:
-    """Save a session; a full disk stops no call."""
+    """Save a session. Failures are logged: a full disk must not fail the call."""
     try:
         session.save()
     except (VipLlavaError, TypeError, ValueError) as error:

@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import pytest
 from langchain_core.messages import HumanMessage
+from langchain_core.runnables import ConfigurableField
 
-from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, VipLlavaError
+from langchain_vipllava import ChatVipLlava, CheckpointError, GenerationError, PromptError, VipLlavaError
 from langchain_vipllava.chat.settings import LOADING, CallSettings
 from langchain_vipllava.protocol.load_options import LoadOptions
 
@@ -65,7 +66,7 @@ def test_settings_are_frozen_and_do_not_change_the_arguments(llm):
     kwargs = {"model": "another", "temperature": 1.0}
     settings = CallSettings.read(llm, None, kwargs)
     assert kwargs == {"model": "another", "temperature": 1.0}
-    assert (settings.model, settings.sampling.temperature) == ("another", 1.0)
+    assert (settings.model, settings.template.sampling.temperature) == ("another", 1.0)
     with pytest.raises(FrozenInstanceError):
         settings.max_tokens = 3
 
@@ -92,12 +93,45 @@ def test_an_invalid_value_raises_at_construction_and_in_a_call(llm, name, value,
         llm.invoke("Hi", **{name: value})
 
 
-def test_a_copy_with_another_model_uses_another_backend():
-    backend = SimpleNamespace(name="echo", cache_key="echo")
+def test_copies_keep_the_backend_that_was_passed():
+    backend = SimpleNamespace(name="echo", cache_key="echo", generate=None)
     chat = ChatVipLlava(backend=backend)
     assert chat.model == "echo"
     assert chat.backend is backend
     assert chat.model_copy(update={"temperature": 1.0}).backend is backend
-    other = chat.model_copy(update={"model": "bundled"})
-    assert other.backend is not backend
-    assert other.backend.name == "bundled"
+    configurable = chat.configurable_fields(temperature=ConfigurableField("t"))
+    assert configurable.with_config(configurable={"t": 0.5})._prepare()[0].backend is backend
+
+
+def test_a_model_that_is_not_the_backend_s_raises(llm):
+    chat = ChatVipLlava(backend=SimpleNamespace(name="echo", cache_key="echo", generate=None))
+    for use in (
+        lambda: ChatVipLlava(backend=chat.backend, model="bundled"),
+        lambda: chat.model_copy(update={"model": "bundled"}).backend,
+        lambda: chat.invoke("Hi", model="llava-hf/vip-llava-7b-hf"),
+    ):
+        with pytest.raises(CheckpointError, match="backend that was passed is 'echo'"):
+            use()
+
+
+def test_loading_arguments_beside_a_backend_raise():
+    backend = SimpleNamespace(name="echo", cache_key="echo", generate=None)
+    with pytest.raises(CheckpointError, match="dtype, quantization beside backend="):
+        ChatVipLlava(backend=backend, dtype="float16", quantization="4bit")
+    with pytest.raises(CheckpointError, match="backend is a str"):
+        ChatVipLlava(backend="http://localhost:8000/v1")
+
+
+def test_none_in_a_call_means_the_model_s_own(llm):
+    short = llm.model_copy(update={"max_tokens": 3, "temperature": 1.0, "seed": 5})
+    assert short.invoke("Hi", max_tokens=None, temperature=None).text == short.invoke("Hi").text
+
+
+def test_a_wrong_setting_is_refused_when_tools_are_bound(llm):
+    with pytest.raises(GenerationError, match="temprature"):
+        llm.bind_tools([{"name": "f"}], temprature=2)
+
+
+def test_equal_options_are_equal_backends(llm):
+    assert llm.backend == llm.backend == llm.model_copy(update={"temperature": 1.0}).backend
+    assert llm.backend != llm.model_copy(update={"dtype": "bfloat16"}).backend

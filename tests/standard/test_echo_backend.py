@@ -5,6 +5,8 @@ They show that the chat model needs only the backend protocol, not the engine.
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import add
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from langchain_tests.integration_tests import ChatModelIntegrationTests
 from langchain_tests.unit_tests import ChatModelUnitTests
 
 from langchain_vipllava import ChatVipLlava, trim_turns
+from langchain_vipllava.protocol import Answer
 from tests.support.echo import EchoBackend
 
 
@@ -69,3 +72,23 @@ def test_counting_and_trimming_use_the_backend(echo):
     assert echo.get_num_tokens_from_messages([HumanMessage("one two")]) == 3  # "USER: one twoASSISTANT:"
     messages = [HumanMessage("old " * 9_000), AIMessage("x"), HumanMessage("new " * 5_000)]
     assert trim_turns(messages, echo) == messages[2:]
+
+
+class PaddedCall(EchoBackend):
+    """Streams a call the way servers do: an empty piece first, and a space in front."""
+
+    def check_output(self, output):
+        pass
+
+    def stream(self, request, *, timeout=None):
+        yield from ("", " ", '[{"name":"look",', '"arguments":{"at":"r1"}}]')
+        yield Answer(' [{"name":"look","arguments":{"at":"r1"}}]', 1, 1, "stop")
+
+
+@pytest.mark.parametrize("how", ["invoke", "stream"])
+def test_a_call_behind_blank_pieces_is_a_call_and_no_text(how):
+    tool = {"name": "look", "parameters": {"type": "object", "properties": {"at": {"type": "string"}}}}
+    bound = ChatVipLlava(backend=PaddedCall()).bind_tools([tool])
+    message = bound.invoke("Look.") if how == "invoke" else reduce(add, bound.stream("Look."))
+    assert [(call["name"], call["args"]) for call in message.tool_calls] == [("look", {"at": "r1"})]
+    assert message.content == ""

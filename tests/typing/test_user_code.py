@@ -18,6 +18,8 @@ MISTAKES = {
     for number, line in enumerate((HERE / "user_mistakes.py").read_text().splitlines(), 1)
     for name in re.findall(r"# wrong: (\w+)", line)
 }
+
+
 @pytest.fixture(scope="module")
 def errors():
     """What mypy reports: (file name, line) to the messages of that line."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +23,9 @@ from langchain_vipllava import (
     Workspace,
     mark,
 )
+from langchain_vipllava.backends.vision import BackendVision
 from langchain_vipllava.images.access import ImageAccessPolicy
+from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.workspace.results import Answered
@@ -42,17 +45,6 @@ class RecordingModel:
 
     async def aanswer(self, conversation):
         return self.answer(conversation)
-
-
-@dataclass
-class BackendModel:
-    """A vision model that calls a backend, without LangChain."""
-
-    backend: object
-
-    def answer(self, conversation):
-        answer = self.backend.generate(ChatRequest(conversation, max_tokens=12))
-        return ModelReply(answer.text, answer.token_ids)
 
 
 @pytest.fixture
@@ -215,7 +207,7 @@ def test_a_session_is_restored_in_a_new_workspace(vision_model, photo, saved, tm
 
 def test_a_workspace_over_a_backend_returns_the_answers_of_the_tools(llm, photo):
     """A workspace without a chat model returns the answers of the tools over the same engine."""
-    plain = Workspace(model=BackendModel(llm.backend))
+    plain = Workspace(model=BackendVision(llm.backend, ChatRequest(Conversation(()), max_tokens=12)))
     toolkit = VipLlavaToolkit(chat_model=llm)
     caller = ToolCaller(toolkit, "a")
     for workspace in (plain, toolkit.workspace):
@@ -224,3 +216,64 @@ def test_a_workspace_over_a_backend_returns_the_answers_of_the_tools(llm, photo)
     for question in ("What is the object {r1}?", "Why?"):
         answer = plain.ask("marked1", question, session="a").answer
         assert caller.call("ask_regions", image_id="marked1", question=question).content == answer
+
+
+def test_what_is_not_a_vision_model_is_refused(llm, photo):
+    with pytest.raises(GenerationError, match=r"model is a ChatVipLlava; expected a VisionModel"):
+        Workspace(model=llm)
+
+    class TextModel(RecordingModel):
+        def answer(self, conversation):
+            return "a face"
+
+    workspace = Workspace(model=TextModel())
+    image_id = workspace.add_image(photo, session="a")
+    with pytest.raises(GenerationError, match="returned 'a face'; expected a ModelReply"):
+        workspace.ask(image_id, "What is it?", session="a")
+    assert workspace.conversation(image_id, session="a").turns == ()
+    with pytest.raises(SessionError, match="max_images=0"):
+        Workspace(max_images=0)
+
+
+def test_looking_forgets_no_image(photo):
+    workspace = Workspace(max_images=1)
+    shared = workspace.add_image(photo)
+    own = workspace.add_image(photo, session="a")
+    workspace.look(shared, session="a")
+    workspace.conversation(shared, session="a")
+    assert workspace.mark(own, [[1, 2, 30, 40]], session="a").source_id == own
+
+
+def test_an_empty_session_id_is_a_session_of_its_own(photo):
+    workspace = Workspace()
+    workspace.add_image(photo, session="")
+    assert [summary.image_id for summary in workspace.list(session="")] == ["img1"]
+    assert workspace.list(session=None) == ()
+
+
+def test_a_question_reads_no_stored_image(vision_model, photo, tmp_path, monkeypatch):
+    store = ImageStore(tmp_path)
+    workspace = Workspace(model=vision_model, store=store)
+    image_id = workspace.add_image(photo, session="a")
+    read = []
+    mget = ImageStore.mget
+    monkeypatch.setattr(ImageStore, "mget", lambda self, keys: read.extend(keys) or mget(self, keys))
+    workspace.ask(image_id, "What is it?", session="a")
+    assert not [key for key in read if key.startswith("sha256-")]
+
+
+def test_a_restored_marked_image_keeps_its_bytes(vision_model, photo, tmp_path):
+    first = Workspace(store=ImageStore(tmp_path))
+    marked = first.mark(first.add_image(photo, session="a"), [[1, 2, 30, 40]], session="a").marked
+    restored = Workspace(store=ImageStore(tmp_path)).look("marked1", session="a")
+    assert restored.encoded.data == marked.encoded.data
+    assert restored.phrases == marked.phrases
+
+
+def test_summaries_say_what_there_is_in_words_and_as_json(workspace, photo):
+    image_id = workspace.add_image(photo, session="a", detections=DETECTIONS)
+    workspace.mark(image_id, "r1", session="a")
+    source, marked = workspace.list(session="a")
+    assert source.text == "img1: 512 x 512 pixels, r1 (face), r2 (rocket)"
+    assert marked.text == "marked1: 512 x 512 pixels, r1 (face); marked: within the red rectangle"
+    assert json.loads(json.dumps(source.to_dict()))["regions"][1]["label"] == "rocket"
