@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -23,6 +23,13 @@ _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 
 """Unicode's private-use code points: of the basic plane, and planes 15 and 16."""
 
 
+_MAX_DIGESTS = 1024
+"""Encoded images that are remembered by their pixels. Chosen: some 100 KB."""
+
+_KEY_BYTES = 15
+"""Bytes of an image's key: 120 bits collide by chance in no practical number of images."""
+
+
 @dataclass(frozen=True, eq=False)
 class PromptImage:
     """An image of a prompt.
@@ -31,7 +38,7 @@ class PromptImage:
         key: identifies its content; negative, so that it is never a token id.
         start: index of its first token in the prompt.
         tokens: number of its tokens.
-        pixels: returns its pixel values, (3, side, side) float; computed at the first call.
+        pixels: returns its pixel values, (3, side, side) float; computed at the first call, in whichever thread.
     """
 
     key: int
@@ -80,12 +87,14 @@ class PromptEncoder:
         self.side = int(config.vision_config.image_size)
         self.image_tokens = (self.side // int(config.vision_config.patch_size)) ** 2
         self.context_length = int(config.text_config.max_position_embeddings)
+        self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self.reset_locks()
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
 
     def reset_locks(self) -> None:
         """Start with free locks: at first, and in a forked process, whose parent may have held them."""
+        self._digests_lock = threading.Lock()
         self._lock = threading.Lock()  # the tokenizer is not thread-safe: split_special_tokens is a switch on it
 
     def encode(self, request: GenerationRequest) -> EncodedPrompt:
@@ -192,13 +201,28 @@ class PromptEncoder:
         starts = [index for index, token in enumerate(ids) if token == self._image_id][:: self.image_tokens]
         return tuple(
             PromptImage(
-                key=_image_key(image, request.image_fit),
+                key=self._image_key(image, request.image_fit),
                 start=start,
                 tokens=self.image_tokens,
-                pixels=cache(partial(self._pixels, image, request.image_fit)),
+                pixels=_Once(partial(self._pixels, image, request.image_fit)),
             )
             for image, start in zip(request.images, starts, strict=True)
         )
+
+    def _image_key(self, image: EncodedImage, fit: ImageFit) -> int:
+        """Identifies what the model sees of an image by its pixels; negative, so that it is never a token id.
+
+        Every turn of a conversation brings the same bytes along: those that came before are not decoded again.
+        """
+        digest = self._pixel_digests.get(image.sha256) if image.is_encoded else None
+        if digest is None:
+            digest = image.pixel_digest
+            if image.is_encoded:
+                with self._digests_lock:
+                    self._pixel_digests[image.sha256] = digest
+                    while len(self._pixel_digests) > _MAX_DIGESTS:
+                        del self._pixel_digests[next(iter(self._pixel_digests))]
+        return -1 - int.from_bytes(hashlib.sha256(digest + fit.encode()).digest()[:_KEY_BYTES], "big")
 
     def _pixels(self, image: EncodedImage, fit: ImageFit) -> torch.Tensor:
         """Pixel values of an image, (3, side, side) float."""
@@ -212,10 +236,18 @@ class PromptEncoder:
         return pixels
 
 
-def _image_key(image: EncodedImage, fit: ImageFit) -> int:
-    """Identifies what the model sees of an image; negative, so that it is never a token id."""
-    digest = hashlib.sha256(image.fingerprint + fit.encode()).digest()
-    return -1 - int.from_bytes(digest[:15], "big")
+class _Once:
+    """Computes pixel values at the first call, and then holds on to them instead of the image."""
+
+    def __init__(self, compute: Callable[[], torch.Tensor]) -> None:
+        self._compute: Callable[[], torch.Tensor] | None = compute
+        self._pixels: torch.Tensor | None = None
+
+    def __call__(self) -> torch.Tensor:
+        if self._compute is not None:
+            self._pixels, self._compute = self._compute(), None
+        assert self._pixels is not None  # noqa: S101  # computed above, or in an earlier call
+        return self._pixels
 
 
 def _unused_character(text: str) -> str:

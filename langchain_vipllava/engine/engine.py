@@ -92,7 +92,7 @@ class Engine:
         if not self.busy and self._kv_cache.bytes > self.prefix_cache.max_bytes // 4:
             self._kv_cache = self._new_kv_cache()
 
-    def abort(self, error: Exception) -> None:
+    def abort(self, error: BaseException) -> None:
         """End every sequence with an error and start empty: for a failure that `step` does not handle."""
         sequences = [*self.running, *self.waiting]
         self.reset()
@@ -294,7 +294,7 @@ def batch_prompts(uncached: Mapping[Sequence, int], max_tokens: int) -> list[tup
     return batches
 
 
-def explain(error: Exception, sequence: Sequence) -> Exception:
+def explain(error: BaseException, sequence: Sequence) -> Exception:
     """Return the error for the caller of a sequence, without tracebacks: their frames would keep tensors alive."""
     if error.__traceback__ is not None and not isinstance(error, VipLlavaError):  # once, if many callers get it
         error.add_note("".join(traceback.format_exception(error)))

@@ -9,7 +9,7 @@ import threading
 import uuid
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import torch
@@ -66,6 +66,8 @@ class EngineStats:
 class ModelRunner:
     """Owns a model: any thread or task submits requests, one thread runs them.
 
+    What vLLM calls AsyncLLMEngine: the background loop around an `Engine`, which schedules and runs the forward passes.
+
     Requests share every step: one token for each answer, with prompts joining as they come. What was computed of an
     image or a prompt is not computed again. The thread exists only while there is work.
 
@@ -74,7 +76,7 @@ class ModelRunner:
         processor: its `LlavaProcessor`.
         name: what messages and metadata call it.
         cache_bytes: bound of the prefix cache; by default a quarter of the free memory, at most 4 GiB. 0 caches
-            nothing. Answers in progress need memory on top; a quarter of the bound is kept as buffers for the next.
+            nothing. Running requests need KV buffers on top. When idle, up to a quarter of the bound is kept of them.
         compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
 
     Raises:
@@ -118,6 +120,7 @@ class ModelRunner:
         self._worker: threading.Thread | None = None
         self._stopping = False
         self._requests = self._prompt_tokens = 0
+        _hooks.add(self)
 
     @property
     def decode_path(self) -> str:
@@ -137,29 +140,27 @@ class ModelRunner:
         for image in prompt.images:
             if image not in self._engine.image_features:
                 image.pixels()  # here, in the caller's thread, rather than in the engine's
-        handle = RequestHandle(request, on_piece)
+        handle = RequestHandle(replace(request, images=()), on_piece)  # the prompt holds what is needed of them
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
         constraint = None if request.grammar is None else self._grammars.start(request.grammar, max_tokens)
         sampler = TokenSampler(request.sampling, constraint)
         sequence = Sequence(handle, prompt, self._detokenizer(handle, max_tokens), sampler)
         with self._lock:
-            self._requests += 1
-            self._prompt_tokens += len(prompt.ids)
             self._arrived.append(sequence)
             if self._worker is None:
                 self._worker = self._start_worker(sequence)
+            self._requests += 1
+            self._prompt_tokens += len(prompt.ids)
         return handle
 
     def _start_worker(self, first: Sequence) -> threading.Thread:
         """Start the thread that runs the model, for the first of the requests that arrived."""
         worker = threading.Thread(target=self._work, name="vipllava-engine", daemon=True)
         try:
-            _hooks.start(self, worker)
+            _hooks.start(worker)
         except RuntimeError as error:  # later requests must not wait for a thread that never ran
             self._arrived.remove(first)
-            raise GenerationError(
-                f"the model's thread cannot start: {error}. The process may have no more threads; try again."
-            ) from error
+            raise GenerationError(f"the model's thread cannot start: {error}.") from error
         return worker
 
     def stats(self) -> EngineStats:
@@ -198,7 +199,7 @@ class ModelRunner:
                     return
             try:
                 self._engine.step()
-            except Exception as error:  # or every caller would wait indefinitely
+            except BaseException as error:  # a Rust panic is no Exception; or every caller would wait indefinitely
                 self._engine.abort(error)
 
     def reset_after_fork(self) -> None:
@@ -243,12 +244,16 @@ class _ProcessHooks:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._reset_after_fork)
 
-    def start(self, runner: ModelRunner, worker: threading.Thread) -> None:
+    def add(self, runner: ModelRunner) -> None:
+        """Watch a runner from now on."""
+        with self._lock:
+            self._runners.add(runner)
+
+    def start(self, worker: threading.Thread) -> None:
         """Start a runner's thread; a `RuntimeError` where it cannot start, or the process is exiting."""
         with self._lock:
             if self._exiting:
                 raise RuntimeError("the process is exiting")
-            self._runners.add(runner)
             worker.start()
 
     def _stop_all(self) -> None:

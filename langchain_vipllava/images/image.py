@@ -37,7 +37,6 @@ class EncodedImage:
     def __init__(self, data: bytes, *, name: str = "the image") -> None:
         self._bytes: bytes | None = data
         self._pixels: Image.Image | None = None
-        self._came_encoded = True
         self._name = name
         self._lock = threading.Lock()
 
@@ -45,7 +44,7 @@ class EncodedImage:
     def from_pixels(cls, pixels: Image.Image) -> EncodedImage:
         """Wrap upright RGB pixels. The caller hands `pixels` over and does not change them afterwards."""
         image = cls(b"")
-        image._bytes, image._pixels, image._came_encoded = None, pixels, False
+        image._bytes, image._pixels = None, pixels
         return image
 
     @property
@@ -86,14 +85,14 @@ class EncodedImage:
         """Hex digest of `data`."""
         return hashlib.sha256(self.data).hexdigest()
 
-    @cached_property
-    def fingerprint(self) -> bytes:
-        """Identifies the content without decoding or encoding: equal fingerprints mean equal pixels.
+    @property
+    def is_encoded(self) -> bool:
+        """Whether bytes are there, so that `sha256` costs no encoding."""
+        return self._bytes is not None
 
-        A digest of what came, bytes or pixels, so a PNG and the same pixels without an encoding differ.
-        """
-        if self._came_encoded:
-            return bytes.fromhex(self.sha256)
+    @cached_property
+    def pixel_digest(self) -> bytes:
+        """SHA-256 of size and pixels: equal for equal pixels, whatever their encoding. Decodes the image."""
         pixels = self.decode()
         return hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).digest()
 

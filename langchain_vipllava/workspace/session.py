@@ -147,7 +147,7 @@ class Session:
         with self._lock:
             own = self._get(image_id)
             # after a restart the id may mean another shared image than the one that was copied
-            if original is not None and (own is None or own.image.fingerprint != original.image.fingerprint):
+            if original is not None and (own is None or own.image.pixel_digest != original.image.pixel_digest):
                 copied = OpenImage(original.id, original.image, OrderedDict(original.regions))
                 return self._keep(copied) if copy else copied
             if own is not None:

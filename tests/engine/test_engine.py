@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 
 import numpy as np
@@ -241,6 +242,28 @@ def test_ids_that_do_not_match_the_answer_are_ignored(parts, images, ids):
         Conversation((Turn("what", (images[0],), "A red star.", answer_ids), Turn("why"))) for answer_ids in (None, ids)
     )
     assert runner.encoder.encode(request(with_ids)).ids == runner.encoder.encode(request(as_text)).ids
+
+
+def test_equal_pixels_are_reused_in_any_encoding(parts, images):
+    """The same picture as pixels, PNG and BMP: what was computed for one serves the others."""
+    runner = ModelRunner(*parts)
+    bmp = io.BytesIO()
+    images[2].decode().save(bmp, "BMP")
+    forms = [images[2], EncodedImage.from_pixels(images[2].decode().copy()), images[2].data, bmp.getvalue()]
+    answers = []
+    for form in forms:
+        image = form if isinstance(form, EncodedImage) else EncodedImage(form)
+        answers.append(generate(runner, request(Conversation((Turn("what is it", (image,)),)), max_tokens=4)))
+    assert len({answer.token_ids for answer in answers}) == 1
+    assert all(answer.timings.reused_tokens >= runner.encoder.image_tokens for answer in answers[1:])
+
+
+def test_a_request_in_the_engine_holds_no_image(parts, images):
+    """Only the pixel values that the model reads: a photograph is a hundred times larger."""
+    runner = ModelRunner(*parts)
+    handle = runner.submit(request(Conversation((Turn("why", (images[0],)),)), max_tokens=2))
+    assert handle.request.images == ()
+    assert handle.future.result(60).token_ids
 
 
 def test_an_image_is_decoded_once_for_all_turns(parts, images, monkeypatch):

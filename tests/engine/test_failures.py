@@ -279,3 +279,20 @@ def test_a_thread_that_cannot_start_fails_only_its_request(parts, monkeypatch):
         runner.stop()
     assert runner.stats().waiting == 0
     assert generate(runner, request(Conversation((Turn("why"),)), max_tokens=3)).token_ids
+
+
+def test_a_panic_in_a_step_fails_its_requests_and_the_next_is_answered(parts, monkeypatch):
+    """Rust extensions raise their panics as a BaseException; one is simulated."""
+
+    class PanicException(BaseException):
+        pass
+
+    def panic(self):
+        raise PanicException("index out of bounds")
+
+    runner = ModelRunner(*parts)
+    with monkeypatch.context() as broken:
+        broken.setattr(type(runner._engine), "step", panic)
+        with pytest.raises(GenerationError, match="PanicException: index out of bounds"):
+            generate(runner, request(Conversation((Turn("why"),)), max_tokens=3))
+    assert generate(runner, request(Conversation((Turn("why"),)), max_tokens=3)).token_ids

@@ -69,7 +69,7 @@ def decode_calls(monkeypatch):
 def test_an_image_is_decoded_on_demand_and_at_most_once(decode_calls):
     image = EncodedImage(encode("PNG"))
     assert image.mime_type == "image/png"
-    assert image.fingerprint
+    assert image.is_encoded
     assert not decode_calls
     with ThreadPoolExecutor(8) as pool:
         sizes = set(pool.map(lambda _: image.size, range(16)))
@@ -85,7 +85,8 @@ def test_pixels_are_encoded_on_demand_and_at_most_once(monkeypatch):
     monkeypatch.setattr(Image.Image, "save", count)
     image = EncodedImage.from_pixels(NOISE)
     assert image.decode() is NOISE
-    assert image.fingerprint
+    assert image.pixel_digest
+    assert not image.is_encoded
     assert not saved, "an image that only the model reads is not encoded"
     assert image.mime_type == "image/png"
     assert image.data == image.data
@@ -97,18 +98,17 @@ def test_images_with_equal_bytes_are_equal():
     one, same, other = EncodedImage(encode("PNG")), EncodedImage(encode("PNG")), EncodedImage(encode("BMP"))
     assert one == same
     assert hash(one) == hash(same)
-    assert one.fingerprint == same.fingerprint
     assert one != other
     assert one != encode("PNG")
 
 
-def test_the_fingerprint_does_not_depend_on_earlier_calls():
-    hashed_first, encoded_first = EncodedImage.from_pixels(NOISE), EncodedImage.from_pixels(NOISE.copy())
-    before = hashed_first.fingerprint
-    _ = encoded_first.data, encoded_first.sha256
-    assert before == encoded_first.fingerprint == hashed_first.fingerprint
+def test_the_pixel_digest_is_that_of_the_pixels_in_any_encoding():
+    digests = {EncodedImage.from_pixels(NOISE).pixel_digest}
+    digests |= {EncodedImage(encode(format)).pixel_digest for format in ("PNG", "BMP", "TIFF")}
+    assert len(digests) == 1
     reshaped = Image.frombytes("RGB", (24, 36), NOISE.tobytes())  # the same bytes, another size
-    assert EncodedImage.from_pixels(reshaped).fingerprint != before
+    assert EncodedImage.from_pixels(reshaped).pixel_digest not in digests
+    assert EncodedImage(encode("JPEG")).pixel_digest not in digests
 
 
 def test_repr_shows_the_content_hash_and_not_the_name():
