@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
-from langchain_vipllava.markers.kinds import KINDS
 from training.cases import (
     Case,
     aspect,
@@ -29,6 +28,7 @@ from training.cases import (
     unmarked,
     whole_image,
 )
+from training.kinds import KINDS
 from training.scene import PAINT_NAMES, SHAPES, ImageShape
 from training.wordings import SIDES
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS
+from training.kinds import COLOR_NAMES, KINDS
 from training.model import GRID
 from training.scene import PAINT_NAMES, SHAPES, Look, Scene
 

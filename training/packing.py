@@ -35,7 +35,7 @@ class Row:
         positions: position ids; every conversation starts right after the image.
         segments: 0 for the image, 1, 2, ... for the conversations, -1 for padding.
         answers: number of the answer, from 1, that the target belongs to; 0 for none.
-        things: number of the object, from 1 at the left, that a token is about. Such a token ends a phrase that
+        things: number of the object, from 1 at the left, that a token is about. Such a token follows a phrase that
             names the object, or predicts a word about it. 0 for none or several.
         first: at tokens that predict an answer about two objects, the index of the token after the phrase that
             names the first object; 0 elsewhere.

@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava import MarkedImage, Region, mark
-from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS, MarkerColor, MarkerKind
+from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
+from training.kinds import COLOR_NAMES, KINDS
 
 SHAPES: tuple[str, ...] = ("circle", "square", "triangle", "star", "cross")
 PAINTS: dict[str, tuple[int, int, int]] = {

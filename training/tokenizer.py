@@ -10,7 +10,8 @@ from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import PreTrainedTokenizerFast
 
-from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS, marker_phrase
+from langchain_vipllava.markers.kinds import marker_phrase
+from training.kinds import COLOR_NAMES, KINDS
 from training.model import TEXT_CONTEXT
 from training.questions import NUMBERS
 from training.scene import PAINT_NAMES, SHAPES

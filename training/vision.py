@@ -20,13 +20,17 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from langchain_vipllava import pad_to_square
+from training.kinds import KINDS
 from training.labels import DenseHeads, dense_labels, turn_sample
 from training.model import IMAGE_SIZE, build_vision, half_precision, normalize, part_of, read_weights
 from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
-KIND_SHARES = tuple(share / 11 for share in (1, 1.5, 3, 1, 1, 1, 1.5, 1))
-"""Probability of each of KINDS: triangles first, then ellipses and masks, which hide most of an object's shape."""
+_OFTEN = {"triangle": 3, "ellipse": 1.5, "mask": 1.5}
+"""Kinds that are drawn more often than the others, because they hide most of an object's shape."""
+
+KIND_SHARES = tuple(_OFTEN.get(kind, 1) / 11 for kind in KINDS)
+"""Probability of each of KINDS; 11 is the sum of the weights."""
 
 POOL_SIZE = 512  # earlier images, kept to be used again, mirrored
 SMALL_SIDES = (160, 360)  # of most images: they are cheap to draw, and the model sees 208 px of any image

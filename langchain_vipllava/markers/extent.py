@@ -30,17 +30,17 @@ class Extent:
     Attributes:
         region: the region, in the same coordinates.
         size: (width, height) of the image.
-        scale: image pixels per model pixel, max(size) / 336.
+        unit: one pixel of the model's square, in image pixels: max(size) / 336.
         box: the region's box within the image, never empty.
     """
 
     region: Region
     size: tuple[int, int]
-    scale: float
+    unit: float
     box: Box
 
     @classmethod
-    def of(cls, region: Region, size: tuple[int, int], scale: float) -> Extent:
+    def of(cls, region: Region, size: tuple[int, int], unit: float) -> Extent:
         """Fit a region into an image.
 
         Raises:
@@ -49,7 +49,7 @@ class Extent:
         width, height = size
         x0, y0, x1, y1 = region.box
         if region.is_point:
-            reach = _POINT_HALF_SIDE * scale
+            reach = _POINT_HALF_SIDE * unit
             inside = 0 <= x0 <= width and 0 <= y0 <= height
             x0, y0, x1, y1 = x0 - reach, y0 - reach, x1 + reach, y1 + reach
         else:
@@ -64,7 +64,7 @@ class Extent:
                 f"mask of {region.mask.shape[1]} x {region.mask.shape[0]} pixels on an image of {width} x {height}; "
                 "expected the image's size. Resize the mask (nearest neighbor) first."
             )
-        return cls(region, size, scale, (max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)))
+        return cls(region, size, unit, (max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)))
 
     @property
     def short_side(self) -> float:

@@ -41,7 +41,7 @@ _BRIGHT = 110
 text, and lime (150) and the others black."""
 
 
-def place_numbers(boxes: Sequence[Box], size: tuple[int, int], scale: float) -> list[Box]:
+def place_numbers(boxes: Sequence[Box], size: tuple[int, int], unit: float) -> list[Box]:
     """Find a place for each label: in the image, and on neither its own region nor another label.
 
     Places that are on no other region are preferred, then places near the region.
@@ -49,14 +49,14 @@ def place_numbers(boxes: Sequence[Box], size: tuple[int, int], scale: float) -> 
     Args:
         boxes: one per region, in pixels.
         size: (width, height) of the image.
-        scale: image pixels per model pixel.
+        unit: one pixel of the model's square, in image pixels.
 
     Raises:
         MarkerError: there is no such place.
     """
     placed: list[Box] = []
     for index, box in enumerate(boxes):
-        width, height = _label_size(str(index + 1), scale)
+        width, height = _label_size(str(index + 1), unit)
         others = [other for k, other in enumerate(boxes) if k != index]
         free = [
             place
@@ -87,8 +87,8 @@ def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, i
     image.paste(Image.fromarray(patch), (x0, y0))
 
 
-def _label_size(text: str, scale: float) -> tuple[int, int]:
-    height = max(_MIN_LABEL_HEIGHT, round(_TEXT_HEIGHT * _LABEL_HEIGHT * scale))
+def _label_size(text: str, unit: float) -> tuple[int, int]:
+    height = max(_MIN_LABEL_HEIGHT, round(_TEXT_HEIGHT * _LABEL_HEIGHT * unit))
     return round(height * (_LABEL_MARGIN + _DIGIT_WIDTH * len(text))), height
 
 

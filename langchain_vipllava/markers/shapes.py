@@ -54,8 +54,8 @@ _HEAD_WIDTHS = 1.5
 
 def rectangle(extent: Extent, style: Style) -> list[Ink]:
     """Draw the box, with a line of whole pixels and square corners, as in training."""
-    max_width = max(_LINE_WIDTHS[1], style.width) * extent.scale
-    width = max(1, min(round(style.width * extent.scale), math.floor(max_width)))
+    max_width = max(_LINE_WIDTHS[1], style.width) * extent.unit
+    width = max(1, min(round(style.width * extent.unit), math.floor(max_width)))
     x0, y0, x1, y1 = _inset_box(extent, width)
     left, top, right, bottom = (
         math.floor(n + 0.5) for n in (x0 - width / 2, y0 - width / 2, x1 + width / 2, y1 + width / 2)
@@ -93,7 +93,7 @@ def triangle(extent: Extent, style: Style) -> list[Ink]:
 
 def point(extent: Extent, style: Style) -> list[Ink]:
     """Draw a disc on the region's center."""
-    radius = max(style.radius * extent.scale, 1.0)
+    radius = max(style.radius * extent.unit, 1.0)
     center = extent.center
     if style.rng is not None and extent.region.point is None:
         center = extent.pull_inside(extent.at(*style.rng.uniform(*_POINT_JITTER, 2)))
@@ -127,22 +127,22 @@ def mask(extent: Extent, style: Style) -> list[Ink]:
 def arrow(extent: Extent, style: Style) -> list[Ink]:
     """Draw an arrow whose tip lies on the region's center."""
     width = _line_width(style, extent)
-    shortest, longest = (length * extent.scale for length in _ARROW_LENGTHS)
+    shortest, longest = (length * extent.unit for length in _ARROW_LENGTHS)
     tip, length = extent.center, min(max(_ARROW_SHARE * extent.short_side, shortest), longest)
     angle = -math.pi / 4  # from the top right
     if style.rng is not None:
         tip = extent.pull_inside(extent.at(*style.rng.uniform(*_TIP_JITTER, 2)))
         length = style.rng.uniform(min(_ARROW_SHARE * extent.short_side, longest), longest)
         angle = style.rng.uniform(0, 2 * math.pi)
-    length = max(length, 2 * _HEAD_LENGTH * extent.scale)
+    length = max(length, 2 * _HEAD_LENGTH * extent.unit)
     tip = _inset(tip, extent, width)
     tail = _tail(tip, length, angle, extent, width)
-    return _arrow_ink(np.array(tip), np.array(tail), width, _HEAD_LENGTH * extent.scale)
+    return _arrow_ink(np.array(tip), np.array(tail), width, _HEAD_LENGTH * extent.unit)
 
 
 def _line_width(style: Style, extent: Extent) -> float:
     min_width, max_width = min(_LINE_WIDTHS[0], style.width), max(_LINE_WIDTHS[1], style.width)
-    return line_width(style.width * extent.scale, min_width * extent.scale, max_width * extent.scale)
+    return line_width(style.width * extent.unit, min_width * extent.unit, max_width * extent.unit)
 
 
 def _inset(point: Point, extent: Extent, width: float) -> Point:

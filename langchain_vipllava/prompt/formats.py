@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, assert_never, get_args
 
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.prompt.conversation import Conversation
@@ -104,32 +104,32 @@ class PromptFormat:
         return Prompt(tuple(segments))
 
 
+def _make(name: PromptFormatName) -> PromptFormat:
+    match name:
+        case "user_assistant":
+            return PromptFormat(name, system="", system_end=" ", user="USER: ", assistant="ASSISTANT:")
+        case "llava_v1":  # Vicuna v1 in the LLaVA repository
+            return PromptFormat(
+                name,
+                system=(
+                    "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
+                    "helpful, detailed, and polite answers to the human's questions."
+                ),
+                system_end=" ",
+                user="USER: ",
+                assistant=" ASSISTANT:",
+                closes_answers=True,
+            )
+        case "human_assistant":
+            return PromptFormat(
+                name, system="", system_end="", user="###Human: ", assistant="###Assistant:", stop=("###",)
+            )
+        case _:
+            assert_never(name)
+
+
 FORMATS: Mapping[PromptFormatName, PromptFormat] = MappingProxyType(
-    {
-        "user_assistant": PromptFormat(
-            "user_assistant", system="", system_end=" ", user="USER: ", assistant="ASSISTANT:"
-        ),
-        # Vicuna v1 in the LLaVA repository
-        "llava_v1": PromptFormat(
-            "llava_v1",
-            system=(
-                "A chat between a curious human and an artificial intelligence assistant. The assistant gives "
-                "helpful, detailed, and polite answers to the human's questions."
-            ),
-            system_end=" ",
-            user="USER: ",
-            assistant=" ASSISTANT:",
-            closes_answers=True,
-        ),
-        "human_assistant": PromptFormat(
-            "human_assistant",
-            system="",
-            system_end="",
-            user="###Human: ",
-            assistant="###Assistant:",
-            stop=("###",),
-        ),
-    }
+    {name: _make(name) for name in get_args(PromptFormatName)}
 )
 
 

@@ -10,13 +10,13 @@ FinishReason = Literal["stop", "length", "cancelled"]
 
 @dataclass(frozen=True)
 class Timings:
-    """Where the time of an answer went, in seconds.
+    """Where the time of an answer went, in seconds, and what it saved.
 
     Attributes:
         queued: from the request to the start of its prefill.
         prefill: from there to the first token.
         first_token: from the request to the first token.
-        decode: from the first token to the last.
+        decode: from the first token to delivery.
         reused_tokens: tokens of the prompt whose keys and values were cached.
     """
 

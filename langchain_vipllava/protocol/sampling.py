@@ -34,7 +34,7 @@ class Sampling:
         positive = self.top_k is None or (is_number(self.top_k, Integral) and self.top_k >= 1)
         expect(positive, "top_k", self.top_k, "a whole number of at least 1, or None")
         fits = self.seed is None or (is_number(self.seed, Integral) and -(2**63) <= self.seed < 2**63)
-        expect(fits, "seed", self.seed, "a whole number of at most 63 bits, or None")
+        expect(fits, "seed", self.seed, "an integer from -2**63 to 2**63 - 1, or None")
 
 
 def is_number(value: object, kind: type) -> bool:
