@@ -12,14 +12,11 @@ from langchain_vipllava.engine.kv_cache import BatchKVCache
 
 logger = logging.getLogger(__name__)
 
-BLOCK_COLUMNS = 1024
-"""Columns by which the KV cache grows if decoding is compiled; each size is a graph. Chosen: a question about an image
-(some 600 tokens at 7B) and its answer fit the first size."""
-
 _BACKEND = "inductor"
 
 _MAX_GRAPHS = 64
-"""Limit of compiled graphs, above the number of sizes: 1, 2, 4, 8 or 16 rows of one to five blocks of columns."""
+"""Limit of compiled graphs, above the number of sizes: 1, 2, 4, 8 or 16 rows of one to five times 1024 columns
+(`kv_cache.COMPILED_COLUMN_MULTIPLE`), as a full context of 4096 tokens needs some spare columns."""
 
 
 def choose_decode(

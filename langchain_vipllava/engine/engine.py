@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from langchain_vipllava.engine.compiled_decode import BLOCK_COLUMNS, CompiledDecode
+from langchain_vipllava.engine.compiled_decode import CompiledDecode
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
 from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
@@ -110,9 +110,7 @@ class Engine:
         self.image_features.clear()
 
     def _new_kv_cache(self) -> BatchKVCache:
-        if self._compiled is None:
-            return BatchKVCache(self._devices)
-        return BatchKVCache(self._devices, BLOCK_COLUMNS)
+        return BatchKVCache(self._devices, compiled=self._compiled is not None)
 
     def _schedule(self) -> list[Sequence]:
         """Return the sequences to prefill next. If every row is taken, preempt one for them."""
@@ -187,7 +185,7 @@ class Engine:
         Returns:
             Float32 logits after the last token, (rows, vocabulary).
         """
-        with self._kv_cache.window(rows, embeddings.shape[1]) as mask:  # (rows, columns)
+        with self._kv_cache.visible_range(rows, embeddings.shape[1]) as mask:  # (rows, columns)
             output = self._language_model(
                 inputs_embeds=embeddings,
                 position_ids=positions.to(embeddings.device),
@@ -227,7 +225,7 @@ class Engine:
         row = self.running.index(sequence)
         computed = sequence.key[: self._kv_cache.width - self._kv_cache.row_starts[row]]
         self._cache_prefix(computed, partial(self._kv_cache.copy_row, row))
-        self._kv_cache.drop_row(row)
+        self._kv_cache.free_row(row)
         self.scheduler.free_row(row)
 
     def _cache_prefix(self, ids: TokenKey, copy_kv: Callable[[int], torch.Tensor]) -> None:

@@ -10,8 +10,18 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicLayer
 
-_BLOCK_COLUMNS = 64
-"""Buffers grow by multiples of this many columns, so that not every token reallocates them. Chosen, not tuned."""
+_COLUMN_MULTIPLE = 64
+"""Number of columns of the buffers is a multiple of it, so that not every token reallocates them. Chosen, not tuned."""
+
+COMPILED_COLUMN_MULTIPLE = 1024
+"""The same if decoding is compiled, where each size is a graph. Chosen: a question about an image (some 600 tokens at
+7B) and its answer fit the first size."""
+
+_SPARE_DIVISOR = 8
+"""Buffers are allocated with a spare eighth of their columns, for the tokens of the answers. Chosen, not tuned."""
+
+_LEFT_SPARE_COLUMNS = 64
+"""Columns before the first rows of an empty cache: a prompt longer by as many can join without moving them. Chosen."""
 
 _MAX_UNUSED_COLUMNS = 256
 """Unused columns before the start of the longest row; with more, all rows move left. Chosen: at 7B they take 128 MiB
@@ -19,7 +29,7 @@ per row (512 KiB per token)."""
 
 
 @dataclass(frozen=True)
-class _Window:
+class _VisibleRange:
     """What a forward pass sees: some rows, some of their columns, of which it computes the last `new`."""
 
     rows: slice
@@ -35,33 +45,35 @@ class _RowLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped 
         self.keys = torch.zeros(shape, dtype=dtype, device=device)
         self.values = torch.zeros(shape, dtype=dtype, device=device)
         self.dtype, self.device, self.is_initialized = dtype, device, True
-        self.window: _Window | None = None
+        self.visible: _VisibleRange | None = None
         self.column: torch.Tensor | None = None
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Write the new columns of the window, and return the whole window.
+        """Write the new columns of the visible range, and return the whole range.
 
         If `column` is set, write that column of every row, and return the whole buffers: see
         `BatchKVCache.full_buffers`.
+
+        Both states are (rows, heads, new columns, head size); both results (rows, heads, visible columns, head size).
         """
         del args, kwargs
         if self.column is not None:
             self.keys.index_copy_(2, self.column, key_states)  # (all rows, heads, 1, head size)
             self.values.index_copy_(2, self.column, value_states)
             return self.keys, self.values
-        assert self.window is not None  # noqa: S101  # every forward pass runs inside BatchKVCache.window
-        rows, columns = self.window.rows, self.window.columns
-        self.keys[rows, :, columns.stop - self.window.new : columns.stop] = key_states  # (rows, heads, new, head size)
-        self.values[rows, :, columns.stop - self.window.new : columns.stop] = value_states
+        assert self.visible is not None  # noqa: S101  # every forward pass runs inside BatchKVCache.visible_range
+        rows, columns = self.visible.rows, self.visible.columns
+        self.keys[rows, :, columns.stop - self.visible.new : columns.stop] = key_states
+        self.values[rows, :, columns.stop - self.visible.new : columns.stop] = value_states
         return self.keys[rows, :, columns], self.values[rows, :, columns]
 
     def get_seq_length(self, *args: Any) -> int:
-        """Return the number of columns of the window that are not new."""
+        """Return the number of visible columns that are not new."""
         del args
-        window = self.window
-        return 0 if window is None else window.columns.stop - window.columns.start - window.new
+        visible = self.visible
+        return 0 if visible is None else visible.columns.stop - visible.columns.start - visible.new
 
     def resize(self, rows: int, columns: int, used: tuple[int, int], shift: int) -> None:
         """Reallocate the buffers with `rows` and `columns`.
@@ -90,26 +102,26 @@ class KVShape:
 
 
 class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
-    """Rows of different lengths side by side. All rows end in the same column; shorter ones start later.
+    """A left-padded batch: every row ends at column `width` (exclusive).
 
     Args:
         devices: device of each layer.
-        block_columns: the number of columns is a multiple of it.
+        compiled: whether decoding is compiled: the buffers then take few sizes, as each size is a graph.
 
     Attributes:
         row_starts: first column of each row.
-        width: column after the last one of all rows.
+        width: end column of every row, exclusive.
     """
 
-    def __init__(self, devices: Sequence[torch.device], block_columns: int = _BLOCK_COLUMNS) -> None:
+    def __init__(self, devices: Sequence[torch.device], *, compiled: bool = False) -> None:
         super().__init__(layers=[])
-        self._devices, self._block_columns = list(devices), block_columns
+        self._devices, self._compiled = list(devices), compiled
         self._column: torch.Tensor | None = None
         self.row_starts: list[int] = []
         self.width = 0
 
     def add_rows(self, prefixes: Sequence[Sequence[torch.Tensor]], lengths: Sequence[int], shape: KVShape) -> None:
-        """Add rows whose first tokens are cached; a forward pass in a `window` computes the others.
+        """Add rows whose first tokens are cached; a forward pass in a `visible_range` computes the others.
 
         Args:
             prefixes: for each row the cached keys and values, in consecutive pieces of (layers, 2, heads, tokens,
@@ -133,8 +145,8 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
                     layer.values[row, :, start:end] = values
                 start = end
 
-    def drop_row(self, row: int) -> None:
-        """Remove a row. The last row moves into its place."""
+    def free_row(self, row: int) -> None:
+        """Free a row. The last row moves into its place."""
         last = len(self.row_starts) - 1
         columns = slice(self.row_starts[last], self.width)
         for buffer in self._buffers() if row != last else ():
@@ -165,27 +177,27 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         if unused > _MAX_UNUSED_COLUMNS:
             self._resize(rows, columns, -unused)
         elif self.width == columns:
-            self._resize(rows, columns + columns // 8, 0)
+            self._resize(rows, columns + columns // _SPARE_DIVISOR, 0)
         self.width += 1
 
     @contextmanager
-    def window(self, rows: slice, new: int) -> Iterator[torch.Tensor | None]:
+    def visible_range(self, rows: slice, new: int) -> Iterator[torch.Tensor | None]:
         """Limit forward passes inside the `with` block to some rows, of which they compute the last `new` columns.
 
         Yields:
-            The attention mask, (rows, columns of the window): 1 inside a row, 0 before its start. None if all are 1.
+            The attention mask, (rows, visible columns): 1 inside a row, 0 before its start. None if all are 1.
         """
         starts = self.row_starts[rows]
         columns = slice(min(starts), self.width)
         for layer in self.layers:
-            layer.window = _Window(rows, columns, new)
+            layer.visible = _VisibleRange(rows, columns, new)
         try:
             indices = torch.arange(columns.start, columns.stop)  # (columns,)
             aligned = min(starts) == max(starts)  # attention is faster without a mask
             yield None if aligned else (indices[None] >= torch.tensor(starts)[:, None]).long()  # (rows, columns)
         finally:
             for layer in self.layers:
-                layer.window = None
+                layer.visible = None
 
     @contextmanager
     def full_buffers(self) -> Iterator[None]:
@@ -228,19 +240,19 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
             empty = (0, shape.heads, 0, shape.head_size)
             self.layers.extend(_RowLayer(empty, shape.dtype, device) for device in self._devices)
         used, (allocated_rows, allocated_columns) = len(self.row_starts), self.capacity
-        # The first rows start some columns later than they have to, so that a longer row can join without moving them.
-        shift = max(tokens - self.width, 0) if used else tokens + _BLOCK_COLUMNS
+        shift = max(tokens - self.width, 0) if used else tokens + _LEFT_SPARE_COLUMNS
         needed_rows, needed_columns = used + rows, self.width + shift + 1
         if needed_rows <= allocated_rows and needed_columns <= allocated_columns and not (shift and used):
             self.width += shift
-        elif self._block_columns > _BLOCK_COLUMNS:  # compiled decoding: few sizes, as each one is compiled
+        elif self._compiled:
             self._resize(1 << (needed_rows - 1).bit_length(), needed_columns, shift)
-        else:  # an eighth more columns for the tokens of the answers
-            self._resize(needed_rows, needed_columns + needed_columns // 8, shift)
+        else:
+            self._resize(needed_rows, needed_columns + needed_columns // _SPARE_DIVISOR, shift)
 
     def _resize(self, rows: int, columns: int, shift: int) -> None:
         """Reallocate all buffers and move their content, and with it `width`, by `shift` columns."""
-        columns = -(-columns // self._block_columns) * self._block_columns  # rounded up
+        multiple = COMPILED_COLUMN_MULTIPLE if self._compiled else _COLUMN_MULTIPLE
+        columns = -(-columns // multiple) * multiple  # rounded up
         for layer in self.layers:
             layer.resize(rows, columns, (len(self.row_starts), self.width), shift)
         self.width += shift
