@@ -82,7 +82,7 @@ class Grammar:
         return cls(LLMatcher.grammar_from_lark("\n".join([f"start: {' | '.join(names)}", *rules])))
 
 
-class GrammarTokenizer:
+class ConstraintFactory:
     """Creates the constraints of one model. Thread-safe.
 
     Args:

@@ -19,7 +19,7 @@ from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.engine import Engine
 from langchain_vipllava.engine.generation_config import eos_token_ids, ignored_settings
-from langchain_vipllava.engine.grammar import GrammarTokenizer
+from langchain_vipllava.engine.grammar import ConstraintFactory
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.memory_plan import free_bytes
@@ -112,7 +112,7 @@ class ModelRunner:
         self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
         self._end_ids = eos_token_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
-        self._grammars = GrammarTokenizer(self.encoder.tokenizer, vocabulary, self._end_ids)
+        self._constraints = ConstraintFactory(self.encoder.tokenizer, vocabulary, self._end_ids)
         if ignored := ignored_settings(self.model):
             logger.warning("%s: its generation settings %s are not applied", self.name, ", ".join(ignored))
         self._arrived: list[Sequence] = []
@@ -142,7 +142,7 @@ class ModelRunner:
                 image.pixels()  # here, in the caller's thread, rather than in the engine's
         handle = RequestHandle(replace(request, images=()), on_piece)  # the prompt holds what is needed of them
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
-        constraint = None if request.grammar is None else self._grammars.start(request.grammar, max_tokens)
+        constraint = None if request.grammar is None else self._constraints.start(request.grammar, max_tokens)
         sampler = TokenSampler(request.sampling, constraint)
         sequence = Sequence(handle, prompt, self._detokenizer(handle, max_tokens), sampler)
         with self._lock:
@@ -209,7 +209,7 @@ class ModelRunner:
         self._arrived.clear()
         self._engine.reset()
         self.encoder.reset_locks()
-        self._grammars.reset_lock()
+        self._constraints.reset_lock()
 
     def _detokenizer(self, handle: RequestHandle, max_tokens: int) -> IncrementalDetokenizer:
         return IncrementalDetokenizer(

@@ -21,7 +21,7 @@ from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, load_
 from langchain_vipllava.apps.detectors import detect_shapes
 from langchain_vipllava.backends.local import compile_output
 from langchain_vipllava.chat.output import read_output_spec, split_answer
-from langchain_vipllava.engine.grammar import GrammarTokenizer
+from langchain_vipllava.engine.grammar import ConstraintFactory
 from tests.support.engine import engine_request
 
 
@@ -292,10 +292,10 @@ async def test_include_raw_streams_the_same_result_as_invoke(bundled, method):
 def test_text_answers_cannot_start_like_a_call_after_a_space():
     output = read_output_spec({"tools": [convert_to_openai_tool(zoom_in)]})
     tokenizer = ChatVipLlava(model="bundled").backend.runner.encoder.tokenizer
-    grammars = GrammarTokenizer(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
+    constraints = ConstraintFactory(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
 
     def fits(text):
-        constraint = grammars.start(compile_output(output), 100)
+        constraint = constraints.start(compile_output(output), 100)
         try:
             for token in tokenizer(text, add_special_tokens=False)["input_ids"]:
                 constraint.mask(torch.zeros(len(tokenizer)))
@@ -430,8 +430,8 @@ def test_malformed_tools_raise(settings):
 def fits(output, text):
     """Return whether a text can be an answer."""
     tokenizer = ChatVipLlava(model="bundled").backend.runner.encoder.tokenizer
-    grammars = GrammarTokenizer(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
-    constraint = grammars.start(compile_output(output), 1000)
+    constraints = ConstraintFactory(tokenizer, len(tokenizer), [tokenizer.eos_token_id])
+    constraint = constraints.start(compile_output(output), 1000)
     try:
         for token in from_tokenizer(tokenizer).tokenize_str(text):
             constraint.accept(token)

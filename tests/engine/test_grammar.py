@@ -100,7 +100,7 @@ def test_answers_match_200_random_schemas(runner):
 )
 def test_a_decimal_within_an_exclusive_bound_parses_within_it(runner, bounds, rejected, accepted):
     grammar = Grammar.from_schema({"type": "array", "items": {"type": "number", **bounds}})
-    tokenizer = runner._grammars._guide
+    tokenizer = runner._constraints._guide
     for text in (*rejected, *accepted):
         ids = tokenizer.tokenize_str(f"[{text}]")
         fits = LLMatcher(tokenizer, grammar.text).validate_tokens(ids) == len(ids)
