@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections import abc
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from langchain_vipllava.protocol.answer import FinishReason
@@ -120,7 +121,7 @@ class IncrementalDetokenizer:
             self._on_piece(piece)
 
 
-def detokenize(decoder: Decoder, ids: Sequence[int]) -> str:
+def detokenize(decoder: Decoder, ids: abc.Sequence[int]) -> str:
     """Return the text that an answer of these ids has. Decoding all at once differs where bytes are not text."""
     detokenizer = IncrementalDetokenizer(decoder, end_ids=(), max_tokens=len(ids))
     for token in ids:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import abc
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
@@ -61,7 +62,7 @@ class Grammar:
             raise _invalid_schema(schema, error) from error
 
     @classmethod
-    def from_alternatives(cls, schemas: Sequence[Mapping[str, Any]], *, or_text: bool) -> Grammar:
+    def from_alternatives(cls, schemas: abc.Sequence[Mapping[str, Any]], *, or_text: bool) -> Grammar:
         """Make a grammar of the JSON values that match one of several schemas.
 
         Args:
@@ -91,7 +92,7 @@ class ConstraintFactory:
         end_ids: tokens that end an answer.
     """
 
-    def __init__(self, tokenizer: Any, vocabulary: int, end_ids: Sequence[int]) -> None:
+    def __init__(self, tokenizer: Any, vocabulary: int, end_ids: abc.Sequence[int]) -> None:
         self._tokenizer, self._vocabulary, self._end_ids = tokenizer, vocabulary, list(end_ids)
         self.reset_lock()
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections import OrderedDict, abc
 from typing import Any
 
 import torch
@@ -33,7 +32,7 @@ class ImageFeatureCache:
         self._max_bytes = max_bytes
         self._features: OrderedDict[int, torch.Tensor] = OrderedDict()
 
-    def get(self, images: Sequence[PromptImage]) -> dict[int, torch.Tensor]:
+    def get(self, images: abc.Sequence[PromptImage]) -> dict[int, torch.Tensor]:
         """Return the features of images by their key, (tokens, hidden) each; compute those that are not cached."""
         features = {image.key: self._features[image.key] for image in images if image.key in self._features}
         uncached = {image.key: image for image in images if image.key not in features}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import abc
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -113,14 +114,16 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         width: end column of every row, exclusive.
     """
 
-    def __init__(self, devices: Sequence[torch.device], *, compiled: bool = False) -> None:
+    def __init__(self, devices: abc.Sequence[torch.device], *, compiled: bool = False) -> None:
         super().__init__(layers=[])
         self._devices, self._compiled = list(devices), compiled
         self._column: torch.Tensor | None = None
         self.row_starts: list[int] = []
         self.width = 0
 
-    def add_rows(self, prefixes: Sequence[Sequence[torch.Tensor]], lengths: Sequence[int], shape: KVShape) -> None:
+    def add_rows(
+        self, prefixes: abc.Sequence[abc.Sequence[torch.Tensor]], lengths: abc.Sequence[int], shape: KVShape
+    ) -> None:
         """Add rows whose first tokens are cached; a forward pass in a `visible_range` computes the others.
 
         Args:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import abc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -124,7 +125,7 @@ class PrefixCache:
                     yield child
 
 
-def common_length(one: Sequence[int], other: Sequence[int]) -> int:
+def common_length(one: abc.Sequence[int], other: abc.Sequence[int]) -> int:
     """Return the number of leading tokens that are the same."""
     if one == other:
         return len(one)
