@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
+from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 
 from langchain_vipllava.prompt.conversation import Conversation
+from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.backend import Backend
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.workspace.vision_model import ModelReply
@@ -26,10 +29,27 @@ class BackendVision:
 
     def answer(self, conversation: Conversation) -> ModelReply:
         """Answer and wait."""
-        answer = self.backend.generate(replace(self.settings, conversation=conversation), timeout=self.timeout)
-        return ModelReply(answer.text, answer.token_ids)
+        return _reply(self.backend.generate(self._request(conversation), timeout=self.timeout))
 
     async def aanswer(self, conversation: Conversation) -> ModelReply:
         """Answer without blocking the event loop."""
-        answer = await self.backend.agenerate(replace(self.settings, conversation=conversation), timeout=self.timeout)
-        return ModelReply(answer.text, answer.token_ids)
+        return _reply(await self.backend.agenerate(self._request(conversation), timeout=self.timeout))
+
+    def stream(self, conversation: Conversation) -> Generator[str | ModelReply, None, None]:
+        """Yield pieces of text, and the whole answer last."""
+        with closing(self.backend.stream(self._request(conversation), timeout=self.timeout)) as pieces:
+            for piece in pieces:
+                yield piece if isinstance(piece, str) else _reply(piece)
+
+    async def astream(self, conversation: Conversation) -> AsyncGenerator[str | ModelReply, None]:
+        """Yield pieces of text, and the whole answer last."""
+        async with aclosing(self.backend.astream(self._request(conversation), timeout=self.timeout)) as pieces:
+            async for piece in pieces:
+                yield piece if isinstance(piece, str) else _reply(piece)
+
+    def _request(self, conversation: Conversation) -> ChatRequest:
+        return replace(self.settings, conversation=conversation)
+
+
+def _reply(answer: Answer) -> ModelReply:
+    return ModelReply(answer.text, answer.token_ids)

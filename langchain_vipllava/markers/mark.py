@@ -50,11 +50,9 @@ def mark(
     Args:
         image: anything that `load_image` accepts.
         regions: what to mark, in pixels of the upright image.
-        kind: "rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask" or "arrow"; one for all,
-            one per region, or "auto" to use the next kind when the colors run out. Kinds that follow an outline use
-            the mask's or polygon's, else the box.
-        color: "red", "lime", "blue", "yellow", "fuchsia", "aqua", "orange", "purple" or "gold"; one, one per region,
-            or None to assign them in this order.
+        kind: a `MarkerKind`, such as "ellipse"; one for all, one per region, or "auto" to use the next kind when the
+            colors run out. Kinds that follow an outline use the mask's or polygon's, else the box.
+        color: a `MarkerColor`, such as "red"; one, one per region, or None to assign them in their order.
         width: line width.
         radius: radius of points.
         opacity: 0 to 1. By default, markers are opaque, and masks half transparent.

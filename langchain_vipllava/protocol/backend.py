@@ -20,6 +20,9 @@ class Backend(Protocol):
     Calls of tools come back as text: the JSON list that `OutputSpec.calls_schema` describes. Text that begins with `[`
     is read as calls wherever tools are bound, so the backend has to keep free text from beginning so.
 
+    A chat model reads `name` at construction and with every call, so it must be cheap, and shares its backend with its
+    copies: a backend that cannot be copied defines `__deepcopy__`.
+
     Attributes:
         name: the model name in `response_metadata`.
         cache_key: identifies what answers, for LangChain's cache.

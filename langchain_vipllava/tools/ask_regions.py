@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
@@ -23,6 +25,7 @@ class AskRegionsInput(BaseModel):
 class AskRegionsTool(WorkspaceTool):
     """Asks about an image; each image has its own conversation, so that "it" can mean what was asked before."""
 
+    position: ClassVar[int] = 4
     name: str = "ask_regions"
     description: str = (
         "Ask a vision model one question about a marked image. It remembers the earlier questions about the same "

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from importlib import import_module
+from pathlib import Path
+from typing import Any, ClassVar
 
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
@@ -24,7 +27,17 @@ def describe_bad_arguments(error: ValidationError) -> str:
 
 
 class WorkspaceTool(BaseTool):
-    """A tool over a workspace, in the session of the agent's thread. Made by `VipLlavaToolkit`."""
+    """A tool over a workspace, in the session of the agent's thread. Made by `VipLlavaToolkit`.
+
+    A file of this folder that defines one is enough: `tool_classes` finds it.
+
+    Attributes:
+        position: place among the tools, in the order in which an agent uses them.
+        needs_detector: whether there is no such tool without a detector.
+    """
+
+    position: ClassVar[int]
+    needs_detector: ClassVar[bool] = False
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -32,6 +45,16 @@ class WorkspaceTool(BaseTool):
     response_format: str = "content_and_artifact"  # type: ignore[assignment]  # LangChain's Literal, narrowed
     handle_tool_error: Any = True
     handle_validation_error: Any = Field(default_factory=lambda: describe_bad_arguments)
+
+
+def tool_classes() -> list[type[WorkspaceTool]]:
+    """Return every tool of this folder, in the order of their positions."""
+    found: list[type[WorkspaceTool]] = []
+    for info in pkgutil.iter_modules([str(Path(__file__).parent)], f"{__package__}."):
+        for value in vars(import_module(info.name)).values():
+            if isinstance(value, type) and issubclass(value, WorkspaceTool) and value.__module__ == info.name:
+                found.append(value)
+    return sorted((tool for tool in found if tool is not WorkspaceTool), key=lambda tool: tool.position)
 
 
 def session_of(config: RunnableConfig | None) -> str | None:

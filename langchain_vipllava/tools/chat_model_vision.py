@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
+from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
@@ -34,6 +36,26 @@ class ChatModelVision:
     async def aanswer(self, conversation: Conversation) -> ModelReply:
         """Answer without blocking the event loop."""
         return _reply(await self.chat_model.ainvoke(self._messages(conversation), _CONFIG))
+
+    def stream(self, conversation: Conversation) -> Generator[str | ModelReply, None, None]:
+        """Yield pieces of text, and the whole answer last."""
+        whole: Any = None
+        for chunk in self.chat_model.stream(self._messages(conversation), _CONFIG):
+            whole = chunk if whole is None else whole + chunk
+            if chunk.text:
+                yield str(chunk.text)
+        if whole is not None:
+            yield _reply(whole)
+
+    async def astream(self, conversation: Conversation) -> AsyncGenerator[str | ModelReply, None]:
+        """Yield pieces of text, and the whole answer last."""
+        whole: Any = None
+        async for chunk in self.chat_model.astream(self._messages(conversation), _CONFIG):
+            whole = chunk if whole is None else whole + chunk
+            if chunk.text:
+                yield str(chunk.text)
+        if whole is not None:
+            yield _reply(whole)
 
     def _messages(self, conversation: Conversation) -> list[BaseMessage]:
         return write_messages(conversation, by_value=isinstance(self.chat_model, ChatVipLlava))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
@@ -28,6 +28,8 @@ class DetectRegionsInput(BaseModel):
 class DetectRegionsTool(WorkspaceTool):
     """Finds regions in an open image."""
 
+    position: ClassVar[int] = 2
+    needs_detector: ClassVar[bool] = True
     name: str = "detect_regions"
     description: str = (
         "Find the things in an open image with a detector. Returns region ids (r1, r2, ...) with labels and boxes, "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field, WithJsonSchema, field_validator
@@ -66,6 +66,7 @@ class MarkRegionsInput(BaseModel):
 class MarkRegionsTool(WorkspaceTool):
     """Draws markers and opens the marked image under its own id, with its own conversation."""
 
+    position: ClassVar[int] = 3
     name: str = "mark_regions"
     description: str = (
         "Draw colored markers on regions of an open image. Returns the id of the marked image and, for each region, "

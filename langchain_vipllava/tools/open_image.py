@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
@@ -17,6 +19,7 @@ class OpenImageInput(BaseModel):
 class OpenImageTool(WorkspaceTool):
     """Opens an image for the other tools."""
 
+    position: ClassVar[int] = 1
     name: str = "open_image"
     description: str = (
         "Open an image and get its image_id, which the other tools need. Boxes and points are in pixels of this "

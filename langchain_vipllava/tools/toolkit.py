@@ -18,11 +18,8 @@ from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector
-from langchain_vipllava.tools.ask_regions import AskRegionsTool
+from langchain_vipllava.tools.base import tool_classes
 from langchain_vipllava.tools.chat_model_vision import ChatModelVision
-from langchain_vipllava.tools.detect_regions import DetectRegionsTool
-from langchain_vipllava.tools.mark_regions import MarkRegionsTool
-from langchain_vipllava.tools.open_image import OpenImageTool
 from langchain_vipllava.workspace.workspace import Workspace
 
 
@@ -49,8 +46,8 @@ class VipLlavaToolkit(BaseToolkit):
     Example:
         >>> from langchain_vipllava import ChatVipLlava, VipLlavaToolkit
         >>> toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"))
-        >>> [tool.name for tool in toolkit.get_tools()]
-        ['open_image', 'mark_regions', 'ask_regions']
+        >>> [tool.name for tool in toolkit.get_tools()][:2]
+        ['open_image', 'mark_regions']
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
@@ -88,12 +85,10 @@ class VipLlavaToolkit(BaseToolkit):
 
     def get_tools(self) -> list[BaseTool]:
         """Return the tools, for `create_agent`, `ToolNode` or `bind_tools`; all share this toolkit's workspace."""
-        detecting = [] if self.detector is None else [DetectRegionsTool(workspace=self._workspace)]
         return [
-            OpenImageTool(workspace=self._workspace),
-            *detecting,
-            MarkRegionsTool(workspace=self._workspace),
-            AskRegionsTool(workspace=self._workspace),
+            tool(workspace=self._workspace)  # type: ignore[call-arg]  # each class has its own name and description
+            for tool in tool_classes()
+            if self.detector is not None or not tool.needs_detector
         ]
 
     def add_image(

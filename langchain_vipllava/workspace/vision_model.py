@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -29,3 +30,9 @@ class VisionModel(Protocol):
 
     async def aanswer(self, conversation: Conversation) -> ModelReply:
         """Answer without blocking the event loop; cancellation stops the model."""
+
+    def stream(self, conversation: Conversation) -> Generator[str | ModelReply, None, None]:
+        """Yield pieces of text while the model writes, and the whole answer last. Closing it stops the model."""
+
+    def astream(self, conversation: Conversation) -> AsyncGenerator[str | ModelReply, None]:
+        """Do the same asynchronously."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
+from contextlib import aclosing, closing, contextmanager
 from typing import Any
 
 from langchain_vipllava.errors import (
@@ -122,7 +122,8 @@ class Workspace:
         """Add an image that the program has already.
 
         Args:
-            image: anything that `load_image` takes.
+            image: anything that `load_image` takes. It is opened whatever it names: pass the bytes of an upload, never
+                a path or URL that somebody else wrote.
             detections: its regions, in any format that `regions_from` reads.
             session: the session that sees it; None shows it to all.
             channels: "bgr" when the image is an array from `cv2.imread`.
@@ -234,7 +235,7 @@ class Workspace:
         with opened.question_lock:
             conversation = opened.conversation(words)
             with _as_model_errors(opened):
-                reply = _checked(self._vision_model().answer(conversation))
+                reply = self._vision_model().answer(conversation)
             answered = _answered(opened, conversation, reply)
         _save(current)
         return answered
@@ -245,10 +246,47 @@ class Workspace:
         async with opened.question_lock:
             conversation = opened.conversation(words)
             with _as_model_errors(opened):
-                reply = _checked(await self._vision_model().aanswer(conversation))
+                reply = await self._vision_model().aanswer(conversation)
             answered = _answered(opened, conversation, reply)
         await asyncio.to_thread(_save, current)
         return answered
+
+    def stream(
+        self, image_id: str, question: str, *, session: str | None = None
+    ) -> Generator[str | Answered, None, None]:
+        """Ask, yield pieces of the answer while the model writes, and the whole answer last.
+
+        Other questions about the image wait until the iterator ends or is closed. Closing it early stops the model
+        and leaves the conversation as it was.
+        """
+        current, opened, words = self._prepare_question(image_id, question, session)
+        with opened.question_lock:
+            conversation = opened.conversation(words)
+            reply: str | ModelReply = ""
+            with _as_model_errors(opened), closing(self._vision_model().stream(conversation)) as pieces:
+                for reply in pieces:
+                    if isinstance(reply, str):
+                        yield reply
+            answered = _answered(opened, conversation, reply)
+        _save(current)
+        yield answered
+
+    async def astream(
+        self, image_id: str, question: str, *, session: str | None = None
+    ) -> AsyncGenerator[str | Answered, None]:
+        """Do the same without blocking the event loop."""
+        current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
+        async with opened.question_lock:
+            conversation = opened.conversation(words)
+            reply: str | ModelReply = ""
+            with _as_model_errors(opened):
+                async with aclosing(self._vision_model().astream(conversation)) as pieces:
+                    async for reply in pieces:
+                        if isinstance(reply, str):
+                            yield reply
+            answered = _answered(opened, conversation, reply)
+        await asyncio.to_thread(_save, current)
+        yield answered
 
     def look(self, image_id: str, *, session: str | None = None) -> MarkedImage:
         """Return what the model sees of an image: with its markers, or without any.
@@ -318,13 +356,9 @@ def _as_model_errors(opened: OpenImage) -> Iterator[None]:
         raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
 
 
-def _checked(reply: ModelReply) -> ModelReply:
+def _answered(opened: OpenImage, conversation: Conversation, reply: object) -> Answered:
     if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
         raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
-    return reply
-
-
-def _answered(opened: OpenImage, conversation: Conversation, reply: ModelReply) -> Answered:
     opened.add_answer(conversation, reply.text, reply.token_ids)
     return Answered(opened.id, conversation.turns[-1].question, reply.text)
 

@@ -46,6 +46,15 @@ class RecordingModel:
     async def aanswer(self, conversation):
         return self.answer(conversation)
 
+    def stream(self, conversation):
+        reply = self.answer(conversation)
+        yield from reply.text
+        yield reply
+
+    async def astream(self, conversation):
+        for piece in self.stream(conversation):
+            yield piece
+
 
 @pytest.fixture
 def vision_model():
@@ -277,3 +286,50 @@ def test_summaries_say_what_there_is_in_words_and_as_json(workspace, photo):
     assert source.text == "img1: 512 x 512 pixels, r1 (face), r2 (rocket)"
     assert marked.text == "marked1: 512 x 512 pixels, r1 (face); marked: within the red rectangle"
     assert json.loads(json.dumps(source.to_dict()))["regions"][1]["label"] == "rocket"
+
+
+async def collect(stream):
+    return [piece async for piece in stream]
+
+
+@pytest.mark.parametrize("how", ["stream", "astream"])
+def test_streaming_yields_pieces_and_then_the_answer(workspace, photo, how):
+    image_id = workspace.add_image(photo, session="a")
+    stream = getattr(workspace, how)(image_id, "What is it?", session="a")
+    *pieces, answered = list(stream) if how == "stream" else asyncio.run(collect(stream))
+    assert "".join(pieces) == "answer 1"
+    assert answered == Answered(image_id, "What is it?", "answer 1")
+    assert workspace.conversation(image_id, session="a").turns[0].answer == "answer 1"
+
+
+@pytest.mark.parametrize("how", ["stream", "astream"])
+def test_a_stream_that_is_closed_early_is_not_recorded(workspace, photo, how):
+    image_id = workspace.add_image(photo, session="a")
+    stream = getattr(workspace, how)(image_id, "What is it?", session="a")
+
+    async def read_one():
+        await anext(stream)
+        await stream.aclose()
+
+    if how == "stream":
+        next(stream)
+        stream.close()
+    else:
+        asyncio.run(read_one())
+    assert workspace.conversation(image_id, session="a").turns == ()
+    assert workspace.ask(image_id, "And now?", session="a").answer == "answer 2"
+
+
+def test_streamed_answers_are_those_that_come_whole(llm, photo):
+    """Over a backend, and over a chat model in the tools: the same text, whole and in pieces."""
+    settings = ChatRequest(Conversation(()), max_tokens=12)
+    for workspace in (Workspace(model=BackendVision(llm.backend, settings)), VipLlavaToolkit(chat_model=llm).workspace):
+        first, second = workspace.add_image(photo, session="a"), workspace.add_image(photo, session="a")
+        whole = workspace.ask(first, "What is it?", session="a").answer
+        *pieces, answered = workspace.stream(second, "What is it?", session="a")
+        assert "".join(pieces) == answered.answer == whole
+        assert asyncio.run(workspace.aask(first, "Why?", session="a")).answer == (
+            asyncio.run(collect(workspace.astream(second, "Why?", session="a")))[-1].answer
+        )
+        ids = [workspace.conversation(image, session="a").turns[0].answer_ids for image in (first, second)]
+        assert ids[0] == ids[1] is not None
