@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from langchain_vipllava import Region, TinyRegionWarning, mark
+from langchain_vipllava.markers.kinds import KINDS
 
 SIZE = (2000, 1500)
-KINDS = ("rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask", "arrow")
 
 
 @pytest.fixture(scope="module")
