@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -37,7 +36,7 @@ class Engine:
         compiled: whether to compile the decoding step.
 
     Attributes:
-        scheduler: which sequences wait, and which run.
+        scheduler: which sequences wait, and which run. Append to `scheduler.waiting` to run a sequence.
         reused_tokens: prompt tokens that were cached and not computed again.
         compile_failure: why the decoding step could not be compiled; None if it could, or was not meant to be.
     """
@@ -59,21 +58,6 @@ class Engine:
         self._kv_shape = KVShape(config.num_key_value_heads, head_size, model.dtype)
         self._max_batched_tokens = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
 
-    @property
-    def waiting(self) -> deque[Sequence]:
-        """Sequences without a row, the next one first. Append to it to run a sequence."""
-        return self.scheduler.waiting
-
-    @property
-    def running(self) -> list[Sequence]:
-        """The sequence of each row of the KV cache."""
-        return self.scheduler.running
-
-    @property
-    def busy(self) -> bool:
-        """Whether any sequence waits or runs."""
-        return self.scheduler.has_work
-
     @torch.inference_mode()
     def step(self) -> None:
         """Advance every running sequence by one token. A failure ends only the sequence at fault."""
@@ -84,17 +68,17 @@ class Engine:
             self._run_with_oom_retry(self._prefill, group)
             self._release()
         # 2. Decode one token for every row.
-        if self.running:
-            self._run_with_oom_retry(self._decode, list(self.running))
+        if self.scheduler.running:
+            self._run_with_oom_retry(self._decode, list(self.scheduler.running))
         # 3. Release the rows of finished sequences.
         self._release()
         self.scheduler.end_step()
-        if not self.busy and self._kv_cache.bytes > self.prefix_cache.max_bytes // 4:
+        if not self.scheduler.has_work and self._kv_cache.bytes > self.prefix_cache.max_bytes // 4:
             self._kv_cache = self._new_kv_cache()
 
     def abort(self, error: BaseException) -> None:
         """End every sequence with an error and start empty: for a failure that `step` does not handle."""
-        sequences = [*self.running, *self.waiting]
+        sequences = [*self.scheduler.running, *self.scheduler.waiting]
         self.reset()
         for sequence in sequences:
             sequence.fail(explain(error, sequence))
@@ -114,9 +98,8 @@ class Engine:
 
     def _schedule(self) -> list[Sequence]:
         """Return the sequences to prefill next. If every row is taken, preempt one for them."""
-        if (sequence := self.scheduler.sequence_to_preempt()) is not None:
-            self._free_row(sequence)
-            self.waiting.append(sequence)
+        if (preempted := self.scheduler.preempt()) is not None:
+            self._free_row(*preempted)
         return self.scheduler.schedule()
 
     def _prefill(self, group: list[Sequence]) -> None:
@@ -133,15 +116,14 @@ class Engine:
         prefixes = [self.prefix_cache.get(sequence.key, tokens) for sequence, tokens in reused.items()]
         self._kv_cache.add_rows(prefixes, [sequence.length for sequence in reused], self._kv_shape)
         del prefixes  # they hold keys and values that the prefix cache may evict meanwhile
-        first = len(self.running)
-        self.running.extend(reused)
+        first = len(self.scheduler.running)
+        self.scheduler.running.extend(reused)
         for batch, width in batches:
             embedded = [self._embed_from(s, reused[s], features) for s in batch]  # (at most width, hidden) each
             embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, width - len(e), 0)) for e in embedded])
             positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch]).clamp(min=0)
             logits = self._forward(embeddings, positions, slice(first, first + len(batch)))  # (rows, vocabulary)
             for row, sequence in enumerate(batch, first):
-                sequence.tokens_since_admission = 0
                 if sequence.reused_tokens is None:
                     sequence.reused_tokens = reused[sequence]
                     self.reused_tokens += reused[sequence]
@@ -203,7 +185,6 @@ class Engine:
             try:
                 token = best if sequence.sampler.is_greedy else sequence.sampler.choose(row_logits)
                 sequence.stamp("first_token")
-                sequence.tokens_since_admission += 1
                 sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
             except Exception as error:  # such as: no token fits its schema; the other rows are not affected
                 logger.debug("an answer failed", exc_info=True)
@@ -211,22 +192,22 @@ class Engine:
 
     def _release(self) -> None:
         """Deliver finished sequences and free their rows."""
-        for sequence in self.scheduler.remove_cancelled():
+        for sequence in self.scheduler.remove_finished():
             sequence.deliver()
         # From the last row: it takes the place of a freed one, so nothing is copied when all rows finish together.
-        for sequence in [row for row in reversed(self.running) if row.is_finished]:
-            try:
-                self._free_row(sequence)
-            finally:
-                sequence.deliver()
+        for row in reversed(range(len(self.scheduler.running))):
+            if self.scheduler.running[row].is_finished:
+                sequence = self.scheduler.free_row(row)
+                try:
+                    self._free_row(row, sequence)
+                finally:
+                    sequence.deliver()
 
-    def _free_row(self, sequence: Sequence) -> None:
-        """Free the row of a sequence; its keys and values go to the prefix cache."""
-        row = self.running.index(sequence)
+    def _free_row(self, row: int, sequence: Sequence) -> None:
+        """Free a row of the KV cache; keys and values of its sequence go to the prefix cache."""
         computed = sequence.key[: self._kv_cache.width - self._kv_cache.row_starts[row]]
         self._cache_prefix(computed, partial(self._kv_cache.copy_row, row))
         self._kv_cache.free_row(row)
-        self.scheduler.free_row(row)
 
     def _cache_prefix(self, ids: TokenKey, copy_kv: Callable[[int], torch.Tensor]) -> None:
         """Add keys and values to the prefix cache, if there is memory for them."""
@@ -258,7 +239,8 @@ class Engine:
             work(group)
         except Exception as error:
             logger.debug("a step with %d sequences failed", len(group), exc_info=True)
-            affected = [*self.running, *(sequence for sequence in group if sequence not in self.running)]
+            running = self.scheduler.running
+            affected = [*running, *(sequence for sequence in group if sequence not in running)]
             self._clear_caches()  # the failure may have left them half written
             first, alone = group[0], len(affected) == 1
             hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.oom_retried)

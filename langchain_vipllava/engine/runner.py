@@ -168,8 +168,8 @@ class ModelRunner:
         engine = self._engine
         with self._lock:
             return EngineStats(
-                waiting=len(self._arrived) + len(engine.waiting),
-                running=len(engine.running),
+                waiting=len(self._arrived) + len(engine.scheduler.waiting),
+                running=len(engine.scheduler.running),
                 requests=self._requests,
                 prompt_tokens=self._prompt_tokens,
                 reused_tokens=engine.reused_tokens,
@@ -189,12 +189,12 @@ class ModelRunner:
     def _work(self) -> None:
         while True:
             with self._lock:
-                self._engine.waiting.extend(self._arrived)
+                self._engine.scheduler.waiting.extend(self._arrived)
                 self._arrived.clear()
                 if self._stopping:
-                    for sequence in (*self._engine.waiting, *self._engine.running):
+                    for sequence in (*self._engine.scheduler.waiting, *self._engine.scheduler.running):
                         sequence.handle.cancel()
-                if not self._engine.busy:
+                if not self._engine.scheduler.has_work:
                     self._worker, self._stopping = None, False
                     return
             try:

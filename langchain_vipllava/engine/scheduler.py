@@ -13,12 +13,17 @@ MAX_ROWS = 16
 """Maximum number of sequences that run at once. Chosen: 16 full contexts of the 7B take 32 GiB."""
 
 PREEMPT_AFTER_TOKENS = 64
-"""Tokens after which a running sequence is preempted if others wait and every row is taken. Chosen: a
-short answer waits for at most this many tokens of each longer one."""
+"""Tokens after which a running sequence is preempted if others wait and every row is taken. Chosen: a row frees after
+at most this many tokens. A preempted sequence continues from the prefix cache; without one (`cache_bytes=0`), its
+prompt and its answer so far are computed again."""
 
 MAX_PREFILL_TOKENS = 4096
-"""Prompt tokens that one step prefills while other sequences decode, so that these do not stall. Chosen: one full
-context of the published checkpoints."""
+"""Prompt tokens that one step prefills while other sequences decode, so that these do not stall; exceeded by up to one
+prompt, as the last one is prefilled whole. Chosen: one full context of the published checkpoints."""
+
+_MIN_PREFILL_COST = 256
+"""Tokens of MAX_PREFILL_TOKENS that a group costs at least: a prompt that is cached as a whole takes a forward pass
+too. Chosen: 16 such passes in one step."""
 
 _STEPS_PER_ROW = 256
 """Steps without a failure after which `max_rows`, lowered by a failure, grows by one. Chosen: several answers of the
@@ -46,7 +51,8 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.max_rows = MAX_ROWS
         self._prefix_cache = prefix_cache
-        self._prefill_budget = math.inf
+        self._prefill_budget = MAX_PREFILL_TOKENS
+        self._is_limited = True
         self._steps_since_failure = 0
 
     @property
@@ -55,8 +61,9 @@ class Scheduler:
         return bool(self.waiting or self.running)
 
     def begin_step(self) -> None:
-        """Renew the prefill budget. While no sequence runs it is unlimited: nothing can stall."""
-        self._prefill_budget = MAX_PREFILL_TOKENS if self.running else math.inf
+        """Renew the prefill budget. If no sequence runs, nothing can stall: the first group is not limited."""
+        self._prefill_budget = MAX_PREFILL_TOKENS
+        self._is_limited = bool(self.running)
 
     def schedule(self) -> list[Sequence]:
         """Remove the sequences to prefill next from the queue; none if no row or no prefill budget is left.
@@ -66,8 +73,9 @@ class Scheduler:
         """
         group: list[Sequence] = []
         new_tokens = 0
+        budget = self._prefill_budget if self._is_limited else math.inf
         for sequence in self.waiting:
-            if len(self.running) + len(group) >= self.max_rows or new_tokens >= self._prefill_budget:
+            if len(self.running) + len(group) >= self.max_rows or new_tokens >= budget:
                 break
             cached = self._prefix_cache.cached_tokens(sequence.key)
             shares = any(common_length(sequence.key, other.key) >= cached + _MIN_SHARED_TOKENS for other in group)
@@ -76,29 +84,42 @@ class Scheduler:
                 group.append(sequence)
         for sequence in group:  # only now: if a line above fails, every sequence is still in the queue
             self.waiting.remove(sequence)
-        # a prompt that is cached as a whole costs a forward pass too
-        cost = max(new_tokens, MAX_PREFILL_TOKENS // MAX_ROWS)
-        self._prefill_budget = min(self._prefill_budget, MAX_PREFILL_TOKENS) - cost
+            sequence.length_at_admission = sequence.length
+        if group:
+            self._prefill_budget -= max(new_tokens, _MIN_PREFILL_COST)
+            self._is_limited = True
         return group
 
-    def sequence_to_preempt(self) -> Sequence | None:
-        """Return the sequence that has run longest, if it must free its row for one that waits."""
+    def preempt(self) -> tuple[int, Sequence] | None:
+        """Move a running sequence to the end of the queue, if another one needs its row.
+
+        Returns:
+            The row, to be freed in the KV cache as in `free_row`, and the sequence to preempt (most tokens since it got
+            its row), or None.
+        """
         if not self.waiting or len(self.running) < self.max_rows or self._prefill_budget <= 0:
             return None
-        longest = max(self.running, key=lambda sequence: sequence.tokens_since_admission)
-        return longest if longest.tokens_since_admission >= PREEMPT_AFTER_TOKENS else None
+        tokens = [sequence.length - sequence.length_at_admission for sequence in self.running]
+        row = tokens.index(max(tokens))
+        if tokens[row] < PREEMPT_AFTER_TOKENS:
+            return None
+        sequence = self.free_row(row)
+        self.waiting.append(sequence)
+        return row, sequence
 
-    def remove_cancelled(self) -> list[Sequence]:
-        """Remove the cancelled sequences from the queue, and return them."""
-        cancelled = [sequence for sequence in self.waiting if sequence.is_finished]
-        for sequence in cancelled:
+    def remove_finished(self) -> list[Sequence]:
+        """Remove the sequences from the queue that are cancelled or failed, and return them."""
+        finished = [sequence for sequence in self.waiting if sequence.is_finished]
+        for sequence in finished:
             self.waiting.remove(sequence)
-        return cancelled
+        return finished
 
-    def free_row(self, row: int) -> None:
-        """Remove a running sequence. The last row takes its place, as in the KV cache."""
+    def free_row(self, row: int) -> Sequence:
+        """Remove the sequence of a row, and return it. The last row takes its place, as in the KV cache."""
+        sequence = self.running[row]
         self.running[row] = self.running[-1]
         self.running.pop()
+        return sequence
 
     def end_step(self) -> None:
         """Count a good step. `max_rows` grows back row by row, or at once when there is no work."""

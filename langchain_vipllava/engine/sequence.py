@@ -21,7 +21,7 @@ class Sequence:
         prompt: what the model reads.
         detokenizer: collects the tokens of the answer.
         sampler: chooses them.
-        tokens_since_admission: tokens chosen since it got its row.
+        length_at_admission: its length when it got its row.
         reused_tokens: tokens of the prompt that were cached at the first prefill; None before it.
         oom_retried: whether it ran out of memory alone, and was tried again.
     """
@@ -30,7 +30,7 @@ class Sequence:
     prompt: EncodedPrompt
     detokenizer: IncrementalDetokenizer
     sampler: TokenSampler
-    tokens_since_admission: int = 0
+    length_at_admission: int = 0
     reused_tokens: int | None = None
     oom_retried: bool = False
     _times: dict[str, float] = field(default_factory=lambda: {"submitted": time.perf_counter()})
