@@ -54,6 +54,7 @@ class Scheduler:
         self._prefill_budget = MAX_PREFILL_TOKENS
         self._is_limited = True
         self._steps_since_failure = 0
+        self._step_failed = False
 
     @property
     def has_work(self) -> bool:
@@ -64,6 +65,7 @@ class Scheduler:
         """Renew the prefill budget. If no sequence runs, nothing can stall: the first group is not limited."""
         self._prefill_budget = MAX_PREFILL_TOKENS
         self._is_limited = bool(self.running)
+        self._step_failed = False
 
     def schedule(self) -> list[Sequence]:
         """Remove the sequences to prefill next from the queue; none if no row or no prefill budget is left.
@@ -122,11 +124,13 @@ class Scheduler:
         return sequence
 
     def end_step(self) -> None:
-        """Count a good step. `max_rows` grows back row by row, or at once when there is no work."""
-        self._steps_since_failure += 1
+        """Count a step without a failure. `max_rows` grows back row by row, or at once when there is no work."""
         if not self.has_work:
             self.max_rows = MAX_ROWS
-        elif self._steps_since_failure % _STEPS_PER_ROW == 0:
+        if self._step_failed:
+            return
+        self._steps_since_failure += 1
+        if self._steps_since_failure % _STEPS_PER_ROW == 0:
             self.max_rows = min(self.max_rows + 1, MAX_ROWS)
 
     def recover(self, sequences: Iterable[Sequence], max_rows: int | None = None) -> None:
@@ -136,7 +140,7 @@ class Scheduler:
             sequences: in the order in which they run again.
             max_rows: new limit of rows; None leaves it.
         """
-        self._steps_since_failure = 0
+        self._steps_since_failure, self._step_failed = 0, True
         self.running.clear()
         self.waiting.extendleft(reversed(list(sequences)))
         if max_rows is not None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from langchain_vipllava import GenerationError
 from langchain_vipllava.engine import compiled_decode as decode
 from langchain_vipllava.engine import engine as engine_module
 from langchain_vipllava.engine import scheduler
+from langchain_vipllava.engine.prefix_cache import PrefixCache
 from langchain_vipllava.engine.request import Sampling
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.engine.sampler import TokenSampler
@@ -120,6 +122,23 @@ def test_the_number_of_rows_recovers_after_a_failure(parts, plain, images, monke
     after = rows_seen[rows_seen.index(None) + 1 :]
     assert max(after[:3]) <= 4
     assert max(after) == 8
+
+
+def test_a_failed_step_does_not_count_towards_recovery(monkeypatch):
+    monkeypatch.setattr(scheduler, "_STEPS_PER_ROW", 2)
+    steps = scheduler.Scheduler(PrefixCache(0))
+    sequences = [Mock(spec=Sequence) for _ in range(8)]
+
+    def step(*, fails: bool) -> int:
+        steps.begin_step()
+        if fails:
+            steps.recover(sequences, max_rows=4)
+        steps.end_step()
+        return steps.max_rows
+
+    assert [step(fails=failure) for failure in (True, False, False, False, False)] == [4, 4, 5, 5, 6]
+    steps.clear()
+    assert step(fails=False) == scheduler.MAX_ROWS
 
 
 def test_a_stored_error_holds_no_tensors(parts, images, monkeypatch):
