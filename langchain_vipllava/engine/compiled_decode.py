@@ -51,6 +51,10 @@ def choose_decode(
     return False, f"on {device.partition(':')[0]} it does not pay"
 
 
+class CompilationError(Exception):
+    """The decoding step cannot be compiled, for the reason of its message."""
+
+
 class CompiledDecode:
     """Runs a model for the newest token of every row.
 
@@ -76,12 +80,28 @@ class CompiledDecode:
 
         Returns:
             Float32 logits, (rows, vocabulary).
+
+        Raises:
+            CompilationError: the first call with this capacity of the cache fails. Any error of a later call is one of
+                the model or the device, and is raised as it is.
         """
+        if cache.capacity in self._compiled_sizes:
+            return self._run_padded(ids, positions, cache)
+        logger.info("compiling the decoding step for %d rows of %d tokens, once per process", *cache.capacity)
+        try:
+            logits = self._run_padded(ids, positions, cache)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            raise CompilationError(f"{type(error).__name__}: {error}".strip().splitlines()[0]) from error
+        self._compiled_sizes.add(cache.capacity)
+        return logits
+
+    def _run_padded(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:
+        """Run the compiled step for all allocated rows, and return the logits of those in use, (rows, vocabulary)."""
         rows, columns = cache.capacity
-        if (rows, columns) not in self._compiled_sizes:
-            self._compiled_sizes.add((rows, columns))
-            logger.info("compiling the decoding step for %d rows of %d tokens, once per process", rows, columns)
         unused = [0] * (rows - len(ids))  # unused rows are computed too: shapes do not depend on how many are in use
+        # (allocated rows, 1, 1, allocated columns), added to the attention scores
         mask = torch.full((rows, 1, 1, columns), torch.finfo(self._dtype).min, dtype=self._dtype)
         for row, start in enumerate([*cache.row_starts, *unused]):
             mask[row, ..., start : cache.width] = 0

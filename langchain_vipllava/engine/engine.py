@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from langchain_vipllava.engine.compiled_decode import CompiledDecode
+from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
 from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
@@ -148,10 +148,8 @@ class Engine:
             return None
         try:
             return self._compiled(ids, positions, self._kv_cache)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:  # a missing or broken compiler must not keep the model from answering
-            self.compile_failure = f"{type(error).__name__}: {error}".strip().splitlines()[0]
+        except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
+            self.compile_failure = str(error)
             logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
             self._compiled = None
             return None

@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from langchain_vipllava import pad_to_square
+from langchain_vipllava import GenerationError, pad_to_square
 from langchain_vipllava.engine import compiled_decode as decode
 from langchain_vipllava.engine import image_features as features_module
 from langchain_vipllava.engine import scheduler
@@ -105,6 +105,30 @@ def test_a_failing_compiler_falls_back_to_eager_decoding(parts, plain, images, m
     talk = Conversation((Turn("why", (images[0],)),))
     assert list(generate(runner, request(talk, max_tokens=9)).token_ids) == plain.ids(talk, 9)
     assert runner.decode_path == "eager: it could not be compiled (RuntimeError: no compiler here)"
+
+
+def test_a_failure_after_compiling_fails_the_answer_but_not_the_compilation(parts, plain, images, monkeypatch):
+    """A failing device is simulated: the compiled step raises at its third call."""
+    if int(transformers.__version__.split(".")[0]) < 5:
+        pytest.skip("decoding is not compiled with transformers 4")
+    monkeypatch.setattr(decode, "_BACKEND", "eager")
+    runner = ModelRunner(*parts, compile_decode=True)
+    compiled = runner._engine._compiled
+    run, calls = compiled._run, []
+
+    def failing_once(*args):
+        calls.append(len(calls) + 1)
+        if calls[-1] == 3:
+            raise RuntimeError("CUDA error: device-side assert triggered")
+        return run(*args)
+
+    monkeypatch.setattr(compiled, "_run", failing_once)
+    talk = Conversation((Turn("why", (images[0],)),))
+    with pytest.raises(GenerationError, match="RuntimeError: CUDA error: device-side assert triggered"):
+        generate(runner, request(talk, max_tokens=9))
+    assert runner.decode_path == "compiled: compile_decode=True"
+    assert list(generate(runner, request(talk, max_tokens=9)).token_ids) == plain.ids(talk, 9)
+    assert len(calls) == 3 + 8  # the first of the 9 tokens comes from the prefill
 
 
 def test_decoding_is_compiled_where_it_pays(parts):
