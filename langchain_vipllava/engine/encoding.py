@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from langchain_vipllava.engine.detokenizer import REPLACEMENT_CHARACTER, detokenize
+from langchain_vipllava.engine.model_sizes import image_tokens
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError, shorten
 from langchain_vipllava.images.image import EncodedImage
@@ -85,7 +86,7 @@ class PromptEncoder:
         self._image_processor = processor.image_processor
         self._image_id = int(config.image_token_id)
         self.side = int(config.vision_config.image_size)
-        self.image_tokens = (self.side // int(config.vision_config.patch_size)) ** 2
+        self.image_tokens = image_tokens(config)
         self.context_length = int(config.text_config.max_position_embeddings)
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self.reset_locks()

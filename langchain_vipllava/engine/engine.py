@@ -13,6 +13,7 @@ import torch
 from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
+from langchain_vipllava.engine.model_sizes import head_size
 from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
 from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
 from langchain_vipllava.engine.sequence import Sequence
@@ -54,8 +55,7 @@ class Engine:
         self._compiled = CompiledDecode(model) if compiled else None
         self._kv_cache = self._new_kv_cache()
         config = model.config.text_config
-        head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        self._kv_shape = KVShape(config.num_key_value_heads, head_size, model.dtype)
+        self._kv_shape = KVShape(config.num_key_value_heads, head_size(config), model.dtype)
         self._max_batched_tokens = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
 
     @torch.inference_mode()

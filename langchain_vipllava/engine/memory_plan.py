@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from langchain_vipllava.engine.model_sizes import image_tokens, kv_values_per_token
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.protocol.load_options import DType, LoadOptions
 
@@ -102,9 +103,8 @@ def estimate_memory(config: Any, options: LoadOptions) -> MemoryEstimate:
     quantized = sum(parameter.numel() for parameter in layers.parameters()) if layers is not None else 0
     weights = (parameters - quantized) * _BYTES_PER_PARAMETER[dtype]
     weights += quantized * _BYTES_PER_PARAMETER[options.quantization or dtype]
-    text, vision = config.text_config, config.vision_config
-    head_size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-    kv_per_token = 2 * text.num_hidden_layers * text.num_key_value_heads * head_size * _BYTES_PER_PARAMETER[dtype]
+    text = config.text_config
+    kv_per_token = kv_values_per_token(text) * _BYTES_PER_PARAMETER[dtype]
     return MemoryEstimate(
         parameters=parameters,
         weights=int(weights),
@@ -112,8 +112,8 @@ def estimate_memory(config: Any, options: LoadOptions) -> MemoryEstimate:
         context=text.max_position_embeddings,
         dtype=dtype,
         attention=options.attn_implementation or model.config._attn_implementation,
-        image_side=vision.image_size,
-        image_tokens=(vision.image_size // vision.patch_size) ** 2,
+        image_side=config.vision_config.image_size,
+        image_tokens=image_tokens(config),
     )
 
 
