@@ -69,7 +69,7 @@ class ChatVipLlava(BaseChatModel):
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
         cache_bytes: memory for keys and values of earlier prompts; by default a quarter of the free memory, at most
-            4 GiB. 0 caches nothing.
+            4 GiB. 0 caches none. Image features have their own bound of 256 MiB.
         compile_decode: whether to compile the decoding step, which takes a while, once; None where it pays (on a
             CUDA GPU). `llm.backend.decode_path` says what was chosen and why.
         backend: a `protocol.Backend` to use instead of loading a checkpoint in this process; `model` is then its name.

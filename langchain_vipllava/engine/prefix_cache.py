@@ -30,8 +30,10 @@ class _Node:
 class PrefixCache:
     """A radix tree over token ids: a prefix that prompts share is stored once. Evicts the least recently used leaves.
 
+    Running rows do not share it: each copies its cached prefix into its own columns (`BatchKVCache.add_rows`).
+
     Args:
-        max_bytes: maximum size of the cached keys and values; 0 caches nothing.
+        max_bytes: maximum size of the cached keys and values; 0 caches none.
 
     Attributes:
         bytes: size of the cached keys and values.

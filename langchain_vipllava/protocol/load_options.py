@@ -29,7 +29,8 @@ class LoadOptions:
         attn_implementation: "sdpa", "eager", "flash_attention_2", ...; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.
-        cache_bytes: bound of the engine's prefix cache; None for the engine's own choice.
+        cache_bytes: bound of the engine's prefix cache; None for the engine's own choice, 0 for no prefix cache. Image
+            features have their own bound of 256 MiB.
         compile_decode: whether to compile the decoding step; None where it pays (on a CUDA GPU).
 
     Raises:
