@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 _BACKEND = "inductor"
 
 _MAX_GRAPHS = 64
-"""Limit of compiled graphs, above the number of sizes: 1, 2, 4, 8 or 16 rows of one to five times 1024 columns
+"""Limit of compiled graphs. Chosen above the number of sizes: 1, 2, 4, 8 or 16 rows of one to five times 1024 columns
 (`kv_cache.COMPILED_COLUMN_MULTIPLE`), as a full context of 4096 tokens needs some spare columns."""
 
 

@@ -1,4 +1,4 @@
-"""`Engine`: runs many sequences at once, one token each per step, and computes nothing twice."""
+"""`Engine`: runs many sequences at once, one token each per step; reuses cached prefixes and image features."""
 
 from __future__ import annotations
 
@@ -26,13 +26,20 @@ MAX_BATCHED_TOKENS = {"cpu": 1024}
 `python -m benchmarks --only many_images`: a CPU takes longer for two prompts with an image (some 600 tokens each) in
 one pass than one after the other, as the activations no longer fit its caches."""
 
+_MAX_WIDTH_RATIO = 2
+"""How many times as wide as a prompt's uncached tokens its batch may be. Chosen: at most half of a row is padding."""
+
+_IDLE_DIVISOR = 4
+"""An idle engine keeps its KV buffers up to a quarter of `cache_bytes`, so that the next request allocates none.
+Chosen."""
+
 
 class Engine:
     """Runs a model, for one thread at a time.
 
     Args:
         model: a `VipLlavaForConditionalGeneration`.
-        cache_bytes: maximum size of the prefix cache.
+        cache_bytes: maximum size of the prefix cache; 0 caches no keys and values.
         feature_bytes: maximum size of the cached image features.
         compiled: whether to compile the decoding step.
 
@@ -60,7 +67,10 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> None:
-        """Advance every running sequence by one token. A failure ends only the sequence at fault."""
+        """Advance every running sequence by one token.
+
+        A failed group is retried in smaller groups; a sequence that fails alone gets the error.
+        """
         # 1. Schedule and prefill. Again while the budget lasts: a prompt waits for one that shares its prefix.
         self._release()
         self.scheduler.begin_step()
@@ -73,7 +83,7 @@ class Engine:
         # 3. Release the rows of finished sequences.
         self._release()
         self.scheduler.end_step()
-        if not self.scheduler.has_work and self._kv_cache.bytes > self.prefix_cache.max_bytes // 4:
+        if not self.scheduler.has_work and self._kv_cache.bytes > self.prefix_cache.max_bytes // _IDLE_DIVISOR:
             self._kv_cache = self._new_kv_cache()
 
     def abort(self, error: BaseException) -> None:
@@ -109,7 +119,8 @@ class Engine:
         """
         uncached = {sequence: sequence.length - self._reusable_tokens(sequence) for sequence in group}
         batches = batch_prompts(uncached, self._max_batched_tokens)
-        # A prompt with fewer uncached tokens than its batch is wide computes cached tokens again: no row has a gap.
+        # Left padding would leave a gap between cached and new tokens, so a shorter prompt recomputes its last cached
+        # tokens.
         reused = {sequence: max(sequence.length - width, 0) for batch, width in batches for sequence in batch}
         images = [image for sequence, tokens in reused.items() for image in sequence.prompt.images_after(tokens)]
         features = self.image_features.get(images)
@@ -120,8 +131,10 @@ class Engine:
         self.scheduler.running.extend(reused)
         for batch, width in batches:
             embedded = [self._embed_from(s, reused[s], features) for s in batch]  # (at most width, hidden) each
-            embeddings = torch.stack([torch.nn.functional.pad(e, (0, 0, width - len(e), 0)) for e in embedded])
-            positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch]).clamp(min=0)
+            padded = [torch.nn.functional.pad(e, (0, 0, width - len(e), 0)) for e in embedded]  # (width, hidden) each
+            embeddings = torch.stack(padded)  # (rows, width, hidden)
+            positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch])  # (rows, width)
+            positions = positions.clamp(min=0)  # of padding, which attention ignores
             logits = self._forward(embeddings, positions, slice(first, first + len(batch)))  # (rows, vocabulary)
             for row, sequence in enumerate(batch, first):
                 if sequence.reused_tokens is None:
@@ -139,7 +152,8 @@ class Engine:
         logits = self._decode_compiled(ids, positions)  # (rows, vocabulary)
         if logits is None:
             embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])  # (rows, 1, hidden)
-            logits = self._forward(embeddings, torch.tensor(positions)[:, None], slice(0, len(rows)))
+            column = torch.tensor(positions)[:, None]  # (rows, 1)
+            logits = self._forward(embeddings, column, slice(0, len(rows)))
         self._choose_tokens(rows, logits)
 
     def _decode_compiled(self, ids: list[int], positions: list[int]) -> torch.Tensor | None:
@@ -259,13 +273,14 @@ def batch_prompts(uncached: Mapping[Sequence, int], max_tokens: int) -> list[tup
         max_tokens: maximum number of tokens of a batch, padding included; a longer prompt is a batch by itself.
 
     Returns:
-        The batches, each with its width: the most uncached tokens of its prompts, at most twice those of any of them.
+        The batches, each with its width: the most uncached tokens of its prompts, at most `_MAX_WIDTH_RATIO` times
+        those of any of them.
     """
     batches: list[tuple[list[Sequence], int]] = []
     for sequence, tokens in sorted(uncached.items(), key=lambda prompt: -prompt[1]):
         if batches:
             batch, width = batches[-1]
-            if (len(batch) + 1) * width <= max_tokens and 2 * tokens >= width:
+            if (len(batch) + 1) * width <= max_tokens and _MAX_WIDTH_RATIO * tokens >= width:
                 batch.append(sequence)
                 continue
         batches.append(([sequence], tokens))

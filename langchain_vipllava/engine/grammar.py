@@ -27,6 +27,11 @@ _CLOSING_SHARE = 0.4
 """Share of `max_tokens` that is reserved for closing JSON. Chosen, not tuned: 102 of the 256 tokens of the default."""
 
 
+_MAX_CHECKED_GRAMMARS = 256
+"""Grammars whose check is remembered, as a bound schema comes with every call. Chosen: more than a program
+binds."""
+
+
 @dataclass(frozen=True)
 class Grammar:
     """What an answer must match.
@@ -248,7 +253,7 @@ def _mask_of(tokens: np.ndarray, allowed: np.ndarray) -> np.ndarray:
     return mask
 
 
-@lru_cache(256)  # a bound schema comes with every call
+@lru_cache(_MAX_CHECKED_GRAMMARS)
 def _find_problem(grammar: str) -> str | None:
     """Return why a grammar cannot be enforced; None if it can."""
     try:
