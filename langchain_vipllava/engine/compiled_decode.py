@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from typing import Any
 
 import torch
@@ -51,6 +52,11 @@ def choose_decode(
     return False, f"on {device.partition(':')[0]} it does not pay"
 
 
+_GRAPH_TRIAL_CALLS = 2
+"""Calls that may fail because a step cannot be compiled, with CUDA graphs: torch warms up in the first call and captures
+the graph in the second. Not tried: no GPU was at hand."""
+
+
 class CompilationError(Exception):
     """The decoding step cannot be compiled, for the reason of its message."""
 
@@ -68,7 +74,8 @@ class CompiledDecode:
         self._device, self._dtype = model.device, model.dtype
         mode = "reduce-overhead" if self._device.type == "cuda" and _BACKEND == "inductor" else None
         self._run = torch.compile(self._step, backend=_BACKEND, mode=mode, dynamic=False)
-        self._compiled_sizes: set[tuple[int, int]] = set()
+        self._trial_calls = 1 if mode is None else _GRAPH_TRIAL_CALLS
+        self._good_calls: Counter[tuple[int, int]] = Counter()  # by capacity of the cache
 
     def __call__(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:
         """Compute the logits after the newest token of each row, and write its keys and values to the last column.
@@ -82,19 +89,21 @@ class CompiledDecode:
             Float32 logits, (rows, vocabulary).
 
         Raises:
-            CompilationError: the first call with this capacity of the cache fails. Any error of a later call is one of
-                the model or the device, and is raised as it is.
+            CompilationError: a call that compiles or captures a graph for this capacity of the cache fails: the first,
+                with CUDA graphs the first two. Any error of a later call is one of the model or the device, and is
+                raised as it is.
         """
-        if cache.capacity in self._compiled_sizes:
+        if self._good_calls[cache.capacity] >= self._trial_calls:
             return self._run_padded(ids, positions, cache)
-        logger.info("compiling the decoding step for %d rows of %d tokens, once per process", *cache.capacity)
+        if not self._good_calls[cache.capacity]:
+            logger.info("compiling the decoding step for %d rows of %d tokens, once per process", *cache.capacity)
         try:
             logits = self._run_padded(ids, positions, cache)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             raise CompilationError(f"{type(error).__name__}: {error}".strip().splitlines()[0]) from error
-        self._compiled_sizes.add(cache.capacity)
+        self._good_calls[cache.capacity] += 1
         return logits
 
     def _run_padded(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:

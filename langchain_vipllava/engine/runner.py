@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 _MAX_CACHE_BYTES = 4 * 2**30
 """Default bound of the prefix cache on machines with much memory: two full contexts of the 7B."""
 
+_FREE_SHARE = 4
+"""Default bound of the prefix cache: this part of the free memory. Chosen: running requests and others need the rest."""
+
 _FEATURE_BYTES = 256 * 2**20
 """Bound of the cached image features: some 56 images of the 7B, at 4.5 MiB each."""
 
@@ -75,7 +78,7 @@ class ModelRunner:
         model: a loaded `VipLlavaForConditionalGeneration`.
         processor: its `LlavaProcessor`.
         name: what messages and metadata call it.
-        cache_bytes: bound of the prefix cache; by default a quarter of the free memory, at most 4 GiB. 0 caches
+        cache_bytes: bound of the prefix cache; by default a quarter of the free memory, at most 4 GiB. 0 stores
             nothing. Running requests need KV buffers on top. When idle, up to a quarter of the bound is kept of them.
         compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
 
@@ -98,7 +101,7 @@ class ModelRunner:
         self.name = name or str(getattr(model.config, "_name_or_path", "") or "vipllava")
         self.encoder = PromptEncoder(processor, model.config)
         if cache_bytes is None:
-            cache_bytes = min(_MAX_CACHE_BYTES, free_bytes(str(model.device)) // 4)
+            cache_bytes = min(_MAX_CACHE_BYTES, free_bytes(str(model.device)) // _FREE_SHARE)
         text = self.model.model.language_model
         compiled, why = choose_decode(
             compile_decode,
