@@ -53,8 +53,8 @@ def choose_decode(
 
 
 _GRAPH_TRIAL_CALLS = 2
-"""Calls that may fail because a step cannot be compiled, with CUDA graphs: torch warms up in the first call and captures
-the graph in the second. Not tried: no GPU was at hand."""
+"""Calls that may fail because a step cannot be compiled, with CUDA graphs: torch warms up in the first and captures the
+graph in the second. Not tried: no GPU was at hand."""
 
 
 class CompilationError(Exception):

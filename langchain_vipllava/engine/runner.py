@@ -34,8 +34,8 @@ logger = logging.getLogger(__name__)
 _MAX_CACHE_BYTES = 4 * 2**30
 """Default bound of the prefix cache on machines with much memory: two full contexts of the 7B."""
 
-_FREE_SHARE = 4
-"""Default bound of the prefix cache: this part of the free memory. Chosen: running requests and others need the rest."""
+_FREE_DIVISOR = 4
+"""Default bound of the prefix cache: the free memory by this. Chosen: running requests and others need the rest."""
 
 _FEATURE_BYTES = 256 * 2**20
 """Bound of the cached image features: some 56 images of the 7B, at 4.5 MiB each."""
@@ -101,7 +101,7 @@ class ModelRunner:
         self.name = name or str(getattr(model.config, "_name_or_path", "") or "vipllava")
         self.encoder = PromptEncoder(processor, model.config)
         if cache_bytes is None:
-            cache_bytes = min(_MAX_CACHE_BYTES, free_bytes(str(model.device)) // _FREE_SHARE)
+            cache_bytes = min(_MAX_CACHE_BYTES, free_bytes(str(model.device)) // _FREE_DIVISOR)
         text = self.model.model.language_model
         compiled, why = choose_decode(
             compile_decode,
