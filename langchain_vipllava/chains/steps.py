@@ -139,7 +139,7 @@ class RegionPrompt(_Step):
         history = input.get("history") or []
         if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
             raise PromptError(f"'history' is {str(history)[:80]!r}; expected a list of messages.")
-        base64, kept_id = marked.content_block()["base64"], image_id(marked.encoded)
+        base64, kept_id = marked.encoded.base64, image_id(marked.encoded)
         shown = any(
             isinstance(block, Mapping) and (block.get("base64") == base64 or block.get("file_id") == kept_id)
             for message in history

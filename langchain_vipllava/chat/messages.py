@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -100,7 +99,7 @@ def image_block(image: EncodedImage, *, by_value: bool) -> dict[str, Any]:
     """Return a content block for an image; see `write_messages`."""
     if by_value:
         return {"type": "image", "image": image}
-    return {"type": "image", "base64": base64.b64encode(image.data).decode("ascii"), "mime_type": image.mime_type}
+    return {"type": "image", "base64": image.base64, "mime_type": image.mime_type}
 
 
 def role_of(message: BaseMessage) -> Role:

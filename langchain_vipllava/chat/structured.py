@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from langchain_vipllava.protocol.output_spec import OutputSpec
 
 StructuredMethod = Literal["json_schema", "function_calling", "json_mode"]
-_METHODS = ("json_schema", "function_calling", "json_mode")
 
 
 def structured(
@@ -50,8 +49,8 @@ def structured(
         strict: recorded in the trace; no effect.
         check: raises where a form of answers cannot be enforced.
     """
-    if method not in _METHODS:
-        raise GenerationError(f"method={method!r}; expected one of {', '.join(_METHODS)}.")
+    if method not in get_args(StructuredMethod):
+        raise GenerationError(f"method={method!r}; expected one of {', '.join(get_args(StructuredMethod))}.")
     if schema is None and method != "json_mode":
         raise GenerationError("schema is None; expected a pydantic class, a TypedDict or a JSON schema.")
     ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": schema}

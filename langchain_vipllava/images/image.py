@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import threading
+from base64 import b64encode
 from functools import cached_property
 from typing import Any
 
@@ -57,6 +58,11 @@ class EncodedImage:
                 self._pixels.save(buffer, format="PNG", compress_level=_PNG_LEVEL)
                 self._bytes = buffer.getvalue()
             return self._bytes
+
+    @property
+    def base64(self) -> str:
+        """`data` as base64 text, as content blocks carry it."""
+        return b64encode(self.data).decode("ascii")
 
     def decode(self) -> Image.Image:
         """Return the upright RGB pixels (EXIF orientation applied). Shared: copy them before you draw on them.

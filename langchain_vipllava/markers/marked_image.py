@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,7 +121,7 @@ class MarkedImage:
             extras["crop"] = list(self.crop)
         return {
             "type": "image",
-            "base64": base64.b64encode(self.encoded.data).decode("ascii"),
+            "base64": self.encoded.base64,
             "mime_type": "image/png",
             "extras": extras,
         }
