@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.engine.runner import unload_models
     from langchain_vipllava.errors import (
         AnswerTimeoutError,
+        BusyError,
         CheckpointError,
         DetectionError,
         GenerationError,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AnswerTimeoutError": "errors",
+    "BusyError": "errors",
     "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
     "DetectRegions": "chains.steps",
@@ -82,6 +84,7 @@ _HOMES = {
 
 __all__ = [
     "AnswerTimeoutError",
+    "BusyError",
     "ChatVipLlava",
     "CheckpointError",
     "DetectRegions",

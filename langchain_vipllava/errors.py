@@ -6,6 +6,8 @@ wrap one that is raised inside a model into its own `ValidationError`, and calle
 
 from __future__ import annotations
 
+from langchain_vipllava.text import cut, printable
+
 try:
     from langchain_core.exceptions import ContextOverflowError, ModelTimeoutError
 except ImportError:  # an older langchain-core
@@ -17,8 +19,22 @@ except ImportError:  # an older langchain-core
         """Stands in for LangChain's own."""
 
 
+MAX_MESSAGE = 2000
+"""Characters of an error's message. Messages go back into an LLM's context, and quote what came."""
+
+
 class VipLlavaError(Exception):
-    """Root of all errors that this package raises on purpose."""
+    """Root of all errors that this package raises on purpose.
+
+    Args:
+        message: cut to `MAX_MESSAGE` characters; control and bidirectional characters become escapes.
+    """
+
+    def __init__(self, message: object = "") -> None:
+        text = str(message)
+        if len(text) > MAX_MESSAGE:
+            text = cut(text, MAX_MESSAGE)
+        super().__init__(cut(printable(text), MAX_MESSAGE))
 
 
 class ImageError(VipLlavaError):
@@ -62,11 +78,20 @@ class AnswerTimeoutError(GenerationError, ModelTimeoutError):
         return cls(f"no answer within timeout={seconds} seconds; allow more, or ask for fewer max_tokens.")
 
 
+class BusyError(GenerationError):
+    """Too many requests are in flight; the same request can be tried again, such as by LangChain's `with_retry`."""
+
+
 class SessionError(VipLlavaError):
     """A call names an image or a region that its session does not have."""
 
 
 def shorten(value: object, max_length: int = 120) -> str:
     """Return the `repr` of any value, cut to a maximum number of characters."""
-    text = repr(value)
+    try:
+        if isinstance(value, (str, bytes, bytearray)):
+            value = value[: max_length + 1]  # the repr of megabytes takes as many
+        text = repr(value)
+    except Exception:  # such as an integer of more than 4300 digits, or nested too deep
+        text = f"<{type(value).__name__}>"
     return text if len(text) <= max_length else text[: max_length - 3] + "..."

@@ -1,0 +1,63 @@
+"""Text that came from outside, made safe to show: no control characters, a bounded length."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+
+_JOINERS = "\u200c\u200d"
+"""Invisible, but part of words (Persian, Hindi) and of emoji; they change no other character."""
+
+
+def printable(text: str, *, keep: str = "\n\t") -> str:
+    r"""Write every character that a terminal or a reader would not see as such by its escape.
+
+    These are control characters (ESC, NUL), bidirectional marks, tags, private-use characters and lone surrogates.
+    Other spaces become plain ones.
+
+    Args:
+        text: any text.
+        keep: control characters that stay.
+
+    Example:
+        >>> printable("red\x1b[31m \u202ecat"), printable("grün 猫 🙂")
+        ('red\\x1b[31m \\u202ecat', 'grün 猫 🙂')
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character in keep or character in _JOINERS else _escape(character)
+        for character in text
+    )
+
+
+def quote(text: str, max_length: int | None = None) -> str:
+    r"""Return text as data: one line in double quotes, as JSON writes it, cut to a maximum number of characters.
+
+    Example:
+        >>> print(quote('He said "no".\nr2: cat'), quote("elephant", max_length=4))
+        "He said \"no\".\nr2: cat" "elep..."
+    """
+    if max_length is not None and len(text) > max_length:
+        text = text[:max_length] + "..."
+    return printable(json.dumps(text, ensure_ascii=False))
+
+
+def cut(text: str, max_length: int) -> str:
+    """Cut the middle out of a text that is longer than a maximum: its beginning and its end say the most.
+
+    Example:
+        >>> cut("0123456789", 10), cut("0123456789abcdef", 11)
+        ('0123456789', '012345 ...f')
+    """
+    if len(text) <= max_length:
+        return text
+    tail = max(1, max_length // 4 - 1)
+    head = max_length - tail - len(" ...")
+    return f"{text[:head]} ...{text[-tail:]}"
+
+
+def _escape(character: str) -> str:
+    if unicodedata.category(character) == "Zs":
+        return " "
+    return character.encode("unicode_escape").decode("ascii")
