@@ -273,7 +273,7 @@ async def ask_all(runner: ModelRunner, conversations: Sequence[Conversation], to
 
     async def submit(conversation: Conversation) -> Answer:
         handle = await asyncio.to_thread(runner.submit, make_request(conversation, tokens))
-        return await asyncio.wrap_future(handle.future)
+        return await handle.future
 
     return list(await asyncio.gather(*map(submit, conversations)))
 

@@ -131,22 +131,27 @@ class LocalBackend:
     def generate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request and wait for the answer; an interrupt stops the model."""
         deadline = _deadline(timeout)
-        handle = self._submit(request)
+        handle = _new_handle()
         try:
-            return handle.future.result(_remaining(deadline))
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(timeout) from error
+            self._submit(request, handle)
+            try:
+                return handle.future.result(_remaining(deadline))
+            except TimeoutError as error:
+                raise AnswerTimeoutError.after(timeout) from error
         finally:
             handle.cancel()
 
     async def agenerate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request without blocking the event loop; cancellation stops the model."""
         deadline = _deadline(timeout)
-        handle = await self._asubmit(request)
+        handle = _new_handle()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(handle.future), _remaining(deadline))
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(timeout) from error
+            await self._asubmit(request, handle)
+            try:
+                async with asyncio.timeout(_remaining(deadline)):
+                    return await handle.future
+            except TimeoutError as error:
+                raise AnswerTimeoutError.after(timeout) from error
         finally:
             handle.cancel()
 
@@ -154,9 +159,10 @@ class LocalBackend:
         """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
         deadline = _deadline(timeout)
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        handle = self._submit(request, pieces.put)
+        handle = _new_handle(pieces.put)
         handle.future.add_done_callback(lambda _: pieces.put(None))
         try:
+            self._submit(request, handle)
             while (piece := pieces.get(timeout=_remaining(deadline))) is not None:
                 yield piece
             yield handle.future.result()
@@ -177,9 +183,10 @@ class LocalBackend:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         deadline = None if timeout is None else loop.time() + timeout
-        handle = await self._asubmit(request, put)
+        handle = _new_handle(put)
         handle.future.add_done_callback(lambda _: put(None))
         try:
+            await self._asubmit(request, handle)
             while True:
                 # the timeout must not fire while the caller handles a piece
                 async with asyncio.timeout_at(deadline):
@@ -193,17 +200,12 @@ class LocalBackend:
         finally:
             handle.cancel()
 
-    def _submit(self, request: ChatRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
-        return self.runner.submit(compile_request(request), on_piece)
+    def _submit(self, request: ChatRequest, handle: RequestHandle) -> None:
+        self.runner.submit(compile_request(request), handle=handle)
 
-    async def _asubmit(self, request: ChatRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
-        """Load, encode and submit in a thread; a caller that is cancelled meanwhile leaves nothing running."""
-        submitting = asyncio.ensure_future(asyncio.to_thread(self._submit, request, on_piece))
-        try:
-            return await asyncio.shield(submitting)
-        except asyncio.CancelledError:
-            submitting.add_done_callback(_cancel_handle)
-            raise
+    async def _asubmit(self, request: ChatRequest, handle: RequestHandle) -> None:
+        """Load, encode and submit in a thread; a caller that is cancelled meanwhile cancels the handle."""
+        await asyncio.to_thread(self._submit, request, handle)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LocalBackend):
@@ -264,9 +266,10 @@ def compile_output(output: OutputSpec) -> Grammar | None:
     return Grammar.from_alternatives(schemas, or_text=output.schema is None)
 
 
-def _cancel_handle(submitted: asyncio.Future[RequestHandle]) -> None:
-    if not submitted.cancelled() and submitted.exception() is None:
-        submitted.result().cancel()
+def _new_handle(on_piece: Callable[[str], None] | None = None) -> RequestHandle:
+    from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
+
+    return RequestHandle(on_piece)
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -18,6 +17,7 @@ from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.view import ImageFit, make_square
+from langchain_vipllava.locks import fork_safe_lock, is_held_here, run_locked
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt, Segment
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
@@ -89,14 +89,10 @@ class PromptEncoder:
         self.image_tokens = image_tokens(config)
         self.context_length = int(config.text_config.max_position_embeddings)
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
-        self.reset_locks()
+        self._digests_lock = fork_safe_lock()
+        self._lock = fork_safe_lock()  # the tokenizer is not thread-safe: split_special_tokens is a switch on it
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
-
-    def reset_locks(self) -> None:
-        """Start with free locks: at first, and in a forked process, whose parent may have held them."""
-        self._digests_lock = threading.Lock()
-        self._lock = threading.Lock()  # the tokenizer is not thread-safe: split_special_tokens is a switch on it
 
     def encode(self, request: GenerationRequest) -> EncodedPrompt:
         """Encode a request.
@@ -122,8 +118,7 @@ class PromptEncoder:
         """
         for segment in prompt.segments:
             _check_text(segment.text)
-        with self._lock:
-            ids = self._tokenize(prompt)
+        ids = self._run_alone(self._tokenize, prompt)
         expanded: list[int] = []
         for token in ids:
             expanded += [token] * (self.image_tokens if token == self._image_id else 1)
@@ -136,8 +131,15 @@ class PromptEncoder:
             PromptError: text that is not Unicode.
         """
         _check_text(text)
-        with self._lock:
-            return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._run_alone(lambda: list(self.tokenizer(text, add_special_tokens=False)["input_ids"]))
+
+    def _run_alone(self, function: Callable[..., list[int]], *args: Any) -> list[int]:
+        """Call a function that uses the tokenizer, one thread at a time."""
+        if is_held_here(self._lock):
+            raise GenerationError(
+                "the model is asked by a signal handler that interrupted the encoding of another prompt; ask later."
+            )
+        return run_locked(self._lock, function, *args)
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
         """Tokenize as the checkpoint's own processor does, except that generated answers keep their own ids."""
@@ -219,11 +221,13 @@ class PromptEncoder:
         if digest is None:
             digest = image.pixel_digest
             if image.is_encoded:
-                with self._digests_lock:
-                    self._pixel_digests[image.sha256] = digest
-                    while len(self._pixel_digests) > _MAX_DIGESTS:
-                        del self._pixel_digests[next(iter(self._pixel_digests))]
+                run_locked(self._digests_lock, self._remember, image.sha256, digest)
         return -1 - int.from_bytes(hashlib.sha256(digest + fit.encode()).digest()[:_KEY_BYTES], "big")
+
+    def _remember(self, sha256: str, digest: bytes) -> None:
+        self._pixel_digests[sha256] = digest
+        while len(self._pixel_digests) > _MAX_DIGESTS:
+            self._pixel_digests.pop(next(iter(self._pixel_digests)), None)
 
     def _pixels(self, image: EncodedImage, fit: ImageFit) -> torch.Tensor:
         """Pixel values of an image, (3, side, side) float."""

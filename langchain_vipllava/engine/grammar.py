@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import threading
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ import torch
 from llguidance import LLMatcher, LLTokenizer
 
 from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.locks import fork_safe_lock, run_locked
 
 _COMPACT: Any = {"whitespace_flexible": False}
 """llguidance's option for JSON without whitespace: a model that may pad JSON with spaces may pad it indefinitely."""
@@ -99,18 +99,16 @@ class ConstraintFactory:
 
     def __init__(self, tokenizer: Any, vocabulary: int, end_ids: abc.Sequence[int]) -> None:
         self._tokenizer, self._vocabulary, self._end_ids = tokenizer, vocabulary, list(end_ids)
-        self.reset_lock()
-
-    def reset_lock(self) -> None:
-        """Replace the lock: in a forked process, the old one may be held by a thread that does not exist."""
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def start(self, grammar: Grammar, max_tokens: int) -> Constraint:
         """Return the constraint of a new answer of at most `max_tokens` tokens."""
-        with self._lock:
-            return Constraint(
-                LLMatcher(self._guide, grammar.text), self._closing_tokens, max_tokens, self._guide.decode_bytes
-            )
+        return run_locked(self._lock, self._start, grammar, max_tokens)
+
+    def _start(self, grammar: Grammar, max_tokens: int) -> Constraint:
+        return Constraint(
+            LLMatcher(self._guide, grammar.text), self._closing_tokens, max_tokens, self._guide.decode_bytes
+        )
 
     @cached_property
     def _guide(self) -> LLTokenizer:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
-import threading
 import uuid
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
@@ -26,7 +22,9 @@ from langchain_vipllava.engine.memory_plan import free_bytes
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.engine.sequence import Sequence
-from langchain_vipllava.errors import CheckpointError, GenerationError
+from langchain_vipllava.engine.worker import EngineWorker
+from langchain_vipllava.errors import CheckpointError, GenerationError, shorten
+from langchain_vipllava.locks import fork_safe_lock, is_held_here, run_locked
 from langchain_vipllava.protocol.load_options import LoadOptions
 
 logger = logging.getLogger(__name__)
@@ -118,12 +116,7 @@ class ModelRunner:
         self._constraints = ConstraintFactory(self.encoder.tokenizer, vocabulary, self._end_ids)
         if ignored := ignored_settings(self.model):
             logger.warning("%s: its generation settings %s are not applied", self.name, ", ".join(ignored))
-        self._arrived: list[Sequence] = []
-        self._lock = threading.Lock()
-        self._worker: threading.Thread | None = None
-        self._stopping = False
-        self._requests = self._prompt_tokens = 0
-        _hooks.add(self)
+        self._worker = EngineWorker(self._engine)
 
     @property
     def decode_path(self) -> str:
@@ -131,8 +124,19 @@ class ModelRunner:
         failure = self._engine.compile_failure
         return self._decode_path if failure is None else f"eager: it could not be compiled ({failure})"
 
-    def submit(self, request: GenerationRequest, on_piece: Callable[[str], None] | None = None) -> RequestHandle:
-        """Submit a request and return at once; `on_piece` gets the text as it is generated, in the engine's thread.
+    def submit(
+        self,
+        request: GenerationRequest,
+        on_piece: Callable[[str], None] | None = None,
+        *,
+        handle: RequestHandle | None = None,
+    ) -> RequestHandle:
+        """Submit a request and return at once.
+
+        Args:
+            request: what is asked.
+            on_piece: gets the text as it is generated, in the engine's thread.
+            handle: to return, for a caller that must be able to cancel even if it is interrupted here.
 
         Raises:
             ImageError: an image cannot be decoded.
@@ -143,85 +147,38 @@ class ModelRunner:
         for image in prompt.images:
             if image not in self._engine.image_features:
                 image.pixels()  # here, in the caller's thread, rather than in the engine's
-        handle = RequestHandle(replace(request, images=()), on_piece)  # the prompt holds what is needed of them
+        handle = RequestHandle(on_piece) if handle is None else handle
+        handle.request = replace(request, images=())  # the prompt holds what is needed of them
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
         constraint = None if request.grammar is None else self._constraints.start(request.grammar, max_tokens)
-        sampler = TokenSampler(request.sampling, constraint)
-        sequence = Sequence(handle, prompt, self._detokenizer(handle, max_tokens), sampler)
-        with self._lock:
-            self._arrived.append(sequence)
-            if self._worker is None:
-                self._worker = self._start_worker(sequence)
-            self._requests += 1
-            self._prompt_tokens += len(prompt.ids)
-        return handle
-
-    def _start_worker(self, first: Sequence) -> threading.Thread:
-        """Start the thread that runs the model, for the first of the requests that arrived."""
-        worker = threading.Thread(target=self._work, name="vipllava-engine", daemon=True)
-        try:
-            _hooks.start(worker)
-        except RuntimeError as error:  # later requests must not wait for a thread that never ran
-            self._arrived.remove(first)
-            raise GenerationError(f"the model's thread cannot start: {error}.") from error
-        return worker
-
-    def stats(self) -> EngineStats:
-        """Return what the engine holds and has done so far."""
-        engine = self._engine
-        with self._lock:
-            return EngineStats(
-                waiting=len(self._arrived) + len(engine.scheduler.waiting),
-                running=len(engine.scheduler.running),
-                requests=self._requests,
-                prompt_tokens=self._prompt_tokens,
-                reused_tokens=engine.reused_tokens,
-                cache_bytes=engine.prefix_cache.bytes,
-                cache_evictions=engine.prefix_cache.evictions,
-                feature_bytes=engine.image_features.bytes,
-            )
-
-    def stop(self) -> None:
-        """Cancel every request and wait until the model is idle."""
-        with self._lock:
-            worker = self._worker
-            self._stopping = worker is not None
-        if worker is not None:
-            worker.join()
-
-    def _work(self) -> None:
-        while True:
-            with self._lock:
-                self._engine.scheduler.waiting.extend(self._arrived)
-                self._arrived.clear()
-                if self._stopping:
-                    for sequence in (*self._engine.scheduler.waiting, *self._engine.scheduler.running):
-                        sequence.handle.cancel()
-                if not self._engine.scheduler.has_work:
-                    self._worker, self._stopping = None, False
-                    return
-            try:
-                self._engine.step()
-            except BaseException as error:  # a Rust panic is no Exception; or every caller would wait indefinitely
-                self._engine.abort(error)
-
-    def reset_after_fork(self) -> None:
-        """In a forked process: the answers in progress are the parent's, and its thread does not exist here."""
-        self._lock = threading.Lock()
-        self._worker, self._stopping = None, False
-        self._arrived.clear()
-        self._engine.reset()
-        self.encoder.reset_locks()
-        self._constraints.reset_lock()
-
-    def _detokenizer(self, handle: RequestHandle, max_tokens: int) -> IncrementalDetokenizer:
-        return IncrementalDetokenizer(
+        detokenizer = IncrementalDetokenizer(
             self.encoder.tokenizer,
             end_ids=self._end_ids,
             max_tokens=max_tokens,
-            stop=handle.request.stop,
+            stop=request.stop,
             on_piece=handle.emit,
         )
+        sampler = TokenSampler(request.sampling, constraint)
+        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler))
+        return handle
+
+    def stats(self) -> EngineStats:
+        """Return what the engine holds and has done so far."""
+        engine, worker, arrived = self._engine, self._worker, self._worker.arrived
+        return EngineStats(
+            waiting=len(arrived) + len(engine.scheduler.waiting),
+            running=len(engine.scheduler.running),
+            requests=worker.requests + len(arrived),
+            prompt_tokens=worker.prompt_tokens + sum(len(sequence.prompt.ids) for sequence in arrived),
+            reused_tokens=engine.reused_tokens,
+            cache_bytes=engine.prefix_cache.bytes,
+            cache_evictions=engine.prefix_cache.evictions,
+            feature_bytes=engine.image_features.bytes,
+        )
+
+    def stop(self) -> None:
+        """Cancel every request and wait until the model is idle; called by the engine's thread, only cancel."""
+        self._worker.stop()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ModelRunner:
         """Shared by copies of whatever holds it: a device has one owner."""
@@ -236,49 +193,8 @@ class ModelRunner:
         return f"<ModelRunner {self.name!r} on {self.model.device}, {self.model.dtype}>"
 
 
-class _ProcessHooks:
-    """Stops all runners when the process exits, and resets them in forked processes."""
-
-    def __init__(self) -> None:
-        self._runners: weakref.WeakSet[ModelRunner] = weakref.WeakSet()
-        self._lock = threading.Lock()
-        self._exiting = False
-        atexit.register(self._stop_all)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._reset_after_fork)
-
-    def add(self, runner: ModelRunner) -> None:
-        """Watch a runner from now on."""
-        with self._lock:
-            self._runners.add(runner)
-
-    def start(self, worker: threading.Thread) -> None:
-        """Start a runner's thread; a `RuntimeError` where it cannot start, or the process is exiting."""
-        with self._lock:
-            if self._exiting:
-                raise RuntimeError("the process is exiting")
-            worker.start()
-
-    def _stop_all(self) -> None:
-        # a daemon thread that Python stops inside torch's C++ code crashes the process
-        with self._lock:
-            self._exiting = True
-        for runner in list(self._runners):
-            runner.stop()
-
-    def _reset_after_fork(self) -> None:
-        # threads do not survive a fork, but the locks that they held stay locked
-        self._lock = threading.Lock()
-        for runner in list(self._runners):
-            runner.reset_after_fork()
-
-
-_hooks = _ProcessHooks()
-
-
 _runners: dict[LoadOptions, ModelRunner] = {}
-_loading: dict[LoadOptions, threading.Lock] = {}
-_runners_lock = threading.Lock()
+_loading: dict[LoadOptions, Any] = {}
 
 
 def get_runner(options: LoadOptions) -> ModelRunner:
@@ -286,27 +202,29 @@ def get_runner(options: LoadOptions) -> ModelRunner:
 
     Raises:
         CheckpointError: it cannot be loaded. The next call tries again.
+        GenerationError: a signal handler asks for it that interrupted its loading.
     """
-    with _runners_lock:
-        lock = _loading.setdefault(options, threading.Lock())
-    with lock:
-        runner = _runners.get(options)
-        if runner is None:
-            model, processor = load_checkpoint(options)
-            runner = ModelRunner(
-                model,
-                processor,
-                name=options.model,
-                cache_bytes=options.cache_bytes,
-                compile_decode=options.compile_decode,
-            )
-            _runners[options] = runner
-        return runner
+    lock = _loading.get(options) or _loading.setdefault(options, fork_safe_lock())
+    if is_held_here(lock):
+        raise GenerationError(f"{shorten(options.model)} is being loaded: a signal handler interrupted it. Ask later.")
+    return _runners.get(options) or run_locked(lock, _load_runner, options)
+
+
+def _load_runner(options: LoadOptions) -> ModelRunner:
+    if options not in _runners:
+        model, processor = load_checkpoint(options)
+        _runners[options] = ModelRunner(
+            model,
+            processor,
+            name=options.model,
+            cache_bytes=options.cache_bytes,
+            compile_decode=options.compile_decode,
+        )
+    return _runners[options]
 
 
 def unload_models() -> None:
     """Forget every loaded checkpoint; their memory is freed once nothing uses them."""
-    with _runners_lock:
-        _runners.clear()
+    _runners.clear()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
