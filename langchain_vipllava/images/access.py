@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import re
-import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +22,7 @@ from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.pixels import array_to_rgb
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageId, ImageStore
+from langchain_vipllava.locks import fork_safe_lock
 
 Channels = Literal["rgb", "bgr"]
 """Order of the channels of an array; `cv2.imread` returns "bgr"."""
@@ -31,7 +31,7 @@ _DATA_URI = re.compile(r"data:[^,]*,", re.IGNORECASE)
 _URL = re.compile(r"https?://", re.IGNORECASE)
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
-_read_lock = threading.Lock()
+_read_lock = fork_safe_lock()
 """Held while a PIL image or a file object is read: several threads may pass the same one."""
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import threading
 from base64 import b64encode
 from functools import cached_property
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 from PIL import Image
 
 from langchain_vipllava.images.decode import decode_image
+from langchain_vipllava.locks import fork_safe_lock
 
 _PNG_LEVEL = 3
 """zlib level of the PNGs written here: chosen for speed; level 6 takes three times as long for 5% fewer bytes."""
@@ -39,7 +39,7 @@ class EncodedImage:
         self._bytes: bytes | None = data
         self._pixels: Image.Image | None = None
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     @classmethod
     def from_pixels(cls, pixels: Image.Image) -> EncodedImage:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
-import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -16,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.locks import fork_safe_lock
 
 MAX_BYTES = 256 * 2**20
 """Default bound of a store: some 250 photographs of 1 MB."""
@@ -62,7 +62,7 @@ class ImageStore:
         self.folder = None if folder is None else Path(folder).expanduser()
         self.max_bytes = max_bytes
         self._backing: _Backing = _Memory() if self.folder is None else _Folder(self.folder)
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def add(self, image: EncodedImage | bytes) -> ImageId:
         """Store an image.

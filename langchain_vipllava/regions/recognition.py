@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, MappingView
 from os import PathLike
-from threading import Lock
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.locks import fork_safe_lock
 from langchain_vipllava.regions.context import Context, Row
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.formats import FORMATS
@@ -16,7 +16,7 @@ from langchain_vipllava.regions.region import Region
 from langchain_vipllava.regions.values import describe
 
 _registered: tuple[Format, ...] = ()
-_registering = Lock()
+_registering = fork_safe_lock()
 
 
 def register_format(

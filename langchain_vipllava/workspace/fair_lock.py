@@ -2,68 +2,136 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import threading
-from collections import deque
-from concurrent.futures import Future
+from contextlib import suppress
+from operator import attrgetter
+from typing import Any
+
+from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.locks import fork_safe_lock, in_forked_process, run_locked
 
 
 class FairLock:
-    """A first-in, first-out lock that threads enter with `with` and tasks with `async with`.
+    """A first-in, first-out lock: threads enter it with `with lock.place()`, tasks with `async with lock.place()`.
 
     A waiting task blocks neither its event loop nor a thread of its pool. One that is cancelled while it waits gives
-    its place up.
+    its place up, as does a thread that an exception of a signal handler interrupts, wherever that is.
     """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._waiting: deque[tuple[Future[None], asyncio.AbstractEventLoop | None]] = deque()
-        self._held = False
+        self._mutex = fork_safe_lock()
+        self._last: Place | None = None
+        in_forked_process.add(self._forget)
+
+    def place(self) -> Place:
+        """Return a place, to enter once."""
+        return Place(self)
+
+    def _queue(self, place: Place) -> None:
+        run_locked(self._mutex, self._append, place)
+
+    def _append(self, place: Place) -> None:
+        place.previous = self._last
+        self._last = place
+
+    def _forget(self) -> None:
+        """In a forked process: the places belong to threads that do not exist here."""
+        self._last = None
+
+
+class Place:
+    """A place in the queue of a `FairLock`: entered as a context manager, it waits for the place before it.
+
+    Raises:
+        GenerationError: it would wait for its own thread, as in a signal handler that interrupted the holder.
+    """
+
+    def __init__(self, lock: FairLock) -> None:
+        self.previous: Place | None = None
+        self._lock = lock
+        self._taken = threading.Lock()  # until this place is left
+        self._taken.acquire()
+        self._thread, self._is_task = threading.get_ident(), False
+        self._came = self._given_up = False
 
     def __enter__(self) -> None:
-        place = self._queue()
         try:
-            place.result()
+            self._lock._queue(self)
+            self._wait()
         except BaseException:  # Ctrl-C
-            self._give_up(place)
+            self._give_up()
             raise
 
-    def __exit__(self, *error: object) -> None:
-        self._release()
+    # C code, at whose beginning no signal handler runs, as it does in a function in Python. It leaves the place.
+    __exit__: Any = property(attrgetter("_taken.__exit__"))
 
     async def __aenter__(self) -> None:
-        place = self._queue(asyncio.get_running_loop())
+        self._is_task = True
         try:
-            await asyncio.wrap_future(place)
-        except asyncio.CancelledError:
-            self._give_up(place)
+            self._lock._queue(self)
+            if self._is_next():
+                self.previous = None
+                return
+            arrived = asyncio.Event()
+            _thread.start_new_thread(self._wait_for_task, (asyncio.get_running_loop(), arrived))
+            await arrived.wait()
+        except BaseException:  # it is cancelled
+            self._give_up()
             raise
 
     async def __aexit__(self, *error: object) -> None:
-        self._release()
+        self._leave()
 
-    def _queue(self, loop: asyncio.AbstractEventLoop | None = None) -> Future[None]:
-        place: Future[None] = Future()
-        with self._mutex:
-            if self._held:
-                self._waiting.append((place, loop))
-                return place
-            self._held = True
-        place.set_result(None)
-        return place
+    def _is_next(self) -> bool:
+        """Whether nobody is before this place."""
+        before = self.previous
+        while before is not None and before._taken.locked():
+            if before._thread == self._thread and not (before._is_task and self._is_task):
+                raise GenerationError(
+                    "a question about this image would wait for one of its own thread, which waits for it; ask from "
+                    "another thread, and not in a signal handler."
+                )
+            before = before.previous
+        return self.previous is None or not self.previous._taken.locked()
 
-    def _release(self) -> None:
-        with self._mutex:
-            following = None
-            while self._waiting and following is None:
-                place, loop = self._waiting.popleft()
-                gone = loop is not None and loop.is_closed()  # the task will never run again
-                following = place if place.set_running_or_notify_cancel() and not gone else None
-            self._held = following is not None
-        if following is not None:
-            following.set_result(None)
+    def _wait(self) -> None:
+        before = self.previous
+        if before is not None and not self._is_next():
+            with before._taken:
+                pass
+        self.previous = None  # or the queue of all times would stay in memory
 
-    def _give_up(self, place: Future[None]) -> None:
-        if not place.cancel() and not place.cancelled():  # its turn came meanwhile
-            place.result()
-            self._release()
+    def _wait_for_task(self, loop: asyncio.AbstractEventLoop, arrived: asyncio.Event) -> None:
+        self._wait_here()
+        if self._given_up:
+            self._leave()
+            return
+        try:
+            loop.call_soon_threadsafe(arrived.set)
+        except RuntimeError:  # the loop is closed: the task will never run again
+            self._leave()
+
+    def _wait_here(self) -> None:
+        """Wait in a thread that has no place of its own."""
+        if (before := self.previous) is not None:
+            with before._taken:
+                pass
+        self._came, self.previous = True, None
+
+    def _give_up(self) -> None:
+        """Leave the place once its turn comes: those behind it wait for that."""
+        self._given_up = True
+        if self._came or self.previous is None:
+            self._leave()
+        else:
+            _thread.start_new_thread(self._wait_here_and_leave, ())
+
+    def _wait_here_and_leave(self) -> None:
+        self._wait_here()
+        self._leave()
+
+    def _leave(self) -> None:
+        with suppress(RuntimeError):  # it is left already
+            self._taken.release()

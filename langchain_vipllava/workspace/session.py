@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from weakref import WeakValueDictionary
 
 from langchain_vipllava.errors import SessionError
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.locks import fork_safe_lock
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.regions.region import Region
@@ -36,7 +36,7 @@ class OpenImage:
     regions: OrderedDict[str, Region] = field(default_factory=OrderedDict)
     marked: MarkedImage | None = None
     turns: list[Turn] = field(default_factory=list)
-    lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    lock: Any = field(default_factory=fork_safe_lock, repr=False)
     question_lock: FairLock = field(default_factory=FairLock, repr=False)
 
     @property
@@ -99,8 +99,8 @@ class Session:
         self._max_images, self._id, self._storage = max_images, session_id, storage
         images, self._counts = ([], {}) if storage is None else storage.load(session_id)
         self._images: OrderedDict[str, OpenImage] = OrderedDict((image.id, image) for image in images)
-        self._lock = threading.Lock()
-        self._saving = threading.Lock()
+        self._lock = fork_safe_lock()
+        self._saving = fork_safe_lock()
 
     def save(self) -> None:
         """Save what changed, where there is a storage.
@@ -194,7 +194,7 @@ class SessionPool:
             WeakValueDictionary()
         )  # evicted ones that a call still uses
         self._max_sessions, self._max_images = max_sessions, max_images
-        self._lock = threading.Lock()
+        self._lock = fork_safe_lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SessionPool:
         """Shared by copies of whatever holds it."""

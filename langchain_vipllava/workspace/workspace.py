@@ -232,7 +232,7 @@ class Workspace:
             GenerationError: the model failed. The conversation is as it was.
         """
         current, opened, words = self._prepare_question(image_id, question, session)
-        with opened.question_lock:
+        with opened.question_lock.place():
             conversation = opened.conversation(words)
             with _as_model_errors(opened):
                 reply = self._vision_model().answer(conversation)
@@ -243,7 +243,7 @@ class Workspace:
     async def aask(self, image_id: str, question: str, *, session: str | None = None) -> Answered:
         """Ask without blocking the event loop. Cancellation stops the model and leaves the conversation as it was."""
         current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
-        async with opened.question_lock:
+        async with opened.question_lock.place():
             conversation = opened.conversation(words)
             with _as_model_errors(opened):
                 reply = await self._vision_model().aanswer(conversation)
@@ -260,7 +260,7 @@ class Workspace:
         and leaves the conversation as it was.
         """
         current, opened, words = self._prepare_question(image_id, question, session)
-        with opened.question_lock:
+        with opened.question_lock.place():
             conversation = opened.conversation(words)
             reply: str | ModelReply = ""
             with _as_model_errors(opened), closing(self._vision_model().stream(conversation)) as pieces:
@@ -276,7 +276,7 @@ class Workspace:
     ) -> AsyncGenerator[str | Answered, None]:
         """Do the same without blocking the event loop."""
         current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
-        async with opened.question_lock:
+        async with opened.question_lock.place():
             conversation = opened.conversation(words)
             reply: str | ModelReply = ""
             with _as_model_errors(opened):
