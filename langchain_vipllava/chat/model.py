@@ -84,6 +84,8 @@ class ChatVipLlava(BaseChatModel):
         streaming: whether `invoke` streams to callbacks, as other models do.
         max_retries, api_key: accepted as other models accept them; a local model has no use for them.
         prompt_format: "user_assistant", "llava_v1" or "human_assistant".
+        escape_turn_markers: write turn markers in the texts of messages as `USER :` and `ASSISTANT :`, so that no text
+            can begin a turn. False leaves every text as it is, for messages that you wrote yourself.
         multi_image: with several images in one conversation "keep" them (and warn once), "restart" at the newest, or
             "error". The model was trained on one.
         image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the long sides off.
@@ -140,6 +142,7 @@ class ChatVipLlava(BaseChatModel):
     api_key: SecretStr | None = Field(default=None, exclude=True)
 
     prompt_format: Annotated[PromptFormatName, SkipValidation] = "user_assistant"
+    escape_turn_markers: Annotated[bool, SkipValidation] = True
     multi_image: Annotated[MultiImage, SkipValidation] = "keep"
     image_fit: Annotated[ImageFit, SkipValidation] = "pad"
     image_store: ImageStore | None = Field(default=None, exclude=True)

@@ -18,7 +18,10 @@ from langchain_vipllava.protocol.sampling import Sampling
 if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
-PER_CALL = ("temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "multi_image", "image_fit")
+PER_CALL = (
+    "temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "escape_turn_markers", "multi_image",
+    "image_fit",
+)  # fmt: skip
 """Fields of the model that `invoke`, `bind` and the like may override."""
 
 LOADING = (
@@ -118,6 +121,7 @@ class CallSettings:
             stop=_stop_texts(defaults.stop if stop is None else stop),
             prompt_format=check_format(values["prompt_format"]),
             image_fit=values["image_fit"],
+            escape_turn_markers=values["escape_turn_markers"],
         )
         model = defaults.model if kwargs.get("model") is None else model_name(kwargs["model"])
         return cls(model, values["multi_image"], template)

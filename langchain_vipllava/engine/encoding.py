@@ -91,6 +91,7 @@ class PromptEncoder:
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self._digests_lock = fork_safe_lock()
         self._lock = fork_safe_lock()  # the tokenizer is not thread-safe: split_special_tokens is a switch on it
+        self._special_ids = frozenset(self.tokenizer.get_added_vocab().values())
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
 
@@ -154,10 +155,13 @@ class PromptEncoder:
         return ids + self._tokenize_run(run, first=not ids)
 
     def _decodes_to(self, ids: tuple[int, ...], text: str) -> bool:
-        """Whether ids decode to a text. Those of another checkpoint, or of an answer that was edited, do not."""
-        if not all(0 <= token < len(self.tokenizer) and token != self._image_id for token in ids):
+        """Whether ids decode to a text. Those of another checkpoint, or of an answer that was edited, do not.
+
+        Neither do ids with special tokens: they come from outside, and a special token could end a turn.
+        """
+        if not all(0 <= token < len(self.tokenizer) and token not in self._special_ids for token in ids):
             return False
-        decoded: str = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        decoded: str = self.tokenizer.decode(list(ids))
         if decoded.strip() != text.strip() and REPLACEMENT_CHARACTER in text:
             decoded = detokenize(self.tokenizer, ids)
         return decoded.strip() == text.strip()

@@ -9,6 +9,7 @@ from typing import Literal, assert_never, get_args
 
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.prompt.conversation import Conversation
+from langchain_vipllava.prompt.turn_markers import escape_turn_markers as escape
 
 PromptFormatName = Literal["user_assistant", "llava_v1", "human_assistant"]
 """`user_assistant` is the format of the model page, `llava_v1` that of the training, `human_assistant` that of the
@@ -73,12 +74,21 @@ class PromptFormat:
     closes_answers: bool = False
     stop: tuple[str, ...] = ()
 
-    def render(self, conversation: Conversation, *, allow_partial: bool = False) -> Prompt:
+    @property
+    def turn_markers(self) -> tuple[str, str]:
+        """The words that begin a question and an answer."""
+        return self.user.strip(), self.assistant.strip()
+
+    def render(
+        self, conversation: Conversation, *, allow_partial: bool = False, escape_turn_markers: bool = True
+    ) -> Prompt:
         """Write a conversation as a prompt.
 
         Args:
             conversation: what was said.
             allow_partial: also accept a part of a conversation, which asks nothing.
+            escape_turn_markers: make turn markers in the texts unlike those of the format, so that no text can begin
+                a turn. An answer that contains one is tokenized anew.
 
         Raises:
             PromptError: no turn, an empty question, or a last turn that is answered already.
@@ -90,15 +100,18 @@ class PromptFormat:
         """
         if not allow_partial:
             _check(conversation)
-        system = self.system if conversation.system is None else conversation.system
+        markers = self.turn_markers if escape_turn_markers else ()
+        system = self.system if conversation.system is None else escape(conversation.system, markers)
         segments = [Segment(system + self.system_end)] if system else []
         for turn in conversation.turns:
             segments.append(Segment(self.user))
             for _ in turn.images:
                 segments += [Segment(IMAGE_TOKEN, "image"), Segment("\n")]
-            segments.append(Segment(turn.question + self.assistant))
+            segments.append(Segment(escape(turn.question, markers) + self.assistant))
             if turn.answer is not None:
-                segments.append(Segment(self.answer + turn.answer, ids=turn.answer_ids))
+                answer = escape(turn.answer, markers)
+                ids = turn.answer_ids if answer == turn.answer else None  # those of a model that ran on
+                segments.append(Segment(self.answer + answer, ids=ids))
                 if self.closes_answers:
                     segments.append(Segment(END_TOKEN, "end"))
         return Prompt(tuple(segments))

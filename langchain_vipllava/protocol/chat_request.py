@@ -27,10 +27,13 @@ class ChatRequest:
         max_tokens: maximum number of tokens of the answer.
         stop: texts that end the answer and are not part of it, besides those of the prompt format.
         prompt_format: how the turns are written.
+        escape_turn_markers: make turn markers in the texts unlike those of the prompt format, so that no text can begin
+            a turn.
         image_fit: how images become square.
 
     Raises:
-        GenerationError: `max_tokens` below 1, an empty stop text, an unknown `image_fit`.
+        GenerationError: `max_tokens` below 1, an empty stop text, an unknown `image_fit`, an `escape_turn_markers`
+            that is neither True nor False.
     """
 
     conversation: Conversation = field(repr=False)
@@ -40,6 +43,7 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     prompt_format: PromptFormatName = "user_assistant"
     image_fit: ImageFit = "pad"
+    escape_turn_markers: bool = True
 
     def __post_init__(self) -> None:
         positive = is_number(self.max_tokens, Integral) and self.max_tokens >= 1
@@ -47,6 +51,8 @@ class ChatRequest:
         texts = all(isinstance(text, str) and text for text in self.stop)
         expect(texts, "stop", self.stop, "texts that are not empty")
         expect(self.image_fit in get_args(ImageFit), "image_fit", self.image_fit, "'pad' or 'center_crop'")
+        is_switch = isinstance(self.escape_turn_markers, bool)
+        expect(is_switch, "escape_turn_markers", self.escape_turn_markers, "True or False")
 
     @property
     def format(self) -> PromptFormat:
@@ -69,4 +75,6 @@ class ChatRequest:
             system = self.format.system if conversation.system is None else conversation.system
             system = "\n".join(text for text in (system, instructions) if text)
             conversation = replace(conversation, system=system)
-        return self.format.render(conversation, allow_partial=allow_partial)
+        return self.format.render(
+            conversation, allow_partial=allow_partial, escape_turn_markers=self.escape_turn_markers
+        )
