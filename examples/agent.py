@@ -15,7 +15,11 @@ from langchain_vipllava.apps.scripted import ScriptedAgentModel
 
 SCENE = Path(__file__).parent / "scene.png"
 
-toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"), detector=detect_shapes)
+toolkit = VipLlavaToolkit(
+    chat_model=ChatVipLlava(model="bundled"),
+    detector=detect_shapes,
+    image_root=SCENE.parent,  # the LLM may open what is here, and no other file
+)
 llm = ScriptedAgentModel(source=str(SCENE), questions=["What is the object {r1}?", "What color is it?"])
 agent = create_agent(llm, toolkit.get_tools(), checkpointer=InMemorySaver())
 

@@ -41,8 +41,8 @@ def marked(photo: Image.Image) -> MarkedImage:
 
 
 @pytest.fixture
-def toolkit(llm: ChatVipLlava) -> VipLlavaToolkit:
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS)
+def toolkit(llm: ChatVipLlava, saved: Path) -> VipLlavaToolkit:
+    return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, image_root=saved.parent)
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ class ConversationView:
     """Displays a conversation as the last line of a cell: images, questions and answers.
 
     Attributes:
-        messages: the conversation, as for `ChatVipLlava`.
+        messages: the conversation, as for `ChatVipLlava`. They may name files below the working folder.
         store: holds the images of messages that went through `keep_images`.
 
     Example:
@@ -73,7 +73,7 @@ class ConversationView:
 
     def _show(self, source: ImageSource) -> str:
         try:
-            return show_image(ImageAccessPolicy(store=self.store).resolve(source).decode())
+            return show_image(ImageAccessPolicy(image_root=".", store=self.store).resolve(source).decode())
         except VipLlavaError as error:  # a missing image must not hide the rest of the conversation
             return f"<i>{escape(str(error))}</i>"
 

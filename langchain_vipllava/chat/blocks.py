@@ -9,8 +9,8 @@ from typing import Any
 
 from langchain_vipllava.errors import PromptError, shorten
 from langchain_vipllava.images.image import sniff_mime_type
-from langchain_vipllava.images.source import ImageSource
-from langchain_vipllava.images.store import ID_PREFIX, ImageId
+from langchain_vipllava.images.source import ImageId, ImageSource
+from langchain_vipllava.images.store import ID_PREFIX
 
 Content = tuple[str, tuple[ImageSource, ...]]
 
@@ -123,7 +123,7 @@ def _image(block: Mapping[str, Any]) -> _Image:
     if nested is not None and not isinstance(nested, Mapping):
         return _Image(nested)
     if str(block.get("file_id")).startswith(ID_PREFIX):
-        return _Image(ImageId(block["file_id"]))
+        return _Image(ImageId(str(block["file_id"])))
     if block.get("file_id") or block.get("id"):
         raise PromptError(
             f"content block {shorten(block)} names a provider's file, which a local model cannot fetch. Send the "

@@ -10,9 +10,10 @@ from langchain_core.messages import BaseMessage
 from langchain_vipllava.chat.blocks import read_image
 from langchain_vipllava.chat.messages import image_block
 from langchain_vipllava.errors import PromptError
-from langchain_vipllava.images.access import ImageAccessPolicy, is_data_uri, is_remote
+from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.images.store import ID_PREFIX, ImageId, ImageStore
+from langchain_vipllava.images.source import source_kind
+from langchain_vipllava.images.store import ID_PREFIX, ImageStore
 
 
 def keep_images(
@@ -26,13 +27,14 @@ def keep_images(
     Args:
         messages: with images in any form that `ChatVipLlava` reads. They are not changed.
         store: where the images go. URLs are left as they are.
-        access: which files may be opened, where somebody else than the program writes the messages.
+        access: which files may be opened that messages name; None opens no file. `ImageAccessPolicy.trusted()`
+            opens any, where the program writes the messages itself.
 
     Returns:
         The same messages; every image is a `{"type": "image", "file_id": ...}` block with its `extras`.
 
     Raises:
-        ImageError: an image that cannot be read.
+        ImageError: an image that cannot be read, or a file that may not be opened.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -50,7 +52,7 @@ def keep_images(
             source = read_image(block)
         except PromptError:  # a state holds other models' answers too, whose blocks we cannot read
             return block
-        if source is None or isinstance(source, ImageId) or is_remote(source):
+        if source is None or source_kind(source) in ("id", "url"):
             return block
         image = resolve(source)
         kept = {"type": "image", "file_id": store.add(image), "mime_type": image.mime_type}
@@ -95,7 +97,7 @@ def open_for_cache(messages: Sequence[BaseMessage], access: ImageAccessPolicy) -
 
     def open_image(block: Any) -> Any:
         source = None if isinstance(block, str) else read_image(block)
-        if source is None or isinstance(source, (bytes, ImageId)) or is_remote(source) or is_data_uri(source):
+        if source is None or isinstance(source, bytes) or source_kind(source) in ("id", "url", "data"):
             return _name_mime_type(block)
         return image_block(access.resolve(source), by_value=True)
 

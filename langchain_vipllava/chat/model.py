@@ -6,7 +6,6 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import aclosing, closing
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
@@ -36,7 +35,7 @@ from langchain_vipllava.chat.settings import (
 )
 from langchain_vipllava.chat.structured import StructuredMethod, structured
 from langchain_vipllava.errors import CheckpointError, GenerationError
-from langchain_vipllava.images.access import ImageAccessPolicy
+from langchain_vipllava.images.access import ImageAccessPolicy, ImageRoot, read_roots
 from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.source import ImageSource
@@ -90,8 +89,8 @@ class ChatVipLlava(BaseChatModel):
             "error". The model was trained on one.
         image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the long sides off.
         image_store: where images are found that messages name by id; see `keep_images`.
-        image_root: messages may name only files below this folder; None allows any file. Set it, and `fetch_policy`,
-            where messages come from strangers.
+        image_root: messages may name files below this folder, or below one of several; None, the default, opens no
+            file that a message names.
         fetch_policy: how images are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` accepts only
             public addresses, None any.
 
@@ -146,7 +145,7 @@ class ChatVipLlava(BaseChatModel):
     multi_image: Annotated[MultiImage, SkipValidation] = "keep"
     image_fit: Annotated[ImageFit, SkipValidation] = "pad"
     image_store: ImageStore | None = Field(default=None, exclude=True)
-    image_root: Path | None = None
+    image_root: Annotated[ImageRoot | None, SkipValidation] = None
     fetch_policy: FetchPolicy | None = None
 
     _warned: bool = PrivateAttr(default=False)
@@ -413,6 +412,7 @@ class ChatVipLlava(BaseChatModel):
     @model_validator(mode="after")
     def _check_settings(self) -> ChatVipLlava:
         CallSettings.read(self, None, {})
+        read_roots(self.image_root)
         _ = self.backend  # checks the loading arguments
         return self
 
@@ -436,7 +436,7 @@ class ChatVipLlava(BaseChatModel):
             "stop": self.stop,
             "model_stop": self.stop,  # LangChain overwrites "stop" in the cache key with that of the call
             # an answer about an image that one model may open must not come from the cache of another that may not
-            "image_root": str(self.image_root),
+            "image_root": str(read_roots(self.image_root)),
             "fetch_policy": repr(self.fetch_policy),
         }
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import unquote_to_bytes, urlsplit
-from urllib.request import url2pathname
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 from PIL import Image
@@ -18,17 +17,22 @@ from PIL import Image
 from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.decode import to_upright_rgb
 from langchain_vipllava.images.fetch import FetchPolicy, fetch
+from langchain_vipllava.images.files import path_of_uri, read_any_file, read_file_below
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.pixels import array_to_rgb
-from langchain_vipllava.images.source import ImageSource
-from langchain_vipllava.images.store import ImageId, ImageStore
+from langchain_vipllava.images.source import ImageId, ImageSource, source_kind
+from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.locks import fork_safe_lock
 
 Channels = Literal["rgb", "bgr"]
 """Order of the channels of an array; `cv2.imread` returns "bgr"."""
 
-_DATA_URI = re.compile(r"data:[^,]*,", re.IGNORECASE)
-_URL = re.compile(r"https?://", re.IGNORECASE)
+ImageRoot = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+"""One folder of images, or several."""
+
+_MAX_FILE_BYTES = 50 * 2**20
+"""Largest file that is read: as much as `FetchPolicy` downloads."""
+
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 _read_lock = fork_safe_lock()
@@ -43,14 +47,36 @@ class ImageAccessPolicy:
     An image that is passed by value (bytes, a data: URI, a PIL image, an array) is always accepted.
 
     Attributes:
-        image_root: open only files below this folder, and take relative paths from there; None opens any file.
+        image_root: open only files below this folder, or below one of several. Relative paths are taken from there,
+            from the first folder that has the file. None opens no file.
         fetch_policy: how URLs are fetched; None for `FetchPolicy()`.
         store: where images are looked up that messages name by id; None knows no ids.
+        any_file: open whatever file is named; see `trusted`.
+
+    Raises:
+        ImageError: `image_root` is empty, or no folder name; `image_root` beside `any_file`.
+
+    Example:
+        >>> from langchain_vipllava import ImageAccessPolicy
+        >>> ImageAccessPolicy(image_root="examples").resolve("scene.png").size
+        (640, 636)
     """
 
-    image_root: Path | str | None = None
+    image_root: ImageRoot | None = None
     fetch_policy: FetchPolicy | None = None
     store: ImageStore | None = None
+    any_file: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the folders."""
+        if self.any_file and self.image_root is not None:
+            raise ImageError("image_root beside any_file; expected one of them: any_file opens every file.")
+        read_roots(self.image_root)
+
+    @classmethod
+    def trusted(cls, *, fetch_policy: FetchPolicy | None = None, store: ImageStore | None = None) -> ImageAccessPolicy:
+        """Make a policy that opens any file: for names that the program writes itself, never for those of others."""
+        return cls(fetch_policy=fetch_policy, store=store, any_file=True)
 
     def resolve(self, source: ImageSource, *, channels: Channels = "rgb") -> EncodedImage:
         """Turn whatever names or holds an image into an `EncodedImage`.
@@ -64,90 +90,92 @@ class ImageAccessPolicy:
                 an array or a PIL image that is not an image; any other type.
         """
         if channels not in ("rgb", "bgr"):
-            raise ImageError(f"channels={channels!r}; expected 'rgb' or 'bgr'.")
-        if isinstance(source, EncodedImage):
-            return source
+            raise ImageError(f"channels={shorten(channels)}; expected 'rgb' or 'bgr'.")
+        kind = source_kind(source)
         if isinstance(source, ImageId):
             return self._find(source)
-        if isinstance(source, str):
-            return self._resolve_text(source)
         if isinstance(source, os.PathLike):
-            return self._read_file(Path(os.fsdecode(source)))
-        if isinstance(source, (bytes, bytearray, memoryview)):
-            return EncodedImage(bytes(source), name="the bytes")
-        if isinstance(source, Image.Image):
-            with _read_lock:
-                return EncodedImage.from_pixels(to_upright_rgb(source, "the PIL image"))
-        if isinstance(source, np.ndarray):
-            return EncodedImage.from_pixels(array_to_rgb(source, bgr=channels == "bgr"))
-        if hasattr(source, "read"):
-            return EncodedImage(_read_all(source), name="the file object")
-        raise ImageError(
-            f"cannot read an image from {type(source).__name__}; expected a path, URL, data: URI, bytes, file object, "
-            "PIL image or numpy array (for a torch tensor: tensor.permute(1, 2, 0).cpu().numpy())."
-        )
+            return self._read_file(_fspath(source))
+        if isinstance(source, str):
+            if kind == "data":
+                return EncodedImage(_read_data_uri(source.strip()), name="the data: URI")
+            if kind == "url":
+                return EncodedImage(fetch(source.strip(), self.fetch_policy or FetchPolicy()), name=source)
+            return self._read_named_file(source)
+        return _read_value(source, channels)
 
     def _find(self, image_id: ImageId) -> EncodedImage:
         if self.store is None:
-            raise ImageError(f"a message names the stored image {image_id}; give ChatVipLlava its image_store.")
+            raise ImageError(
+                f"a message names the stored image {shorten(image_id)}; give ChatVipLlava its image_store."
+            )
         return EncodedImage(self.store.get(image_id), name=image_id)
 
-    def _resolve_text(self, text: str) -> EncodedImage:
-        if _DATA_URI.match(text.lstrip()):
-            return EncodedImage(_read_data_uri(text.lstrip()), name="the data: URI")
-        if _URL.match(text.lstrip()):
-            return EncodedImage(fetch(text.strip(), self.fetch_policy or FetchPolicy()), name=text)
-        if text.lower().startswith("file://"):
-            return self._read_file(_path_of_uri(text))
+    def _read_named_file(self, text: str) -> EncodedImage:
         if not text.strip():
             raise ImageError("the path is empty; expected a path, an http(s):// URL or a data: URI.")
-        if _SCHEME.match(text):
+        if text.lstrip()[: len("file:")].lower() == "file:":
+            return self._read_file(path_of_uri(text), name=text)
+        if _SCHEME.match(text.lstrip()):
             raise ImageError(f"{shorten(text)} has an unknown scheme; expected http(s)://, file:// or data:.")
         # messages and LLMs put spaces around a path; in the program's own hands they belong to the name
-        return self._read_file(Path(text if self.image_root is None else text.strip()))
+        return self._read_file(text if self.any_file else text.strip())
 
-    def _read_file(self, path: Path) -> EncodedImage:
-        try:
-            path = path.expanduser() if self.image_root is None else _below(Path(self.image_root).expanduser(), path)
-            if path.is_dir():
-                raise ImageError(f"{shorten(str(path))} is a folder; expected an image file.")
-            if not path.is_file():
-                raise ImageError(f"no file {shorten(str(path))}; expected a path, an http(s):// URL or a data: URI.")
-            return EncodedImage(path.read_bytes(), name=str(path))
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = getattr(error, "strerror", None) or error  # an OSError's own text repeats a path of any length
-            raise ImageError(f"cannot read {shorten(str(path))}: {reason}.") from error
+    def _read_file(self, path: str, *, name: str | None = None) -> EncodedImage:
+        if self.any_file:
+            data = read_any_file(path, _MAX_FILE_BYTES)
+        else:
+            data = read_file_below(read_roots(self.image_root), path, _MAX_FILE_BYTES, name=name)
+        return EncodedImage(data, name=name or path)
 
 
-def is_remote(source: ImageSource) -> bool:
-    """Whether a source is a URL that would have to be fetched."""
-    return isinstance(source, str) and _URL.match(source.lstrip()) is not None
+def read_roots(image_root: ImageRoot | None) -> tuple[Path, ...]:
+    """Return the folders of an `image_root`.
 
-
-def is_data_uri(source: ImageSource) -> bool:
-    """Whether a source is a data: URI, which holds its own content."""
-    return isinstance(source, str) and _DATA_URI.match(source.lstrip()) is not None
-
-
-def _below(root: Path, path: Path) -> Path:
-    root = root.resolve()
+    Raises:
+        ImageError: it is empty, or no folder name.
+    """
+    if image_root is None:
+        return ()
+    roots: Sequence[str | os.PathLike[str]] = ()
+    if isinstance(image_root, (str, os.PathLike)):
+        roots = (image_root,)
+    elif isinstance(image_root, Sequence):
+        roots = image_root
+    if not roots or not all(isinstance(root, (str, os.PathLike)) and str(root).strip() for root in roots):
+        raise ImageError(
+            f"image_root={shorten(image_root)}; expected a folder or several, or None to open no file. The working "
+            "folder is '.'."
+        )
     try:
-        path = (root / path).resolve()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise ImageError(f"{shorten(str(path))} is not a path: {error}; expected one below {str(root)!r}.") from error
-    if not path.is_relative_to(root):
-        raise ImageError(f"{shorten(str(path))} lies outside the image folder; expected a path below {str(root)!r}.")
-    return path
+        return tuple(Path(root).expanduser() for root in roots)
+    except (TypeError, RuntimeError) as error:
+        raise ImageError(f"image_root={shorten(image_root)} cannot be used: {error}.") from error
 
 
-def _path_of_uri(uri: str) -> Path:
+def _fspath(source: os.PathLike[str]) -> str:
     try:
-        parts = urlsplit(uri)
-    except ValueError as error:
-        raise ImageError(f"{shorten(uri)} is not a file:// URI: {error}.") from error
-    if parts.netloc.lower() not in ("", "localhost"):
-        raise ImageError(f"{shorten(uri)} is a file of another host; expected file:///path, with three slashes.")
-    return Path(url2pathname(parts.path))
+        return os.fsdecode(source)
+    except Exception as error:  # whatever an object's __fspath__ raises
+        raise ImageError(f"{shorten(source)} has no path: {error}; expected a path.") from error
+
+
+def _read_value(source: Any, channels: Channels) -> EncodedImage:
+    if isinstance(source, EncodedImage):
+        return source
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return EncodedImage(bytes(source), name="the bytes")
+    if isinstance(source, Image.Image):
+        with _read_lock:
+            return EncodedImage.from_pixels(to_upright_rgb(source, "the PIL image"))
+    if isinstance(source, np.ndarray):
+        return EncodedImage.from_pixels(array_to_rgb(source, bgr=channels == "bgr"))
+    if hasattr(source, "read"):
+        return EncodedImage(_read_all(source), name="the file object")
+    raise ImageError(
+        f"cannot read an image from {type(source).__name__}; expected a path, URL, data: URI, bytes, file object, "
+        "PIL image or numpy array (for a torch tensor: tensor.permute(1, 2, 0).cpu().numpy())."
+    )
 
 
 def _read_all(file: Any) -> bytes:
@@ -164,10 +192,14 @@ def _read_all(file: Any) -> bytes:
 
 
 def _read_data_uri(uri: str) -> bytes:
-    head, _, payload = uri.partition(",")
-    if not head.lower().endswith(";base64"):
-        return unquote_to_bytes(payload)
+    head, comma, payload = uri.partition(",")
+    if not comma:
+        raise ImageError(f"the data: URI {shorten(uri)} has no comma; expected data:image/png;base64,... .")
     try:
+        if not head.lower().endswith(";base64"):
+            return unquote_to_bytes(payload)
         return base64.b64decode(b"".join(unquote_to_bytes(payload).split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ImageError(f"the data: URI {head},... is not valid base64 ({error}); encode the file again.") from error
+    except ValueError as error:  # binascii.Error is one, and so is what a lone surrogate raises
+        raise ImageError(
+            f"the data: URI {shorten(head)},... is not valid base64 ({error}); encode the file again."
+        ) from error

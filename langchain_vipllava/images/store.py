@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote
 
 from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.source import ImageId
 from langchain_vipllava.locks import fork_safe_lock
 
 MAX_BYTES = 256 * 2**20
@@ -22,12 +23,6 @@ MAX_BYTES = 256 * 2**20
 
 ID_PREFIX = "sha256-"
 """The beginning of every image id."""
-
-
-class ImageId(str):
-    """The id of a stored image, where an image is expected."""
-
-    __slots__ = ()
 
 
 def image_id(image: EncodedImage) -> ImageId:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.tools import BaseTool, BaseToolkit
-from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr
+from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SkipValidation
 
 from langchain_vipllava.chat.messages import write_messages
-from langchain_vipllava.images.access import Channels, ImageAccessPolicy
+from langchain_vipllava.images.access import Channels, ImageAccessPolicy, ImageRoot
 from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
@@ -37,7 +36,8 @@ class VipLlavaToolkit(BaseToolkit):
         detection_options: how detections are read, such as `{"box_format": "xywh"}` or `{"labels": [...]}` (names of
             class ids); see `DetectionOptions`.
         fetch_policy: how `open_image` fetches URLs. The LLM chooses them, so private addresses are refused by default.
-        image_root: `open_image` opens only files below this folder; None allows any file.
+        image_root: `open_image` opens files below this folder, or below one of several; None, the default, opens no
+            file.
         max_threads: threads that are remembered.
         max_images: images that are remembered per thread, marked ones included.
         image_store: where threads outlive the process: `ImageStore(folder)`. A thread with the same id then finds its
@@ -58,7 +58,7 @@ class VipLlavaToolkit(BaseToolkit):
         default_factory=DetectionOptions
     )
     fetch_policy: FetchPolicy = FetchPolicy(private_hosts=False)
-    image_root: Path | None = None
+    image_root: Annotated[ImageRoot | None, SkipValidation] = None
     max_threads: int = Field(default=64, ge=1)
     max_images: int = Field(default=32, ge=1)
     image_store: ImageStore | None = None

@@ -37,7 +37,7 @@ from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
 logger = logging.getLogger(__name__)
 
 DEFAULT_ACCESS = ImageAccessPolicy(fetch_policy=FetchPolicy(private_hosts=False))
-"""Default policy of `open`: any local file, public URLs only."""
+"""Default policy of `open`: no file, public URLs only."""
 
 
 class Workspace:
@@ -51,15 +51,16 @@ class Workspace:
         detector: called with an upright RGB PIL image, returns any format that `regions_from` reads; without one,
             `detect` raises.
         detection_options: how detections are read.
-        access: which images `open` accepts.
+        access: which images `open` accepts; by default no file, and URLs of public addresses.
         store: where sessions outlive the process; None forgets them with it.
         max_sessions: sessions that are remembered in memory; the least recently used are evicted first.
         max_images: images that are remembered per session, marked ones included.
 
     Example:
         >>> from langchain_vipllava import Workspace
-        >>> workspace = Workspace()
-        >>> opened = workspace.open("examples/scene.png", session="anna")
+        >>> from langchain_vipllava import ImageAccessPolicy
+        >>> workspace = Workspace(access=ImageAccessPolicy(image_root="examples"))
+        >>> opened = workspace.open("scene.png", session="anna")
         >>> marked = workspace.mark(opened.image_id, [[59, 378, 164, 483]], session="anna")
         >>> print(marked.text)
         Marked img1 as marked1:
@@ -102,9 +103,8 @@ class Workspace:
             ImageError: it cannot be opened, or must not be.
         """
         current = self._sessions.get(session)
-        source = os.fspath(source).strip()
-        if not source:
-            raise ImageError("source is empty; expected the path or URL of an image.")
+        if not isinstance(source, (str, os.PathLike)) or not str(source).strip():
+            raise ImageError(f"source is {shorten(source)}; expected the path or URL of an image.")
         image = self._access.resolve(source)
         image.decode()
         opened = current.add("img", image)
@@ -135,7 +135,7 @@ class Workspace:
             ImageError: the image cannot be read, or the session cannot be saved.
             DetectionError: the detections cannot be read.
         """
-        encoded = ImageAccessPolicy().resolve(image, channels=channels)
+        encoded = ImageAccessPolicy.trusted().resolve(image, channels=channels)
         size = encoded.size
         regions = [] if detections is None else self._detection_options.read(detections, size)
         current = self._sessions.shared if session is None else self._sessions.get(session)

@@ -248,7 +248,7 @@ async def test_generate_uses_the_image_in_the_cache_key_too(tiny_checkpoint):
 
 
 def test_a_changed_file_is_not_answered_from_the_cache(tiny_checkpoint, tmp_path):
-    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=InMemoryCache())
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=InMemoryCache(), image_root=tmp_path)
     path = tmp_path / "frame.png"
     for key, source in (("path", str(path)), ("url", path.as_uri())):
         block = {"type": "image", key: source}
@@ -265,15 +265,17 @@ def test_the_cache_does_not_bypass_the_image_root(tiny_checkpoint, tmp_path):
     outside, inside = tmp_path / "outside.png", tmp_path / "inside"
     inside.mkdir()
     Image.new("RGB", (64, 64)).save(outside)
-    unrestricted, restricted = (
-        ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache=cache, image_root=root) for root in (None, inside)
+    wide, narrow, none = (
+        ChatVipLlava(model=str(tiny_checkpoint), max_tokens=4, cache=cache, image_root=root)
+        for root in (tmp_path, inside, None)
     )
     question = [HumanMessage([{"type": "image", "path": str(outside)}, {"type": "text", "text": "What?"}])]
-    assert unrestricted.invoke(question)
-    with pytest.raises(ImageError, match="outside"):
-        restricted.invoke(question)
-    no_private_hosts = unrestricted.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=False)})
-    for llm, entries in ((unrestricted, 2), (no_private_hosts, 3)):
+    assert wide.invoke(question)
+    for restricted in (narrow, none):
+        with pytest.raises(ImageError, match="may be opened here"):
+            restricted.invoke(question)
+    no_private_hosts = wide.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=False)})
+    for llm, entries in ((wide, 2), (no_private_hosts, 3)):
         llm.invoke("Hi")
         assert entry_count(cache) == entries, "the cache key contains the fetch policy"
 

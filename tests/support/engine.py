@@ -16,7 +16,7 @@ from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
 
-open_image = ImageAccessPolicy().resolve
+open_image = ImageAccessPolicy.trusted().resolve
 """Opens an image from any source, without restrictions."""
 
 

@@ -64,8 +64,8 @@ def image(photo, tmp_path):
 
 
 @pytest.fixture
-def toolkit(llm):
-    return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS)
+def toolkit(llm, tmp_path):
+    return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, image_root=tmp_path)
 
 
 QUESTIONS = ["What is the object {r1} doing to the object {r2}?", "Why?"]

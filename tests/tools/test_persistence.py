@@ -47,7 +47,9 @@ def test_a_new_toolkit_restores_its_threads(llm, photo, tmp_path):
 
     def toolkit():
         store = ImageStore(tmp_path / "images")
-        return VipLlavaToolkit(chat_model=llm, detector=lambda image: DETECTIONS, image_store=store)
+        return VipLlavaToolkit(
+            chat_model=llm, detector=lambda image: DETECTIONS, image_store=store, image_root=tmp_path
+        )
 
     def ask(toolkit, **arguments):
         call = {"type": "tool_call", "id": "1", "name": "ask_regions", "args": arguments}

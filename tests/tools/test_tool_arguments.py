@@ -72,7 +72,7 @@ def test_new_regions_of_a_marked_image_get_unused_ids(caller):
 
 
 INVALID_ARGUMENTS = [
-    ("open_image", {"source": "/no/such/file.png"}, "no file"),
+    ("open_image", {"source": "/no/such/file.png"}, "may be opened here. Expected an http"),
     ("open_image", {"source": ""}, "expected the path or URL"),
     ("open_image", {"source": "   "}, "expected the path or URL"),
     ("open_image", {"source": "a\0b"}, "ImageError"),
@@ -80,7 +80,8 @@ INVALID_ARGUMENTS = [
     ("open_image", {"source": "FILE:TEXT"}, "not an image"),
     ("open_image", {"source": "FILE:TRUNCATED"}, "truncated"),
     ("open_image", {"source": "FILE:EMPTY"}, "is empty"),
-    ("open_image", {"source": "."}, "is a folder"),
+    ("open_image", {"source": "."}, "may be opened here"),
+    ("open_image", {"source": "data:/../../secret.png"}, "has no comma"),
     ("open_image", {"source": "data:image/png;base64,AAAA"}, "not an image"),
     ("open_image", {"source": "data:image/png;base64,%"}, "base64"),
     ("open_image", {"source": "ftp://example.com/a.png"}, "unknown scheme"),

@@ -62,8 +62,9 @@ def vision_model():
 
 
 @pytest.fixture
-def workspace(vision_model):
-    return Workspace(model=vision_model, detector=lambda image: DETECTIONS)
+def workspace(vision_model, saved):
+    access = ImageAccessPolicy(image_root=saved.parent)
+    return Workspace(model=vision_model, detector=lambda image: DETECTIONS, access=access)
 
 
 def test_open_detect_mark_and_ask(workspace, vision_model, photo, saved):
@@ -141,8 +142,9 @@ def test_look_returns_the_image_that_the_model_sees(workspace, photo):
 @pytest.mark.parametrize(
     ("call", "error", "error_text"),
     [
-        (lambda w: w.open(" ", session="a"), ImageError, "source is empty"),
-        (lambda w: w.open("/no/such.png", session="a"), ImageError, "no file"),
+        (lambda w: w.open(" ", session="a"), ImageError, "expected the path or URL"),
+        (lambda w: w.open(5, session="a"), ImageError, "source is 5"),
+        (lambda w: w.open("/no/such.png", session="a"), ImageError, "may be opened here"),
         (lambda w: w.detect("img9", session="a"), SessionError, "no image 'img9'"),
         (lambda w: w.mark("img1", [], session="a"), RegionError, "regions is empty"),
         (lambda w: w.mark("img1", ["r7"], session="a"), SessionError, "known regions: none yet"),
@@ -193,14 +195,15 @@ def test_a_caller_can_tighten_but_not_relax_the_detection_options(photo):
 
 def test_open_applies_the_access_policy_and_add_image_does_not(photo, saved, tmp_path):
     workspace = Workspace(access=ImageAccessPolicy(tmp_path))
-    with pytest.raises(ImageError, match="outside the image folder"):
+    with pytest.raises(ImageError, match="may be opened here"):
         workspace.open(str(saved), session="a")
     assert workspace.add_image(saved, session="a") == "img1"
 
 
 def test_a_session_is_restored_in_a_new_workspace(vision_model, photo, saved, tmp_path):
     def make_workspace():
-        return Workspace(model=vision_model, store=ImageStore(tmp_path / "store"))
+        access = ImageAccessPolicy(image_root=saved.parent)
+        return Workspace(model=vision_model, store=ImageStore(tmp_path / "store"), access=access)
 
     first = make_workspace()
     opened = first.open(str(saved), session="a")

@@ -18,6 +18,7 @@ from langchain_vipllava.apps.detectors import find_detector
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
 from langchain_vipllava.chat.model import ChatVipLlava
 from langchain_vipllava.errors import ImageError, VipLlavaError
+from langchain_vipllava.images.source import source_kind
 from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
 _THREAD = "demo"
@@ -78,7 +79,8 @@ def _tasks(image: str | None, detector: str | None, questions: tuple[str, ...]) 
     about_shapes = questions or ("What is the object {r1}?", "What color is it?")
     about_photo = questions or ("What is the object {r1}?", "Describe it.")
     if image is not None:
-        return [Task(image, detector or "shapes", about_photo)]
+        named = image if source_kind(image) != "file" else str(Path(image).expanduser().absolute())
+        return [Task(named, detector or "shapes", about_photo)]
     return [
         Task(str(SCENE), detector or "shapes", about_shapes),
         Task(str(_photograph()), detector or "faces", about_photo, kind="ellipse"),
@@ -108,7 +110,8 @@ def _open_llm(name: str) -> Any:
 
 def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     console.rule(f"[bold]{escape(Path(task.image).name)}[/]")
-    toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector))
+    root = Path(task.image).parent if source_kind(task.image) == "file" else None
+    toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector), image_root=root)
     agent = _agent(task, toolkit, llm)
     config = {"configurable": {"thread_id": _THREAD}}
     console.print(Panel(escape(task.prompt), title="user", title_align="left", border_style="cyan"))

@@ -134,7 +134,7 @@ class ModelOptions:
         with console.status(f"Loading {self.model} ..."):
             model = backend.runner.model
         console.print(f"[dim]{self.describe()} ({model.device}, {model.dtype}).[/]", highlight=False)
-        return ChatVipLlava(backend=backend, max_tokens=max_tokens)
+        return ChatVipLlava(backend=backend, max_tokens=max_tokens, image_root=Path.cwd())
 
     def describe(self) -> str:
         """Return a sentence that says which checkpoint answers."""
