@@ -96,6 +96,11 @@ class EncodedImage:
         """Whether bytes are there, so that `sha256` costs no encoding."""
         return self._bytes is not None
 
+    @property
+    def in_memory(self) -> tuple[bytes | Image.Image, ...]:
+        """What it holds at the moment: its encoded bytes, its pixels, or both. To count them, not to use them."""
+        return tuple(part for part in (self._bytes, self._pixels) if part is not None)
+
     @cached_property
     def pixel_digest(self) -> bytes:
         """SHA-256 of size and pixels: equal for equal pixels, whatever their encoding. Decodes the image."""

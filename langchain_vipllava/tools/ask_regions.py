@@ -7,7 +7,7 @@ from typing import ClassVar
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
-from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm, session_of
+from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm
 
 
 class AskRegionsInput(BaseModel):
@@ -35,11 +35,13 @@ class AskRegionsTool(WorkspaceTool):
     args_schema: type[BaseModel] = AskRegionsInput
 
     def _run(self, image_id: str, question: str, config: RunnableConfig) -> Reply:
+        session = self.session(config)
         with errors_for_llm():
-            answered = self.workspace.ask(image_id, question, session=session_of(config))
+            answered = self.workspace.ask(image_id, question, session=session)
         return answered.text, answered.to_dict()
 
     async def _arun(self, image_id: str, question: str, config: RunnableConfig) -> Reply:
+        session = self.session(config)
         with errors_for_llm():
-            answered = await self.workspace.aask(image_id, question, session=session_of(config))
+            answered = await self.workspace.aask(image_id, question, session=session)
         return answered.text, answered.to_dict()

@@ -14,6 +14,8 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import ConfigDict, Field, ValidationError
 
 from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.tools.thread import session_of
+from langchain_vipllava.workspace.session_id import ProgramSession, SessionKey
 from langchain_vipllava.workspace.workspace import Workspace
 
 Reply = tuple[str, dict[str, Any]]
@@ -34,6 +36,8 @@ class WorkspaceTool(BaseTool):
     Attributes:
         position: place among the tools, in the order in which an agent uses them.
         needs_detector: whether there is no such tool without a detector.
+        workspace: what all tools of a toolkit stand on.
+        default_session: the session of calls without a thread id; None takes that of the agent's run.
     """
 
     position: ClassVar[int]
@@ -42,9 +46,18 @@ class WorkspaceTool(BaseTool):
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     workspace: Workspace = Field(exclude=True, repr=False)
+    default_session: ProgramSession | None = Field(default=None, exclude=True, repr=False)
     response_format: str = "content_and_artifact"  # type: ignore[assignment]  # LangChain's Literal, narrowed
     handle_tool_error: Any = True
     handle_validation_error: Any = Field(default_factory=lambda: describe_bad_arguments)
+
+    def session(self, config: RunnableConfig | None) -> SessionKey:
+        """Return the session of a call.
+
+        Raises:
+            SessionError: it has none. For the program, not for the LLM: no other arguments would help.
+        """
+        return session_of(config, self.default_session)
 
 
 def tool_classes() -> list[type[WorkspaceTool]]:
@@ -55,12 +68,6 @@ def tool_classes() -> list[type[WorkspaceTool]]:
             if isinstance(value, type) and issubclass(value, WorkspaceTool) and value.__module__ == info.name:
                 found.append(value)
     return sorted((tool for tool in found if tool is not WorkspaceTool), key=lambda tool: tool.position)
-
-
-def session_of(config: RunnableConfig | None) -> str | None:
-    """Return the LangGraph thread id of a call, which names its session."""
-    thread_id = ((config or {}).get("configurable") or {}).get("thread_id")
-    return None if thread_id is None else str(thread_id)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm, session_of
+from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm
 
 
 class DetectRegionsInput(BaseModel):
@@ -45,8 +45,9 @@ class DetectRegionsTool(WorkspaceTool):
         min_score: float = 0.0,
         max_regions: int = 20,
     ) -> Reply:
+        session = self.session(config)
         with errors_for_llm():
             detected = self.workspace.detect(
-                image_id, session=session_of(config), only=labels, min_score=min_score, max_regions=max_regions
+                image_id, session=session, only=labels, min_score=min_score, max_regions=max_regions
             )
         return detected.text, detected.to_dict()

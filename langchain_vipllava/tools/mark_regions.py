@@ -8,7 +8,7 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field, WithJsonSchema, field_validator
 
 from langchain_vipllava.markers.kinds import COLORS, KINDS
-from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm, session_of
+from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
 _LABEL = {"type": "string"}
@@ -83,8 +83,7 @@ class MarkRegionsTool(WorkspaceTool):
         color: Any = None,
         zoom: Literal["auto"] | None = None,
     ) -> Reply:
+        session = self.session(config)
         with errors_for_llm():
-            marked = self.workspace.mark(
-                image_id, regions, session=session_of(config), kind=kind, color=color, zoom=zoom
-            )
+            marked = self.workspace.mark(image_id, regions, session=session, kind=kind, color=color, zoom=zoom)
         return marked.text, marked.to_dict()

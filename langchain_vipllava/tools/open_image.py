@@ -7,7 +7,7 @@ from typing import ClassVar
 from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
-from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm, session_of
+from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm
 
 
 class OpenImageInput(BaseModel):
@@ -28,6 +28,7 @@ class OpenImageTool(WorkspaceTool):
     args_schema: type[BaseModel] = OpenImageInput
 
     def _run(self, source: str, config: RunnableConfig) -> Reply:
+        session = self.session(config)
         with errors_for_llm():
-            opened = self.workspace.open(source, session=session_of(config))
+            opened = self.workspace.open(source, session=session)
         return opened.text, opened.to_dict()

@@ -19,15 +19,20 @@ from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector
 from langchain_vipllava.tools.base import tool_classes
 from langchain_vipllava.tools.chat_model_vision import ChatModelVision
+from langchain_vipllava.workspace.limits import SessionLimits
+from langchain_vipllava.workspace.session_id import ProgramSession, SessionId
 from langchain_vipllava.workspace.workspace import Workspace
+
+_LIMITS = SessionLimits()
 
 
 class VipLlavaToolkit(BaseToolkit):
     """Tools to open an image, detect and mark regions in it, and ask a vision model about them.
 
     Images never go through the agent's LLM, only short ids do. The tools stand on a `Workspace`: every LangGraph
-    thread (`configurable.thread_id`) has its own session, bounded, in memory unless an `image_store` is set. Errors
-    come back to the LLM as messages that say what to do.
+    thread (`configurable.thread_id`) has its own session, bounded, in memory unless an `image_store` is set. Without
+    a thread id, each run of an agent has a session of its own, which ends with it. Errors come back to the LLM as
+    messages that say what to do.
 
     Attributes:
         chat_model: the model that sees images, usually a `ChatVipLlava`.
@@ -40,6 +45,11 @@ class VipLlavaToolkit(BaseToolkit):
             file.
         max_threads: threads that are remembered.
         max_images: images that are remembered per thread, marked ones included.
+        max_session_bytes: memory that a thread's images take: files, pixels and masks.
+        max_bytes: memory that the images of all threads take.
+        max_turns: questions about one image.
+        session: names one session for all calls without a thread id, for a program with one user. No thread id
+            reaches it.
         image_store: where threads outlive the process: `ImageStore(folder)`. A thread with the same id then finds its
             images, regions and conversations again.
 
@@ -59,11 +69,16 @@ class VipLlavaToolkit(BaseToolkit):
     )
     fetch_policy: FetchPolicy = FetchPolicy(private_hosts=False)
     image_root: Annotated[ImageRoot | None, SkipValidation] = None
-    max_threads: int = Field(default=64, ge=1)
-    max_images: int = Field(default=32, ge=1)
+    max_threads: int = Field(default=_LIMITS.max_sessions, ge=1)
+    max_images: int = Field(default=_LIMITS.max_images, ge=1)
+    max_session_bytes: int = Field(default=_LIMITS.max_session_bytes, ge=1)
+    max_bytes: int = Field(default=_LIMITS.max_bytes, ge=1)
+    max_turns: int = Field(default=_LIMITS.max_turns, ge=1)
     image_store: ImageStore | None = None
+    session: str | None = None
 
     _workspace: Workspace = PrivateAttr()
+    _session: ProgramSession | None = PrivateAttr()
 
     def model_post_init(self, context: Any) -> None:
         """Make the workspace that all tools of this toolkit share."""
@@ -76,7 +91,11 @@ class VipLlavaToolkit(BaseToolkit):
             store=self.image_store,
             max_sessions=self.max_threads,
             max_images=self.max_images,
+            max_session_bytes=self.max_session_bytes,
+            max_bytes=self.max_bytes,
+            max_turns=self.max_turns,
         )
+        self._session = None if self.session is None else ProgramSession(self.session)
 
     @property
     def workspace(self) -> Workspace:
@@ -86,7 +105,7 @@ class VipLlavaToolkit(BaseToolkit):
     def get_tools(self) -> list[BaseTool]:
         """Return the tools, for `create_agent`, `ToolNode` or `bind_tools`; all share this toolkit's workspace."""
         return [
-            tool(workspace=self._workspace)  # type: ignore[call-arg]  # each class has its own name and description
+            tool(workspace=self._workspace, default_session=self._session)  # type: ignore[call-arg]  # each class has its own name and description
             for tool in tool_classes()
             if self.detector is not None or not tool.needs_detector
         ]
@@ -96,7 +115,7 @@ class VipLlavaToolkit(BaseToolkit):
         image: ImageSource,
         *,
         detections: Any = None,
-        thread_id: str | None = None,
+        thread_id: SessionId = None,
         channels: Channels = "rgb",
     ) -> str:
         """Bring in an image that the program has already.
@@ -116,18 +135,23 @@ class VipLlavaToolkit(BaseToolkit):
         """
         return self._workspace.add_image(image, detections=detections, session=thread_id, channels=channels)
 
-    def marked_image(self, image_id: str, *, thread_id: str | None = None) -> MarkedImage:
-        """Return a marked image of a thread, to show or to save.
+    def marked_image(self, image_id: str, *, thread_id: SessionId = None) -> MarkedImage:
+        """Return a marked image of a thread (None: of `session`), to show or to save.
 
         Raises:
             SessionError: no such image.
         """
-        return self._workspace.look(image_id, session=thread_id)
+        return self._workspace.look(image_id, session=self._session_of(thread_id))
 
-    def messages(self, image_id: str, *, thread_id: str | None = None) -> list[BaseMessage]:
-        """Return the conversation about an image so far, as messages for a chat model.
+    def messages(self, image_id: str, *, thread_id: SessionId = None) -> list[BaseMessage]:
+        """Return the conversation about an image of a thread (None: of `session`), as messages for a chat model.
 
         Raises:
             SessionError: no such image.
         """
-        return write_messages(self._workspace.conversation(image_id, session=thread_id), by_value=False)
+        return write_messages(
+            self._workspace.conversation(image_id, session=self._session_of(thread_id)), by_value=False
+        )
+
+    def _session_of(self, thread_id: SessionId) -> SessionId:
+        return self._session if thread_id is None else thread_id

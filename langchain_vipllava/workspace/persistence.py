@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_vipllava.errors import ImageError, VipLlavaError
+from langchain_vipllava.errors import ImageError, VipLlavaError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageStore, image_id
 from langchain_vipllava.markers.marked_image import MarkedImage
@@ -17,6 +17,7 @@ from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.prompt.conversation import Turn
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.workspace.session import OpenImage
+from langchain_vipllava.workspace.session_id import ProgramSession, StoredKey
 
 logger = logging.getLogger(__name__)
 
@@ -34,22 +35,22 @@ class StoredSessions:
     def __init__(self, store: ImageStore) -> None:
         self._store = store
 
-    def save(self, session_id: str, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
+    def save(self, session: StoredKey, images: Sequence[OpenImage], counts: Mapping[str, int]) -> None:
         """Save the images of a session, the least recently used first.
 
         Raises:
             ImageError: the store cannot be written.
         """
         record = {"format": _FORMAT, "counts": dict(counts), "images": [self._image_record(image) for image in images]}
-        self._store.mset([(_key(session_id), json.dumps(record).encode())])
+        self._store.mset([(_key(session), json.dumps(record).encode())])
 
-    def load(self, session_id: str) -> tuple[list[OpenImage], dict[str, int]]:
+    def load(self, session: StoredKey) -> tuple[list[OpenImage], dict[str, int]]:
         """Return what `save` saved; nothing for an unknown session. Images that the store lost are left out.
 
         Raises:
             ImageError: the record is there and cannot be read.
         """
-        (data,) = self._store.mget([_key(session_id)])
+        (data,) = self._store.mget([_key(session)])
         if data is None:
             return [], {}
         try:
@@ -59,13 +60,17 @@ class StoredSessions:
             counts = {str(prefix): int(count) for prefix, count in record["counts"].items()}
             images = [image for entry in record["images"] if (image := self._read_image(entry)) is not None]
         except (KeyError, TypeError, ValueError, AttributeError, VipLlavaError) as error:
-            aside = f"unread-{_key(session_id)}"
+            aside = f"unread-{_key(session)}"
             self._store.mset([(aside, data)])
             logger.warning(
-                "session %r cannot be read (%s); it starts empty, the old record is %s.", session_id, error, aside
+                "session %s cannot be read (%s); it starts empty, the old record is %s.", shorten(session), error, aside
             )
             return [], {}
         return images, counts
+
+    def delete(self, session: StoredKey) -> None:
+        """Forget what `save` saved. Images stay until the store needs their room: other sessions may use them."""
+        self._store.mdelete([_key(session)])
 
     def _image_record(self, image: OpenImage) -> dict[str, Any]:
         marked, regions = image.marked, image.regions.copy()
@@ -134,5 +139,6 @@ class StoredSessions:
         return image
 
 
-def _key(session_id: str) -> str:
-    return f"session-{hashlib.sha256(session_id.encode()).hexdigest()}"
+def _key(session: StoredKey) -> str:
+    kind, name = ("program", session.name) if isinstance(session, ProgramSession) else ("session", session)
+    return f"{kind}-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()}"

@@ -14,6 +14,7 @@ from langchain_vipllava.errors import (
     GenerationError,
     ImageError,
     PromptError,
+    PromptTooLongError,
     SessionError,
     VipLlavaError,
     shorten,
@@ -28,16 +29,21 @@ from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.workspace.limits import MAX_QUESTION, SessionLimits
 from langchain_vipllava.workspace.persistence import StoredSessions
 from langchain_vipllava.workspace.region_input import as_list, choose_regions
 from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
-from langchain_vipllava.workspace.session import OpenImage, Session, SessionPool
+from langchain_vipllava.workspace.session import OpenImage, Session
+from langchain_vipllava.workspace.session_id import SessionId
+from langchain_vipllava.workspace.session_pool import SessionPool
 from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_ACCESS = ImageAccessPolicy(fetch_policy=FetchPolicy(private_hosts=False))
 """Default policy of `open`: no file, public URLs only."""
+
+_LIMITS = SessionLimits()
 
 
 class Workspace:
@@ -54,7 +60,11 @@ class Workspace:
         access: which images `open` accepts; by default no file, and URLs of public addresses.
         store: where sessions outlive the process; None forgets them with it.
         max_sessions: sessions that are remembered in memory; the least recently used are evicted first.
-        max_images: images that are remembered per session, marked ones included.
+        max_images: images that are remembered per session, marked ones included; the least recently used are
+            forgotten first.
+        max_session_bytes: memory that a session's images take, files, pixels and masks; see `SessionLimits`.
+        max_bytes: memory that the images of all sessions take.
+        max_turns: questions about one image, each with its answer.
 
     Example:
         >>> from langchain_vipllava import Workspace
@@ -75,29 +85,31 @@ class Workspace:
         detection_options: DetectionOptions | None = None,
         access: ImageAccessPolicy = DEFAULT_ACCESS,
         store: ImageStore | None = None,
-        max_sessions: int = 64,
-        max_images: int = 32,
+        max_sessions: int = _LIMITS.max_sessions,
+        max_images: int = _LIMITS.max_images,
+        max_session_bytes: int = _LIMITS.max_session_bytes,
+        max_bytes: int = _LIMITS.max_bytes,
+        max_turns: int = _LIMITS.max_turns,
     ) -> None:
         if model is not None and not hasattr(model, "answer"):
             raise GenerationError(
                 f"model is a {type(model).__name__}; expected a VisionModel, such as ChatModelVision(llm) or "
                 "BackendVision(llm.backend)."
             )
-        if max_sessions < 1 or max_images < 1:
-            raise SessionError(f"max_sessions={max_sessions}, max_images={max_images}; expected at least 1 of each.")
         self._model = model
         self._detector = detector
         self._detection_options = detection_options or DetectionOptions()
         self._access = access
         storage = None if store is None else StoredSessions(store)
-        self._sessions = SessionPool(max_sessions, max_images, storage)
+        self._limits = SessionLimits(max_sessions, max_images, max_session_bytes, max_bytes, max_turns)
+        self._sessions = SessionPool(self._limits, storage)
 
-    def open(self, source: str | os.PathLike[str], *, session: str | None = None) -> Opened:
+    def open(self, source: str | os.PathLike[str], *, session: SessionId = None) -> Opened:
         """Open an image that a caller names.
 
         Args:
             source: path or http(s) URL, within the access policy.
-            session: id of the session; None is one session for all calls without an id.
+            session: id of the session; None is the program's own, which no tool call reaches.
 
         Raises:
             ImageError: it cannot be opened, or must not be.
@@ -108,7 +120,7 @@ class Workspace:
         image = self._access.resolve(source)
         image.decode()
         opened = current.add("img", image)
-        _save(current)
+        self._settle(current)
         return Opened(opened.id, image.size)
 
     def add_image(
@@ -116,7 +128,7 @@ class Workspace:
         image: ImageSource,
         *,
         detections: Any = None,
-        session: str | None = None,
+        session: SessionId = None,
         channels: Channels = "rgb",
     ) -> str:
         """Add an image that the program has already.
@@ -140,6 +152,8 @@ class Workspace:
         regions = [] if detections is None else self._detection_options.read(detections, size)
         current = self._sessions.shared if session is None else self._sessions.get(session)
         opened = current.add("photo" if session is None else "img", encoded, regions=regions)
+        if session is not None:
+            self._sessions.fit(current)
         current.save()
         return opened.id
 
@@ -147,7 +161,7 @@ class Workspace:
         self,
         image_id: str,
         *,
-        session: str | None = None,
+        session: SessionId = None,
         only: Sequence[str] | None = None,
         min_score: float = 0.0,
         max_regions: int | None = None,
@@ -176,7 +190,7 @@ class Workspace:
         )
         with opened.lock:
             regions = {region.id: region for region in opened.add_regions(detected)}
-        _save(current)
+        self._settle(current)
         return Detected(opened.id, tuple(regions.values()))
 
     def mark(
@@ -184,7 +198,7 @@ class Workspace:
         image_id: str,
         regions: Any,
         *,
-        session: str | None = None,
+        session: SessionId = None,
         kind: KindChoice | Sequence[KindChoice | None] = "rectangle",
         color: ColorChoice | Sequence[ColorChoice | None] | None = None,
         zoom: Zoom | None = None,
@@ -214,10 +228,10 @@ class Workspace:
                 source.regions = before  # a region that cannot be marked gets no id
                 raise
         opened = current.add("marked", source.image, regions=chosen, marked=marked)
-        _save(current)
+        self._settle(current)
         return Marked(opened.id, source.id, marked, zoomed=zoom is not None)
 
-    def ask(self, image_id: str, question: str, *, session: str | None = None) -> Answered:
+    def ask(self, image_id: str, question: str, *, session: SessionId = None) -> Answered:
         """Ask one question about an image, as the next turn of its conversation.
 
         Args:
@@ -237,10 +251,10 @@ class Workspace:
             with _as_model_errors(opened):
                 reply = self._vision_model().answer(conversation)
             answered = _answered(opened, conversation, reply)
-        _save(current)
+        self._settle(current)
         return answered
 
-    async def aask(self, image_id: str, question: str, *, session: str | None = None) -> Answered:
+    async def aask(self, image_id: str, question: str, *, session: SessionId = None) -> Answered:
         """Ask without blocking the event loop. Cancellation stops the model and leaves the conversation as it was."""
         current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
         async with opened.question_lock.place():
@@ -248,11 +262,11 @@ class Workspace:
             with _as_model_errors(opened):
                 reply = await self._vision_model().aanswer(conversation)
             answered = _answered(opened, conversation, reply)
-        await asyncio.to_thread(_save, current)
+        await asyncio.to_thread(self._settle, current)
         return answered
 
     def stream(
-        self, image_id: str, question: str, *, session: str | None = None
+        self, image_id: str, question: str, *, session: SessionId = None
     ) -> Generator[str | Answered, None, None]:
         """Ask, yield pieces of the answer while the model writes, and the whole answer last.
 
@@ -268,11 +282,11 @@ class Workspace:
                     if isinstance(reply, str):
                         yield reply
             answered = _answered(opened, conversation, reply)
-        _save(current)
+        self._settle(current)
         yield answered
 
     async def astream(
-        self, image_id: str, question: str, *, session: str | None = None
+        self, image_id: str, question: str, *, session: SessionId = None
     ) -> AsyncGenerator[str | Answered, None]:
         """Do the same without blocking the event loop."""
         current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
@@ -285,10 +299,10 @@ class Workspace:
                         if isinstance(reply, str):
                             yield reply
             answered = _answered(opened, conversation, reply)
-        await asyncio.to_thread(_save, current)
+        await asyncio.to_thread(self._settle, current)
         yield answered
 
-    def look(self, image_id: str, *, session: str | None = None) -> MarkedImage:
+    def look(self, image_id: str, *, session: SessionId = None) -> MarkedImage:
         """Return what the model sees of an image: with its markers, or without any.
 
         Raises:
@@ -296,7 +310,7 @@ class Workspace:
         """
         return self._look_up(image_id, session).shown
 
-    def conversation(self, image_id: str, *, session: str | None = None) -> Conversation:
+    def conversation(self, image_id: str, *, session: SessionId = None) -> Conversation:
         """Return the conversation about an image so far.
 
         Raises:
@@ -304,7 +318,7 @@ class Workspace:
         """
         return Conversation(tuple(self._look_up(image_id, session).turns))
 
-    def list(self, *, session: str | None = None) -> tuple[ImageSummary, ...]:
+    def list(self, *, session: SessionId = None) -> tuple[ImageSummary, ...]:
         """Return the images of a session, those that the program shares first."""
         images = self._sessions.peek(session).images(self._sessions.shared)
         return tuple(
@@ -318,18 +332,54 @@ class Workspace:
             for image in images
         )
 
-    def _find(self, image_id: str, session: str | None) -> tuple[Session, OpenImage]:
+    def forget(self, image_id: str, *, session: SessionId = None) -> None:
+        """Forget an image of a session, with its conversation. One that the program shares is copied anew when used.
+
+        Raises:
+            SessionError: no such image.
+            ImageError: the session cannot be saved.
+        """
         current = self._sessions.get(session)
-        return current, current.find(image_id.strip(), self._sessions.shared)
+        current.forget(self._look_up(image_id, session).id)
+        current.save()
 
-    def _look_up(self, image_id: str, session: str | None) -> OpenImage:
+    def forget_session(self, session: SessionId) -> None:
+        """Forget a session, also where it is stored; an unknown one is no error."""
+        self._sessions.forget(session)
+
+    def close(self) -> None:
+        """Forget all sessions in memory, and what the program shares. Stored sessions stay stored."""
+        self._sessions.clear()
+
+    def _settle(self, session: Session) -> None:
+        """Bring a session within its limits after a change, and save it.
+
+        Failures to save are logged: a full disk must not fail the call.
+        """
+        self._sessions.fit(session)
+        try:
+            session.save()
+        except (VipLlavaError, TypeError, ValueError) as error:
+            logger.warning("the session is not saved: %s", error)
+
+    def _find(self, image_id: str, session: SessionId) -> tuple[Session, OpenImage]:
+        current = self._sessions.get(session)
+        return current, current.find(_image_id(image_id), self._sessions.shared)
+
+    def _look_up(self, image_id: str, session: SessionId) -> OpenImage:
         """Find an image without changing which ones are remembered."""
-        return self._sessions.peek(session).find(image_id.strip(), self._sessions.shared, copy=False)
+        return self._sessions.peek(session).find(_image_id(image_id), self._sessions.shared, copy=False)
 
-    def _prepare_question(self, image_id: str, question: str, session: str | None) -> tuple[Session, OpenImage, str]:
+    def _prepare_question(self, image_id: str, question: str, session: SessionId) -> tuple[Session, OpenImage, str]:
         current, opened = self._find(image_id, session)
-        if not question.strip():
+        if not isinstance(question, str) or not question.strip():
             raise PromptError("the question is empty; expected text, such as 'What is the object {r1}?'.")
+        if len(question) > MAX_QUESTION:
+            raise PromptError(f"the question has {len(question)} characters; expected at most {MAX_QUESTION}.")
+        if len(opened.turns) >= self._limits.max_turns:
+            raise PromptTooLongError(
+                f"{opened.id} has had {len(opened.turns)} questions, as many as max_turns allows. {_NEW_CONVERSATION}"
+            )
         return current, opened, opened.shown.question(question)
 
     def _vision_model(self) -> VisionModel:
@@ -342,14 +392,17 @@ class Workspace:
         return self
 
 
+_NEW_CONVERSATION = "A new call of mark_regions begins a new conversation."
+
+
 @contextmanager
 def _as_model_errors(opened: OpenImage) -> Iterator[None]:
     try:
         yield
-    except GenerationError as error:
+    except PromptTooLongError as error:
         if not opened.turns:
             raise
-        raise GenerationError(f"{error} A new call of mark_regions begins a new conversation.") from error
+        raise PromptTooLongError(f"{error} {_NEW_CONVERSATION}") from error
     except VipLlavaError:
         raise
     except Exception as error:  # of a model that is not ours; an agent's run would end with it
@@ -363,9 +416,7 @@ def _answered(opened: OpenImage, conversation: Conversation, reply: object) -> A
     return Answered(opened.id, conversation.turns[-1].question, reply.text)
 
 
-def _save(session: Session) -> None:
-    """Save a session. Failures are logged: a full disk must not fail the call."""
-    try:
-        session.save()
-    except (VipLlavaError, TypeError, ValueError) as error:
-        logger.warning("the session is not saved: %s", error)
+def _image_id(image_id: object) -> str:
+    if not isinstance(image_id, str):
+        raise SessionError(f"image_id={shorten(image_id)}; expected the id of an open image, such as 'img1'.")
+    return image_id.strip()

@@ -286,13 +286,6 @@ def test_invalid_calls_return_error_messages_and_the_agent_continues(toolkit, im
     assert all(message.content.strip() for message in results(state))
 
 
-def test_an_agent_without_a_thread_id_works(toolkit, image):
-    llm = ScriptedAgentModel(source=image, questions=QUESTIONS)
-    state = create_agent(llm, toolkit.get_tools()).invoke({"messages": [("human", "Look.")]})
-    assert [message.status for message in results(state)] == ["success"] * 5
-    assert len(toolkit.messages("marked1")) == 4
-
-
 def mark_and_ask(*questions):
     """Return a script that marks the first region of photo1 and asks about it."""
     mark = calls(("mark_regions", {"image_id": "photo1", "regions": ["r1"]}))

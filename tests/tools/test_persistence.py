@@ -168,12 +168,3 @@ def test_a_shared_image_of_another_process_is_not_confused_with_the_current_one(
         assert np.array_equal(kit.marked_image("photo1", thread_id=0).image, image)
     assert np.array_equal(kit.marked_image("marked1", thread_id=0).original, photo)
     assert np.array_equal(kit.marked_image("marked2", thread_id=0).original, other)
-
-
-def test_threads_without_an_id_are_not_stored(llm, photo, tmp_path):
-    store = ImageStore(tmp_path)
-    kit = VipLlavaToolkit(chat_model=llm, image_store=store)
-    kit.add_image(photo)
-    mark_regions = {tool.name: tool for tool in kit.get_tools()}["mark_regions"]
-    mark_regions.invoke({"image_id": "photo1", "regions": [[1, 1, 50, 50]]})
-    assert list(store.yield_keys()) == []

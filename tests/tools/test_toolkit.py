@@ -65,7 +65,8 @@ def test_the_least_recently_used_images_are_evicted_first(llm, photo):
     caller.call("ask_regions", image_id="img1", question="What?")
     caller.call("mark_regions", image_id="img3", regions=[[1, 2, 30, 40]])
     content = caller.call_expecting_error("ask_regions", image_id="img2", question="What?")
-    assert "open images: img1, img3, marked1. Call open_image(source) first." in content
+    assert "img2 was forgotten: a session holds at most 3 images" in content
+    assert "open images: img1, img3, marked1. Call open_image or mark_regions again." in content
     assert caller.call("ask_regions", image_id="img1", question="And?")
 
 

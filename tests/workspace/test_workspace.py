@@ -256,13 +256,6 @@ def test_looking_forgets_no_image(photo):
     assert workspace.mark(own, [[1, 2, 30, 40]], session="a").source_id == own
 
 
-def test_an_empty_session_id_is_a_session_of_its_own(photo):
-    workspace = Workspace()
-    workspace.add_image(photo, session="")
-    assert [summary.image_id for summary in workspace.list(session="")] == ["img1"]
-    assert workspace.list(session=None) == ()
-
-
 def test_a_question_reads_no_stored_image(vision_model, photo, tmp_path, monkeypatch):
     store = ImageStore(tmp_path)
     workspace = Workspace(model=vision_model, store=store)
