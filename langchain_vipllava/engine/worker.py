@@ -137,39 +137,39 @@ class EngineWorker:
         return self._ownership is ownership and ownership.acquire(blocking=False)
 
     def _run(self, ownership: threading.Lock) -> list[StopOrder]:
-        """Run the engine until it has nothing left to do, and return the orders to stop that came."""
+        """Run the engine until it has nothing left to do, and return the order to stop that made it end earlier."""
         orders: list[StopOrder] = []
-        engine = self._engine
+        scheduler = self._engine.scheduler
         while self._ownership is ownership:
             try:
-                orders += self._take(GenerationError(_EXITING) if _at_exit.begun else None)
+                if not orders:  # what arrives after an order waits until all that came before it has ended
+                    orders = self._take(GenerationError(_EXITING) if _at_exit.begun else None)
                 if orders:
-                    for sequence in (*engine.scheduler.waiting, *engine.scheduler.running):
+                    for sequence in (*scheduler.waiting, *scheduler.running):
                         sequence.handle.cancel()
-                if not engine.scheduler.has_work:
+                if not scheduler.has_work:
                     break
-                engine.step()
+                self._engine.step()
             except BaseException as error:  # a Rust panic is no Exception; or every caller would wait indefinitely
                 self._abort(error)
         return orders
 
     def _take(self, refusal: GenerationError | None) -> list[StopOrder]:
-        """Put what has arrived into the engine's queue, or refuse it, and return the orders among it."""
-        orders: list[StopOrder] = []
+        """Put what has arrived into the engine's queue, or refuse it, up to an order to stop, which is returned."""
         while self._arrived:
             try:
                 arrival = self._arrived.popleft()
             except IndexError:  # a caller has taken it back
                 break
             if not isinstance(arrival, Sequence):
-                orders.append(arrival)
-            elif refusal is not None:
+                return [arrival]
+            if refusal is not None:
                 arrival.fail(refusal)
             else:
                 self.requests += 1
                 self.prompt_tokens += len(arrival.prompt.ids)
                 self._engine.scheduler.waiting.append(arrival)
-        return orders
+        return []
 
     def _abort(self, error: BaseException) -> None:
         scheduler = self._engine.scheduler

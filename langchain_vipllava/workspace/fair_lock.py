@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import _thread
 import asyncio
+import sys
 import threading
 from contextlib import suppress
 from operator import attrgetter
+from types import FrameType
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
@@ -53,10 +55,12 @@ class Place:
         self._lock = lock
         self._taken = threading.Lock()  # until this place is left
         self._taken.acquire()
-        self._thread, self._is_task = threading.get_ident(), False
+        self._frame = 0  # the id of the frame whose `with` block it is
+        self._loop: asyncio.AbstractEventLoop | None = None  # of its task
         self._came = self._given_up = False
 
     def __enter__(self) -> None:
+        self._frame = id(sys._getframe(1))
         try:
             self._lock._queue(self)
             self._wait()
@@ -68,14 +72,14 @@ class Place:
     __exit__: Any = property(attrgetter("_taken.__exit__"))
 
     async def __aenter__(self) -> None:
-        self._is_task = True
+        self._loop = asyncio.get_running_loop()
         try:
             self._lock._queue(self)
             if self._is_next():
                 self.previous = None
                 return
             arrived = asyncio.Event()
-            _thread.start_new_thread(self._wait_for_task, (asyncio.get_running_loop(), arrived))
+            _thread.start_new_thread(self._wait_for_task, (self._loop, arrived))
             await arrived.wait()
         except BaseException:  # it is cancelled
             self._give_up()
@@ -88,13 +92,22 @@ class Place:
         """Whether nobody is before this place."""
         before = self.previous
         while before is not None and before._taken.locked():
-            if before._thread == self._thread and not (before._is_task and self._is_task):
+            if self._would_wait_for_itself(before):
                 raise GenerationError(
                     "a question about this image would wait for one of its own thread, which waits for it; ask from "
                     "another thread, and not in a signal handler."
                 )
             before = before.previous
         return self.previous is None or not self.previous._taken.locked()
+
+    def _would_wait_for_itself(self, before: Place) -> bool:
+        """Whether a place belongs to a caller of this code, or to a task of the event loop that this code blocks."""
+        if before._loop is not None:
+            return self._loop is None and asyncio._get_running_loop() is before._loop
+        frame: FrameType | None = sys._getframe()
+        while frame is not None and id(frame) != before._frame:
+            frame = frame.f_back
+        return frame is not None
 
     def _wait(self) -> None:
         before = self.previous
