@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.images.access import ImageAccessPolicy
     from langchain_vipllava.images.fetch import FetchPolicy
     from langchain_vipllava.images.image import EncodedImage
+    from langchain_vipllava.images.limits import ImageLimits
     from langchain_vipllava.images.load import load_image
     from langchain_vipllava.images.store import ImageStore
     from langchain_vipllava.images.view import pad_to_square
@@ -57,6 +58,7 @@ _HOMES = {
     "GenerationError": "errors",
     "ImageAccessPolicy": "images.access",
     "ImageError": "errors",
+    "ImageLimits": "images.limits",
     "ImageStore": "images.store",
     "MarkRegions": "chains.steps",
     "MarkedImage": "markers.marked_image",
@@ -95,6 +97,7 @@ __all__ = [
     "GenerationError",
     "ImageAccessPolicy",
     "ImageError",
+    "ImageLimits",
     "ImageStore",
     "MarkRegions",
     "MarkedImage",

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_vipllava.errors import PromptError, shorten
 from langchain_vipllava.images.image import sniff_mime_type
+from langchain_vipllava.images.inline import Base64Text, decode_base64
+from langchain_vipllava.images.limits import DEFAULT_LIMITS
 from langchain_vipllava.images.source import ImageId, ImageSource
 from langchain_vipllava.images.store import ID_PREFIX
 
@@ -93,8 +93,9 @@ def _text(block: Mapping[str, Any]) -> str:
 def _plain(block: Mapping[str, Any]) -> str:
     """LangChain's text files, as text or base64."""
     data = block.get("base64")
-    content = _text(block) if data is None else _decode(str(data))
-    return content.decode("utf-8", "replace") if isinstance(content, bytes) else content
+    if data is None:
+        return _text(block)
+    return decode_base64(Base64Text(str(data)), DEFAULT_LIMITS, "a text's base64").decode("utf-8", "replace")
 
 
 def _image_url(block: Mapping[str, Any]) -> _Image:
@@ -116,7 +117,7 @@ def _image(block: Mapping[str, Any]) -> _Image:
     for key in ("base64", "data"):
         if isinstance(block.get(key), (str, bytes)):
             text = block[key]
-            return _Image(_decode(text if isinstance(text, str) else text.decode("latin-1")))
+            return _Image(_inline(text if isinstance(text, str) else text.decode("latin-1")))
     for key in ("url", "image_url", "file_uri", "path"):
         if isinstance(block.get(key), str):
             return _Image(block[key])
@@ -152,7 +153,7 @@ def _file(block: Mapping[str, Any]) -> _Image:
     mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
     image = _Image(str(file_data)) if file_data else _image(inner)
     # LangChain calls every file in OpenAI's form a PDF: the bytes decide, not the name
-    if not (isinstance(image.source, bytes) and sniff_mime_type(image.source)):
+    if not sniff_mime_type(_first_bytes(image.source)):
         _expect_image(block, mime)
     return image
 
@@ -178,21 +179,24 @@ def _expect_image(block: Mapping[str, Any], mime: object) -> None:
         raise PromptError(f"content block {shorten(block)} is of type {mime!r}; expected an image (image/...).")
 
 
-def _as_bytes(block: Mapping[str, Any], raw: Any) -> bytes | str:
+def _as_bytes(block: Mapping[str, Any], raw: Any) -> ImageSource:
     if isinstance(raw, str):
-        return _decode(raw)
+        return _inline(raw)
     numbers = isinstance(raw, list) and all(isinstance(item, int) and 0 <= item < 256 for item in raw)
     if isinstance(raw, (bytes, bytearray, memoryview)) or numbers:
         return bytes(raw)
     raise PromptError(f"content block {shorten(block)} has {type(raw).__name__} for bytes; expected bytes or base64.")
 
 
-def _decode(text: str) -> bytes | str:
-    if text.startswith("data:"):
-        return text
-    try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise PromptError(
-            f"an image's base64 {shorten(text)} cannot be decoded: {error}. Encode the file again."
-        ) from error
+def _inline(text: str) -> ImageSource:
+    return text if text.startswith("data:") else Base64Text(text)
+
+
+def _first_bytes(source: ImageSource) -> bytes:
+    """Return the bytes by which an image format is recognized; none for a source that holds no bytes."""
+    if isinstance(source, bytes):
+        return source
+    if not isinstance(source, Base64Text):
+        return b""
+    start = "".join(source.text[:200].split())[:32]
+    return decode_base64(Base64Text(start), DEFAULT_LIMITS)

@@ -12,6 +12,7 @@ from langchain_vipllava.chat.messages import image_block
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.inline import Base64Text
 from langchain_vipllava.images.source import source_kind
 from langchain_vipllava.images.store import ID_PREFIX, ImageStore
 
@@ -97,7 +98,8 @@ def open_for_cache(messages: Sequence[BaseMessage], access: ImageAccessPolicy) -
 
     def open_image(block: Any) -> Any:
         source = None if isinstance(block, str) else read_image(block)
-        if source is None or isinstance(source, bytes) or source_kind(source) in ("id", "url", "data"):
+        by_content = isinstance(source, (bytes, Base64Text)) or source_kind(source) in ("id", "url", "data")
+        if source is None or by_content:
             return _name_mime_type(block)
         return image_block(access.resolve(source), by_value=True)
 

@@ -38,6 +38,7 @@ from langchain_vipllava.errors import CheckpointError, GenerationError
 from langchain_vipllava.images.access import ImageAccessPolicy, ImageRoot, read_roots
 from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.limits import ImageLimits
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.images.view import ImageFit
@@ -147,6 +148,7 @@ class ChatVipLlava(BaseChatModel):
     image_store: ImageStore | None = Field(default=None, exclude=True)
     image_root: Annotated[ImageRoot | None, SkipValidation] = None
     fetch_policy: FetchPolicy | None = None
+    image_limits: ImageLimits = ImageLimits()
 
     _warned: bool = PrivateAttr(default=False)
 
@@ -373,7 +375,7 @@ class ChatVipLlava(BaseChatModel):
 
     @property
     def _access(self) -> ImageAccessPolicy:
-        return ImageAccessPolicy(self.image_root, self.fetch_policy, self.image_store)
+        return ImageAccessPolicy(self.image_root, self.fetch_policy, self.image_store, limits=self.image_limits)
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         prompt = super()._convert_input(model_input)
@@ -438,6 +440,7 @@ class ChatVipLlava(BaseChatModel):
             # an answer about an image that one model may open must not come from the cache of another that may not
             "image_root": str(read_roots(self.image_root)),
             "fetch_policy": repr(self.fetch_policy),
+            "image_limits": repr(self.image_limits),
         }
 
 

@@ -6,17 +6,20 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
 import torch
+from PIL import Image
 
 from langchain_vipllava.engine.detokenizer import REPLACEMENT_CHARACTER, detokenize
 from langchain_vipllava.engine.model_sizes import image_tokens
+from langchain_vipllava.engine.pixel_values import PixelValues
 from langchain_vipllava.engine.request import GenerationRequest
-from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError, shorten
+from langchain_vipllava.errors import GenerationError, ImageError, PromptError, PromptTooLongError, shorten
 from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.images.view import ImageFit, make_square
+from langchain_vipllava.images.shrink import model_square
+from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.locks import fork_safe_lock, is_held_here, run_locked
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt, Segment
 
@@ -39,13 +42,13 @@ class PromptImage:
         key: identifies its content; negative, so that it is never a token id.
         start: index of its first token in the prompt.
         tokens: number of its tokens.
-        pixels: returns its pixel values, (3, side, side) float; computed at the first call, in whichever thread.
+        pixels: its pixel values, (3, side, side) float; prompts with the same image share them.
     """
 
     key: int
     start: int
     tokens: int
-    pixels: Callable[[], torch.Tensor] = field(repr=False)
+    pixels: torch.Tensor = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,6 +92,8 @@ class PromptEncoder:
         self.image_tokens = image_tokens(config)
         self.context_length = int(config.text_config.max_position_embeddings)
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
+        self._resize_side, self._resample = _resizing(self._image_processor, self.side)
+        self._pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
         self._lock = fork_safe_lock()  # the tokenizer is not thread-safe: split_special_tokens is a switch on it
         self._special_ids = frozenset(self.tokenizer.get_added_vocab().values())
@@ -207,36 +212,43 @@ class PromptEncoder:
             )
         starts = [index for index, token in enumerate(ids) if token == self._image_id][:: self.image_tokens]
         return tuple(
-            PromptImage(
-                key=self._image_key(image, request.image_fit),
-                start=start,
-                tokens=self.image_tokens,
-                pixels=_Once(partial(self._pixels, image, request.image_fit)),
+            PromptImage(key, start, self.image_tokens, pixels)
+            for (key, pixels), start in zip(
+                (self._encode_image(image, request.image_fit) for image in request.images), starts, strict=True
             )
-            for image, start in zip(request.images, starts, strict=True)
         )
 
-    def _image_key(self, image: EncodedImage, fit: ImageFit) -> int:
-        """Identifies what the model sees of an image by its pixels; negative, so that it is never a token id.
+    def _encode_image(self, image: EncodedImage, fit: ImageFit) -> tuple[int, torch.Tensor]:
+        """Return the key of an image, and what the model reads of it: a request that waits holds nothing else.
 
+        The key identifies what the model sees of an image by its pixels; negative, so that it is never a token id.
         Every turn of a conversation brings the same bytes along: those that came before are not decoded again.
         """
         digest = self._pixel_digests.get(image.sha256) if image.is_encoded else None
+        decoded = None
         if digest is None:
+            decoded = image.decode()  # held: the digest and the pixel values need it, and it may be too large to cache
             digest = image.pixel_digest
             if image.is_encoded:
                 run_locked(self._digests_lock, self._remember, image.sha256, digest)
-        return -1 - int.from_bytes(hashlib.sha256(digest + fit.encode()).digest()[:_KEY_BYTES], "big")
+        key = -1 - int.from_bytes(hashlib.sha256(digest + fit.encode()).digest()[:_KEY_BYTES], "big")
+        pixels = self._pixel_values.get(key)
+        if pixels is None:
+            pixels = self._pixel_values.add(key, self._compute_pixels(decoded or image.decode(), fit))
+        return key, pixels
 
     def _remember(self, sha256: str, digest: bytes) -> None:
         self._pixel_digests[sha256] = digest
         while len(self._pixel_digests) > _MAX_DIGESTS:
             self._pixel_digests.pop(next(iter(self._pixel_digests)), None)
 
-    def _pixels(self, image: EncodedImage, fit: ImageFit) -> torch.Tensor:
+    def _compute_pixels(self, image: Image.Image, fit: ImageFit) -> torch.Tensor:
         """Pixel values of an image, (3, side, side) float."""
-        square = make_square(image.decode(), fit)
-        pixels: torch.Tensor = self._image_processor(images=[square], return_tensors="pt")["pixel_values"][0]
+        try:
+            square = model_square(image, fit, self._resize_side, self._resample)
+            pixels: torch.Tensor = self._image_processor(images=[square], return_tensors="pt")["pixel_values"][0]
+        except MemoryError as error:
+            raise ImageError("there is not enough memory to prepare an image for the model; shrink it.") from error
         if tuple(pixels.shape[-2:]) != (self.side, self.side):
             raise GenerationError(
                 f"the checkpoint's image processor returns {tuple(pixels.shape[-2:])} pixels, its vision tower reads "
@@ -245,18 +257,14 @@ class PromptEncoder:
         return pixels
 
 
-class _Once:
-    """Computes pixel values at the first call, and then holds on to them instead of the image."""
-
-    def __init__(self, compute: Callable[[], torch.Tensor]) -> None:
-        self._compute: Callable[[], torch.Tensor] | None = compute
-        self._pixels: torch.Tensor | None = None
-
-    def __call__(self) -> torch.Tensor:
-        if self._compute is not None:
-            self._pixels, self._compute = self._compute(), None
-        assert self._pixels is not None  # noqa: S101  # computed above, or in an earlier call
-        return self._pixels
+def _resizing(image_processor: Any, side: int) -> tuple[int, Image.Resampling]:
+    """Return the side to which an image processor resizes a square, and the filter with which it does."""
+    size = dict(getattr(image_processor, "size", None) or {})
+    resample = getattr(image_processor, "resample", None)
+    return (
+        int(size.get("shortest_edge") or size.get("height") or side),
+        Image.Resampling.BICUBIC if resample is None else Image.Resampling(int(resample)),
+    )
 
 
 def _unused_character(text: str) -> str:

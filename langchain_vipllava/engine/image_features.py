@@ -37,7 +37,7 @@ class ImageFeatureCache:
         features = {image.key: self._features[image.key] for image in images if image.key in self._features}
         uncached = {image.key: image for image in images if image.key not in features}
         if uncached:
-            computed = self._compute([image.pixels() for image in uncached.values()])
+            computed = self._compute([image.pixels for image in uncached.values()])
             features |= dict(zip(uncached, computed, strict=True))
         for key, tensor in features.items():
             self._insert(key, tensor)

@@ -144,9 +144,6 @@ class ModelRunner:
             GenerationError: the prompt is too long; the process is exiting.
         """
         prompt = self.encoder.encode(request)
-        for image in prompt.images:
-            if image not in self._engine.image_features:
-                image.pixels()  # here, in the caller's thread, rather than in the engine's
         handle = RequestHandle(on_piece) if handle is None else handle
         handle.request = replace(request, images=())  # the prompt holds what is needed of them
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))

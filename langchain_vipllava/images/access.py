@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
-from urllib.parse import unquote_to_bytes
-
-import numpy as np
-from PIL import Image
+from typing import Literal
 
 from langchain_vipllava.errors import ImageError, shorten
-from langchain_vipllava.images.decode import to_upright_rgb
 from langchain_vipllava.images.fetch import FetchPolicy, fetch
 from langchain_vipllava.images.files import path_of_uri, read_any_file, read_file_below
 from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.images.pixels import array_to_rgb
+from langchain_vipllava.images.inline import decode_data_uri
+from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
 from langchain_vipllava.images.source import ImageId, ImageSource, source_kind
 from langchain_vipllava.images.store import ImageStore
-from langchain_vipllava.locks import fork_safe_lock
+from langchain_vipllava.images.value import encoded, read_value
 
 Channels = Literal["rgb", "bgr"]
 """Order of the channels of an array; `cv2.imread` returns "bgr"."""
@@ -30,13 +25,7 @@ Channels = Literal["rgb", "bgr"]
 ImageRoot = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 """One folder of images, or several."""
 
-_MAX_FILE_BYTES = 50 * 2**20
-"""Largest file that is read: as much as `FetchPolicy` downloads."""
-
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-
-_read_lock = fork_safe_lock()
-"""Held while a PIL image or a file object is read: several threads may pass the same one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +41,7 @@ class ImageAccessPolicy:
         fetch_policy: how URLs are fetched; None for `FetchPolicy()`.
         store: where images are looked up that messages name by id; None knows no ids.
         any_file: open whatever file is named; see `trusted`.
+        limits: how large an image may be, and in which formats, however it comes in.
 
     Raises:
         ImageError: `image_root` is empty, or no folder name; `image_root` beside `any_file`.
@@ -66,6 +56,7 @@ class ImageAccessPolicy:
     fetch_policy: FetchPolicy | None = None
     store: ImageStore | None = None
     any_file: bool = False
+    limits: ImageLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         """Check the folders."""
@@ -74,9 +65,15 @@ class ImageAccessPolicy:
         read_roots(self.image_root)
 
     @classmethod
-    def trusted(cls, *, fetch_policy: FetchPolicy | None = None, store: ImageStore | None = None) -> ImageAccessPolicy:
+    def trusted(
+        cls,
+        *,
+        fetch_policy: FetchPolicy | None = None,
+        store: ImageStore | None = None,
+        limits: ImageLimits = DEFAULT_LIMITS,
+    ) -> ImageAccessPolicy:
         """Make a policy that opens any file: for names that the program writes itself, never for those of others."""
-        return cls(fetch_policy=fetch_policy, store=store, any_file=True)
+        return cls(fetch_policy=fetch_policy, store=store, any_file=True, limits=limits)
 
     def resolve(self, source: ImageSource, *, channels: Channels = "rgb") -> EncodedImage:
         """Turn whatever names or holds an image into an `EncodedImage`.
@@ -98,18 +95,20 @@ class ImageAccessPolicy:
             return self._read_file(_fspath(source))
         if isinstance(source, str):
             if kind == "data":
-                return EncodedImage(_read_data_uri(source.strip()), name="the data: URI")
+                return encoded(decode_data_uri(source, self.limits), "the data: URI", self.limits)
             if kind == "url":
-                return EncodedImage(fetch(source.strip(), self.fetch_policy or FetchPolicy()), name=source)
+                policy = self.fetch_policy or FetchPolicy()
+                policy = replace(policy, max_bytes=min(policy.max_bytes, self.limits.max_bytes))
+                return encoded(fetch(source.strip(), policy), source, self.limits)
             return self._read_named_file(source)
-        return _read_value(source, channels)
+        return read_value(source, self.limits, bgr=channels == "bgr")
 
     def _find(self, image_id: ImageId) -> EncodedImage:
         if self.store is None:
             raise ImageError(
                 f"a message names the stored image {shorten(image_id)}; give ChatVipLlava its image_store."
             )
-        return EncodedImage(self.store.get(image_id), name=image_id)
+        return encoded(self.store.get(image_id), image_id, self.limits)
 
     def _read_named_file(self, text: str) -> EncodedImage:
         if not text.strip():
@@ -123,10 +122,10 @@ class ImageAccessPolicy:
 
     def _read_file(self, path: str, *, name: str | None = None) -> EncodedImage:
         if self.any_file:
-            data = read_any_file(path, _MAX_FILE_BYTES)
+            data = read_any_file(path, self.limits.max_bytes)
         else:
-            data = read_file_below(read_roots(self.image_root), path, _MAX_FILE_BYTES, name=name)
-        return EncodedImage(data, name=name or path)
+            data = read_file_below(read_roots(self.image_root), path, self.limits.max_bytes, name=name)
+        return encoded(data, name or path, self.limits)
 
 
 def read_roots(image_root: ImageRoot | None) -> tuple[Path, ...]:
@@ -158,48 +157,3 @@ def _fspath(source: os.PathLike[str]) -> str:
         return os.fsdecode(source)
     except Exception as error:  # whatever an object's __fspath__ raises
         raise ImageError(f"{shorten(source)} has no path: {error}; expected a path.") from error
-
-
-def _read_value(source: Any, channels: Channels) -> EncodedImage:
-    if isinstance(source, EncodedImage):
-        return source
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return EncodedImage(bytes(source), name="the bytes")
-    if isinstance(source, Image.Image):
-        with _read_lock:
-            return EncodedImage.from_pixels(to_upright_rgb(source, "the PIL image"))
-    if isinstance(source, np.ndarray):
-        return EncodedImage.from_pixels(array_to_rgb(source, bgr=channels == "bgr"))
-    if hasattr(source, "read"):
-        return EncodedImage(_read_all(source), name="the file object")
-    raise ImageError(
-        f"cannot read an image from {type(source).__name__}; expected a path, URL, data: URI, bytes, file object, "
-        "PIL image or numpy array (for a torch tensor: tensor.permute(1, 2, 0).cpu().numpy())."
-    )
-
-
-def _read_all(file: Any) -> bytes:
-    try:
-        with _read_lock:
-            if hasattr(file, "seekable") and file.seekable():
-                file.seek(0)
-            data = file.read()
-    except Exception as error:
-        raise ImageError(f"cannot read the file object: {error}. Open it in binary mode ('rb').") from error
-    if not isinstance(data, (bytes, bytearray, memoryview)):
-        raise ImageError(f"the file object returned {type(data).__name__}; open it in binary mode ('rb').")
-    return bytes(data)
-
-
-def _read_data_uri(uri: str) -> bytes:
-    head, comma, payload = uri.partition(",")
-    if not comma:
-        raise ImageError(f"the data: URI {shorten(uri)} has no comma; expected data:image/png;base64,... .")
-    try:
-        if not head.lower().endswith(";base64"):
-            return unquote_to_bytes(payload)
-        return base64.b64decode(b"".join(unquote_to_bytes(payload).split()), validate=True)
-    except ValueError as error:  # binascii.Error is one, and so is what a lone surrogate raises
-        raise ImageError(
-            f"the data: URI {shorten(head)},... is not valid base64 ({error}); encode the file again."
-        ) from error

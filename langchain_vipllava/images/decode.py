@@ -1,16 +1,39 @@
-"""Encoded bytes to upright RGB pixels."""
+"""Encoded bytes to upright RGB pixels, within limits."""
 
 from __future__ import annotations
 
 import io
+from importlib import import_module
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from langchain_vipllava.errors import ImageError, shorten
+from langchain_vipllava.images.decoder_memory import WEBP, bytes_per_pixel
+from langchain_vipllava.images.headers import (
+    MAX_TAG_VALUES,
+    TIFF_SIGNATURES,
+    read_jpeg_header,
+    tiff_numbers,
+    webp_size,
+)
+from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
 from langchain_vipllava.images.pixels import image_to_rgb
+from langchain_vipllava.images.quiet import quiet_pillow
 
-MAX_PIXELS = 178_956_970
-"""Largest image that is decoded: twice Pillow's warning limit, where Pillow itself raises DecompressionBombError."""
+_PLUGINS = {
+    "JPEG": "JpegImagePlugin",
+    "PNG": "PngImagePlugin",
+    "WEBP": "WebPImagePlugin",
+    "GIF": "GifImagePlugin",
+    "BMP": "BmpImagePlugin",
+    "TIFF": "TiffImagePlugin",
+    "MPO": "MpoImagePlugin",
+    "AVIF": "AvifImagePlugin",
+}
+"""Pillow's modules of the default formats; HEIF is a plugin of its own."""
+
+_MAX_EXIF_BYTES = 2**20
+"""EXIF that is looked at. Chosen: 16 times what a segment of a JPEG can have."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -24,64 +47,112 @@ _UPRIGHT = {
 """The transposition that undoes each EXIF orientation."""
 
 
-def decode_image(data: bytes, name: str) -> Image.Image:
-    """Decode an encoded image to upright RGB.
+def decode_image(data: bytes, name: str, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decode an encoded image to upright RGB; of several frames, the first.
 
     Args:
         data: PNG, JPEG, WebP, GIF, BMP, TIFF, ...
         name: what errors call the image.
+        limits: checked before anything is decoded.
 
     Raises:
-        ImageError: empty, not an image, truncated, without pixels, or too large.
+        ImageError: empty, not an image of an allowed format, truncated, without pixels, or too large.
     """
     if not data:
         raise ImageError(f"{shorten(name)} is empty; expected an encoded image (PNG, JPEG, WebP, ...).")
-    try:
-        image = Image.open(io.BytesIO(data), formats=_formats())
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            f"{shorten(name)} is not an image that Pillow can read; expected PNG, JPEG, WebP, GIF, BMP or TIFF."
-        ) from error
-    except Exception as error:
-        raise ImageError(f"{shorten(name)} cannot be opened as an image: {error}.") from error
-    return to_upright_rgb(image, name)
+    limits.check_bytes(len(data), name)
+    with quiet_pillow():
+        _check_before_opening(data, name, limits)
+        image, bytes_needed = _open(data, name, limits)
+        limits.check_size(*image.size, name)
+        limits.check_memory(bytes_needed, image.size, len(data), name, image.format or "image")
+        return _load(image, name)
 
 
-def to_upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def to_upright_rgb(image: Image.Image, name: str, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
     """Convert a PIL image of any mode to a new RGB one with its EXIF orientation applied.
 
     Raises:
-        ImageError: without pixels, too large, truncated, or closed.
+        ImageError: without pixels, too large, truncated, closed, or a file of another format that was not loaded.
     """
-    width, height = image.size
-    if width < 1 or height < 1:
-        raise ImageError(f"{shorten(name)} is {width} x {height} pixels; expected at least 1 x 1.")
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{shorten(name)} is {width} x {height} pixels; expected at most {MAX_PIXELS}. Shrink it.")
+    limits.check_size(*image.size, name)
+    # the `load` of an EPS file runs Ghostscript
+    waits = isinstance(image, ImageFile.ImageFile) and (image.tile or image._im is None)
+    if waits and image.format not in limits.formats:
+        raise ImageError(
+            f"{shorten(name)} is a file of format {shorten(image.format)} that was not loaded; expected "
+            f"{_listed(limits)}. Load it (image.load()) before you pass it, if you trust it."
+        )
+    with quiet_pillow():
+        return _load(image, name)
+
+
+def _load(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
-        orientation = _orientation(image)
-        upright = image_to_rgb(image)
+        upright = image_to_rgb(image, _UPRIGHT.get(_orientation(image)))
     except ImageError:
         raise
+    except MemoryError as error:
+        raise _no_memory(name) from error
     except Exception as error:
         if getattr(image, "fp", image) is None and not str(error):
             raise ImageError(f"{shorten(name)} is closed; load it (image.load()) before you close it.") from error
         raise ImageError(f"{shorten(name)} is damaged or truncated: {error}. Get the file again.") from error
-    if orientation in _UPRIGHT:
-        upright = upright.transpose(_UPRIGHT[orientation])
     upright.info.clear()  # EXIF carries places and names of people
     return upright
 
 
-def _formats() -> list[str]:
-    """Formats that Pillow decodes by itself. For EPS it would run Ghostscript on untrusted bytes."""
-    Image.init()
-    return [name for name in Image.OPEN if name != "EPS"]
+def _no_memory(name: str) -> ImageError:
+    return ImageError(f"there is not enough memory to decode {shorten(name)}; shrink the image.")
 
 
-def _orientation(image: Image.Image) -> object:
+def _check_before_opening(data: bytes, name: str, limits: ImageLimits) -> None:
+    """Check what Pillow allocates in order to open a file."""
+    if data.startswith(b"RIFF") and (size := webp_size(data)):
+        limits.check_size(*size, name)
+        limits.check_memory(WEBP, size, len(data), name, "WEBP")
+    elif data.startswith(b"\xff\xd8") and read_jpeg_header(data).exif_bytes > _MAX_EXIF_BYTES:
+        raise ImageError(f"{shorten(name)} has more than {_MAX_EXIF_BYTES:,} bytes of EXIF; save it without.")
+    elif data[:4] in TIFF_SIGNATURES and tiff_numbers(data) > MAX_TAG_VALUES:
+        raise ImageError(f"{shorten(name)} has more than {MAX_TAG_VALUES:,} numbers in its tags; save it without.")
+
+
+def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, float]:
+    """Open an image, without decoding it, and find out how many bytes per pixel its decoder needs."""
     try:
-        return image.getexif().get(ExifTags.Base.Orientation)
+        image = Image.open(io.BytesIO(data), formats=_registered(limits.formats))
+        bytes_needed = bytes_per_pixel(image, data)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{shorten(name)} is not an image of an allowed format; expected {_listed(limits)}."
+        ) from error
+    except MemoryError as error:
+        raise _no_memory(name) from error
+    except Exception as error:
+        raise ImageError(f"{shorten(name)} cannot be opened as an image: {error}.") from error
+    if image.format not in limits.formats:  # the decoder of JPEG opens MPO too
+        raise ImageError(f"{shorten(name)} is a {image.format}; expected {_listed(limits)}.")
+    return image, bytes_needed
+
+
+def _registered(formats: tuple[str, ...]) -> list[str]:
+    """Return the formats that Pillow has a decoder for, after loading those of them that are its own."""
+    for name in formats:
+        if name in _PLUGINS:
+            import_module(f"PIL.{_PLUGINS[name]}")
+    return [name for name in formats if name in Image.OPEN]
+
+
+def _listed(limits: ImageLimits) -> str:
+    return ", ".join(name for name in limits.formats if name == "MPO" or name in _registered((name,)))
+
+
+def _orientation(image: Image.Image) -> int:
+    exif = image.info.get("exif", b"")
+    if isinstance(exif, bytes) and len(exif) > _MAX_EXIF_BYTES:
+        return 1
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a damaged EXIF block does not damage the pixels; Pillow raises many types here
-        return None
+        return 1

@@ -5,28 +5,37 @@ from __future__ import annotations
 import hashlib
 import io
 from base64 import b64encode
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
+from weakref import ref
 
 from PIL import Image
 
+from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decode import decode_image
+from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
+from langchain_vipllava.images.pixel_cache import PIXELS, pixel_bytes
 from langchain_vipllava.locks import fork_safe_lock
 
 _PNG_LEVEL = 3
 """zlib level of the PNGs written here: chosen for speed; level 6 takes three times as long for 5% fewer bytes."""
+
+_BLOCK_PIXELS = 2**20
+"""Pixels that are hashed at once. Chosen: 7 MiB of copies, where the whole of a large image would be 900 MB."""
 
 
 class EncodedImage:
     """An image: its encoded bytes, their mime type and hash, and its pixels on demand.
 
     `ImageAccessPolicy.resolve` makes one where an image comes in; behind that edge nothing opens, fetches or
-    converts an image again. It never changes. Bytes are decoded at the first `decode()`, and at most once. An image
-    that came as pixels is encoded, as PNG, at the first use of `data`, and at most once.
+    converts an image again. It never changes. Bytes are decoded at the first `decode()`; the pixels stay as long as
+    somebody uses them, and a while longer in a cache that the process shares. An image that came as pixels is
+    encoded, as PNG, at the first use of `data`, and at most once.
 
     Args:
         data: encoded bytes (PNG, JPEG, ...). They are not checked before `decode()`.
         name: what errors call the image.
+        limits: within which `decode()` decodes.
 
     Example:
         >>> from PIL import Image
@@ -35,17 +44,20 @@ class EncodedImage:
         ('image/png', (64, 48))
     """
 
-    def __init__(self, data: bytes, *, name: str = "the image") -> None:
+    def __init__(self, data: bytes, *, name: str = "the image", limits: ImageLimits = DEFAULT_LIMITS) -> None:
         self._bytes: bytes | None = data
         self._pixels: Image.Image | None = None
+        self._decoded: ref[Image.Image] | None = None
+        self._size: tuple[int, int] | None = None
         self._name = name
+        self._limits = limits
         self._lock = fork_safe_lock()
 
     @classmethod
     def from_pixels(cls, pixels: Image.Image) -> EncodedImage:
         """Wrap upright RGB pixels. The caller hands `pixels` over and does not change them afterwards."""
         image = cls(b"")
-        image._bytes, image._pixels = None, pixels
+        image._bytes, image._pixels, image._size = None, pixels, pixels.size
         return image
 
     @property
@@ -55,7 +67,10 @@ class EncodedImage:
             if self._bytes is None:
                 assert self._pixels is not None  # noqa: S101  # one of both is always there
                 buffer = io.BytesIO()
-                self._pixels.save(buffer, format="PNG", compress_level=_PNG_LEVEL)
+                try:
+                    self._pixels.save(buffer, format="PNG", compress_level=_PNG_LEVEL)
+                except MemoryError as error:
+                    raise ImageError("there is not enough memory to encode the image; shrink it.") from error
                 self._bytes = buffer.getvalue()
             return self._bytes
 
@@ -64,22 +79,29 @@ class EncodedImage:
         """`data` as base64 text, as content blocks carry it."""
         return b64encode(self.data).decode("ascii")
 
-    def decode(self) -> Image.Image:
+    def decode(self, *, keep: bool = True) -> Image.Image:
         """Return the upright RGB pixels (EXIF orientation applied). Shared: copy them before you draw on them.
+
+        Args:
+            keep: whether they go into the cache of the process, for the next call.
 
         Raises:
             ImageError: the bytes are not an image, truncated, or too large.
         """
         with self._lock:
-            if self._pixels is None:
+            pixels = self._pixels or (self._decoded() if self._decoded is not None else None)
+            if pixels is None:
                 assert self._bytes is not None  # noqa: S101  # one of both is always there
-                self._pixels = decode_image(self._bytes, self._name)
-            return self._pixels
+                pixels = decode_image(self._bytes, self._name, self._limits)
+                self._decoded, self._size = ref(pixels), pixels.size
+        if keep and self._pixels is None:
+            PIXELS.keep(pixels)
+        return pixels
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, upright. Decodes the image."""
-        return self.decode().size
+        """(width, height) in pixels, upright. Decodes the image the first time."""
+        return self._size or self.decode().size
 
     @cached_property
     def mime_type(self) -> str:
@@ -105,7 +127,11 @@ class EncodedImage:
     def pixel_digest(self) -> bytes:
         """SHA-256 of size and pixels: equal for equal pixels, whatever their encoding. Decodes the image."""
         pixels = self.decode()
-        return hashlib.sha256(repr(pixels.size).encode() + pixels.tobytes()).digest()
+        digest = hashlib.sha256(repr(pixels.size).encode())
+        rows = max(1, _BLOCK_PIXELS // pixels.width)
+        for top in range(0, pixels.height, rows):
+            digest.update(pixels.crop((0, top, pixels.width, min(top + rows, pixels.height))).tobytes())
+        return digest.digest()
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EncodedImage):
@@ -120,7 +146,7 @@ class EncodedImage:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EncodedImage, (self.data,)
+        return partial(EncodedImage, limits=self._limits), (self.data,)
 
     def __repr__(self) -> str:
         # LangChain's cache identifies what it cannot serialize by its repr: this one names the content

@@ -6,7 +6,7 @@ from PIL import Image
 
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
 from langchain_vipllava.images.fetch import FetchPolicy
-from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
 from langchain_vipllava.images.source import ImageSource
 
 
@@ -15,6 +15,7 @@ def load_image(
     *,
     channels: Channels = "rgb",
     fetch_policy: FetchPolicy | None = None,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> Image.Image:
     """Load an image as upright RGB: EXIF orientation applied, so that detector boxes fit.
 
@@ -29,6 +30,7 @@ def load_image(
             (H, W, 4): uint8, uint16, bool, or float in 0..1.
         channels: order of the channels of an array: "rgb", or "bgr" as `cv2.imread` returns.
         fetch_policy: timeout, size limit and allowed hosts of a URL.
+        limits: how large the image may be, and in which formats.
 
     Returns:
         A new image of mode RGB; `source` is never changed.
@@ -42,5 +44,5 @@ def load_image(
         >>> load_image(np.zeros((48, 64), dtype=np.uint8)).size
         (64, 48)
     """
-    pixels = ImageAccessPolicy.trusted(fetch_policy=fetch_policy).resolve(source, channels=channels).decode()
-    return pixels.copy() if isinstance(source, EncodedImage) else pixels
+    image = ImageAccessPolicy.trusted(fetch_policy=fetch_policy, limits=limits).resolve(source, channels=channels)
+    return image.decode().copy() if image is source else image.decode(keep=False)

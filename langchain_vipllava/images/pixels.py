@@ -1,38 +1,83 @@
-"""Converting every pixel format to 8-bit RGB."""
+"""Converting every pixel format to 8-bit RGB, a band of rows at a time."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from PIL import Image
 
 from langchain_vipllava.errors import ImageError
 
+_BAND_PIXELS = 2**20
+"""Pixels that are converted at once. Chosen: 32 MiB where a conversion takes 32 bytes per pixel (RGBA as float64)."""
 
-def image_to_rgb(image: Image.Image) -> Image.Image:
+_ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+_SIDEWAYS = (
+    Image.Transpose.TRANSPOSE,
+    Image.Transpose.ROTATE_270,
+    Image.Transpose.TRANSVERSE,
+    Image.Transpose.ROTATE_90,
+)
+"""Transpositions that swap width and height."""
+
+_FROM_THE_RIGHT = (Image.Transpose.ROTATE_270, Image.Transpose.TRANSVERSE)
+_FROM_THE_BOTTOM = (Image.Transpose.ROTATE_180, Image.Transpose.FLIP_TOP_BOTTOM)
+"""Transpositions that put the first row of an image at the right, or at the bottom."""
+
+
+def image_to_rgb(image: Image.Image, transpose: Image.Transpose | None = None) -> Image.Image:
     """Convert a decoded PIL image of any mode to a new RGB one; transparent pixels become white.
+
+    Takes 4 bytes per pixel beside the image itself.
+
+    Args:
+        image: a loaded image.
+        transpose: how the result is turned.
 
     Raises:
         ImageError: NaN or infinity among the pixels.
     """
-    if image.mode == "La":
-        image = image.convert("LA")  # the only mode to which Pillow converts "La"
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        rgb = _deep_gray_to_rgb(image)
-    elif image.mode in ("RGBA", "LA", "PA", "RGBa") or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        rgb = Image.new("RGB", image.size, "white")
-        rgb.paste(rgba, mask=rgba.getchannel("A"))
-    else:
-        rgb = image.convert("RGB") if image.mode != "RGB" else image.copy()
+    width, height = image.size
+    to_rgb = _band_converter(image)
+    rgb = Image.new("RGB", (height, width) if transpose in _SIDEWAYS else (width, height))
+    for top, bottom in _bands(width, height):
+        band = to_rgb(image.crop((0, top, width, bottom)))
+        if transpose is not None:
+            band = band.transpose(transpose)
+        rgb.paste(band, _place(top, bottom, height, transpose))
     return rgb
 
 
 def array_to_rgb(array: np.ndarray, *, bgr: bool = False) -> Image.Image:
     """Convert a (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) array to an RGB image.
 
+    Takes 4 bytes per pixel beside the array itself.
+
     Raises:
         ImageError: another shape or dtype, no pixels, floats outside 0..1.
     """
+    array = check_shape(array)
+    height, width = array.shape[:2]
+    rgb = Image.new("RGB", (width, height))
+    for top, bottom in _bands(width, height):
+        pixels = _to_uint8(array[top:bottom])
+        if bgr and pixels.ndim == 3:
+            pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
+        band = Image.fromarray(np.ascontiguousarray(pixels))
+        rgb.paste(_band_converter(band)(band), (0, top))
+    return rgb
+
+
+def check_shape(array: np.ndarray) -> np.ndarray:
+    """Return an array as (H, W), (H, W, 3) or (H, W, 4).
+
+    Raises:
+        ImageError: another shape, or no pixels.
+    """
+    array = np.asarray(array)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)):
@@ -42,10 +87,60 @@ def array_to_rgb(array: np.ndarray, *, bgr: bool = False) -> Image.Image:
         raise ImageError(f"array of shape {array.shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4).{hint}")
     if array.size == 0:
         raise ImageError(f"array of shape {array.shape} has no pixels; expected at least 1 x 1.")
-    pixels = _to_uint8(array)
-    if bgr and pixels.ndim == 3:
-        pixels = pixels[:, :, [2, 1, 0, 3][: pixels.shape[2]]]
-    return image_to_rgb(Image.fromarray(np.ascontiguousarray(pixels)))
+    return array
+
+
+def _bands(width: int, height: int) -> Iterator[tuple[int, int]]:
+    rows = max(1, _BAND_PIXELS // width)
+    for top in range(0, height, rows):
+        yield top, min(top + rows, height)
+
+
+def _place(top: int, bottom: int, height: int, transpose: Image.Transpose | None) -> tuple[int, int]:
+    """Return where the rows from `top` to `bottom` of an image begin in the transposed image."""
+    if transpose in _FROM_THE_RIGHT:
+        return height - bottom, 0
+    if transpose in _FROM_THE_BOTTOM:
+        return 0, height - bottom
+    return (top, 0) if transpose in _SIDEWAYS else (0, top)
+
+
+def _band_converter(image: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return the function that converts bands of an image to RGB."""
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        top = _white(image)
+        return lambda band: _deep_gray_to_rgb(band, top)
+    if image.mode in _ALPHA_MODES or "transparency" in image.info:
+        return _over_white
+    return lambda band: band.convert("RGB")
+
+
+def _over_white(band: Image.Image) -> Image.Image:
+    if band.mode == "La":
+        band = band.convert("LA")  # the only mode to which Pillow converts "La"
+    rgba = band.convert("RGBA")
+    rgb = Image.new("RGB", band.size, "white")
+    rgb.paste(rgba, mask=rgba.getchannel("A"))
+    return rgb
+
+
+def _white(image: Image.Image) -> float:
+    """Return the value that becomes white: Pillow's own conversion clips 16-bit gray."""
+    highest = -np.inf
+    for top, bottom in _bands(*image.size):
+        values = np.asarray(image.crop((0, top, image.width, bottom)))
+        if not np.isfinite(values).all():
+            raise ImageError("gray image with NaN or infinity among its pixels; fill the gaps first.")
+        highest = max(highest, float(values.max()))
+    if image.mode == "F" and highest <= 1:
+        return 1.0
+    return 255.0 if highest <= 255 and not image.mode.startswith("I;16") else 65535.0
+
+
+def _deep_gray_to_rgb(band: Image.Image, white: float) -> Image.Image:
+    values = np.asarray(band).astype(np.float64)
+    scaled = np.clip(values / white * 255, 0, 255).astype(np.uint8)
+    return Image.fromarray(scaled).convert("RGB")
 
 
 def _to_uint8(array: np.ndarray) -> np.ndarray:
@@ -64,15 +159,3 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
         return array.astype(np.uint8)
     raise ImageError(f"array of dtype {array.dtype}; expected uint8, uint16, bool, or float in 0..1.")
-
-
-def _deep_gray_to_rgb(image: Image.Image) -> Image.Image:
-    """Scale 16-bit gray to 8 bits; Pillow's own conversion clips it to white."""
-    values = np.asarray(image, dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ImageError("gray image with NaN or infinity among its pixels; fill the gaps first.")
-    top = 255.0 if values.max() <= 255 and not image.mode.startswith("I;16") else 65535.0
-    if image.mode == "F" and values.max() <= 1:
-        top = 1.0
-    scaled = np.clip(values / top * 255, 0, 255).astype(np.uint8)
-    return Image.fromarray(scaled).convert("RGB")

@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.inline import Base64Text
 
-ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | EncodedImage
+ImageSource = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | np.ndarray | EncodedImage | Base64Text
 """A path, an http(s)://, file:// or data: URI, encoded bytes, a binary file object, a PIL image, an array, an
-`EncodedImage`, or an `ImageId`."""
+`EncodedImage`, an `ImageId`, or base64 as `Base64Text`."""
 
 SourceKind = Literal["data", "url", "file", "id", "value"]
 """What a source is: a data: URI, a URL to fetch, the name of a file, the id of a stored image, or the image itself."""

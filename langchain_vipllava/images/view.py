@@ -7,6 +7,9 @@ from typing import Literal
 
 from PIL import Image
 
+from langchain_vipllava.errors import ImageError
+from langchain_vipllava.images.limits import DEFAULT_LIMITS
+
 ImageFit = Literal["pad", "center_crop"]
 """How an image becomes square: "pad" shows all of it, as in training; "center_crop" cuts the long sides off."""
 
@@ -34,6 +37,9 @@ def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_CO
     Returns:
         An image of side `max(width, height)`; `image` itself if it is square.
 
+    Raises:
+        ImageError: the square would have more pixels than `ImageLimits` allows an image by default.
+
     Example:
         >>> from PIL import Image
         >>> pad_to_square(Image.new("RGB", (300, 100))).size
@@ -43,6 +49,11 @@ def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_CO
     if width == height:
         return image
     side = max(width, height)
+    if side * side > DEFAULT_LIMITS.max_pixels:
+        raise ImageError(
+            f"padding {width} x {height} pixels makes {side} x {side}; expected at most "
+            f"{DEFAULT_LIMITS.max_pixels:,} pixels. Shrink the image first: image.thumbnail((1024, 1024))."
+        )
     square = Image.new("RGB", (side, side), color)
     square.paste(image, ((side - width) // 2, (side - height) // 2))
     return square

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SkipValida
 from langchain_vipllava.chat.messages import write_messages
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy, ImageRoot
 from langchain_vipllava.images.fetch import FetchPolicy
+from langchain_vipllava.images.limits import ImageLimits
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.markers.marked_image import MarkedImage
@@ -43,6 +44,7 @@ class VipLlavaToolkit(BaseToolkit):
         fetch_policy: how `open_image` fetches URLs. The LLM chooses them, so private addresses are refused by default.
         image_root: `open_image` opens files below this folder, or below one of several; None, the default, opens no
             file.
+        image_limits: how large an image may be, and in which formats.
         max_threads: threads that are remembered.
         max_images: images that are remembered per thread, marked ones included.
         max_session_bytes: memory that a thread's images take: files, pixels and masks.
@@ -69,6 +71,7 @@ class VipLlavaToolkit(BaseToolkit):
     )
     fetch_policy: FetchPolicy = FetchPolicy(private_hosts=False)
     image_root: Annotated[ImageRoot | None, SkipValidation] = None
+    image_limits: ImageLimits = ImageLimits()
     max_threads: int = Field(default=_LIMITS.max_sessions, ge=1)
     max_images: int = Field(default=_LIMITS.max_images, ge=1)
     max_session_bytes: int = Field(default=_LIMITS.max_session_bytes, ge=1)
@@ -87,7 +90,7 @@ class VipLlavaToolkit(BaseToolkit):
             model=ChatModelVision(self.chat_model),
             detector=self.detector,
             detection_options=self.detection_options,
-            access=ImageAccessPolicy(self.image_root, self.fetch_policy),
+            access=ImageAccessPolicy(self.image_root, self.fetch_policy, limits=self.image_limits),
             store=self.image_store,
             max_sessions=self.max_threads,
             max_images=self.max_images,

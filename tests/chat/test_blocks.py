@@ -143,8 +143,6 @@ def test_reasoning_and_tool_use_blocks_are_not_part_of_the_prompt():
         ({"type": "image_url"}, "has no URL"),
         ({"type": "image_url", "image_url": {}}, "has no URL"),
         ({"type": "image_url", "image_url": ""}, "has no URL"),
-        ({"type": "image", "base64": "not base64!", "mime_type": "image/png"}, "cannot be decoded"),
-        ({"type": "image", "base64": "é", "mime_type": "image/png"}, "cannot be decoded"),
         ({"type": "image", "bytes": 10**12}, "int for bytes"),
         ({"type": "image", "bytes": [1, 2, "x"]}, "list for bytes"),
         ({"type": "media", "inline_data": "x"}, "has no image"),
@@ -160,6 +158,12 @@ def test_blocks_without_text_or_image_raise(block, error_text):
     with pytest.raises(PromptError, match=error_text) as caught:
         conversation_with(block)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["not base64!", "é", "AAA"])
+def test_base64_that_cannot_be_decoded_raises(text):
+    with pytest.raises(ImageError, match="cannot be decoded"):
+        conversation_with({"type": "image", "base64": text, "mime_type": "image/png"})
 
 
 def test_a_block_without_an_image_raises_when_it_is_decoded():

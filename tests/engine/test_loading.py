@@ -161,7 +161,7 @@ def logits_of(chat, image):
 
     messages = [HumanMessage([{"type": "image", "image": image}, "What is it?"])]
     encoded = chat.backend.runner.encoder.encode(engine_request(chat, messages, None, {}))
-    pixel_values = torch.stack([image.pixels() for image in encoded.images])
+    pixel_values = torch.stack([image.pixels for image in encoded.images])
     with torch.inference_mode():
         return chat.backend.runner.model(input_ids=torch.tensor([encoded.ids]), pixel_values=pixel_values).logits
 

@@ -106,6 +106,7 @@ def test_public_names_are_pinned():
         "GenerationError",
         "ImageAccessPolicy",
         "ImageError",
+        "ImageLimits",
         "ImageStore",
         "MarkRegions",
         "MarkedImage",

@@ -1,0 +1,93 @@
+"""`model_square`: the square that the model reads, made without a square of the image's own size."""
+
+from __future__ import annotations
+
+import math
+
+from PIL import Image
+
+from langchain_vipllava.images.view import CLIP_MEAN_COLOR, ImageFit, crop_to_square, make_square
+
+MAX_WHOLE_PIXELS = 2**20
+"""Largest square that goes to the checkpoint's image processor as it is, in pixels. Chosen: 1,024 x 1,024; the
+processor takes some 20 bytes for each of its pixels."""
+
+_STRIP_PIXELS = 2**20
+"""Pixels of a padded image that exist at once."""
+
+_SUPPORT = 3
+"""How far the widest of Pillow's filters (Lanczos) reaches, in pixels of its result."""
+
+
+def model_square(
+    image: Image.Image, fit: ImageFit, side: int, resample: Image.Resampling = Image.Resampling.BICUBIC
+) -> Image.Image:
+    """Make the square that the checkpoint's image processor turns into what the model reads.
+
+    A padded square has as many pixels as its long side squared: 15,000 x 1 pixels would make 900 MB. So an image
+    whose square is large is shrunk first, to what the processor itself would make of the square: its pixels differ
+    from that by at most 1 of 255, because Pillow rounds the corners of a part of an image to 32 bits.
+
+    Args:
+        image: RGB image of any size.
+        fit: how it becomes square.
+        side: side to which the processor resizes, in pixels.
+        resample: the filter with which it does.
+
+    Returns:
+        A square of the image's own size if that is small, else one of side `side`.
+    """
+    long = max(image.size) if fit == "pad" else min(image.size)
+    if long * long <= max(MAX_WHOLE_PIXELS, side * side):
+        return make_square(image, fit)
+    if fit == "center_crop":
+        return crop_to_square(image).resize((side, side), resample)
+    return _shrink_padded(image, side, resample)
+
+
+def _shrink_padded(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
+    """Return `pad_to_square(image).resize((side, side), resample)`, in strips: first the rows, then the columns."""
+    width, height = image.size
+    long = max(width, height)
+    across = _Window.of((long - width) // 2, width, long, side)
+    down = _Window.of((long - height) // 2, height, long, side)
+
+    rows = max(1, _STRIP_PIXELS // across.source)
+    narrow = Image.new("RGB", (across.result, down.source), CLIP_MEAN_COLOR)
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        strip = Image.new("RGB", (across.source, bottom - top), CLIP_MEAN_COLOR)
+        strip.paste(image.crop((0, top, width, bottom)), (across.offset, 0))
+        box = (across.start, 0.0, across.stop, float(bottom - top))
+        narrow.paste(strip.resize((across.result, bottom - top), resample, box), (0, down.offset + top))
+    box = (0.0, down.start, float(across.result), down.stop)
+    seen = narrow.resize((across.result, down.result), resample, box)
+    square = Image.new("RGB", (side, side), CLIP_MEAN_COLOR)
+    square.paste(seen, (across.first, down.first))
+    return square
+
+
+class _Window:
+    """The part of one axis of a padded square that an image reaches: beyond it, all is padding.
+
+    Attributes:
+        first, result: the first pixel of the result that the image reaches, and how many it reaches.
+        source: pixels of the padded square from which these are computed.
+        offset: where the image begins among them.
+        start, stop: which part of them becomes the pixels of the result.
+    """
+
+    def __init__(self, first: int, last: int, scale: float, begin: int, long: int) -> None:
+        left = max(0, math.floor((first - _SUPPORT) * scale))
+        right = min(long, math.ceil((last + _SUPPORT) * scale))
+        self.first, self.result = first, last - first
+        self.source, self.offset = right - left, begin - left
+        self.start, self.stop = first * scale - left, min(last * scale - left, self.source)
+
+    @classmethod
+    def of(cls, begin: int, length: int, long: int, side: int) -> _Window:
+        """Return the window of an image that takes `length` of `long` pixels, from `begin`."""
+        scale = long / side
+        first = max(0, math.floor(begin / scale) - _SUPPORT)
+        last = min(side, math.ceil((begin + length) / scale) + _SUPPORT)
+        return cls(first, last, scale, begin, long)
