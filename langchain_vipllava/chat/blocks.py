@@ -10,7 +10,7 @@ from langchain_vipllava.images.image import sniff_mime_type
 from langchain_vipllava.images.inline import Base64Text, decode_base64
 from langchain_vipllava.images.limits import DEFAULT_LIMITS
 from langchain_vipllava.images.source import ImageId, ImageSource
-from langchain_vipllava.images.store import ID_PREFIX
+from langchain_vipllava.images.stored_files import ID_PREFIX
 
 Content = tuple[str, tuple[ImageSource, ...]]
 

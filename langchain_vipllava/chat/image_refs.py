@@ -14,7 +14,8 @@ from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.inline import Base64Text
 from langchain_vipllava.images.source import source_kind
-from langchain_vipllava.images.store import ID_PREFIX, ImageStore
+from langchain_vipllava.images.store import ImageStore
+from langchain_vipllava.images.stored_files import ID_PREFIX
 
 
 def keep_images(

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import quote, unquote
 
 from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.source import ImageId
+from langchain_vipllava.images.stored_files import ID_PREFIX, StoredFiles
 from langchain_vipllava.locks import fork_safe_lock
 
 MAX_BYTES = 256 * 2**20
 """Default bound of a store: some 250 photographs of 1 MB."""
-
-ID_PREFIX = "sha256-"
-"""The beginning of every image id."""
 
 
 def image_id(image: EncodedImage) -> ImageId:
@@ -33,12 +27,15 @@ def image_id(image: EncodedImage) -> ImageId:
 class ImageStore:
     """Stores encoded images by their content, within a bound; the least recently used are evicted first.
 
-    Any thread may use it, and several processes may use one folder. `chat.byte_store.ImageByteStore` makes it a
-    LangChain byte store.
+    Any thread may use it, and several processes may use one folder. Bytes are returned only if they are those that were
+    stored: a file that has changed counts as missing. What a call stored is on the disk when it returns.
+    `chat.byte_store.ImageByteStore` makes it a LangChain byte store.
 
     Args:
-        folder: where to store images so that they outlive the process; created if missing. None stores in memory.
-        max_bytes: maximum size in bytes. What was stored last stays, however large it is.
+        folder: where to store images so that they outlive the process; created if missing, for this user alone. None
+            stores in memory.
+        max_bytes: maximum size in bytes. What was stored last stays, up to 256 MiB if that is more. Several processes
+            together may exceed it by a sixteenth each for a while.
 
     Raises:
         ImageError: the folder cannot be created; `max_bytes` below 1.
@@ -53,11 +50,15 @@ class ImageStore:
 
     def __init__(self, folder: str | os.PathLike[str] | None = None, *, max_bytes: int = MAX_BYTES) -> None:
         if not isinstance(max_bytes, int) or max_bytes < 1:
-            raise ImageError(f"max_bytes={max_bytes!r}; expected a number of bytes, at least 1.")
-        self.folder = None if folder is None else Path(folder).expanduser()
+            raise ImageError(f"max_bytes={shorten(max_bytes)}; expected a number of bytes, at least 1.")
+        try:
+            self.folder = None if folder is None else Path(folder).expanduser()
+        except (TypeError, RuntimeError) as error:
+            raise ImageError(f"folder={shorten(folder)}; expected the path of a folder: {error}.") from error
         self.max_bytes = max_bytes
-        self._backing: _Backing = _Memory() if self.folder is None else _Folder(self.folder)
-        self._lock = fork_safe_lock()
+        self._backing: _Backing = _Memory()
+        if self.folder is not None:
+            self._backing = StoredFiles(self.folder, max(max_bytes, MAX_BYTES))
 
     def add(self, image: EncodedImage | bytes) -> ImageId:
         """Store an image.
@@ -93,9 +94,8 @@ class ImageStore:
         return data
 
     def __contains__(self, image_id: object) -> bool:
-        """Whether an image is stored; counts as a use of it, and reads nothing."""
-        with self._lock:
-            return self._backing.touch(str(image_id))
+        """Whether an image is stored, unchanged; counts as a use of it. Reads it unless it is as it was read last."""
+        return isinstance(image_id, str) and self._backing.touch(image_id)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> ImageStore:
         """Shared by copies of whatever holds it."""
@@ -111,44 +111,38 @@ class ImageStore:
         """Return the bytes under each key, None for a missing one.
 
         Raises:
-            ImageError: bytes are there and cannot be read.
+            ImageError: bytes are there and cannot be read; a key that is not text.
         """
-        with self._lock:
-            return [self._backing.get(key) for key in keys]
+        return [self._backing.get(key) for key in _checked_keys(keys)]
 
     def mset(self, key_value_pairs: Sequence[tuple[str, bytes]]) -> None:
         """Store bytes under keys, replacing what was there.
 
         Raises:
-            ImageError: they cannot be written.
+            ImageError: they cannot be written; a key that is not text, a value that is not bytes.
         """
-        with self._lock:
-            for key, data in key_value_pairs:
-                self._backing.put(key, data)
-            self._evict(keep={key for key, _ in key_value_pairs})
+        pairs = _checked_pairs(key_value_pairs)  # before any of them is written
+        for key, data in pairs:
+            self._backing.put(key, data)
+        self._backing.evict(self.max_bytes, keep=[key for key, _ in pairs])
 
     def mdelete(self, keys: Sequence[str]) -> None:
-        """Delete keys; a missing one is not an error."""
-        with self._lock:
-            for key in keys:
-                self._backing.delete(key)
+        """Delete keys; a missing one is not an error.
+
+        Raises:
+            ImageError: they cannot be deleted; a key that is not text.
+        """
+        for key in _checked_keys(keys):
+            self._backing.delete(key)
 
     def yield_keys(self, *, prefix: str | None = None) -> Iterator[str]:
-        """Yield all keys with a prefix, the least recently used first."""
-        with self._lock:
-            keys = list(self._backing.sizes())
-        yield from (key for key in keys if key.startswith(prefix or ""))
+        """Yield all keys with a prefix, the least recently used first.
 
-    def _evict(self, keep: set[str]) -> None:
-        sizes = self._backing.sizes()
-        total = sum(sizes.values())
-        # images first: other entries (sessions) are small, and say which images there were
-        for key, size in sorted(sizes.items(), key=lambda item: not item[0].startswith(ID_PREFIX)):
-            if total <= self.max_bytes:
-                return
-            if key not in keep:
-                self._backing.delete(key)
-                total -= size
+        Raises:
+            ImageError: the folder cannot be listed; a prefix that is not text.
+        """
+        beginning = _checked_key(prefix or "")
+        yield from (key for key in self._backing.list_keys() if key.startswith(beginning))
 
     def __repr__(self) -> str:
         return f"ImageStore({str(self.folder) if self.folder else ''!r}, max_bytes={self.max_bytes})"
@@ -163,88 +157,77 @@ class _Backing(Protocol):
 
     def put(self, key: str, data: bytes) -> None: ...
     def delete(self, key: str) -> None: ...
-    def sizes(self) -> Mapping[str, int]:
-        """Size in bytes of each entry, the least recently used first."""
+    def list_keys(self) -> list[str]:
+        """Return the keys, the least recently used first."""
+
+    def evict(self, max_bytes: int, keep: Iterable[str]) -> None:
+        """Delete the least recently used entries until the rest fits, images first; those to keep stay."""
 
 
 class _Memory:
     def __init__(self) -> None:
+        self._lock = fork_safe_lock()
         self._entries: OrderedDict[str, bytes] = OrderedDict()
+        self._total = 0
 
     def get(self, key: str) -> bytes | None:
-        if key in self._entries:
-            self._entries.move_to_end(key)
-        return self._entries.get(key)
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
 
     def touch(self, key: str) -> bool:
         return self.get(key) is not None
 
     def put(self, key: str, data: bytes) -> None:
-        self._entries[key] = data
-        self._entries.move_to_end(key)
+        with self._lock:
+            self._total += len(data) - len(self._entries.get(key, b""))
+            self._entries[key] = data
+            self._entries.move_to_end(key)
 
     def delete(self, key: str) -> None:
-        self._entries.pop(key, None)
+        with self._lock:
+            self._total -= len(self._entries.pop(key, b""))
 
-    def sizes(self) -> Mapping[str, int]:
-        return {key: len(data) for key, data in self._entries.items()}
+    def list_keys(self) -> list[str]:
+        with self._lock:
+            return list(self._entries)
+
+    def evict(self, max_bytes: int, keep: Iterable[str]) -> None:
+        with self._lock:
+            if self._total <= max_bytes:
+                return
+            kept = set(keep)
+            # images first: other entries (sessions) are small, and say which images there were
+            for key in sorted(self._entries, key=lambda key: not key.startswith(ID_PREFIX)):
+                if self._total <= max_bytes:
+                    return
+                if key not in kept:
+                    self.delete(key)
 
 
-_FILE_PREFIX, _FILE_SUFFIX = "kept-", ".bin"
-"""Beginning and end of our file names: other files in the folder are left alone."""
+def _checked_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise ImageError(f"the key {shorten(key)} is a {type(key).__name__}; expected text, such as an image id.")
+    return key
 
 
-class _Folder:
-    """One file per key. A file is written beside its place and then moved: a killed process leaves no half file."""
+def _checked_keys(keys: object) -> list[str]:
+    if isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable):
+        raise ImageError(f"keys {shorten(keys)}; expected a sequence of texts, such as image ids.")
+    return [_checked_key(key) for key in keys]
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ImageError(f"cannot store images in {str(folder)!r}: {error.strerror}.") from error
 
-    def _path(self, key: str) -> Path:
-        return self._folder / f"{_FILE_PREFIX}{quote(key, safe='', errors='surrogatepass')}{_FILE_SUFFIX}"
+def _checked_pairs(pairs: object) -> list[tuple[str, bytes]]:
+    if not isinstance(pairs, Iterable):
+        raise ImageError(f"cannot store {shorten(pairs)}; expected pairs of a key and bytes.")
+    return [_checked_pair(pair) for pair in pairs]
 
-    def get(self, key: str) -> bytes | None:
-        path = self._path(key)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):
-                return None
-            raise ImageError(f"cannot read {str(path)!r}: {error.strerror}.") from error
-        self.touch(key)
-        return data
 
-    def touch(self, key: str) -> bool:
-        try:
-            os.utime(self._path(key))
-        except OSError:
-            return False
-        return True
-
-    def put(self, key: str, data: bytes) -> None:
-        try:
-            with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".", delete=False) as file:
-                file.write(data)
-            Path(file.name).replace(self._path(key))
-        except OSError as error:
-            with suppress(OSError, UnboundLocalError):
-                Path(file.name).unlink()
-            raise ImageError(f"cannot store {shorten(key)} in {str(self._folder)!r}: {error.strerror}.") from error
-
-    def delete(self, key: str) -> None:
-        with suppress(OSError):
-            self._path(key).unlink()
-
-    def sizes(self) -> Mapping[str, int]:
-        entries = []
-        for entry in os.scandir(self._folder):
-            with suppress(OSError):  # another process has deleted it meanwhile
-                key = unquote(entry.name.removeprefix(_FILE_PREFIX).removesuffix(_FILE_SUFFIX), errors="surrogatepass")
-                if self._path(key).name == entry.name and entry.is_file(follow_symlinks=False):
-                    status = entry.stat()
-                    entries.append((status.st_mtime_ns, key, status.st_size))
-        return {key: size for _, key, size in sorted(entries)}
+def _checked_pair(pair: object) -> tuple[str, bytes]:
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise ImageError(f"cannot store {shorten(pair)}; expected a pair of a key and bytes.")
+    key, data = pair
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ImageError(f"cannot store {type(data).__name__} under {shorten(key)}; expected bytes.")
+    return _checked_key(key), bytes(data)

@@ -1,7 +1,8 @@
-"""Files that somebody else names: only regular ones below the folders of the program, and one answer to all the rest."""
+"""Files that somebody else names: regular ones below the folders of the program, and one answer to all the rest."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -44,8 +45,8 @@ def world(tmp_path):
     os.mkfifo(root / "pipe")
     (root / "null").symlink_to("/dev/null")
     (root / "stdin").symlink_to("/dev/stdin")
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.path.relpath(root / "socket"))
+    with contextlib.chdir(root), socket.socket(socket.AF_UNIX) as listener:  # its path has at most 108 bytes
+        listener.bind("socket")
     (root / "notes.txt").write_text("no image")
     (root / "empty.png").write_bytes(b"")
     return tmp_path
@@ -259,7 +260,7 @@ def test_devices_pipes_and_folders_are_refused_at_once_in_the_programs_own_hands
             load("/proc/self/environ")
     monkeypatch.setenv("HOME", str(root))
     assert load("~/a.png").size == (4, 4)
-    with pytest.raises(ImageError, match="no file '~root/a.png'"):
+    with pytest.raises(ImageError, match="no file '~root"):
         load("~root/a.png")
 
 
@@ -308,10 +309,8 @@ def test_opening_leaves_no_descriptor_behind(world):
     policy = ImageAccessPolicy(image_root=world / "images")
     before = len(os.listdir("/dev/fd"))
     for name in [*INSIDE, *REFUSED]:
-        try:
+        with contextlib.suppress(ImageError):
             policy.resolve(name.format(root=world / "images", outer=world, link="/no-link"))
-        except ImageError:
-            pass
     assert len(os.listdir("/dev/fd")) == before
 
 

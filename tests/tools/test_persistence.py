@@ -28,7 +28,7 @@ def test_a_record_that_cannot_be_read_raises_and_is_not_overwritten(llm, photo, 
     data = record.read_bytes()
     record.unlink()
     record.mkdir()  # even root cannot read a folder as a file
-    kit = VipLlavaToolkit(chat_model=llm, image_store=store)
+    kit = VipLlavaToolkit(chat_model=llm, image_store=store, image_root=tmp_path)
     with pytest.raises(ImageError, match="cannot read"):
         kit.add_image(photo, thread_id="t")
     open_image = {tool.name: tool for tool in kit.get_tools()}["open_image"]
