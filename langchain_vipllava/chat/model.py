@@ -92,8 +92,7 @@ class ChatVipLlava(BaseChatModel):
         image_store: where images are found that messages name by id; see `keep_images`.
         image_root: messages may name files below this folder, or below one of several; None, the default, opens no
             file that a message names.
-        fetch_policy: how images are fetched from URLs in messages; `FetchPolicy(private_hosts=False)` accepts only
-            public addresses, None any.
+        fetch_policy: how images are fetched from URLs in messages; None for `FetchPolicy()`: from public hosts only.
 
     Raises:
         CheckpointError: at construction for impossible options, at the first call for a checkpoint that cannot be

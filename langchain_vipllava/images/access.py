@@ -15,6 +15,7 @@ from langchain_vipllava.images.files import path_of_uri, read_any_file, read_fil
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.inline import decode_data_uri
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
+from langchain_vipllava.images.shown_url import show_url
 from langchain_vipllava.images.source import ImageId, ImageSource, source_kind
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.images.value import encoded, read_value
@@ -99,7 +100,7 @@ class ImageAccessPolicy:
             if kind == "url":
                 policy = self.fetch_policy or FetchPolicy()
                 policy = replace(policy, max_bytes=min(policy.max_bytes, self.limits.max_bytes))
-                return encoded(fetch(source.strip(), policy), source, self.limits)
+                return encoded(fetch(source.strip(), policy), show_url(source), self.limits)
             return self._read_named_file(source)
         return read_value(source, self.limits, bgr=channels == "bgr")
 
@@ -116,7 +117,7 @@ class ImageAccessPolicy:
         if text.lstrip()[: len("file:")].lower() == "file:":
             return self._read_file(path_of_uri(text), name=text)
         if _SCHEME.match(text.lstrip()):
-            raise ImageError(f"{shorten(text)} has an unknown scheme; expected http(s)://, file:// or data:.")
+            raise ImageError(f"{show_url(text)} has an unknown scheme; expected http(s)://, file:// or data:.")
         # messages and LLMs put spaces around a path; in the program's own hands they belong to the name
         return self._read_file(text if self.any_file else text.strip())
 

@@ -29,7 +29,7 @@ def load_image(
             a file object, a PIL image, or an array of shape (H, W), (H, W, 1), (H, W, 3) or
             (H, W, 4): uint8, uint16, bool, or float in 0..1.
         channels: order of the channels of an array: "rgb", or "bgr" as `cv2.imread` returns.
-        fetch_policy: timeout, size limit and allowed hosts of a URL.
+        fetch_policy: timeout, size limit and allowed hosts of a URL; None for `FetchPolicy()`: public hosts only.
         limits: how large the image may be, and in which formats.
 
     Returns:

@@ -41,7 +41,7 @@ class VipLlavaToolkit(BaseToolkit):
             `detect_regions`.
         detection_options: how detections are read, such as `{"box_format": "xywh"}` or `{"labels": [...]}` (names of
             class ids); see `DetectionOptions`.
-        fetch_policy: how `open_image` fetches URLs. The LLM chooses them, so private addresses are refused by default.
+        fetch_policy: how `open_image` fetches URLs; by default from public hosts only.
         image_root: `open_image` opens files below this folder, or below one of several; None, the default, opens no
             file.
         image_limits: how large an image may be, and in which formats.
@@ -69,7 +69,7 @@ class VipLlavaToolkit(BaseToolkit):
     detection_options: Annotated[DetectionOptions, BeforeValidator(DetectionOptions.of)] = Field(
         default_factory=DetectionOptions
     )
-    fetch_policy: FetchPolicy = FetchPolicy(private_hosts=False)
+    fetch_policy: FetchPolicy = FetchPolicy()
     image_root: Annotated[ImageRoot | None, SkipValidation] = None
     image_limits: ImageLimits = ImageLimits()
     max_threads: int = Field(default=_LIMITS.max_sessions, ge=1)

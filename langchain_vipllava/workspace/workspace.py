@@ -20,7 +20,6 @@ from langchain_vipllava.errors import (
     shorten,
 )
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
-from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.markers.assignment import ColorChoice, KindChoice
@@ -40,7 +39,7 @@ from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_ACCESS = ImageAccessPolicy(fetch_policy=FetchPolicy(private_hosts=False))
+DEFAULT_ACCESS = ImageAccessPolicy()
 """Default policy of `open`: no file, public URLs only."""
 
 _LIMITS = SessionLimits()

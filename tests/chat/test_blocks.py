@@ -191,8 +191,7 @@ def test_images_of_messages_are_limited_to_the_image_root_and_public_hosts(tmp_p
     inside.mkdir()
     Image.new("RGB", (64, 48), "red").save(outside)
     Image.new("RGB", (64, 48), "blue").save(inside / "a.png")
-    policy = FetchPolicy(private_hosts=False)
-    llm = ChatVipLlava(model="bundled", max_tokens=3, image_root=inside, fetch_policy=policy)
+    llm = ChatVipLlava(model="bundled", max_tokens=3, image_root=inside)
 
     def ask(url):
         return llm.invoke([HumanMessage([{"type": "image_url", "image_url": {"url": url}}, "What is it?"])]).text
@@ -210,4 +209,7 @@ def test_images_of_messages_are_limited_to_the_image_root_and_public_hosts(tmp_p
             ask(path)
     with pytest.raises(ImageError, match="private network"):
         ask("http://127.0.0.1:9/a.png")
+    only = llm.model_copy(update={"fetch_policy": FetchPolicy(hosts=["images.example"])})
+    with pytest.raises(ImageError, match=r"FetchPolicy\.hosts"):
+        only.invoke([HumanMessage([{"type": "image", "url": "https://example.com/a.png"}, "What is it?"])])
     assert llm.invoke([by_value]).text == unrestricted.invoke([by_value]).text

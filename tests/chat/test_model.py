@@ -274,8 +274,8 @@ def test_the_cache_does_not_bypass_the_image_root(tiny_checkpoint, tmp_path):
     for restricted in (narrow, none):
         with pytest.raises(ImageError, match="may be opened here"):
             restricted.invoke(question)
-    no_private_hosts = wide.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=False)})
-    for llm, entries in ((wide, 2), (no_private_hosts, 3)):
+    private_hosts = wide.model_copy(update={"fetch_policy": FetchPolicy(private_hosts=True)})
+    for llm, entries in ((wide, 2), (private_hosts, 3)):
         llm.invoke("Hi")
         assert entry_count(cache) == entries, "the cache key contains the fetch policy"
 

@@ -46,7 +46,7 @@ def make_models() -> list[ChatVipLlava]:
         ChatVipLlava(model="llava-hf/vip-llava-7b-hf", dtype="bfloat16", device="cuda:1", quantization="4bit"),
         ChatVipLlava(model="bundled", temperature=0.2, top_p=0.9, top_k=40, seed=1, max_tokens=64, stop=["\n"]),
         ChatVipLlava(model="bundled", prompt_format="llava_v1", multi_image="restart", image_fit="center_crop"),
-        ChatVipLlava(model="bundled", image_root=Path("images"), fetch_policy=FetchPolicy(private_hosts=False)),
+        ChatVipLlava(model="bundled", image_root=Path("images"), fetch_policy=FetchPolicy(hosts=["*.example.org"])),
     ]
 
 
