@@ -6,7 +6,7 @@ wrap one that is raised inside a model into its own `ValidationError`, and calle
 
 from __future__ import annotations
 
-from langchain_vipllava.text import cut, printable
+from langchain_vipllava.text import cut, printable, without_addresses
 
 try:
     from langchain_core.exceptions import ContextOverflowError, ModelTimeoutError
@@ -27,14 +27,15 @@ class VipLlavaError(Exception):
     """Root of all errors that this package raises on purpose.
 
     Args:
-        message: cut to `MAX_MESSAGE` characters; control and bidirectional characters become escapes.
+        message: cut to `MAX_MESSAGE` characters; control and bidirectional characters become escapes, and addresses
+            in memory, which the messages of other libraries have, are left out.
     """
 
     def __init__(self, message: object = "") -> None:
         text = str(message)
         if len(text) > MAX_MESSAGE:
             text = cut(text, MAX_MESSAGE)
-        super().__init__(cut(printable(text), MAX_MESSAGE))
+        super().__init__(cut(printable(without_addresses(text)), MAX_MESSAGE))
 
 
 class ImageError(VipLlavaError):

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 _JOINERS = "\u200c\u200d"
 """Invisible, but part of words (Persian, Hindi) and of emoji; they change no other character."""
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|0x[0-9a-fA-F]{9,16}\b")
+"""An address in memory, as `repr` writes it, or of as many digits as those of a 64-bit process have."""
+
+
+def without_addresses(text: str) -> str:
+    """Leave addresses in memory out: they tell a stranger where to aim (CVE-2026-22778).
+
+    Example:
+        >>> without_addresses("cannot identify image file <_io.BytesIO object at 0x7f2d4c0b8e50>")
+        'cannot identify image file <_io.BytesIO object>'
+    """
+    return _ADDRESS.sub("", text)
 
 
 def printable(text: str, *, keep: str = "\n\t") -> str:

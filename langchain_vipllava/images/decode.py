@@ -127,6 +127,10 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, flo
         raise ImageError(
             f"{shorten(name)} is not an image of an allowed format; expected {_listed(limits)}."
         ) from error
+    except Image.DecompressionBombError as error:  # twice Image.MAX_IMAGE_PIXELS, which a program can raise
+        raise ImageError(
+            f"{shorten(name)} has too many pixels for Pillow; expected at most {limits.max_pixels:,}. Shrink the image."
+        ) from error
     except MemoryError as error:
         raise _no_memory(name) from error
     except Exception as error:

@@ -20,7 +20,7 @@ _PIXEL_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "I;16
 _COEFFICIENT = 2
 """One coefficient of a JPEG, of which a component has one per pixel at most."""
 
-WEBP = 20
+WEBP = 18
 """libwebp: two canvases of 4 bytes and what it decodes, Pillow's copy of one, and the image."""
 
 _UNMEASURED = 32

@@ -14,7 +14,7 @@ from PIL import Image
 from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decode import decode_image
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
-from langchain_vipllava.images.pixel_cache import PIXELS, pixel_bytes
+from langchain_vipllava.images.pixel_cache import PIXELS
 from langchain_vipllava.locks import fork_safe_lock
 
 _PNG_LEVEL = 3

@@ -9,8 +9,8 @@ from PIL import Image
 
 from langchain_vipllava.errors import ImageError
 
-_BAND_PIXELS = 2**20
-"""Pixels that are converted at once. Chosen: 32 MiB where a conversion takes 32 bytes per pixel (RGBA as float64)."""
+_BAND_PIXELS = 2**18
+"""Pixels that are converted at once. Chosen: 8 MiB where a conversion takes 32 bytes per pixel (RGBA as float64)."""
 
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
