@@ -124,7 +124,10 @@ def _read(opened: int, name: str, max_bytes: int) -> bytes:
         status = os.fstat(opened)
         _expect_regular(status, name)
         if status.st_size > max_bytes:
-            raise ImageError(f"{name} has {status.st_size} bytes; expected at most {max_bytes} (max_bytes). Shrink it.")
+            raise ImageError(
+                f"{name} has {status.st_size:,} bytes; expected at most {max_bytes:,}. Shrink the image; the program "
+                "can allow more with ImageLimits(max_bytes=...)."
+            )
         # a file without a size is either empty or made by the kernel while it is read, as those in /proc are
         data = os.read(opened, status.st_size + 1) if status.st_size else b""
         while data and len(data) <= max_bytes and (more := os.read(opened, max_bytes + 1 - len(data))):
@@ -136,7 +139,7 @@ def _read(opened: int, name: str, max_bytes: int) -> bytes:
     if not data:
         raise ImageError(f"{name} is empty; expected an encoded image (PNG, JPEG, WebP, ...).")
     if len(data) > max_bytes:
-        raise ImageError(f"{name} grew beyond {max_bytes} bytes (max_bytes) while it was read.")
+        raise ImageError(f"{name} grew beyond {max_bytes:,} bytes while it was read; open it once it is written.")
     return data
 
 

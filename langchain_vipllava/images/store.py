@@ -86,7 +86,8 @@ class ImageStore:
         """
         data = self.mget([image_id])[0]
         if data is None:
-            place = "in memory, which ends with the process" if self.folder is None else str(self.folder)
+            # not the folder: whoever wrote the id must not learn where it is
+            place = "in memory, which ends with the process" if self.folder is None else "a folder"
             raise ImageError(
                 f"no image {shorten(image_id)} in the image store ({place}; at most {self.max_bytes} bytes). "
                 "Send the image itself once more; ImageStore(folder) keeps images over a restart."
@@ -208,7 +209,7 @@ class _Memory:
 
 def _checked_key(key: object) -> str:
     if not isinstance(key, str):
-        raise ImageError(f"the key {shorten(key)} is a {type(key).__name__}; expected text, such as an image id.")
+        raise ImageError(f"the key {shorten(key)} is of type {type(key).__name__}; expected text, such as an image id.")
     return key
 
 

@@ -239,7 +239,7 @@ def test_a_huge_sparse_file_is_refused_by_its_size(world):
     with (world / "images" / "sparse.png").open("wb") as file:
         file.truncate(3 * 2**30)
     for policy in (ImageAccessPolicy(image_root=world / "images"), ImageAccessPolicy.trusted()):
-        assert "3221225472 bytes; expected at most" in refusal(policy, str(world / "images" / "sparse.png"))
+        assert "3,221,225,472 bytes; expected at most" in refusal(policy, str(world / "images" / "sparse.png"))
 
 
 def test_devices_pipes_and_folders_are_refused_at_once_in_the_programs_own_hands(world, monkeypatch):
@@ -344,6 +344,15 @@ def test_messages_tools_and_keep_images_open_nothing_by_default(world, llm):
     assert toolkit.add_image(path) == "photo1", "the program's own hands"
     (kept,) = keep_images([message], ImageStore(), access=ImageAccessPolicy.trusted())
     assert kept.content[0]["file_id"].startswith("sha256-")
+
+
+def test_of_several_roots_the_first_that_has_the_file_is_taken(world):
+    near, far = world / "images" / "sub", world / "images"
+    Image.new("RGB", (9, 9)).save(near / "a.png")
+    assert ImageAccessPolicy(image_root=[near, far]).resolve("a.png").size == (9, 9)
+    assert ImageAccessPolicy(image_root=[far, near]).resolve("a.png").size == (4, 4)
+    assert ImageAccessPolicy(image_root=[near, far]).resolve("12:30.png").size == (4, 4)
+    assert ImageAccessPolicy(image_root=[near, far]).resolve(str(far / "a.png")).size == (4, 4)
 
 
 def test_a_missing_root_is_logged_for_the_program(world, caplog):
