@@ -20,6 +20,7 @@ from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 
 
 class _Step(RunnableSerializable[dict[str, Any], Any]):
@@ -42,6 +43,7 @@ class _DetectionStep(_Step):
     box_format: Annotated[BoxFormat | None, SkipValidation] = None
     min_score: float = 0.0
     max_regions: int | None = None
+    limits: RegionLimits = DEFAULT_LIMITS
 
     def _image(self, input: dict[str, Any]) -> Image.Image:
         return load_image(_need(input, "image"), channels=self.channels)
@@ -53,6 +55,7 @@ class _DetectionStep(_Step):
             labels=self.labels,
             min_score=self.min_score,
             max_regions=self.max_regions,
+            limits=self.limits,
         )
 
 
@@ -67,6 +70,7 @@ class DetectRegions(_DetectionStep):
         box_format: layout of bare boxes.
         min_score: drop regions below this score.
         max_regions: keep at most this many, the best ones.
+        limits: how much a detector's output may hold.
 
     Raises:
         DetectionError: the detector failed, or its output cannot be read.
@@ -92,6 +96,7 @@ class MarkRegions(_DetectionStep):
         box_format: layout of bare boxes in `"detections"`.
         min_score: drop detections below this score.
         max_regions: mark at most this many, the best ones.
+        limits: how much `"detections"` may hold.
 
     Raises:
         DetectionError: nothing to mark, or detections that cannot be read.

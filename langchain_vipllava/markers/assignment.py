@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
+from itertools import islice, product
 from typing import Literal
 
-from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.markers.kinds import (
     COLOR_NAMES,
     COLORS,
@@ -21,6 +21,9 @@ Look = tuple[MarkerColor, MarkerKind]
 
 KindChoice = MarkerKind | Literal["auto"]
 ColorChoice = MarkerColor | Literal["auto"]
+
+MAX_MARKERS = len(COLORS) * len(KINDS)
+"""Markers on one image: each (color, kind) at most once."""
 
 
 def assign_looks(
@@ -39,6 +42,10 @@ def assign_looks(
         MarkerError: unknown names, a sequence of another length, a (color, kind) that is requested twice, or more
             regions than combinations.
     """
+    if count > MAX_MARKERS:
+        raise MarkerError(
+            f"{count} regions, but only {MAX_MARKERS} combinations of color and kind. Mark fewer regions at once."
+        )
     kinds = [None if k in (None, "auto") else parse_kind(k) for k in _one_each(count, kind, "kind")]
     colors = [None if c in (None, "auto") else parse_color(c) for c in _one_each(count, color, "color")]
     looks: dict[int, Look] = {}
@@ -73,11 +80,11 @@ def _one_each(count: int, value: str | Sequence[str | None] | None, name: str) -
     if value is None or isinstance(value, str):
         return [value] * count
     try:
-        values = list(value)
+        values = list(islice(value, MAX_MARKERS + 1))  # an iterator may be endless
     except TypeError as error:
-        raise MarkerError(f"{name}={value!r}; expected one name, or one per region.") from error
+        raise MarkerError(f"{name}={shorten(value)}; expected one name, or one per region.") from error
     if any(isinstance(value, (int, float)) for value in values):
-        raise MarkerError(f"{name}={values}; expected names, not numbers: the model was trained on names.")
+        raise MarkerError(f"{name}={shorten(values)}; expected names, not numbers: the model was trained on names.")
     if len(values) != count:
         raise MarkerError(f"{len(values)} values in {name}= for {count} regions; expected one name, or one per region.")
     return values

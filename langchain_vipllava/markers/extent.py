@@ -22,6 +22,9 @@ _MAX_CANDIDATES = 20_000
 """Pixels of a mask among which `pull_inside` looks for the nearest. Chosen to bound the time on
 large masks."""
 
+_FAR = 2.0**31
+"""Coordinates beyond this are moved to it. Chosen: far outside of any image, and differences stay exact."""
+
 
 @dataclass(frozen=True)
 class Extent:
@@ -101,7 +104,7 @@ class Extent:
     @cached_property
     def _polygon(self) -> np.ndarray:
         """Part of the region's polygon in the image, (N, 2); empty without one."""
-        corners = np.array(self.region.polygon or (), dtype=np.float64).reshape(-1, 2)
+        corners = np.array(self.region.polygon or (), dtype=np.float64).reshape(-1, 2).clip(-_FAR, _FAR)
         for axis, length in enumerate(self.size):
             corners = _cut(corners, -corners[:, axis])
             corners = _cut(corners, corners[:, axis] - length)
@@ -154,12 +157,12 @@ def _padded(inside: np.ndarray) -> np.ndarray:
 
 def _cut(corners: np.ndarray, beyond: np.ndarray) -> np.ndarray:
     """Clip a closed (N, 2) polygon at a line (Sutherland-Hodgman). `beyond` is each corner's distance past it."""
-    kept: list[np.ndarray] = []
-    for here, after, out, out_after in zip(
-        corners, np.roll(corners, -1, axis=0), beyond, np.roll(beyond, -1), strict=True
-    ):
-        if out <= 0:
-            kept.append(here)
-        if (out <= 0) != (out_after <= 0):
-            kept.append(here + (after - here) * (out / (out - out_after)))
-    return np.array(kept).reshape(-1, 2)
+    after, beyond_after = np.roll(corners, -1, axis=0), np.roll(beyond, -1)
+    stays = beyond <= 0
+    crosses = stays != (beyond_after <= 0)
+    share = beyond / np.where(crosses, beyond - beyond_after, 1.0)
+    crossings = corners + (after - corners) * share[:, None]
+    # of each corner: itself, and the point where the line to the next one crosses
+    points, kept = np.stack([corners, crossings], axis=1), np.stack([stays, crosses], axis=1)
+    cut: np.ndarray = points[kept]
+    return cut

@@ -12,7 +12,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal, assert_never, get_args
 
-from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.markers import shapes
 from langchain_vipllava.markers.style import MarkerSpec, SizeRange
 
@@ -99,11 +99,11 @@ def parse_kind(kind: object) -> MarkerKind:
     Raises:
         MarkerError: an unknown kind.
     """
-    normalized = str(kind).strip().lower().replace("_", " ").replace("-", " ")
+    normalized = (kind if isinstance(kind, str) else shorten(kind)).strip().lower().replace("_", " ").replace("-", " ")
     for name in KINDS:
         if normalized == name:
             return name
-    raise MarkerError(f"unknown marker kind {kind!r}; expected one of {', '.join(KINDS)}.")
+    raise MarkerError(f"unknown marker kind {shorten(kind)}; expected one of {', '.join(KINDS)}.")
 
 
 def parse_color(color: object) -> MarkerColor:
@@ -112,10 +112,11 @@ def parse_color(color: object) -> MarkerColor:
     Raises:
         MarkerError: not one of the nine colors that the model was trained on by name.
     """
-    normalized = str(color).strip().lower()
+    normalized = (color if isinstance(color, str) else shorten(color)).strip().lower()
     for name in COLOR_NAMES:
         if normalized == name:
             return name
     raise MarkerError(
-        f"unknown marker color {color!r}; expected one of {', '.join(COLORS)}: the model was trained on these names."
+        f"unknown marker color {shorten(color)}; expected one of {', '.join(COLORS)}: the model was trained on these "
+        "names."
     )

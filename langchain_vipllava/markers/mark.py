@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Sized
+from itertools import islice
 from typing import Literal
 
 import numpy as np
 from PIL import Image
 
-from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.view import VIEW_SIZE, View
-from langchain_vipllava.markers.assignment import ColorChoice, KindChoice, Look, assign_looks
+from langchain_vipllava.markers.assignment import MAX_MARKERS, ColorChoice, KindChoice, Look, assign_looks
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import Layer, paint
 from langchain_vipllava.markers.kinds import COLORS, spec_of
@@ -83,8 +84,8 @@ def mark(
         >>> marked.phrases
         ['within the red rectangle', 'within the lime rectangle']
     """
-    original = load_image(image, channels=channels)
     to_mark = _check_regions(regions)
+    original = load_image(image, channels=channels)
     looks = assign_looks(len(to_mark), kind, color)
     rng = _rng(seed)
     styles = [choose_style(spec_of(k), rng, width=width, radius=radius, opacity=opacity) for _, k in looks]
@@ -109,11 +110,16 @@ def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
     if isinstance(regions, Region):
         return [regions]
     try:
-        listed = list(regions)
+        listed = list(islice(regions, MAX_MARKERS + 1))  # an iterator may be endless
     except TypeError as error:
-        raise MarkerError(f"regions={regions!r}; expected a Region or a list of them.") from error
+        raise MarkerError(f"regions={shorten(regions)}; expected a Region or a list of them.") from error
     if not listed:
         raise MarkerError("no regions to mark; expected at least one. Ask about the whole image without markers.")
+    if len(listed) > MAX_MARKERS:
+        count = shorten(len(regions)) if isinstance(regions, Sized) else f"more than {MAX_MARKERS}"
+        raise MarkerError(
+            f"{count} regions, but only {MAX_MARKERS} combinations of color and kind. Mark fewer regions at once."
+        )
     for region in listed:
         if not isinstance(region, Region):
             raise MarkerError(
@@ -127,14 +133,16 @@ def _rng(seed: int | None) -> np.random.Generator | None:
     try:
         return None if seed is None else np.random.default_rng(seed)
     except (TypeError, ValueError) as error:
-        raise MarkerError(f"seed={seed!r}; expected a whole number from 0, or None for constant markers.") from error
+        raise MarkerError(
+            f"seed={shorten(seed)}; expected a whole number from 0, or None for constant markers."
+        ) from error
 
 
 def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> Crop | None:
     if zoom is None:
         return None
     if zoom != "auto":
-        raise MarkerError(f"zoom={zoom!r}; expected 'auto' or None.")
+        raise MarkerError(f"zoom={shorten(zoom)}; expected 'auto' or None.")
     return choose_crop(regions, size)
 
 

@@ -113,7 +113,8 @@ def scribble(extent: Extent, style: Style) -> list[Ink]:
 def mask_contour(extent: Extent, style: Style) -> list[Ink]:
     """Draw the outline of the mask or polygon, else of the box."""
     width = _line_width(style, extent)
-    return [Stroke(np.array([_inset(tuple(p), extent, width) for p in line]), width) for line in extent.outlines]
+    half = np.minimum(width, extent.size) / 2
+    return [Stroke(np.minimum(np.maximum(line, half), extent.size - half), width) for line in extent.outlines]
 
 
 def mask(extent: Extent, style: Style) -> list[Ink]:

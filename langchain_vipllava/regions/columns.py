@@ -11,6 +11,7 @@ import numpy as np
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Row
 from langchain_vipllava.regions.geometry import BoxFormat, Size
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 from langchain_vipllava.regions.values import describe, field, items, numbers
 
 
@@ -41,14 +42,16 @@ def columns(
     masks: Any = None,
     ids: Any = None,
     image_size: Size | None = None,
+    limits: RegionLimits = DEFAULT_LIMITS,
 ) -> Iterator[Row]:
     """Yield one row per box. `classes` may hold ids or names. A column that is None is omitted.
 
     Raises:
-        DetectionError: a column has another length than the boxes.
+        DetectionError: a column has another length than the boxes, or there are more than the limits allow.
     """
     boxes = box_array(boxes)
     count = len(boxes)
+    limits.check_rows(count)
     scores = column(scores, count, "scores")
     names = column(names, count, "names")
     classes = column(classes, count, "classes")
@@ -78,7 +81,7 @@ def column(values: Any, count: int, what: str) -> list[Any]:
     """
     if values is None:
         return [None] * count
-    listed = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in items(values)]
+    listed = [value[0] if isinstance(value, list) and len(value) == 1 else value for value in items(values, count + 1)]
     if len(listed) != count:
         raise DetectionError(f"it has {count} boxes but {len(listed)} {what}; expected one per box.")
     return listed

@@ -11,6 +11,7 @@ import numpy as np
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.geometry import BoxFormat, Size, bool_mask, clipped, fill, pixel_box, ring_points
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS, MaskBudget, RegionLimits
 from langchain_vipllava.regions.region import Box, Point, Region
 from langchain_vipllava.regions.values import describe, number_or_none, numbers
 
@@ -57,6 +58,8 @@ class Context:
         image_size: `(width, height)` of the upright image in pixels.
         box_format: layout of boxes whose format does not say it.
         labels: names of class ids.
+        limits: how much the output may hold.
+        budget: counts the masks of one output; made here unless another context shares its own.
 
     Raises:
         DetectionError: image_size is not two positive whole numbers.
@@ -65,10 +68,21 @@ class Context:
     image_size: Size | None = None
     box_format: BoxFormat | None = None
     labels: Labels | None = None
+    limits: RegionLimits = DEFAULT_LIMITS
+    budget: MaskBudget | None = None
 
     def __post_init__(self) -> None:
+        if self.budget is None:
+            object.__setattr__(self, "budget", MaskBudget(self.limits))
+        if self.budget is None:
+            object.__setattr__(self, "budget", MaskBudget(self.limits))
         if self.image_size is not None:
             object.__setattr__(self, "image_size", _checked_size(self.image_size))
+
+    @property
+    def masks(self) -> MaskBudget:
+        """The pixels of masks that the output may still describe."""
+        return self.budget or MaskBudget(self.limits)
 
     def with_size(self, image_size: Any) -> Context:
         """Return this context with the image size that a detector's output states.
@@ -112,7 +126,7 @@ class Context:
         context = self.with_size(row.image_size)
         rings = context._rings(row)
         box = context._box(row)
-        mask = None if row.mask is None else bool_mask(row.mask, context.image_size)
+        mask = None if row.mask is None else bool_mask(row.mask, context.image_size, self.limits)
         label = context.label(row.label, row.class_id)
         if mask is not None and not mask.any():
             if box is None:
@@ -171,7 +185,13 @@ class Context:
 
     def _rings(self, row: Row) -> list[list[Point]]:
         # Annotation tools and segmenters write polygons of one or two points; these enclose nothing.
-        rings = [points for points in map(ring_points, row.rings) if len(points) > 2]
+        rings, count = [], 0
+        for ring in row.rings:
+            points = ring_points(ring, self.limits)
+            count += max(len(points), 1)
+            self.limits.check_points(count)
+            if len(points) > 2:
+                rings.append(points)
         if row.rings and not rings and row.box is None and row.mask is None:
             raise DetectionError("its polygons have fewer than 3 points each, and there is no box.")
         if not rings or not row.rings_normalized:
@@ -190,7 +210,7 @@ class Context:
             )
         if not np.isfinite([side for ring in rings for point in ring for side in point]).all():
             raise DetectionError("its polygons contain NaN or infinity; expected finite pixels.")
-        mask = fill(rings, self.image_size)
+        mask = fill(rings, self.image_size, self.masks)
         if mask.any():
             return mask
         if has_box:

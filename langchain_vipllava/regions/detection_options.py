@@ -13,6 +13,7 @@ from pydantic import ConfigDict
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context, Labels
 from langchain_vipllava.regions.geometry import BoxFormat, parse_box_format
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 from langchain_vipllava.regions.reading import read_regions
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.regions.values import describe, number_or_none
@@ -30,6 +31,7 @@ class DetectionOptions:
         labels: names of class ids, `labels[id]`. They override the detector's own names.
         min_score: drop rows whose score is below this. Rows without a score are kept.
         max_regions: keep at most this many rows, those with the highest scores. A missing score counts as 1.0.
+        limits: how much an output may hold; more is an error.
 
     Raises:
         DetectionError: an unknown box_format, labels that are not names, a min_score that is not a number, or a
@@ -50,6 +52,7 @@ class DetectionOptions:
     labels: Labels | None = None
     min_score: float = 0.0
     max_regions: int | None = None
+    limits: RegionLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
         if self.box_format is not None:
@@ -63,6 +66,7 @@ class DetectionOptions:
         object.__setattr__(self, "min_score", min_score)
         if self.max_regions is not None:
             object.__setattr__(self, "max_regions", _whole_number(self.max_regions))
+        object.__setattr__(self, "limits", RegionLimits.of(self.limits))
 
     @classmethod
     def of(cls, options: DetectionOptions | Mapping[str, Any]) -> DetectionOptions:
@@ -88,7 +92,7 @@ class DetectionOptions:
         Raises:
             DetectionError: the format is unknown or ambiguous, or a row that is kept is not a region.
         """
-        context = Context(image_size=image_size, box_format=self.box_format, labels=self.labels)
+        context = Context(image_size=image_size, box_format=self.box_format, labels=self.labels, limits=self.limits)
         return read_regions(detections, context, min_score=self.min_score, max_regions=self.max_regions)
 
     def narrowed(self, *, min_score: float | None = None, max_regions: int | None = None) -> DetectionOptions:

@@ -7,6 +7,7 @@ from typing import Any
 from langchain_vipllava.regions.context import Labels
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 from langchain_vipllava.regions.region import Region
 
 
@@ -18,6 +19,7 @@ def regions_from(
     labels: Labels | None = None,
     min_score: float = 0.0,
     max_regions: int | None = None,
+    limits: RegionLimits = DEFAULT_LIMITS,
 ) -> list[Region]:
     """Convert a detector's output to regions, in the detector's order.
 
@@ -38,6 +40,7 @@ def regions_from(
             labeled `class {id}`.
         min_score: drop rows whose score is below this. Rows without a score are kept.
         max_regions: keep at most this many rows, those with the highest scores. A missing score counts as 1.0.
+        limits: how much the output may hold; more is an error, raised before it is parsed, decoded or converted.
 
     Returns:
         Regions in pixels of the upright image. Track and annotation ids become their `id`; other regions have none.
@@ -52,5 +55,7 @@ def regions_from(
         >>> regions_from(output)
         [Region(box=(5.0, 6.0, 50.0, 60.0), label='cat', score=0.9)]
     """
-    options = DetectionOptions(box_format=box_format, labels=labels, min_score=min_score, max_regions=max_regions)
+    options = DetectionOptions(
+        box_format=box_format, labels=labels, min_score=min_score, max_regions=max_regions, limits=limits
+    )
     return options.read(detections, image_size)

@@ -40,13 +40,15 @@ def run_detector(
     Raises:
         DetectionError: the detector failed, is async, or its output cannot be read.
     """
+    options.limits.check_regions(len(only or ()))
     detections = _call(detector, image, list(only or ()))
     if not only:
         return options.read(detections, image.size)
     labels = {label.strip().lower() for label in only}
-    regions = replace(options, max_regions=None).read(detections, image.size)
+    all_rows = replace(options.limits, max_regions=options.limits.max_rows)  # before `only` drops most of them
+    regions = replace(options, max_regions=None, limits=all_rows).read(detections, image.size)
     regions = [region for region in regions if (region.label or "").strip().lower() in labels]
-    return DetectionOptions(max_regions=options.max_regions).read(regions)
+    return DetectionOptions(max_regions=options.max_regions, limits=options.limits).read(regions)
 
 
 def _call(detector: Detector, image: Image.Image, labels: list[str]) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.errors import DetectionError, RegionError, shorten
+from langchain_vipllava.regions.limits import MaskBudget, RegionLimits
 from langchain_vipllava.regions.region import Box, Point
-from langchain_vipllava.regions.rle import MAX_PIXELS, decode_rle
+from langchain_vipllava.regions.rle import MAX_PIXELS, decode_rle, rle_size
 from langchain_vipllava.regions.values import describe, numbers, plain
 
 BoxFormat = Literal["xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn"]
@@ -24,6 +27,10 @@ Size = tuple[int, int]
 _MAX_NORMALIZED = 2.0
 """Largest absolute value of a box in 0..1. Chosen: boxes extend past the image a little, and a box in pixels whose
 numbers are all at most 2 is smaller than any detector reports."""
+
+
+_FAR = 2.0**31
+"""Coordinates beyond this are moved to it. Chosen: far outside of any image, and differences stay exact."""
 
 
 def parse_box_format(box_format: object) -> BoxFormat:
@@ -100,16 +107,48 @@ def clipped(box: Box, image_size: Size | None) -> Box:
     return max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
 
 
-def bool_mask(mask: Any, image_size: Size | None) -> np.ndarray:
-    """Convert an array, tensor, PIL image or COCO RLE to a (H, W) bool mask. Probabilities of 0.5 and more are set.
+@dataclass(frozen=True, eq=False)
+class SegmentMask:
+    """One segment of a map of segments. The mask is made where it is needed: a map of a few bytes can hold thousands.
+
+    Attributes:
+        segments: (H, W) array of the segment of each pixel.
+        id: of the segment.
+    """
+
+    segments: np.ndarray
+    id: Any
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the (H, W) bool mask."""
+        del dtype, copy
+        mask: np.ndarray = self.segments == self.id
+        return mask
+
+
+def described_size(mask: Any) -> Size | None:
+    """Return the `(width, height)` of a mask that is described by less than its pixels; None for any other."""
+    if isinstance(mask, SegmentMask) and mask.segments.ndim == 2:
+        return mask.segments.shape[1], mask.segments.shape[0]
+    if isinstance(mask, Mapping):
+        with suppress(RegionError):  # `bool_mask` says what is wrong with it
+            return rle_size(mask)
+    return None
+
+
+def bool_mask(mask: Any, image_size: Size | None, limits: RegionLimits) -> np.ndarray:
+    """Convert an array, tensor, PIL image, COCO RLE or segment to a (H, W) bool mask. Probabilities from 0.5 are set.
 
     Raises:
-        DetectionError: not a mask, or a mask of another size than the image.
+        DetectionError: not a mask, a mask of another size than the image, or more than the limits allow.
     """
     if isinstance(mask, Mapping):
-        width, height = _rle_size(mask)
+        try:
+            width, height = rle_size(mask)
+        except RegionError as error:
+            raise DetectionError(f"{error} Or pass an array.") from error
         _check_mask_size(width, height, image_size)
-        return decode_rle(mask)
+        return decode_rle(mask, limits)
     array = np.asarray(plain(mask))
     # torchvision leaves axes of length 1 in front, OpenCV behind.
     if set(array.shape[:-2]) == {1}:
@@ -125,58 +164,65 @@ def bool_mask(mask: Any, image_size: Size | None) -> np.ndarray:
     return mask_array
 
 
-def _rle_size(rle: Mapping[str, Any]) -> Size:
-    try:
-        height, width = (int(side) for side in rle["size"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise DetectionError(
-            f"mask is {describe(rle)}; expected COCO RLE {{size: [H, W], counts: ...}} or an array."
-        ) from error
-    return width, height
-
-
 def _check_mask_size(width: int, height: int, image_size: Size | None) -> None:
     if image_size is not None and (width, height) != tuple(image_size):
         raise DetectionError(
-            f"mask is {width} x {height} pixels, the image {image_size[0]} x {image_size[1]} (width x height). "
-            "Let the detector resize its masks to the image (target_sizes in post-processing), or pass the image_size "
-            "that it saw."
+            f"mask is {shorten(width)} x {shorten(height)} pixels, the image {image_size[0]} x {image_size[1]} "
+            "(width x height). Let the detector resize its masks to the image (target_sizes in post-processing), or "
+            "pass the image_size that it saw."
         )
     if width * height > MAX_PIXELS:
-        raise DetectionError(f"mask of {width} x {height} pixels; expected at most {MAX_PIXELS} in total.")
+        raise DetectionError(
+            f"mask of {shorten(width)} x {shorten(height)} pixels; expected at most {MAX_PIXELS} in total."
+        )
 
 
-def ring_points(ring: Any) -> list[Point]:
+def ring_points(ring: Any, limits: RegionLimits) -> list[Point]:
     """Convert a polygon, flat `[x, y, x, y, ...]` or `[(x, y), ...]`, to a list of points.
 
     Raises:
-        DetectionError: not pairs of numbers.
+        DetectionError: not pairs of numbers, or too many.
     """
     values = numbers(ring, "polygon")
     if values.size % 2 or (values.ndim > 1 and values.shape[-1] != 2):
         raise DetectionError(f"polygon is {describe(ring)}; expected [x, y, x, y, ...] or [(x, y), ...].")
+    limits.check_points(values.size // 2)
     return [(x, y) for x, y in values.reshape(-1, 2).tolist()]
 
 
-def fill(rings: Sequence[Sequence[Point]], image_size: Size) -> np.ndarray:
-    """Return the (H, W) bool mask of the pixels whose center lies in any of the polygons."""
+def fill(rings: Sequence[Sequence[Point]], image_size: Size, budget: MaskBudget) -> np.ndarray:
+    """Return the (H, W) bool mask of the pixels whose center lies in any of the polygons.
+
+    Raises:
+        DetectionError: the mask, or the parts of it that are filled, are more than the budget.
+    """
     width, height = image_size
     _check_mask_size(width, height, None)
-    inside = np.zeros((height, width), dtype=bool)
+    budget.spend(width, height)
+    placed = []
     for ring in rings:
-        inside |= _fill_one(ring, width, height)
+        corners = np.array(ring).clip(-_FAR, _FAR)
+        left, top = np.floor(corners.min(axis=0)).clip(0, image_size).astype(int).tolist()
+        right, bottom = np.ceil(corners.max(axis=0)).clip(0, image_size).astype(int).tolist()
+        budget.spend(right - left, bottom - top)  # thousands of rings may each cover the image
+        placed.append((corners, left, top, right, bottom))
+    inside = np.zeros((height, width), dtype=bool)
+    for corners, left, top, right, bottom in placed:
+        if left < right and top < bottom:
+            inside[top:bottom, left:right] |= _fill_one(corners - (left, top), right - left, bottom - top)
     return inside
 
 
-def _fill_one(ring: Sequence[Point], width: int, height: int) -> np.ndarray:
-    # Per pixel row, count where edges cross the line through the centers; odd sums along the row are inside.
-    crossings = np.zeros((height, width + 1), dtype=np.int32)
-    for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
+def _fill_one(corners: np.ndarray, width: int, height: int) -> np.ndarray:
+    # Per pixel row, flip where edges cross the line through the centers; odd sums along the row are inside.
+    flips = np.zeros((height, width + 1), dtype=np.uint8)
+    points = corners.tolist()
+    for (x0, y0), (x1, y1) in zip(points, [*points[1:], points[0]], strict=True):
         top, bottom = max(min(y0, y1), 0.0), min(max(y0, y1), float(height))
         if top >= bottom:
             continue
         rows = np.arange(max(math.ceil(top - 0.5), 0), min(math.ceil(bottom - 0.5), height))
         x = x0 + (rows + 0.5 - y0) * (x1 - x0) / (y1 - y0)
-        crossings[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)] += 1
-    filled: np.ndarray = crossings.cumsum(axis=1)[:, :width] % 2 == 1
+        flips[rows, np.clip(np.ceil(x - 0.5), 0, width).astype(np.intp)] ^= 1
+    filled: np.ndarray = np.bitwise_xor.accumulate(flips, axis=1)[:, :width] == 1
     return filled

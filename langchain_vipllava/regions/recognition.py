@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, MappingView
+from itertools import islice
 from os import PathLike
 from typing import Any
 
-from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.locks import fork_safe_lock
 from langchain_vipllava.regions.context import Context, Row
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.formats import FORMATS
+from langchain_vipllava.regions.limits import RegionLimits
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.regions.values import describe
+
+_BATCH_SAMPLE = 8
+"""Items of a list whose formats are compared, to tell a batch of images. Chosen: each one is tried in every format."""
 
 _registered: tuple[Format, ...] = ()
 _registering = fork_safe_lock()
@@ -57,7 +62,7 @@ def register_format(
     return remove
 
 
-def recognize(detections: Any) -> tuple[Format, Any]:
+def recognize(detections: Any, limits: RegionLimits) -> tuple[Format, Any]:
     """Find the format of a detector's output.
 
     Returns:
@@ -65,9 +70,11 @@ def recognize(detections: Any) -> tuple[Format, Any]:
         batch of one image puts around it.
 
     Raises:
-        DetectionError: the format is unknown, or the output is a batch of several images.
+        DetectionError: the format is unknown, the output is a batch of several images, or it holds more than the
+            limits allow.
     """
-    output = _as_list(_parse(detections))
+    output = _as_list(_parse(detections, limits), limits)
+    limits.check_nested(output)
     format_, failures = _first_match(output)
     if format_ is not None:
         return format_, output
@@ -86,10 +93,12 @@ def recognize(detections: Any) -> tuple[Format, Any]:
     )
 
 
-def _parse(detections: Any) -> Any:
+def _parse(detections: Any, limits: RegionLimits) -> Any:
     """Decode bytes, and parse text that is JSON."""
     if detections is None:
         raise DetectionError("None is not a detector's output; pass [] where nothing was detected.")
+    if isinstance(detections, (str, bytes, bytearray)):
+        limits.check_text(detections)
     if isinstance(detections, (bytes, bytearray)):
         try:
             detections = detections.decode("utf-8-sig")
@@ -103,16 +112,19 @@ def _parse(detections: Any) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DetectionError(f"text that starts like JSON is not JSON: {error}.") from error
+        raise DetectionError(f"text that starts like JSON is not JSON: {shorten(str(error))}.") from error
 
 
-def _as_list(detections: Any) -> Any:
-    if not isinstance(detections, (Iterator, MappingView)):
-        return detections
-    try:
-        return [*iter(detections)]  # type: ignore[arg-type]
-    except Exception as error:
-        raise DetectionError(f"{describe(detections)} failed during iteration: {error!r}.") from error
+def _as_list(detections: Any, limits: RegionLimits) -> Any:
+    listed = detections
+    if isinstance(detections, (Iterator, MappingView)):
+        try:
+            listed = list(islice(iter(detections), limits.max_rows + 1))  # type: ignore[arg-type]
+        except Exception as error:
+            raise DetectionError(f"{describe(detections)} failed during iteration: {shorten(error)}.") from error
+    if isinstance(listed, (list, tuple)):
+        limits.check_rows(len(listed))
+    return listed
 
 
 def _first_match(output: Any) -> tuple[Format | None, str]:
@@ -139,7 +151,7 @@ def _format_of_batch(output: Any) -> Format | None:
     if not isinstance(output, (list, tuple)) or not output or isinstance(output[0], (str, bytes)):
         return None
     format_, _ = _first_match(output[0])
-    if format_ is None or any(_first_match(item)[0] is not format_ for item in output):
+    if format_ is None or any(_first_match(item)[0] is not format_ for item in output[:_BATCH_SAMPLE]):
         return None
     if len({_column_count(item) for item in output}) > 1:
         raise DetectionError("rows of unequal length; expected boxes that all have 4, all 5 or all 6 numbers.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -17,8 +18,18 @@ from pydantic import (
     model_validator,
 )
 
-from langchain_vipllava.errors import RegionError
+from langchain_vipllava.errors import RegionError, shorten
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS
 from langchain_vipllava.regions.rle import decode_rle, encode_rle
+
+MAX_POINTS = 100_000
+"""Points of a polygon. Chosen: five times `RegionLimits.max_polygon_points`, and still marked in a second."""
+
+_MAX_DEPTH = 4
+"""Lists inside each other in coordinates; a polygon has two."""
+
+_CHECKED_ONE_BY_ONE = 1000
+"""Points up to which each wrong one is told; more are checked as one array."""
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
@@ -113,6 +124,10 @@ class Region(BaseModel):
             region: Region = handler(data)
         except ValidationError as error:
             raise _as_region_error(error) from error
+        except RegionError:
+            raise
+        except Exception as error:  # such as RecursionError or OverflowError, of a foreign class or an endless value
+            raise RegionError(f"{shorten(data)} is not a region: {type(error).__name__}.") from error
         region._check()
         return region
 
@@ -123,6 +138,7 @@ class Region(BaseModel):
         Raises:
             RegionError: not JSON, or not a region.
         """
+        DEFAULT_LIMITS.check_text(json_data)
         try:
             return super().model_validate_json(json_data, **kwargs)
         except ValidationError as error:  # about the JSON itself: the validators of the model do not run
@@ -148,7 +164,13 @@ class Region(BaseModel):
 
     @property
     def _name(self) -> str:
-        return f"region {self.id!r}" if self.id else f"the region labeled {self.label!r}" if self.label else "a region"
+        return (
+            f"region {shorten(self.id)}"
+            if self.id
+            else f"the region labeled {shorten(self.label)}"
+            if self.label
+            else "a region"
+        )
 
     @property
     def is_point(self) -> bool:
@@ -181,13 +203,8 @@ class Region(BaseModel):
 def _as_region_error(error: ValidationError) -> RegionError:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    try:
-        value = repr(first["input"])
-    except ValueError:  # an integer of more than 4300 digits
-        value = type(first["input"]).__name__
-    value = value if len(value) <= 120 else value[:117] + "..."
     return RegionError(
-        f"Region({where}={value}): {first['msg']}. Expected box=(x0, y0, x1, y1), mask (H, W), "
+        f"Region({where}={shorten(first['input'])}): {first['msg'][:200]}. Expected box=(x0, y0, x1, y1), mask (H, W), "
         "polygon=((x, y), ...) or point=(x, y) in pixels of the upright image."
     )
 
@@ -198,15 +215,25 @@ def _same_mask(a: np.ndarray | None, b: np.ndarray | None) -> bool:
     return bool(np.array_equal(a, b))
 
 
-def _plain_numbers(value: Any, name: str) -> Any:
+def _plain_numbers(value: Any, name: str, depth: int = 1) -> Any:
     """Convert arrays and tensors of coordinates to lists of Python numbers."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    if isinstance(value, (str, bytes, Mapping)):
-        raise RegionError(f"{name}={value!r} is not a sequence of numbers; expected pixels of the upright image.")
-    if isinstance(value, Iterable):
-        return [_plain_numbers(v, name) if hasattr(v, "__len__") else _scalar(v) for v in value]
-    return value
+    if isinstance(value, (str, bytes, Mapping)) or depth > _MAX_DEPTH:
+        raise RegionError(
+            f"{name}={shorten(value)} is not a sequence of numbers; expected pixels of the upright image."
+        )
+    if not isinstance(value, Iterable):
+        return value
+    items = list(islice(value, MAX_POINTS + 1))  # an iterator may be endless
+    if len(items) > MAX_POINTS:
+        raise RegionError(f"{name} has more than {MAX_POINTS} points; expected fewer. Simplify it.")
+    if len(items) > _CHECKED_ONE_BY_ONE and depth == 1:
+        try:
+            return np.asarray(items, dtype=np.float64).tolist()
+        except Exception as error:
+            raise RegionError(f"{name}={shorten(items)} is not ((x, y), ...); expected pairs of pixels.") from error
+    return [_plain_numbers(v, name, depth + 1) if hasattr(v, "__len__") else _scalar(v) for v in items]
 
 
 def _scalar(value: Any) -> Any:
@@ -225,9 +252,9 @@ def _box_from(data: Mapping[str, Any]) -> Any:
             xs, ys = [p[0] for p in polygon], [p[1] for p in polygon]
             return (min(xs), min(ys), max(xs), max(ys))
         except (TypeError, IndexError) as error:
-            raise RegionError(f"polygon {polygon!r} is not ((x, y), ...); expected pairs of pixels.") from error
+            raise RegionError(f"polygon {shorten(polygon)} is not ((x, y), ...); expected pairs of pixels.") from error
     if point is not None:
         if not isinstance(point, list) or len(point) != 2:
-            raise RegionError(f"point {point!r} is not (x, y); expected two numbers in pixels.")
+            raise RegionError(f"point {shorten(point)} is not (x, y); expected two numbers in pixels.")
         return (*point, *point)
     raise RegionError("a region needs one of box, mask, polygon or point; got none.")

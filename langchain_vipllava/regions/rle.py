@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.errors import RegionError, shorten
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 
 MAX_PIXELS = 2**28
-"""Pixels of the largest mask that is decoded. Chosen: 16384 x 16384, 256 MiB. A few bytes of RLE can claim any size."""
+"""Pixels of the largest single mask that is decoded. Chosen: 16384 x 16384. A few bytes of RLE can claim any size."""
 
 
 def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
@@ -32,27 +33,42 @@ def encode_rle(mask: np.ndarray) -> dict[str, list[int]]:
     return {"size": [int(side) for side in mask.shape], "counts": counts}
 
 
-def decode_rle(rle: Mapping[str, Any]) -> np.ndarray:
-    """Decode COCO RLE to a (H, W) bool mask. `counts` is a list, or a string if compressed.
+def rle_size(rle: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the `(width, height)` that an RLE states.
 
     Raises:
-        RegionError: not `{"size": [H, W], "counts": ...}`, counts that do not fill the size, or more than `MAX_PIXELS`
-            pixels.
+        RegionError: it states none.
     """
     try:
         height, width = (int(side) for side in rle["size"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RegionError(f"mask {shorten(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
+    return width, height
+
+
+def decode_rle(rle: Mapping[str, Any], limits: RegionLimits = DEFAULT_LIMITS) -> np.ndarray:
+    """Decode COCO RLE to a (H, W) bool mask. `counts` is a list, or a string if compressed.
+
+    Raises:
+        RegionError: not `{"size": [H, W], "counts": ...}`, counts that do not fill the size, or more pixels or counts
+            than `MAX_PIXELS` and the limits allow.
+    """
+    width, height = rle_size(rle)
+    if height * width > min(MAX_PIXELS, limits.max_mask_bytes):
+        raise RegionError(f"mask of {shorten(width)} x {shorten(height)} pixels; expected at most {MAX_PIXELS}.")
+    try:
         counts = rle["counts"]
+        if len(counts) > limits.max_values:
+            raise RegionError(f"mask of {len(counts)} runs; expected at most max_values={limits.max_values}.")
         if isinstance(counts, (str, bytes)):
             counts = _decompress(counts)
         counts = np.asarray(counts, dtype=np.int64)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RegionError(f"mask {shorten(rle)} is not COCO RLE; expected {{size: [H, W], counts: ...}}.") from error
-    if height * width > MAX_PIXELS:
-        raise RegionError(f"mask of {width} x {height} pixels; expected at most {MAX_PIXELS}.")
     # Sum Python integers: an int64 sum can wrap around to the right total, and np.repeat would crash the process.
     total = sum(counts.ravel().tolist())
     if height < 1 or width < 1 or (counts < 0).any() or total != height * width:
-        raise RegionError(f"mask counts add up to {total} pixels; expected {height} x {width} = {height * width}.")
+        raise RegionError(f"mask counts add up to {shorten(total)}; expected {height} x {width} = {height * width}.")
     values = np.arange(counts.size) % 2 == 1
     return np.repeat(values, counts).reshape((height, width), order="F")
 

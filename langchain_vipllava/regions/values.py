@@ -5,11 +5,13 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.limits import DEFAULT_LIMITS
 
 _short = reprlib.Repr()
 _short.maxstring = _short.maxother = 60
@@ -57,10 +59,12 @@ def numbers(value: Any, what: str) -> np.ndarray:
         raise DetectionError(f"{what} is {describe(value)}; expected numbers.") from error
 
 
-def items(value: Any) -> list[Any]:
-    """Convert a column (list, array or tensor) to a list of Python values."""
+def items(value: Any, max_items: int = DEFAULT_LIMITS.max_rows) -> list[Any]:
+    """Convert a column (list, array or tensor) to a list of Python values, of which an iterator may have no end."""
     value = plain(value)
-    return list(value.tolist() if hasattr(value, "tolist") else value)
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    return list(value) if hasattr(value, "__len__") else list(islice(value, max_items))
 
 
 def number_or_none(value: Any, what: str) -> float | None:

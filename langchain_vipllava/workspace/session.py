@@ -112,6 +112,15 @@ class Session:
         self.held = 0
         """Bytes that its images held when it was last fitted."""
 
+    def load(self) -> None:
+        """Load what was saved, unless that was done before.
+
+        Raises:
+            ImageError: it is there and cannot be read.
+        """
+        with self._opened():
+            pass
+
     def save(self) -> None:
         """Save what changed, where there is a storage.
 

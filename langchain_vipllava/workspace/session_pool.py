@@ -40,14 +40,20 @@ class SessionPool:
             return self._live.get(key) or self._new(key)
 
     def get(self, session: object) -> Session:
-        """Return the session with an id, a new one if need be; None is the program's own."""
+        """Return the session with an id, a new one if need be; None is the program's own.
+
+        Raises:
+            SessionError: an id that cannot be one.
+            ImageError: the session is stored and cannot be read.
+        """
         key = session_key(session)
         with self._lock:
             found = self._live.get(key) or self._new(key)
             self._live[key] = self._sessions[key] = found
             self._sessions.move_to_end(key)
             self._evict()
-            return found
+        found.load()  # outside of the lock: others need not wait for a disk
+        return found
 
     def fit(self, session: Session) -> None:
         """Bring a session, and then all of them together, within their limits in bytes."""

@@ -30,7 +30,7 @@ from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
 from langchain_vipllava.workspace.limits import MAX_QUESTION, SessionLimits
 from langchain_vipllava.workspace.persistence import StoredSessions
-from langchain_vipllava.workspace.region_input import as_list, choose_regions
+from langchain_vipllava.workspace.region_input import add_regions, as_list, choose_regions
 from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
 from langchain_vipllava.workspace.session import OpenImage, Session
 from langchain_vipllava.workspace.session_id import SessionId
@@ -188,7 +188,8 @@ class Workspace:
             options=self._detection_options.narrowed(min_score=min_score, max_regions=max_regions),
         )
         with opened.lock:
-            regions = {region.id: region for region in opened.add_regions(detected)}
+            added = add_regions(opened, detected, self._detection_options.limits)
+            regions = {region.id: region for region in added}
         self._settle(current)
         return Detected(opened.id, tuple(regions.values()))
 
@@ -218,10 +219,12 @@ class Workspace:
             MarkerError: unknown names, or more regions than colors and kinds.
         """
         current, source = self._find(image_id, session)
+        limits = self._detection_options.limits
+        listed = as_list(regions, limits)
         with source.lock:
             before = source.regions.copy()
             try:
-                chosen = choose_regions(source, as_list(regions))
+                chosen = choose_regions(source, listed, limits, can_detect=self._detector is not None)
                 marked = mark(source.image, chosen, kind=kind, color=color, zoom=zoom)
             except VipLlavaError:
                 source.regions = before  # a region that cannot be marked gets no id

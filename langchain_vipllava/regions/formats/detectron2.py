@@ -16,11 +16,12 @@ def _is_detectron2(output: Any) -> bool:
     return field(_instances(output), "pred_boxes") is not None and field(output, "logits") is None
 
 
-def _read_detectron2(output: Any, _context: Context) -> Iterator[Row]:
+def _read_detectron2(output: Any, context: Context) -> Iterator[Row]:
     instances = _instances(output)
     shape = field(instances, "image_size")
     yield from columns(
         field(instances, "pred_boxes"),
+        limits=context.limits,
         scores=field(instances, "scores"),
         classes=field(instances, "pred_classes"),
         masks=mask_column(field(instances, "pred_masks")),

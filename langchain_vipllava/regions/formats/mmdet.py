@@ -16,13 +16,14 @@ def _is_mmdet(output: Any) -> bool:
     return field(_instances(output), "bboxes") is not None
 
 
-def _read_mmdet(output: Any, _context: Context) -> Iterator[Row]:
+def _read_mmdet(output: Any, context: Context) -> Iterator[Row]:
     predictions = field(output, "predictions")
     if isinstance(predictions, (list, tuple)) and len(predictions) > 1:
         raise DetectionError(f"it holds {len(predictions)} images; pass one: result['predictions'][0].")
     instances = _instances(output)
     yield from columns(
         field(instances, "bboxes"),
+        limits=context.limits,
         scores=field(instances, "scores"),
         names=field(instances, "label_names"),
         classes=field(instances, "labels"),

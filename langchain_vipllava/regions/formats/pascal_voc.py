@@ -10,14 +10,15 @@ from xml.parsers import expat
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context, Row
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.limits import RegionLimits
 
 
 def _is_xml(output: Any) -> bool:
     return isinstance(output, str) and output.lstrip().startswith("<")
 
 
-def _read_voc(output: str, _context: Context) -> Iterator[Row]:
-    root = _xml(output)
+def _read_voc(output: str, context: Context) -> Iterator[Row]:
+    root = _xml(output, context.limits)
     if root.tag != "annotation":
         raise DetectionError(f"its root is <{root.tag[:40]}>; expected Pascal VOC's <annotation>.")
     size = [float(root.findtext(f"size/{side}") or 0) for side in ("width", "height")]
@@ -41,9 +42,9 @@ def _coordinate(box: Element, side: str) -> float:
     return float(text)
 
 
-def _xml(text: str) -> Element:
+def _xml(text: str, limits: RegionLimits) -> Element:
     """Parse XML without a document type declaration, where entities that expand exponentially are declared."""
-    builder = TreeBuilder()
+    builder = _BoundedBuilder(limits)
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse_doctype
     parser.StartElementHandler = builder.start
@@ -52,8 +53,30 @@ def _xml(text: str) -> Element:
     try:
         parser.Parse(text, True)
         return builder.close()
-    except expat.ExpatError as error:
+    except (expat.ExpatError, UnicodeEncodeError) as error:  # the latter: a lone surrogate
         raise DetectionError(f"text that starts like XML is not XML: {error}.") from error
+
+
+_ELEMENTS_PER_OBJECT = 30
+"""Elements that an <object> has at most; 12 in VOC, some more with parts."""
+
+
+class _BoundedBuilder(TreeBuilder):
+    def __init__(self, limits: RegionLimits) -> None:
+        super().__init__()
+        self._limits, self._depth, self._elements = limits, 0, 0
+
+    def start(self, tag: Any, attrs: Any, /) -> Any:
+        self._depth += 1
+        self._elements += 1
+        if self._depth > self._limits.max_depth:
+            raise DetectionError(f"XML elements more than max_depth={self._limits.max_depth} inside each other.")
+        self._limits.check_rows(self._elements // _ELEMENTS_PER_OBJECT)
+        return super().start(tag, attrs)
+
+    def end(self, tag: Any, /) -> Any:
+        self._depth -= 1
+        return super().end(tag)
 
 
 def _refuse_doctype(*_: Any) -> None:

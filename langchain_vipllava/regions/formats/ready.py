@@ -8,6 +8,7 @@ from typing import Any
 from langchain_vipllava.regions.context import Context, Row
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.regions.rle import rle_size
 from langchain_vipllava.regions.values import describe, field, first_row, keys_of, rows
 
 
@@ -38,8 +39,13 @@ def _are_dumped(output: Any) -> bool:
     return keys_of(first_row([output] if isinstance(output, Mapping) else output)) == Region.model_fields.keys()
 
 
-def _read_dumped(output: Any, _context: Context) -> Iterator[Region]:
-    for row in [output] if isinstance(output, Mapping) else rows(output):
+def _read_dumped(output: Any, context: Context) -> Iterator[Region]:
+    dumped = [output] if isinstance(output, Mapping) else list(rows(output))
+    for row in dumped:
+        if isinstance(row["mask"], Mapping):
+            context.masks.spend(*rle_size(row["mask"]))
+        context.limits.check_points(len(row["polygon"] or ()))
+    for row in dumped:
         # The box of a bare point is empty: let Region derive it.
         is_point = row["point"] is not None and tuple(row["box"][:2]) == tuple(row["box"][2:])
         yield Region(**{name: value for name, value in row.items() if name != "box" or not is_point})

@@ -16,12 +16,13 @@ def _is_detections(output: Any) -> bool:
     return field(output, "xyxy") is not None
 
 
-def _read_detections(output: Any, _context: Context) -> Iterator[Row]:
+def _read_detections(output: Any, context: Context) -> Iterator[Row]:
     data = field(output, "data")
     corners = field(data, "xyxyxyxy")
     # The second names are those of Ultralytics' `Boxes`.
     rows = columns(
         field(output, "xyxy"),
+        limits=context.limits,
         scores=field(output, "confidence", "conf"),
         names=field(data, "class_name"),
         classes=field(output, "class_id", "cls"),

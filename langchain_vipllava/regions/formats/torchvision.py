@@ -21,6 +21,7 @@ def _read_boxes_dict(output: Any, context: Context) -> Iterator[Row]:
     # Grounding models write words to text_labels, and in older releases to labels.
     yield from columns(
         field(output, "boxes"),
+        limits=context.limits,
         box_format=context.box_format_or("xyxy"),
         scores=field(output, "scores", "confidences", "confidence", "conf"),
         names=field(output, "text_labels", "class_names", "names"),

@@ -11,6 +11,7 @@ from langchain_vipllava.regions.columns import column
 from langchain_vipllava.regions.context import Context, Row
 from langchain_vipllava.regions.corners import corner_row
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.geometry import SegmentMask
 from langchain_vipllava.regions.values import first_row, keys_of, plain, rows
 
 
@@ -51,7 +52,8 @@ def _is_panoptic(output: Any) -> bool:
 def _read_panoptic(output: Any, _context: Context) -> Iterator[Row]:
     segment_of_pixel = np.asarray(plain(output["segmentation"]))
     for segment in output["segments_info"]:
-        yield Row(mask=segment_of_pixel == segment["id"], class_id=segment["label_id"], score=segment.get("score"))
+        mask = SegmentMask(segment_of_pixel, segment["id"])
+        yield Row(mask=mask, class_id=segment["label_id"], score=segment.get("score"))
 
 
 FORMATS = (

@@ -18,7 +18,7 @@ def _is_results(output: Any) -> bool:
     return not isinstance(output, Mapping) and hasattr(output, "names") and any(hasattr(output, part) for part in parts)
 
 
-def _read_results(output: Any, _context: Context) -> Iterator[Row]:
+def _read_results(output: Any, context: Context) -> Iterator[Row]:
     boxes, oriented = field(output, "boxes"), field(output, "obb")
     if boxes is None and oriented is None:
         raise DetectionError(f"{describe(output)} has no boxes; expected the result of detect, segment, pose or obb.")
@@ -30,6 +30,7 @@ def _read_results(output: Any, _context: Context) -> Iterator[Row]:
     shape = field(output, "orig_shape")
     rows = columns(
         _upright(oriented) if boxes is None else field(boxes, "xyxy"),
+        limits=context.limits,
         scores=field(source, "conf"),
         names=None if classes is None else [names.get(int(number)) for number in classes],
         classes=classes,

@@ -25,7 +25,9 @@ def _is_yolo(output: Any) -> bool:
     return isinstance(output, str) and _NUMBERS.fullmatch(output) is not None
 
 
-def _read_yolo(output: str, _context: Context) -> Iterator[Row]:
+def _read_yolo(output: str, context: Context) -> Iterator[Row]:
+    context.limits.check_rows(output.count("\n"))
+    context.limits.check_values(len(output.split()))
     lines = [line.split() for line in output.splitlines() if line.strip()]
     # Ultralytics writes track ids last, in every line or in none. A 1 may be an id, a score or a corner: the other
     # lines decide.
