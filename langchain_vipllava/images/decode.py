@@ -8,7 +8,8 @@ from importlib import import_module
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 
 from langchain_vipllava.errors import ImageError, shorten
-from langchain_vipllava.images.decoder_memory import WEBP, bytes_per_pixel
+from langchain_vipllava.images.av1 import stream_sizes
+from langchain_vipllava.images.decoder_memory import UNMEASURED, WEBP, bytes_per_pixel
 from langchain_vipllava.images.headers import (
     MAX_TAG_VALUES,
     TIFF_SIGNATURES,
@@ -112,6 +113,10 @@ def _check_before_opening(data: bytes, name: str, limits: ImageLimits) -> None:
     if data.startswith(b"RIFF") and (size := webp_size(data)):
         limits.check_size(*size, name)
         limits.check_memory(WEBP, size, len(data), name, "WEBP")
+    elif data[4:8] == b"ftyp":
+        for size in stream_sizes(data):
+            limits.check_size(*size, name)
+            limits.check_memory(UNMEASURED, size, len(data), name, "AVIF")
     elif data.startswith(b"\xff\xd8") and read_jpeg_header(data).exif_bytes > _MAX_EXIF_BYTES:
         raise ImageError(f"{shorten(name)} has more than {_MAX_EXIF_BYTES:,} bytes of EXIF; save it without.")
     elif data[:4] in TIFF_SIGNATURES and tiff_numbers(data) > MAX_TAG_VALUES:

@@ -23,7 +23,7 @@ _COEFFICIENT = 2
 WEBP = 18
 """libwebp: two canvases of 4 bytes and what it decodes, Pillow's copy of one, and the image."""
 
-_UNMEASURED = 32
+UNMEASURED = 32
 """Any format that was not measured here, and AVIF: up to 12 bits per channel, with alpha and film grain."""
 
 _BUFFERED_TIFF = ("raw", "packbits", "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "group3", "group4", "tiff_ccitt")
@@ -48,7 +48,7 @@ def _decoder_bytes(image: Image.Image, data: bytes, loaded: int) -> float:
         return _COEFFICIENT * read_jpeg_header(data).buffered_components
     if image.format == "TIFF":
         return _tiff_bytes(image)
-    return (WEBP if image.format == "WEBP" else _UNMEASURED) - loaded
+    return (WEBP if image.format == "WEBP" else UNMEASURED) - loaded
 
 
 def _tiff_bytes(image: Image.Image) -> float:

@@ -28,6 +28,7 @@ from langchain_vipllava import (
     load_image,
     pad_to_square,
 )
+from langchain_vipllava.images.av1 import stream_sizes
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.inline import percent_decode
 from langchain_vipllava.images.shrink import model_square
@@ -113,6 +114,36 @@ def test_a_few_bytes_that_claim_a_large_image_allocate_nothing(data, no_pixels):
     assert len(data) < 300
     with pytest.raises(ImageError, match="expected"):
         load_image(data)
+
+
+@pytest.mark.parametrize("options", [{}, {"append": True}], ids=["picture", "animation"])
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_streams_of_an_avif_have_the_bounds_whatever_its_header_claims(mode, options):
+    """libavif decodes a stream at its own size, and then shrinks it to the one in the header."""
+    picture = Image.new(mode, (640, 480))
+    more = {"save_all": True, "append_images": [NOISE.resize((640, 480)).convert(mode)]} if options else {}
+    data = encode(picture, "AVIF", speed=10, **more)
+    assert set(stream_sizes(data)) == {(640, 480)}
+    small = struct.pack(">II", 64, 64)
+    lying = data.replace(struct.pack(">II", 640, 480), small)
+    assert lying != data
+    limits = ImageLimits(max_pixels=100_000)
+    with pytest.raises(ImageError, match="640 x 480 pixels; expected at most"):
+        load_image(lying, limits=limits)
+    assert load_image(data).size == (640, 480)
+
+
+def test_damaged_avif_has_no_streams_and_raises():
+    data = encode(NOISE, "AVIF", speed=10)
+    rng = np.random.default_rng(5)
+    for _ in range(300):
+        damaged = bytearray(data)
+        for place in rng.integers(0, 400, 3):
+            damaged[place] = rng.integers(0, 256)
+        stream_sizes(bytes(damaged))
+        stream_sizes(bytes(damaged[: rng.integers(0, 400)]))
+    with pytest.raises(ImageError):
+        load_image(data[:200])
 
 
 # --- the ways in ---
