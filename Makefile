@@ -6,11 +6,12 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
 
-.PHONY: help demo test test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot notebooks train eval clean
+.PHONY: help demo test fuzz test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
 	@echo "make test         run the tests"
+	@echo "make fuzz         hostile inputs by the thousand: build/fuzz.json"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the code"
 	@echo "make docs         build the documentation: build/docs/index.html"
@@ -36,6 +37,9 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
+
+fuzz: $(READY)
+	FUZZ=long $(BIN)/python -m pytest -m "not gpu" tests/fuzz
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow

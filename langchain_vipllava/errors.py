@@ -87,6 +87,10 @@ class SessionError(VipLlavaError):
     """A call names an image or a region that its session does not have."""
 
 
+_MAX_DESCRIPTION = 500
+"""Characters of a foreign exception's text inside a message of ours. Chosen: most are a sentence."""
+
+
 def shorten(value: object, max_length: int = 120) -> str:
     """Return the `repr` of any value, cut to a maximum number of characters."""
     try:
@@ -95,4 +99,21 @@ def shorten(value: object, max_length: int = 120) -> str:
         text = repr(value)
     except Exception:  # such as an integer of more than 4300 digits, or nested too deep
         text = f"<{type(value).__name__}>"
+    text = without_addresses(text)
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the type and the text of any exception on one line, bounded, without addresses."""
+    try:
+        text = str(error)
+    except Exception:  # whoever wrote the exception
+        text = ""
+    if isinstance(error, RecursionError):
+        text = "nested too deep"
+    elif isinstance(error, MemoryError):
+        text = "too large for the memory of this machine"
+    elif isinstance(error, KeyError):
+        text = f"{text} is missing"
+    name = type(error).__name__
+    return printable(cut(without_addresses(f"{name}: {text}" if text else name), _MAX_DESCRIPTION), keep="")

@@ -46,15 +46,25 @@ def printable(text: str, *, keep: str = "\n\t") -> str:
 
 
 def quote(text: str, max_length: int | None = None) -> str:
-    r"""Return text as data: one line in double quotes, as JSON writes it, cut to a maximum number of characters.
+    r"""Return text as data: one line in double quotes, as JSON writes it.
+
+    Args:
+        text: any text.
+        max_length: maximum number of characters between the quotes, escapes counted as they are written.
 
     Example:
         >>> print(quote('He said "no".\nr2: cat'), quote("elephant", max_length=4))
         "He said \"no\".\nr2: cat" "elep..."
     """
-    if max_length is not None and len(text) > max_length:
-        text = text[:max_length] + "..."
-    return printable(json.dumps(text, ensure_ascii=False))
+    written: list[str] = []
+    length = 0
+    for character in text:
+        length += len(data := _as_data(character))
+        if max_length is not None and length > max_length:
+            written.append("...")
+            break
+        written.append(data)
+    return f'"{"".join(written)}"'
 
 
 def cut(text: str, max_length: int) -> str:
@@ -69,6 +79,10 @@ def cut(text: str, max_length: int) -> str:
     tail = max(1, max_length // 4 - 1)
     head = max_length - tail - len(" ...")
     return f"{text[:head]} ...{text[-tail:]}"
+
+
+def _as_data(character: str) -> str:
+    return printable(json.dumps(character, ensure_ascii=False)[1:-1], keep="")
 
 
 def _escape(character: str) -> str:

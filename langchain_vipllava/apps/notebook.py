@@ -18,6 +18,7 @@ from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.markers.html import show_image
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.text import printable
 
 if TYPE_CHECKING:
     from langchain_vipllava.images.store import ImageStore
@@ -45,13 +46,14 @@ class ConversationView:
     store: ImageStore | None = None
 
     def __repr__(self) -> str:
-        return "\n".join(f"{role}: {'<image> ' * len(sources)}{text}" for role, text, sources in self._lines())
+        lines = self._lines()
+        return "\n".join(f"{role}: {'<image> ' * len(sources)}{printable(text)}" for role, text, sources in lines)
 
     def _repr_html_(self) -> str:
         parts = []
         for role, text, sources in self._lines():
             images = "".join(f"<div>{self._show(source)}</div>" for source in sources)
-            lines = escape(text).replace("\n", "<br>")
+            lines = escape(printable(text)).replace("\n", "<br>")
             parts.append(f"{images}<p><b>{role}</b> {lines}</p>")
         return f"<div>{''.join(parts)}</div>"
 
@@ -109,7 +111,7 @@ class _Display:
 
     def show(self, text: str) -> None:
         display = _import("IPython.display").display
-        bundle = {"text/plain": text, "text/html": f"<p>{escape(text)}</p>"}
+        bundle = {"text/plain": printable(text), "text/html": f"<p>{escape(printable(text))}</p>"}
         if self._handle is None:
             self._handle = display(bundle, raw=True, display_id=True)
         else:

@@ -55,7 +55,7 @@ class ScriptedAgentModel(BaseChatModel):
         results = [message for message in messages[last_human:] if isinstance(message, ToolMessage)]
         if results and results[-1].status == "error":
             return AIMessage(f"Stopped: {results[-1].text}")
-        answers = [result.text for result in results if result.name == "ask_regions"]
+        answers = [result.artifact["answer"] for result in results if result.name == "ask_regions"]
         if len(answers) == len(self.questions):
             pairs = zip(self.questions, answers, strict=True)
             return AIMessage("\n".join(f"{question} - {answer}" for question, answer in pairs))

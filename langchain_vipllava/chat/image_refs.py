@@ -8,6 +8,7 @@ from typing import Any
 from langchain_core.messages import BaseMessage
 
 from langchain_vipllava.chat.blocks import read_image
+from langchain_vipllava.chat.guard import tree_errors
 from langchain_vipllava.chat.messages import image_block
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.images.access import ImageAccessPolicy
@@ -18,6 +19,7 @@ from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.images.stored_files import ID_PREFIX
 
 
+@tree_errors(PromptError)
 def keep_images(
     messages: Sequence[BaseMessage], store: ImageStore, *, access: ImageAccessPolicy | None = None
 ) -> list[BaseMessage]:
@@ -63,6 +65,7 @@ def keep_images(
     return [_map_blocks(message, keep) for message in messages]
 
 
+@tree_errors(PromptError)
 def restore_images(messages: Sequence[BaseMessage], store: ImageStore) -> list[BaseMessage]:
     """Undo `keep_images`: base64 in place of ids, for a model that does not know the store.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.globals import get_llm_cache
-from langchain_core.language_models import BaseChatModel, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
@@ -20,6 +20,7 @@ from langchain_core.utils import from_env
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 
+from langchain_vipllava.chat.guard import TreeErrors, tree_errors
 from langchain_vipllava.chat.image_refs import name_mime_types, open_for_cache
 from langchain_vipllava.chat.messages import UNOPENED, read_messages
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result
@@ -34,7 +35,7 @@ from langchain_vipllava.chat.settings import (
     torch_name,
 )
 from langchain_vipllava.chat.structured import StructuredMethod, structured
-from langchain_vipllava.errors import CheckpointError, GenerationError
+from langchain_vipllava.errors import CheckpointError, GenerationError, PromptError
 from langchain_vipllava.images.access import ImageAccessPolicy, ImageRoot, read_roots
 from langchain_vipllava.images.fetch import FetchPolicy
 from langchain_vipllava.images.image import EncodedImage
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import ModelProfile
 
 
-class ChatVipLlava(BaseChatModel):
+class ChatVipLlava(TreeErrors):
     """A ViP-LLaVA on your own machine, asked through LangChain.
 
     The checkpoint is loaded at the first call, once per process and set of loading arguments, however many objects
@@ -187,6 +188,7 @@ class ChatVipLlava(BaseChatModel):
 
         return LocalBackend.load(**{name: getattr(self, name) for name in LOADING})
 
+    @tree_errors(PromptError)
     def render_prompt(self, messages: LanguageModelInput) -> str:
         """Show exactly what the model reads, with `<image>` where an image stands; loads no weights, opens no image.
 
@@ -197,6 +199,7 @@ class ChatVipLlava(BaseChatModel):
         conversation = self._read(self._convert_input(messages).to_messages(), settings.multi_image, _unopened)
         return settings.request(conversation).render().text
 
+    @tree_errors()
     def bind_tools(
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
@@ -227,6 +230,7 @@ class ChatVipLlava(BaseChatModel):
         self._with_model(settings.model).backend.check_output(settings.output)
         return self.bind(**bound)
 
+    @tree_errors()
     def with_structured_output(
         self,
         schema: dict[str, Any] | type | None = None,
@@ -265,12 +269,14 @@ class ChatVipLlava(BaseChatModel):
             self, schema, method=method, include_raw=include_raw, strict=strict, check=self.backend.check_output
         )
 
+    @tree_errors(PromptError)
     def get_token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text, by the checkpoint's own tokenizer unless `custom_get_token_ids` is set."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
         return self.backend.tokenize(text)
 
+    @tree_errors(PromptError)
     def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Return the exact number of tokens that the model reads for these messages, images and tools included.
 
@@ -282,12 +288,14 @@ class ChatVipLlava(BaseChatModel):
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """As LangChain's: several conversations, one after the other, through its callbacks and its cache."""
-        return super().generate([self._open_for_cache(conversation) for conversation in messages], *args, **kwargs)
+        with tree_errors():
+            return super().generate([self._open_for_cache(conversation) for conversation in messages], *args, **kwargs)
 
     async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """As LangChain's: several conversations at once, through its callbacks and its cache."""
-        opened = await asyncio.to_thread(lambda: [self._open_for_cache(conversation) for conversation in messages])
-        return await super().agenerate(opened, *args, **kwargs)
+        with tree_errors():
+            opened = await asyncio.to_thread(lambda: [self._open_for_cache(conversation) for conversation in messages])
+            return await super().agenerate(opened, *args, **kwargs)
 
     def _generate(
         self,
@@ -362,7 +370,8 @@ class ChatVipLlava(BaseChatModel):
         *,
         allow_partial: bool = False,
     ) -> Conversation:
-        conversation = read_messages(messages, resolve, allow_partial=allow_partial)
+        with tree_errors(PromptError):
+            conversation = read_messages(messages, resolve, allow_partial=allow_partial)
         if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
             self._warned = True
             warnings.warn(
@@ -377,10 +386,11 @@ class ChatVipLlava(BaseChatModel):
         return ImageAccessPolicy(self.image_root, self.fetch_policy, self.image_store, limits=self.image_limits)
 
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
-        prompt = super()._convert_input(model_input)
-        if isinstance(prompt, ChatPromptValue):
-            return ChatPromptValue(messages=name_mime_types(prompt.messages))
-        return prompt
+        with tree_errors(PromptError):
+            prompt = super()._convert_input(model_input)
+            if isinstance(prompt, ChatPromptValue):
+                return ChatPromptValue(messages=name_mime_types(prompt.messages))
+            return prompt
 
     def _open_for_cache(self, messages: list[BaseMessage]) -> list[BaseMessage]:
         cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)

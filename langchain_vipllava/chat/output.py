@@ -41,7 +41,7 @@ def split_answer(output: OutputSpec, text: str) -> tuple[str, list[ToolCall], li
         if output.schema is not None and not all(_is_call(call) for call in listed):
             return text, [], []  # a list that fits the schema
         calls = [_call(output, **call) for call in listed]
-    except (ValueError, KeyError, TypeError) as error:  # cut off: max_tokens was reached
+    except (ValueError, KeyError, TypeError, RecursionError) as error:  # cut off: max_tokens was reached
         invalid = InvalidToolCall(
             type="invalid_tool_call", name=None, args=text, id=_new_id(), error=f"not a list of calls: {error}"
         )

@@ -148,7 +148,7 @@ def _refuse_cut(message: Any) -> None:
     text = next((str(call["args"]) for call in message.invalid_tool_calls), message.text)
     try:
         json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OutputParserException(
             f"the answer ends before its JSON does: {shorten(text[-60:])}. Raise max_tokens, ask for less at once, or "
             "leave out what stops it.",

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import BaseMessage, ToolMessage
 
 from langchain_vipllava.chat.blocks import read_content
+from langchain_vipllava.chat.guard import tree_errors
 from langchain_vipllava.chat.messages import role_of
-from langchain_vipllava.errors import GenerationError, PromptTooLongError
+from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS
 
 if TYPE_CHECKING:
     from langchain_vipllava.chat.model import ChatVipLlava
 
 
+@tree_errors(PromptError)
 def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int | None = None) -> list[BaseMessage]:
     """Drop the oldest turns, whole, until the rest fits into the model's context.
 

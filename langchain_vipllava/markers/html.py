@@ -11,9 +11,13 @@ from PIL import Image
 
 from langchain_vipllava.markers.kinds import COLORS
 from langchain_vipllava.markers.marker import Marker
+from langchain_vipllava.text import cut, printable
 
 MAX_SIDE = 640
 """Largest side in pixels of an image on a page; larger images are shown smaller. Chosen: it fits a notebook's cell."""
+
+_MAX_TEXT = 200
+"""Characters of a label on a page. Chosen: a sentence."""
 
 _HEADS = ("", "", "phrase", "label", "score", "box", "seen by the model")
 
@@ -61,7 +65,11 @@ def _cells(index: int, marker: Marker) -> Sequence[str]:
     score = "" if region.score is None else f"{region.score:.2f}"
     box = ", ".join(f"{number:.0f}" for number in region.box)
     seen = f"{marker.seen[0]:.0f} x {marker.seen[1]:.0f} px{' (tiny)' if marker.is_tiny else ''}"
-    return swatch, escape(name), escape(marker.phrase), escape(region.label or ""), score, box, seen
+    return swatch, _text(name), _text(marker.phrase), _text(region.label or ""), score, box, seen
+
+
+def _text(text: str) -> str:
+    return escape(printable(cut(text, _MAX_TEXT), keep=""))
 
 
 def _row(cells: Sequence[str]) -> str:

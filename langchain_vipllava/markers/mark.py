@@ -25,6 +25,7 @@ from langchain_vipllava.markers.numbers import draw_number, place_numbers
 from langchain_vipllava.markers.style import Style, choose_style
 from langchain_vipllava.markers.zoom import Crop, choose_crop, move_region
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.text import quote
 
 Zoom = Literal["auto"]
 
@@ -169,7 +170,7 @@ def _warn_about_tiny(markers: Iterable[Marker], *, zoomed: bool) -> None:
     for marker in markers:
         if marker.is_tiny:
             width, height = marker.seen
-            label = marker.region.label or "no label"
+            label = quote(marker.region.label, 80) if marker.region.label else "no label"
             warnings.warn(
                 f"the region with the {marker.color} {marker.kind} ({label}) is {width:.1f} "
                 f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px, little "

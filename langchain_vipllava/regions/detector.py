@@ -9,7 +9,7 @@ from typing import Any
 
 from PIL import Image
 
-from langchain_vipllava.errors import DetectionError, VipLlavaError
+from langchain_vipllava.errors import DetectionError, VipLlavaError, describe_error
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.region import Region
 
@@ -62,7 +62,7 @@ def _call(detector: Detector, image: Image.Image, labels: list[str]) -> Any:
     except VipLlavaError:
         raise
     except Exception as error:
-        raise DetectionError(f"the detector failed: {type(error).__name__}: {error}") from error
+        raise DetectionError(f"the detector failed: {describe_error(error)}") from error
     return detections
 
 

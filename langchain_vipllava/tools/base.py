@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,23 +10,38 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
+from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import ConfigDict, Field, ValidationError
 
-from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.chat.guard import is_from_callback
+from langchain_vipllava.errors import MAX_MESSAGE, VipLlavaError, describe_error
+from langchain_vipllava.text import cut, printable
 from langchain_vipllava.tools.thread import session_of
 from langchain_vipllava.workspace.session_id import ProgramSession, SessionKey
 from langchain_vipllava.workspace.workspace import Workspace
+
+logger = logging.getLogger(__name__)
 
 Reply = tuple[str, dict[str, Any]]
 """What a tool returns: text for the LLM, and an artifact of ids and boxes for the program."""
 
 
+_MAX_DETAILS = 10
+"""Wrong arguments that an LLM is told of. Chosen: more than any tool has."""
+
+
 def describe_bad_arguments(error: ValidationError) -> str:
-    """Tell an LLM which of its arguments do not fit the tool's schema."""
-    wrong = [f"{'.'.join(map(str, detail['loc'])) or 'arguments'}: {detail['msg']}" for detail in error.errors()]
-    return f"These arguments do not fit: {'; '.join(wrong)}. Call the tool again with arguments that fit its schema."
+    """Tell an LLM which of its arguments do not fit the tool's schema, in at most `MAX_MESSAGE` characters."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    wrong = [
+        f"{cut('.'.join(map(str, detail['loc'])), 80) or 'arguments'}: {cut(detail['msg'], 200)}"
+        for detail in details[:_MAX_DETAILS]
+    ]
+    rest = [f"and {len(details) - _MAX_DETAILS} more"] if len(details) > _MAX_DETAILS else []
+    listed = "; ".join(wrong + rest)
+    return _one_line(f"These arguments do not fit: {listed}. Call the tool again with arguments that fit its schema.")
 
 
 class WorkspaceTool(BaseTool):
@@ -59,6 +75,50 @@ class WorkspaceTool(BaseTool):
         """
         return session_of(config, self.default_session)
 
+    def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """As LangChain's; whatever the input is, an error comes back as a message."""
+        try:
+            return super().invoke(input, config, **kwargs)
+        except Exception as error:
+            return self._failure(error, input.get("id") if isinstance(input, dict) else None)
+
+    async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """As LangChain's; whatever the input is, an error comes back as a message."""
+        try:
+            return await super().ainvoke(input, config, **kwargs)
+        except Exception as error:
+            return self._failure(error, input.get("id") if isinstance(input, dict) else None)
+
+    def run(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """As LangChain's; arguments that cannot even be shown to its callbacks are an error message."""
+        try:
+            return super().run(tool_input, *args, **kwargs)
+        except Exception as error:
+            return self._failure(error, kwargs.get("tool_call_id"))
+
+    async def arun(self, tool_input: Any, *args: Any, **kwargs: Any) -> Any:
+        """As LangChain's; arguments that cannot even be shown to its callbacks are an error message."""
+        try:
+            return await super().arun(tool_input, *args, **kwargs)
+        except Exception as error:
+            return self._failure(error, kwargs.get("tool_call_id"))
+
+    def _parse_input(self, tool_input: Any, tool_call_id: str | None) -> Any:
+        with errors_for_llm():
+            return super()._parse_input(tool_input, tool_call_id)
+
+    def _failure(self, error: Exception, call_id: object) -> ToolMessage | str:
+        """Return the message for an exception, or raise it: the program wants it, or its own callback raised it."""
+        if isinstance(error, (VipLlavaError, ToolException, ValidationError)) or is_from_callback(error):
+            raise error
+        logger.error("%s failed", self.name, exc_info=error)
+        message = _describe_failure(error)
+        if not self.handle_tool_error:
+            raise ToolException(message) from error
+        if call_id is None:
+            return message
+        return ToolMessage(message, tool_call_id=str(call_id), name=self.name, status="error")
+
 
 def tool_classes() -> list[type[WorkspaceTool]]:
     """Return every tool of this folder, in the order of their positions."""
@@ -72,8 +132,27 @@ def tool_classes() -> list[type[WorkspaceTool]]:
 
 @contextmanager
 def errors_for_llm() -> Iterator[None]:
-    """Turn our errors, which say what to do, into messages to the LLM."""
+    """Turn everything that an LLM's arguments can cause into a message to the LLM, one line of bounded length.
+
+    Our errors say what to do. Any other exception may be a bug: it is logged with its traceback.
+    """
     try:
         yield
+    except (ToolException, ValidationError):
+        raise
     except VipLlavaError as error:
-        raise ToolException(f"{type(error).__name__}: {error}") from error
+        raise ToolException(_one_line(f"{type(error).__name__}: {error}")) from error
+    except Exception as error:
+        logger.exception("a tool failed")
+        raise ToolException(_describe_failure(error)) from error
+
+
+def _describe_failure(error: Exception) -> str:
+    return _one_line(
+        f"the tool could not work with these arguments: {describe_error(error)}. Call it again with arguments that "
+        "fit its schema; write numbers of a few digits, and lists of a few levels."
+    )
+
+
+def _one_line(text: str) -> str:
+    return cut(printable(text, keep=""), MAX_MESSAGE)

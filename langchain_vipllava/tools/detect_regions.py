@@ -32,8 +32,8 @@ class DetectRegionsTool(WorkspaceTool):
     needs_detector: ClassVar[bool] = True
     name: str = "detect_regions"
     description: str = (
-        "Find the things in an open image with a detector. Returns region ids (r1, r2, ...) with labels and boxes, "
-        "for mark_regions."
+        "Find the things in an open image with a detector. Returns region ids (r1, r2, ...) with quoted labels "
+        "and boxes, for mark_regions."
     )
     args_schema: type[BaseModel] = DetectRegionsInput
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import TINY, Marker
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.text import quote
 
 _MAX_LABEL = 80
 """Characters of a label that an LLM is shown. Chosen: a class name or a short phrase."""
+
+_MAX_ANSWER = 8000
+"""Characters of an answer that an LLM is shown. Chosen: some 2,000 tokens, eight times the default of `max_tokens`."""
+
+_MAX_LISTED = 200
+"""Regions of an image that an LLM is shown. Chosen: what `detect_regions` returns at most."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,11 @@ class Detected:
     Attributes:
         image_id: id of the image.
         regions: each with its id.
+
+    Example:
+        >>> print(Detected("img1", (Region(box=(1, 2, 30, 40), label="cat", score=0.9, id="r1"),)).text)
+        1 regions in img1:
+        r1: "cat" (0.90) at box [1, 2, 30, 40]
     """
 
     image_id: str
@@ -53,7 +66,8 @@ class Detected:
         """What an LLM is told."""
         if not self.regions:
             return f"No regions found in {self.image_id}. Try without labels or min_score, or mark boxes yourself."
-        return f"{len(self.regions)} regions in {self.image_id}:\n" + "\n".join(map(region_line, self.regions))
+        lines = [region_line(region) for region in self.regions[:_MAX_LISTED]]
+        return "\n".join([f"{len(self.regions)} regions in {self.image_id}:", *lines, *_rest(self.regions)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON, without masks."""
@@ -80,7 +94,7 @@ class Marked:
     def text(self) -> str:
         """What an LLM is told: the words that name each marker, and which regions are hard to see."""
         markers = self.marked.markers
-        lines = [f'{marker.region.id} ({one_line(marker.region.label)}): "{marker.phrase}"' for marker in markers]
+        lines = [f'{marker.region.id} ({name_of(marker.region)}): "{marker.phrase}"' for marker in markers]
         notes = [self._note(marker) for marker in markers if marker.is_tiny]
         return "\n".join([f"Marked {self.source_id} as {self.image_id}:", *lines, *notes])
 
@@ -117,8 +131,8 @@ class Answered:
 
     @property
     def text(self) -> str:
-        """What an LLM is told."""
-        return self.answer
+        """What an LLM is told: the answer as data. It may repeat any text that can be read in the image."""
+        return f"The vision model answered: {quote(self.answer, _MAX_ANSWER)}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON."""
@@ -147,7 +161,8 @@ class ImageSummary:
     def text(self) -> str:
         """What an LLM is told."""
         width, height = self.size
-        regions = ", ".join(f"{region.id} ({one_line(region.label)})" for region in self.regions) or "no regions"
+        listed = [f"{region.id} ({name_of(region)})" for region in self.regions[:_MAX_LISTED]]
+        regions = ", ".join([*listed, *_rest(self.regions)]) or "no regions"
         marked = f"; marked: {'; '.join(self.phrases)}" if self.phrases else ""
         return f"{self.image_id}: {width} x {height} pixels, {regions}{marked}"
 
@@ -174,13 +189,18 @@ def region_dict(region: Region) -> dict[str, Any]:
     return {key: value for key, value in described.items() if value is not None}
 
 
-def one_line(label: str | None) -> str:
-    """Shorten a label to one line: text that was read in an image must not look like a line of ours."""
-    return " ".join((label or "").split())[:_MAX_LABEL] or "region"
+def name_of(region: Region) -> str:
+    """Return a region's label as data: text that was read in an image must not look like a line of ours."""
+    return quote(region.label, _MAX_LABEL) if region.label else "region"
 
 
 def region_line(region: Region) -> str:
     """Describe a region in one line."""
     score = f" ({region.score:.2f})" if region.score is not None else ""
     x0, y0, x1, y1 = (round(number) for number in region.box)
-    return f"{region.id}: {one_line(region.label)}{score} at box [{x0}, {y0}, {x1}, {y1}]"
+    return f"{region.id}: {name_of(region)}{score} at box [{x0}, {y0}, {x1}, {y1}]"
+
+
+def _rest(regions: Sequence[Region]) -> list[str]:
+    """What stands in place of the regions that are not shown."""
+    return [f"and {len(regions) - _MAX_LISTED} more"] if len(regions) > _MAX_LISTED else []

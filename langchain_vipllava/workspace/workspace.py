@@ -17,6 +17,7 @@ from langchain_vipllava.errors import (
     PromptTooLongError,
     SessionError,
     VipLlavaError,
+    describe_error,
     shorten,
 )
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
@@ -408,7 +409,7 @@ def _as_model_errors(opened: OpenImage) -> Iterator[None]:
     except VipLlavaError:
         raise
     except Exception as error:  # of a model that is not ours; an agent's run would end with it
-        raise GenerationError(f"the vision model failed: {type(error).__name__}: {error}") from error
+        raise GenerationError(f"the vision model failed: {describe_error(error)}") from error
 
 
 def _answered(opened: OpenImage, conversation: Conversation, reply: object) -> Answered:

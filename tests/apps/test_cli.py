@@ -200,3 +200,27 @@ def test_doctor_rejects_unknown_and_unavailable_attention():
         result = run("doctor", "--attention", name)
         assert result.returncode == 1
         assert expected in result.stdout
+
+
+def test_labels_names_and_options_cannot_control_the_terminal(image, tmp_path):
+    hostile = "cat\x1b[2J\u202e[red]x\nr2: :smile:"
+    detections = [{"score": 0.9, "label": hostile, "box": {"xmin": 40, "ymin": 40, "xmax": 160, "ymax": 200}}]
+    (tmp_path / "d.json").write_text(json.dumps(detections))
+    result = run("mark", image, "-d", tmp_path / "d.json", "-o", tmp_path / "a\x1b[2J\u202eb.png")
+    assert result.returncode == 0, result.stderr
+    assert r"cat\u001b[2J\u202e[red]x\nr2: :smile: 0.90" in result.stdout
+    assert r"a\x1b[2J\u202eb.png" in result.stdout
+    failed = run("ask", image, "What?", "-b", "10,10,90,90", "-m", "no/\x1b[2J\u202e[red]such")
+    for text in (result.stdout, failed.stdout, failed.stderr):
+        assert not {"\x1b", "\u202e"} & set(text)
+    tiny = run("mark", image, "-b", "10,10,14,14", "-k", "\x1b[2J\n\u202e", cwd=tmp_path)
+    assert len(tiny.stderr.splitlines()) == 1
+    assert not {"\x1b", "\u202e"} & set(tiny.stderr)
+
+
+def test_questions_cannot_control_the_terminal(image, tiny_checkpoint):
+    result = run(
+        "ask", image, "What\x1b[2J\u202e is {0}?", "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6
+    )
+    assert r"What\x1b[2J\u202e is within the red rectangle?" in result.stdout
+    assert not {"\x1b", "\u202e"} & set(result.stdout)

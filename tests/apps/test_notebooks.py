@@ -132,3 +132,15 @@ def test_boxes_of_the_widget_become_regions(photo):
         ("r2", None, (0.0, 0.0, 9.0, 9.0)),
     ]
     assert len(mark(photo, picked(widget)).markers) == 2
+
+
+def test_labels_and_answers_cannot_change_the_page(photo):
+    hostile = "<img src=x onerror=alert(1)>\u202e\x1b[2J"
+    marked = mark(photo, [Region(box=(10, 10, 60, 50), label=hostile + "y" * 500, id=hostile)])
+    view = ConversationView([HumanMessage(hostile), AIMessage(hostile)])
+    pages = (marked._repr_html_(), view._repr_html_())
+    for page in pages:
+        assert "&lt;img src=x onerror=alert(1)&gt;\\u202e\\x1b[2J" in page
+    for text in (*pages, repr(view), repr(marked)):
+        assert not {"\x1b", "\u202e"} & set(text)
+    assert "y" * 200 not in pages[0]

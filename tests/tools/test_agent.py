@@ -88,7 +88,7 @@ def test_the_second_question_is_the_second_turn_of_the_conversation(toolkit, ima
     names = [message.name for message in results(state)]
     assert names == ["open_image", "detect_regions", "mark_regions", "ask_regions", "ask_regions"]
     assert {message.status for message in results(state)} == {"success"}
-    first, second = (message.content for message in results(state, "ask_regions"))
+    first, second = (message.artifact["answer"] for message in results(state, "ask_regions"))
     messages = toolkit.messages("marked1", thread_id="a")
     assert llm.render_prompt(messages[:-1]) == two_turns(first)
     assert second == messages[-1].text == llm.invoke(messages[:-1]).text
@@ -97,7 +97,7 @@ def test_the_second_question_is_the_second_turn_of_the_conversation(toolkit, ima
 
 async def test_the_second_question_is_the_second_turn_with_ainvoke(toolkit, image, llm):
     state = await scripted(toolkit, image).ainvoke({"messages": [("human", "Look.")]}, thread("a"))
-    first, second = (message.content for message in results(state, "ask_regions"))
+    first, second = (message.artifact["answer"] for message in results(state, "ask_regions"))
     messages = toolkit.messages("marked1", thread_id="a")
     assert llm.render_prompt(messages[:-1]) == two_turns(first)
     assert second == messages[-1].text
@@ -117,7 +117,7 @@ def test_a_later_run_of_a_thread_continues_the_conversation(toolkit, llm, photo)
     agent = create_agent(script, toolkit.get_tools(), checkpointer=InMemorySaver())
     agent.invoke({"messages": [("human", "Look.")]}, thread("a"))
     state = agent.invoke({"messages": [("human", "Color?")]}, thread("a"))
-    first, _ = (message.content for message in results(state, "ask_regions"))
+    first, _ = (message.artifact["answer"] for message in results(state, "ask_regions"))
     assert llm.render_prompt(toolkit.messages("marked1", thread_id="a")[:-1]) == (
         f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: What color is it?ASSISTANT:"
     )
@@ -168,7 +168,7 @@ def test_parallel_tool_calls_of_one_message(toolkit, llm, photo):
         assert list(box) == message.artifact["markers"][0]["box"]
     answers = results(state, "ask_regions")
     for i, message in enumerate(answers[:6], start=1):
-        assert message.content == llm.invoke(toolkit.messages(f"marked{i}", thread_id="a")[:1]).text
+        assert message.artifact["answer"] == llm.invoke(toolkit.messages(f"marked{i}", thread_id="a")[:1]).text
     assert [message.status for message in answers[6:]] == ["success", "error", "success"]
     assert len(toolkit.messages("marked1", thread_id="a")) == 6
 
@@ -344,7 +344,7 @@ def test_agents_that_are_tools_of_an_agent_do_not_share_images(toolkit, photo):
     agent = create_agent(ScriptedLLM(responses=[both, AIMessage("Done.")]), [look], checkpointer=InMemorySaver())
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("main"))
     for who, message in zip(("one", "two"), results(state, "look"), strict=True):
-        assert toolkit.messages("marked1", thread_id=who)[-1].text == message.text
+        assert toolkit.messages("marked1", thread_id=who)[-1].text == message.artifact["answer"]
     with pytest.raises(SessionError):
         toolkit.messages("marked1", thread_id="main")
 
@@ -406,7 +406,7 @@ async def test_marking_does_not_wait_for_a_pending_answer(llm, photo):
     async with asyncio.timeout(60):
         assert all("Marked img1" in content for content in await asyncio.gather(*marks))
         release.set()
-        assert await asyncio.gather(*asking) == ["Yes.", "Yes."]
+        assert await asyncio.gather(*asking) == ['The vision model answered: "Yes."'] * 2
 
 
 async def test_concurrent_questions_are_answered_one_after_the_other(toolkit, photo):

@@ -65,7 +65,7 @@ def test_a_new_toolkit_restores_its_threads(llm, photo, tmp_path):
     assert all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("image", "original"))
     assert before.messages("marked1", thread_id="a/b") == after.messages("marked1", thread_id="a/b")
     earlier = before.messages("marked1", thread_id="a/b")
-    answer = ask(after, image_id="marked1", question="And {r2}?").content
+    answer = ask(after, image_id="marked1", question="And {r2}?").artifact["answer"]
     *prompt_messages, reply = after.messages("marked1", thread_id="a/b")
     question = HumanMessage("And within the lime rectangle?")
     assert llm.render_prompt(prompt_messages) == llm.render_prompt([*earlier, question])

@@ -244,10 +244,10 @@ def test_null_arguments_equal_missing_arguments(caller):
     assert caller.call("mark_regions", image_id="photo1", regions=["r1"], kind=None, color=None, zoom=None)
 
 
-def test_labels_are_shortened_to_one_line(caller):
-    region = {"box": [1, 2, 30, 40], "label": "Total\nr7: 5 EUR" + "x" * 200}
+def test_labels_are_quoted_on_one_line(caller):
+    region = {"box": [1, 2, 30, 40], "label": 'Total "7"\nr7: 5 EUR' + "x" * 200}
     content = caller.call("mark_regions", image_id="photo1", regions=[region]).content
-    assert "(Total r7: 5 EUR" in content
+    assert '("Total \\"7\\"\\nr7: 5 EURxxx' in content
     assert max(map(len, content.splitlines())) < 200
 
 

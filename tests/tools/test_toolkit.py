@@ -94,7 +94,8 @@ def test_concurrent_threads_do_not_share_images_or_conversations(toolkit):
         marked = caller.call("mark_regions", image_id=image_id, regions=[[10, 10, 60, 60]]).artifact["image_id"]
         first = caller.call("ask_regions", image_id=marked, question=f"What is number {index}?")
         second = caller.call("ask_regions", image_id=marked, question="Why?")
-        return marked, toolkit.marked_image(marked, thread_id=thread).image.width, first.content, second.content
+        answers = (reply.artifact["answer"] for reply in (first, second))
+        return marked, toolkit.marked_image(marked, thread_id=thread).image.width, *answers
 
     with ThreadPoolExecutor(6) as pool:
         results = list(pool.map(work, range(6)))
@@ -110,7 +111,7 @@ def test_concurrent_questions_about_one_image_become_consecutive_turns(toolkit, 
     caller.call("mark_regions", image_id="photo1", regions=["r1"])
     with ThreadPoolExecutor(4) as pool:
         calls = [pool.submit(caller.call, "ask_regions", image_id="marked1", question=f"Q{i}") for i in range(4)]
-        answers = {f"Q{i}": call.result().content for i, call in enumerate(calls)}
+        answers = {f"Q{i}": call.result().artifact["answer"] for i, call in enumerate(calls)}
     messages = toolkit.messages("marked1", thread_id="t")
     assert [type(message).__name__ for message in messages] == ["HumanMessage", "AIMessage"] * 4
     assert {messages[i].text: messages[i + 1].text for i in range(0, 8, 2)} == answers

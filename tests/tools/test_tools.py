@@ -18,6 +18,7 @@ from langchain_vipllava import (
     regions_from,
 )
 from langchain_vipllava.errors import VipLlavaError
+from langchain_vipllava.text import quote
 from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
@@ -55,22 +56,25 @@ def test_open_detect_mark_ask(toolkit, llm, photo, saved):
     assert opened.artifact == {"image_id": "img1", "width": 512, "height": 512}
     detected = caller.call("detect_regions", image_id="img1")
     assert detected.content.splitlines()[1:] == [
-        "r1: face (0.90) at box [174, 65, 273, 164]",
-        "r2: rocket (0.70) at box [330, 20, 480, 250]",
+        'r1: "face" (0.90) at box [174, 65, 273, 164]',
+        'r2: "rocket" (0.70) at box [330, 20, 480, 250]',
     ]
     marked = caller.call("mark_regions", image_id="img1", regions=["r2", "r1"], kind="arrow")
-    assert marked.content == (
-        'Marked img1 as marked1:\nr2 (rocket): "pointed to by the red arrow"\nr1 (face): "pointed to by the lime arrow"'
-    )
+    assert marked.content.splitlines() == [
+        "Marked img1 as marked1:",
+        'r2 ("rocket"): "pointed to by the red arrow"',
+        'r1 ("face"): "pointed to by the lime arrow"',
+    ]
     assert [marker["id"] for marker in marked.artifact["markers"]] == ["r2", "r1"]
     answered = caller.call("ask_regions", image_id="marked1", question="What is the object {r1}?")
     expected = mark(photo, [regions_from(DETECTIONS)[1], regions_from(DETECTIONS)[0]], kind="arrow")
     assert np.array_equal(expected.image, toolkit.marked_image("marked1", thread_id="t").image)
-    assert answered.content == llm.invoke([expected.message("What is the object {1}?")]).text
+    answer = llm.invoke([expected.message("What is the object {1}?")]).text
+    assert answered.content == f"The vision model answered: {quote(answer)}"
     assert answered.artifact == {
         "image_id": "marked1",
         "question": "What is the object pointed to by the lime arrow?",
-        "answer": answered.content,
+        "answer": answer,
     }
     for message in (opened, detected, marked, answered):
         json.dumps(message.artifact)
@@ -79,9 +83,9 @@ def test_open_detect_mark_ask(toolkit, llm, photo, saved):
 def test_every_marked_image_has_a_separate_conversation(toolkit, caller, llm):
     caller.call("mark_regions", image_id="photo1", regions=["r1"])
     caller.call("mark_regions", image_id="photo1", regions=["r2"])
-    first = caller.call("ask_regions", image_id="marked1", question="What is {r1}?").content
+    first = caller.call("ask_regions", image_id="marked1", question="What is {r1}?").artifact["answer"]
     caller.call("ask_regions", image_id="marked2", question="What is {r2}?")
-    second = caller.call("ask_regions", image_id="marked1", question="And its color?").content
+    second = caller.call("ask_regions", image_id="marked1", question="And its color?").artifact["answer"]
     messages = toolkit.messages("marked1", thread_id="t")
     assert llm.render_prompt(messages[:-1]) == (
         f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: And its color?ASSISTANT:"
@@ -91,7 +95,7 @@ def test_every_marked_image_has_a_separate_conversation(toolkit, caller, llm):
 
 
 def test_ask_regions_accepts_unmarked_images(toolkit, caller, llm, photo):
-    answer = caller.call("ask_regions", image_id="photo1", question="What is it?").content
+    answer = caller.call("ask_regions", image_id="photo1", question="What is it?").artifact["answer"]
     assert answer == llm.invoke([HumanMessage([{"type": "image", "image": photo}, "What is it?"])]).text
     assert "Mark first" in caller.call_expecting_error("ask_regions", image_id="photo1", question="What is {r1}?")
 

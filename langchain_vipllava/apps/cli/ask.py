@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from langchain_vipllava.apps.cli import options
-from langchain_vipllava.apps.cli.console import console, show_markers
+from langchain_vipllava.apps.cli.console import show_markers, show_text
 
 
 def ask(
@@ -37,5 +37,5 @@ def ask(
     message = marked.message(question)
     show_markers(marked)
     llm = options.ModelOptions(model, device, dtype, quantization, attention).load(max_tokens)
-    console.print(marked.question(question), style="bold", markup=False, emoji=False, highlight=False, soft_wrap=True)
-    console.print(llm.invoke([message]).text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+    show_text(marked.question(question), style="bold")
+    show_text(llm.invoke([message]).text)

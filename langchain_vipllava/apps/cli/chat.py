@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_vipllava.apps.cli import options
-from langchain_vipllava.apps.cli.console import console, show_error, show_markers
+from langchain_vipllava.apps.cli.console import console, show_error, show_markers, show_text
 from langchain_vipllava.errors import VipLlavaError
 from langchain_vipllava.markers.marked_image import MarkedImage
 
@@ -69,7 +69,7 @@ def _ask(llm: ChatVipLlava, marked: MarkedImage, messages: list[BaseMessage], li
         console.print("[bold green]model:[/] ", end="")
         for chunk in llm.stream([*messages, question]):
             answer += chunk.text
-            console.print(chunk.text, end="", markup=False, highlight=False, soft_wrap=True)
+            show_text(chunk.text, end="")
         console.print()
     except VipLlavaError as error:
         show_error(error)

@@ -13,12 +13,13 @@ from rich.panel import Panel
 
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.apps.cli import options
-from langchain_vipllava.apps.cli.console import console, show_markers
+from langchain_vipllava.apps.cli.console import console, in_markup, show_markers
 from langchain_vipllava.apps.detectors import find_detector
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
 from langchain_vipllava.chat.model import ChatVipLlava
 from langchain_vipllava.errors import ImageError, VipLlavaError
 from langchain_vipllava.images.source import source_kind
+from langchain_vipllava.text import printable
 from langchain_vipllava.tools.toolkit import VipLlavaToolkit
 
 _THREAD = "demo"
@@ -72,7 +73,7 @@ def demo(
     chat = model_options.load(max_tokens)
     for number, task in enumerate(tasks, start=1):
         _run(task, chat, agent_llm, out / f"{number}-{Path(task.image).stem}.png")
-    console.print(f"[dim]{model_options.describe()}.[/]", highlight=False)
+    console.print(f"[dim]{in_markup(model_options.describe())}.[/]", highlight=False)
 
 
 def _tasks(image: str | None, detector: str | None, questions: tuple[str, ...]) -> list[Task]:
@@ -109,12 +110,12 @@ def _open_llm(name: str) -> Any:
 
 
 def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
-    console.rule(f"[bold]{escape(Path(task.image).name)}[/]")
+    console.rule(f"[bold]{in_markup(Path(task.image).name)}[/]")
     root = Path(task.image).parent if source_kind(task.image) == "file" else None
     toolkit = VipLlavaToolkit(chat_model=chat, detector=find_detector(task.detector), image_root=root)
     agent = _agent(task, toolkit, llm)
     config = {"configurable": {"thread_id": _THREAD}}
-    console.print(Panel(escape(task.prompt), title="user", title_align="left", border_style="cyan"))
+    console.print(Panel(in_markup(task.prompt), title="user", title_align="left", border_style="cyan"))
     last_marked: str | None = None
     for update in agent.stream({"messages": [HumanMessage(task.prompt)]}, config, stream_mode="updates"):
         for message in (message for node in update.values() for message in (node or {}).get("messages", ())):
@@ -131,8 +132,9 @@ def _run(task: Task, chat: ChatVipLlava, llm: Any, target: Path) -> None:
     messages = toolkit.messages(last_marked, thread_id=_THREAD)
     if messages:
         prompt = chat.render_prompt(messages[:-1])
-        console.print(Panel(escape(prompt), title="the last prompt, exactly as the model reads it", title_align="left"))
-    console.print(f"Marked image: [bold]{marked.save(target)}[/]\n", highlight=False, soft_wrap=True)
+        shown = escape(printable(prompt))
+        console.print(Panel(shown, title="the last prompt, exactly as the model reads it", title_align="left"))
+    console.print(f"Marked image: [bold]{in_markup(marked.save(target))}[/]\n", highlight=False, soft_wrap=True)
 
 
 def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
@@ -157,11 +159,13 @@ def _agent(task: Task, toolkit: VipLlavaToolkit, llm: Any) -> Any:
 def _show(message: AnyMessage) -> None:
     if isinstance(message, AIMessage):
         for call in message.tool_calls:
-            arguments = ", ".join(f"{name}={value!r}" for name, value in call["args"].items())
-            console.print(f"[bold magenta]agent[/] calls [bold]{call['name']}[/]({escape(arguments)})", highlight=False)
+            arguments = in_markup(", ".join(f"{name}={value!r}" for name, value in call["args"].items()))
+            name = in_markup(call["name"])
+            console.print(f"[bold magenta]agent[/] calls [bold]{name}[/]({arguments})", highlight=False)
         if message.text:
-            console.print(Panel(escape(message.text), title="agent", title_align="left", border_style="magenta"))
+            answer = escape(printable(message.text))
+            console.print(Panel(answer, title="agent", title_align="left", border_style="magenta"))
     elif isinstance(message, ToolMessage):
         style = "red" if message.status == "error" else "green"
         text = "\n".join("    " + line for line in message.text.splitlines())
-        console.print(f"[{style}]{escape(text)}[/]", highlight=False)
+        console.print(f"[{style}]{escape(printable(text))}[/]", highlight=False)

@@ -8,11 +8,10 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from langchain_vipllava.apps.cli import options
-from langchain_vipllava.apps.cli.console import console
+from langchain_vipllava.apps.cli.console import console, in_markup
 from langchain_vipllava.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ def doctor(
     try:
         fits = _show_plan(LoadOptions(**model_options.load_arguments()))
     except CheckpointError as error:
-        console.print(f"[bold red]Cannot run:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        console.print(f"[bold red]Cannot run:[/] {in_markup(error)}", highlight=False, soft_wrap=True)
         fits = False
     if not fits:
         raise typer.Exit(1)
@@ -86,7 +85,7 @@ def _show_plan(load_options: LoadOptions) -> bool:
     estimate = estimate_memory(config, load_options)
     free = free_bytes(placement.device)
     fits = estimate.total <= free
-    table = Table(title=f"The checkpoint {load_options.model}", show_header=False, title_justify="left")
+    table = Table(title=f"The checkpoint {in_markup(load_options.model)}", show_header=False, title_justify="left")
     table.add_row(
         "device", placement.device if load_options.device_map is None else f"device_map={load_options.device_map}"
     )
@@ -115,7 +114,7 @@ def _show_plan(load_options: LoadOptions) -> bool:
     if missing is not None:
         console.print(
             "[bold red]The checkpoint itself is missing[/] (its published configuration is used above): "
-            f"{escape(str(missing))}"
+            f"{in_markup(missing)}"
         )
     return fits and missing is None
 

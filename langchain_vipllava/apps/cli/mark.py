@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from langchain_vipllava.apps.cli import options
-from langchain_vipllava.apps.cli.console import console, show_markers
+from langchain_vipllava.apps.cli.console import console, in_markup, show_markers
 
 
 def mark(
@@ -30,4 +30,4 @@ def mark(
         image, box, detections, box_format, min_score, max_regions, kind, color, numbers, zoom, seed
     ).mark()
     show_markers(marked)
-    console.print(f"Wrote {marked.save(out)}", highlight=False, soft_wrap=True)
+    console.print(f"Wrote {in_markup(marked.save(out))}", highlight=False, soft_wrap=True)

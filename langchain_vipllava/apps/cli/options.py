@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from langchain_vipllava.apps.cli.console import console, warnings_as_lines
+from langchain_vipllava.apps.cli.console import console, in_markup, warnings_as_lines
 from langchain_vipllava.errors import RegionError
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.markers.mark import mark
@@ -131,9 +131,9 @@ class ModelOptions:
         from langchain_vipllava.chat.model import ChatVipLlava  # noqa: PLC0415
 
         backend = LocalBackend.load(**self.load_arguments())
-        with console.status(f"Loading {self.model} ..."):
+        with console.status(f"Loading {in_markup(self.model)} ..."):
             model = backend.runner.model
-        console.print(f"[dim]{self.describe()} ({model.device}, {model.dtype}).[/]", highlight=False)
+        console.print(f"[dim]{in_markup(self.describe())} ({model.device}, {model.dtype}).[/]", highlight=False)
         return ChatVipLlava(backend=backend, max_tokens=max_tokens, image_root=Path.cwd())
 
     def describe(self) -> str:
