@@ -6,7 +6,7 @@ wrap one that is raised inside a model into its own `ValidationError`, and calle
 
 from __future__ import annotations
 
-from langchain_vipllava.text import cut, printable, without_addresses
+from langchain_vipllava.text import cut, printable, without_addresses, without_credentials
 
 try:
     from langchain_core.exceptions import ContextOverflowError, ModelTimeoutError
@@ -28,14 +28,14 @@ class VipLlavaError(Exception):
 
     Args:
         message: cut to `MAX_MESSAGE` characters; control and bidirectional characters become escapes, and addresses
-            in memory, which the messages of other libraries have, are left out.
+            in memory, which the messages of other libraries have, and passwords in URLs are left out.
     """
 
     def __init__(self, message: object = "") -> None:
         text = str(message)
         if len(text) > MAX_MESSAGE:
             text = cut(text, MAX_MESSAGE)
-        super().__init__(cut(printable(without_addresses(text)), MAX_MESSAGE))
+        super().__init__(cut(printable(without_credentials(without_addresses(text))), MAX_MESSAGE))
 
 
 class ImageError(VipLlavaError):

@@ -12,6 +12,18 @@ _JOINERS = "\u200c\u200d"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|0x[0-9a-fA-F]{9,16}\b")
 """An address in memory, as `repr` writes it, or of as many digits as those of a 64-bit process have."""
 
+_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@'\"<>]+@")
+
+
+def without_credentials(text: str) -> str:
+    """Leave user names and passwords out of the URLs in a text.
+
+    Example:
+        >>> without_credentials("no video at https://anna:secret@example.org/a.mp4")
+        'no video at https://example.org/a.mp4'
+    """
+    return _CREDENTIALS.sub("", text)
+
 
 def without_addresses(text: str) -> str:
     """Leave addresses in memory out: they tell a stranger where to aim (CVE-2026-22778).

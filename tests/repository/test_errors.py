@@ -21,6 +21,12 @@ def test_messages_are_bounded_and_printable(error):
 
 
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
+def test_messages_hold_no_passwords_of_urls(error):
+    message = "block {'url': 'https://anna:secret@example.org:80/@a?b@c'} at ftp://:secret@h, anna@example.org"
+    assert str(error(message)) == "block {'url': 'https://example.org:80/@a?b@c'} at ftp://h, anna@example.org"
+
+
+@pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
 def test_messages_survive_pickling(error):
     assert str(pickle.loads(pickle.dumps(error("a\nb")))) == "a\nb"
 
