@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.markers.marker import Marker, TinyRegionWarning
     from langchain_vipllava.regions.detection_options import DetectionOptions
     from langchain_vipllava.regions.detections import regions_from
+    from langchain_vipllava.regions.limits import RegionLimits
     from langchain_vipllava.regions.recognition import register_format
     from langchain_vipllava.regions.region import Region
     from langchain_vipllava.tools.toolkit import VipLlavaToolkit
@@ -67,6 +68,7 @@ _HOMES = {
     "PromptError": "errors",
     "PromptTooLongError": "errors",
     "Region": "regions.region",
+    "RegionLimits": "regions.limits",
     "RegionError": "errors",
     "RegionPrompt": "chains.steps",
     "SessionError": "errors",
@@ -107,6 +109,7 @@ __all__ = [
     "PromptTooLongError",
     "Region",
     "RegionError",
+    "RegionLimits",
     "RegionPrompt",
     "SessionError",
     "TinyRegionWarning",

@@ -33,11 +33,11 @@ class RegionLimits:
         DetectionError: a limit that is not a whole number of at least 1.
 
     Example:
-        >>> from langchain_vipllava import regions_from
-        >>> from langchain_vipllava.regions.limits import RegionLimits
-        >>> regions_from([[1, 2, 30, 40]] * 3, box_format="xyxy", limits=RegionLimits(max_regions=2))
-        Traceback (most recent call last):
-        langchain_vipllava.errors.DetectionError: 3 regions; expected at most max_regions=2...
+        >>> from langchain_vipllava import RegionLimits, regions_from
+        >>> rows = [[1, 2, 30, 40]] * 6000
+        >>> limits = RegionLimits(max_rows=6000, max_regions=6000)
+        >>> len(regions_from(rows, box_format="xyxy", limits=limits))
+        6000
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from langchain_vipllava.errors import ImageError, VipLlavaError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageStore, image_id
+from langchain_vipllava.markers.kinds import parse_color, parse_kind
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.prompt.conversation import Turn
@@ -57,9 +59,9 @@ class StoredSessions:
             record = json.loads(data)
             if record["format"] != _FORMAT:
                 raise ValueError(f"format {record['format']!r}; expected {_FORMAT}")
-            counts = {str(prefix): int(count) for prefix, count in record["counts"].items()}
+            counts = {_typed(prefix, str): _typed(count, int) for prefix, count in record["counts"].items()}
             images = [image for entry in record["images"] if (image := self._read_image(entry)) is not None]
-        except (KeyError, TypeError, ValueError, AttributeError, VipLlavaError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError, VipLlavaError) as error:
             aside = f"unread-{_key(session)}"
             self._store.mset([(aside, data)])
             logger.warning(
@@ -112,31 +114,57 @@ class StoredSessions:
             logger.warning("image %s is left out: %s", record["id"], error)
             return None
         regions = [Region.model_validate(region) for region in record["regions"]]
-        opened = OpenImage(record["id"], image, OrderedDict((region.id or "", region) for region in regions), marked)
+        by_id = OrderedDict((_region_id(region), region) for region in regions)
+        opened = OpenImage(_typed(record["id"], str), image, by_id, marked)
         for turn in record["turns"]:
             ids = turn["answer_ids"]
             images = () if opened.turns else (opened.shown_image,)
-            opened.turns.append(Turn(turn["question"], images, turn["answer"], None if ids is None else tuple(ids)))
+            token_ids = None if ids is None else tuple(_typed(token, int) for token in ids)
+            opened.turns.append(Turn(_typed(turn["question"], str), images, _typed(turn["answer"], str), token_ids))
         return opened
 
     def _read_marked(self, record: Mapping[str, Any], original: EncodedImage) -> MarkedImage:
         markers = tuple(
             Marker(
                 Region.model_validate(marker["region"]),
-                marker["kind"],
-                marker["color"],
-                tuple(marker["seen"]),
-                marker["number"],
+                parse_kind(_typed(marker["kind"], str)),
+                parse_color(_typed(marker["color"], str)),
+                _seen(*marker["seen"]),
+                None if marker["number"] is None else _typed(marker["number"], int),
             )
             for marker in record["markers"]
         )
-        crop = None if record["crop"] is None else tuple(record["crop"])
+        crop = None if record["crop"] is None else _crop(*record["crop"])
         return MarkedImage.from_encoded(self._load(record["image"]), original.decode(), markers, crop)
 
     def _load(self, name: str) -> EncodedImage:
         image = EncodedImage(self._store.get(name))
         image.decode()  # a damaged image is left out here, instead of failing in a later call
         return image
+
+
+_Value = TypeVar("_Value")
+
+
+def _typed(value: object, kind: type[_Value]) -> _Value:
+    """Check a value of a record, which may be damaged: a later call would fail for it otherwise."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"{shorten(value)} in the record; expected {kind.__name__}")
+    return value
+
+
+def _region_id(region: Region) -> str:
+    if re.fullmatch(r"r\d{1,9}", region.id or "") is None:
+        raise ValueError(f"region id {shorten(region.id)} in the record; expected r1, r2, ...")
+    return str(region.id)
+
+
+def _seen(width: object, height: object) -> tuple[float, float]:
+    return float(_typed(width, float)), float(_typed(height, float))
+
+
+def _crop(left: object, top: object, right: object, bottom: object) -> tuple[int, int, int, int]:
+    return _typed(left, int), _typed(top, int), _typed(right, int), _typed(bottom, int)
 
 
 def _key(session: StoredKey) -> str:

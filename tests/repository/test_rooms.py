@@ -116,6 +116,7 @@ def test_public_names_are_pinned():
         "PromptTooLongError",
         "Region",
         "RegionError",
+        "RegionLimits",
         "RegionPrompt",
         "SessionError",
         "TinyRegionWarning",
