@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
 
-.PHONY: help demo test fuzz test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot notebooks train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -19,6 +19,7 @@ help:
 	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
 	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
+	@echo "make soak         1,500 mixed requests with faults, cancellations and signals; compares every answer"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
@@ -78,6 +79,9 @@ bench-vllm: $(READY) $(VLLM)/.ready
 
 bench-plot: $(READY)
 	$(BIN)/python -m benchmarks.growth docs/growth.png
+
+soak: $(READY)
+	$(BIN)/python -m benchmarks.soak --out docs/soak.json
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
