@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 import torch
 
 from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode
+from langchain_vipllava.engine.failures import explain, forget_frames, is_out_of_memory, release_device_memory
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
 from langchain_vipllava.engine.model_sizes import head_size
 from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
 from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
 from langchain_vipllava.engine.sequence import Sequence
-from langchain_vipllava.errors import GenerationError, VipLlavaError
 
 logger = logging.getLogger(__name__)
 
@@ -198,14 +197,14 @@ class Engine:
                 token = best if sequence.sampler.is_greedy else sequence.sampler.choose(row_logits)
                 sequence.stamp("first_token")
                 sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
-            except Exception as error:  # such as: no token fits its schema; the other rows are not affected
+            except BaseException as error:  # such as: no token fits its schema, a panic in Rust; others go on
                 logger.debug("an answer failed", exc_info=True)
                 sequence.fail(explain(error, sequence))
 
     def _release(self) -> None:
         """Deliver finished sequences and free their rows."""
         for sequence in self.scheduler.remove_finished():
-            sequence.deliver()
+            _deliver(sequence)
         # From the last row: it takes the place of a freed one, so nothing is copied when all rows finish together.
         for row in reversed(range(len(self.scheduler.running))):
             if self.scheduler.running[row].is_finished:
@@ -213,7 +212,7 @@ class Engine:
                 try:
                     self._free_row(row, sequence)
                 finally:
-                    sequence.deliver()
+                    _deliver(sequence)
 
     def _free_row(self, row: int, sequence: Sequence) -> None:
         """Free a row of the KV cache; keys and values of its sequence go to the prefix cache."""
@@ -249,13 +248,15 @@ class Engine:
         """
         try:
             work(group)
-        except Exception as error:
+        except BaseException as error:  # no Exception is a panic in Rust; the group is in no queue, and would be lost
             logger.debug("a step with %d sequences failed", len(group), exc_info=True)
+            forget_frames(error)
             running = self.scheduler.running
             affected = [*running, *(sequence for sequence in group if sequence not in running)]
             self._clear_caches()  # the failure may have left them half written
+            release_device_memory()
             first, alone = group[0], len(affected) == 1
-            hopeless = not isinstance(error, torch.OutOfMemoryError) or (alone and first.oom_retried)
+            hopeless = not is_out_of_memory(error) or (alone and first.oom_retried)
             if len(group) == 1 and hopeless:
                 affected.remove(first)
                 self.scheduler.recover(affected)
@@ -287,28 +288,10 @@ def batch_prompts(uncached: Mapping[Sequence, int], max_tokens: int) -> list[tup
     return batches
 
 
-def explain(error: BaseException, sequence: Sequence) -> Exception:
-    """Return the error for the caller of a sequence, without tracebacks: their frames would keep tensors alive."""
-    if error.__traceback__ is not None and not isinstance(error, VipLlavaError):  # once, if many callers get it
-        error.add_note("".join(traceback.format_exception(error)))
-    _drop_tracebacks(error)
-    if isinstance(error, VipLlavaError):
-        return error
-    if isinstance(error, torch.OutOfMemoryError):
-        message = (
-            f"out of memory with a prompt of {sequence.length} tokens; use quantization='4bit', fewer images or "
-            "shorter texts."
-        )
-    else:
-        message = f"the model failed: {type(error).__name__}: {error}"
-    explained = GenerationError(message)
-    explained.__cause__ = error
-    return explained
-
-
-def _drop_tracebacks(error: BaseException) -> None:
-    """Remove the tracebacks of an error and of its causes and contexts."""
-    chain: list[BaseException] = [error]
-    for link in chain:
-        link.__traceback__ = None
-        chain += [other for other in (link.__cause__, link.__context__) if other is not None and other not in chain]
+def _deliver(sequence: Sequence) -> None:
+    """Resolve the future of a finished sequence; if its text cannot be decoded, with an error that is its alone."""
+    try:
+        sequence.deliver()
+    except BaseException as error:
+        logger.debug("an answer cannot be delivered", exc_info=True)
+        sequence.fail(explain(error, sequence))
