@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGeneration
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from langchain_vipllava.engine.memory_plan import plan_placement
 from langchain_vipllava.errors import CheckpointError
@@ -22,6 +24,9 @@ _VICUNA_13B = {
     "num_key_value_heads": 40,
 }
 """Text config of the 13B where it differs from the default of transformers, which is the 7B."""
+
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+"""Names of files of weights in the format of `torch.save`."""
 
 FEATURE_LAYERS = (-2, -5, -8, -11, 6)
 """Vision layers that the projector of the published checkpoints reads; the default of transformers."""
@@ -37,8 +42,10 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         CheckpointError: not found, not reachable, not a ViP-LLaVA, damaged, or too large for the device.
     """
     placement = plan_placement(options)
+    options = pin(options)
     config = load_config(options)
     arguments: dict[str, Any] = {"config": config, "dtype": placement.torch_dtype, **_hub_arguments(options)}
+    arguments["use_safetensors"] = True  # the older format is a pickle: reading it runs what is inside
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
     if options.quantization is not None:
@@ -63,9 +70,34 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
             f"{options.model!r} does not fit on {placement.device}: {error} Use quantization='4bit', or "
             "device_map='auto' over several GPUs; `langchain-vipllava doctor` shows what fits."
         ) from error
+    except MemoryError as error:
+        raise CheckpointError(
+            f"{options.model!r} does not fit into the memory of this machine; use a smaller checkpoint, or "
+            "dtype='float16'. `langchain-vipllava doctor` shows what fits."
+        ) from error
     except Exception as error:
-        raise CheckpointError(f"cannot load {options.model!r}: {type(error).__name__}: {error}") from error
+        raise CheckpointError(
+            f"cannot load {options.model!r}: {type(error).__name__}: {_first_line(error)} {_advice(options, error)}"
+        ) from error
     return check_model(model.eval(), processor), processor
+
+
+def pin(options: LoadOptions) -> LoadOptions:
+    """Replace the revision by the commit that it names now: so all files are of one, if the branch moves meanwhile.
+
+    A folder has none, and is returned as it is.
+
+    Raises:
+        CheckpointError: not found, or not reachable.
+    """
+    if os.path.isdir(options.source):
+        return options
+    try:
+        arguments = {"revision": options.revision or "main", "local_files_only": options.local_files_only}
+        path = cached_file(options.source, "config.json", **arguments)
+    except Exception as error:
+        raise _not_found(options, error) from error
+    return replace(options, revision=extract_commit_hash(path, None) or options.revision)
 
 
 def load_config(options: LoadOptions) -> Any:
@@ -83,10 +115,7 @@ def load_config(options: LoadOptions) -> Any:
     except Exception as error:
         if is_folder:
             raise CheckpointError(f"the config.json in {options.source!r} cannot be read: {error}") from error
-        raise CheckpointError(
-            f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Expected a folder or a hub id such "
-            "as 'llava-hf/vip-llava-7b-hf'. Without network, download it first, or use model='bundled'."
-        ) from error
+        raise _not_found(options, error) from error
     if not isinstance(raw, dict):
         raise CheckpointError(f"the config.json of {options.model!r} holds a {type(raw).__name__}; expected a mapping.")
     if raw.get("model_type") != "vipllava":
@@ -170,8 +199,36 @@ def _check_complete(report: dict[str, Any], options: LoadOptions) -> None:
         )
 
 
+def _not_found(options: LoadOptions, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"cannot find the checkpoint {options.model!r}: {_first_line(error)} Expected a folder or a hub id such as "
+        "'llava-hf/vip-llava-7b-hf'. Without network, download it first, or use model='bundled'. If the hub is away, "
+        "the next call tries again; local_files_only=True does not ask it."
+    )
+
+
 def _hub_arguments(options: LoadOptions) -> dict[str, Any]:
-    return {"revision": options.revision or "main", "local_files_only": options.local_files_only}
+    return {
+        "revision": options.revision or "main",
+        "local_files_only": options.local_files_only,
+        # never the code of a checkpoint; unsaid, transformers asks for it on the terminal
+        "trust_remote_code": False,
+    }
+
+
+def _advice(options: LoadOptions, error: BaseException) -> str:
+    """What to do about weights that cannot be loaded."""
+    folder = Path(options.source)
+    pickles = sorted(path.name for pattern in _PICKLES for path in folder.glob(pattern)) if folder.is_dir() else []
+    if pickles and not any(folder.glob("*.safetensors")):
+        return (
+            f"Its weights are pickles ({', '.join(pickles[:3])}), which can run code when they are read. Expected "
+            "safetensors: if you trust them, convert them once, with VipLlavaForConditionalGeneration.from_pretrained("
+            "folder, use_safetensors=False).save_pretrained(folder)."
+        )
+    if "safetensors" in str(error).lower():
+        return "Expected complete *.safetensors files; weights as pickles (*.bin) are not read. Download it again."
+    return "Download or save it again."
 
 
 def _quantization_config(quantization: Quantization, dtype: torch.dtype | str) -> Any:

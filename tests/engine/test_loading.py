@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,24 @@ def save_llama(folder):
     make_tokenizer().save_pretrained(folder)
 
 
+def save_pickle(folder):
+    """Write the weights as a pickle, as checkpoints were saved before safetensors."""
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    drop_files(folder, "model.safetensors")
+
+
+def drop_a_shard(folder):
+    model = VipLlavaForConditionalGeneration.from_pretrained(folder)
+    drop_files(folder, "model.safetensors")
+    model.save_pretrained(folder, max_shard_size="100KB")
+    sorted(folder.glob("model-*.safetensors"))[1].unlink()
+
+
+def corrupt(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"\xff" * 8 + weights.read_bytes()[8:])
+
+
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 DAMAGE = {
@@ -72,6 +91,9 @@ DAMAGE = {
     "no image processor": (lambda folder: drop_files(folder, *PROCESSOR_FILES), "processor"),
     "no tokenizer": (lambda folder: drop_files(folder, *TOKENIZER_FILES), "processor"),
     "truncated weights": (truncate, "Safetensor"),
+    "corrupt weights": (corrupt, "cannot load.*[Ss]afetensor"),
+    "a missing shard": (drop_a_shard, r"cannot load.*model-00002-of.*Download"),
+    "weights as a pickle": (save_pickle, r"pytorch_model\.bin.*can run code.*use_safetensors=False.*save_pretrained"),
     "no weights": (lambda folder: drop_files(folder, "model.safetensors"), "model.safetensors"),
     "missing weights": (drop_a_layer, r"lacks 3 of its weights.*layers\.1\.mlp"),
     "layers that do not fit": (lambda folder: change_config(folder, **{feature_key(): [-2, -3]}), "cannot load"),
@@ -321,3 +343,45 @@ def test_from_model_rejects_parts_that_do_not_fit(llm):
     ]:
         with pytest.raises(CheckpointError, match=words):
             ChatVipLlava.from_model(*parts)
+
+
+AUTO_MAP = {
+    "config.json": {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"},
+    "processor_config.json": {"AutoProcessor": "evil.Processor"},
+    "preprocessor_config.json": {"AutoImageProcessor": "evil.ImageProcessor", "AutoProcessor": "evil.Processor"},
+    "tokenizer_config.json": {"AutoTokenizer": ["evil.Tokenizer", "evil.Tokenizer"], "AutoProcessor": "evil.Processor"},
+}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["kinds that transformers knows", "kinds of its own"])
+def test_the_code_of_a_checkpoint_never_runs(copy, known):
+    marker = copy / "it_ran"
+    (copy / "evil.py").write_text(
+        f"open({str(marker)!r}, 'w')\nclass Config: pass\nModel = Processor = Tokenizer = Config\n"
+    )
+    for name, auto_map in AUTO_MAP.items():
+        path = copy / name
+        if path.exists():
+            config = {**json.loads(path.read_text()), "auto_map": auto_map}
+            if not known:
+                config.update(processor_class="EvilProcessor", tokenizer_class="EvilTokenizer")
+            path.write_text(json.dumps(config))
+    llm = ChatVipLlava(model=str(copy), max_tokens=2)
+    try:
+        assert llm.invoke("Hi").text is not None
+    except CheckpointError:
+        assert not known
+    assert not marker.exists()
+
+
+def test_a_pickle_beside_safetensors_is_not_read(copy):
+    marker = copy / "it_ran"
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(marker), "w"))
+
+    with (copy / "pytorch_model.bin").open("wb") as file:
+        pickle.dump(Evil(), file)
+    assert ChatVipLlava(model=str(copy), max_tokens=2).invoke("Hi").id
+    assert not marker.exists()

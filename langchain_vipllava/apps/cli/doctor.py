@@ -71,14 +71,16 @@ def _show_machine(devices: list[str]) -> None:
 def _show_plan(load_options: LoadOptions) -> bool:
     """Print what the options mean on this machine. Returns whether the checkpoint fits into the free memory."""
     from langchain_vipllava.engine.compiled_decode import choose_decode  # noqa: PLC0415
-    from langchain_vipllava.engine.loading import load_config, published_config  # noqa: PLC0415
+    from langchain_vipllava.engine.loading import load_config, pin, published_config  # noqa: PLC0415
     from langchain_vipllava.engine.memory_plan import estimate_memory, free_bytes, plan_placement  # noqa: PLC0415
 
     placement = plan_placement(load_options)
     missing = None
     try:
-        config = load_config(load_options)
+        pinned = pin(load_options)
+        config = load_config(pinned)
     except CheckpointError as error:
+        pinned = load_options
         config, missing = published_config(load_options.model), error
         if config is None:
             raise
@@ -86,6 +88,7 @@ def _show_plan(load_options: LoadOptions) -> bool:
     free = free_bytes(placement.device)
     fits = estimate.total <= free
     table = Table(title=f"The checkpoint {in_markup(load_options.model)}", show_header=False, title_justify="left")
+    table.add_row("commit", in_markup(_commit(load_options, pinned)))
     table.add_row(
         "device", placement.device if load_options.device_map is None else f"device_map={load_options.device_map}"
     )
@@ -117,6 +120,15 @@ def _show_plan(load_options: LoadOptions) -> bool:
             f"{in_markup(missing)}"
         )
     return fits and missing is None
+
+
+def _commit(load_options: LoadOptions, pinned: LoadOptions) -> str:
+    """What would be loaded of the hub, and whether that can change."""
+    if pinned.revision is None:
+        return "none: not from the hub"
+    if pinned.revision == load_options.revision:
+        return pinned.revision
+    return f"{pinned.revision} (of {load_options.revision or 'main'}, which can change: revision= pins it)"
 
 
 def _advice(load_options: LoadOptions, estimate: MemoryEstimate, free: int) -> str:
