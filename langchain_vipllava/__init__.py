@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.markers.mark import mark
     from langchain_vipllava.markers.marked_image import MarkedImage
     from langchain_vipllava.markers.marker import Marker, TinyRegionWarning
+    from langchain_vipllava.protocol.limits import RequestLimits
     from langchain_vipllava.regions.detection_options import DetectionOptions
     from langchain_vipllava.regions.detections import regions_from
     from langchain_vipllava.regions.limits import RegionLimits
@@ -71,6 +72,7 @@ _HOMES = {
     "RegionLimits": "regions.limits",
     "RegionError": "errors",
     "RegionPrompt": "chains.steps",
+    "RequestLimits": "protocol.limits",
     "SessionError": "errors",
     "TinyRegionWarning": "markers.marker",
     "VipLlavaError": "errors",
@@ -111,6 +113,7 @@ __all__ = [
     "RegionError",
     "RegionLimits",
     "RegionPrompt",
+    "RequestLimits",
     "SessionError",
     "TinyRegionWarning",
     "VipLlavaError",

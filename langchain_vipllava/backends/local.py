@@ -11,14 +11,15 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.errors import AnswerTimeoutError, GenerationError
+from langchain_vipllava.protocol.admission import Admission, admission_of
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import LoadOptions
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 if TYPE_CHECKING:
     from langchain_vipllava.engine.grammar import Grammar
-    from langchain_vipllava.engine.handle import RequestHandle
     from langchain_vipllava.engine.request import GenerationRequest
     from langchain_vipllava.engine.runner import EngineStats, ModelRunner
 
@@ -33,17 +34,19 @@ class LocalBackend:
 
     Args:
         options: which checkpoint to load, and how.
+        limits: bounds of one request, and of the requests of this checkpoint in flight, whichever backend they came by.
 
     Raises:
         CheckpointError: at the first request, if the checkpoint cannot be loaded.
     """
 
-    def __init__(self, options: LoadOptions) -> None:
+    def __init__(self, options: LoadOptions, limits: RequestLimits | None = None) -> None:
         self.options = options
+        self.limits = RequestLimits() if limits is None else limits
         self._runner: ModelRunner | None = None
 
     @classmethod
-    def load(cls, **options: Any) -> LocalBackend:
+    def load(cls, *, limits: RequestLimits | None = None, **options: Any) -> LocalBackend:
         """Make the backend of a checkpoint, from the fields of `LoadOptions`. Loads nothing yet.
 
         Raises:
@@ -52,11 +55,17 @@ class LocalBackend:
         device_map = options.get("device_map")
         if isinstance(device_map, dict):  # frozen, because options are the key of the loaded model
             options["device_map"] = tuple(sorted(device_map.items()))
-        return cls(LoadOptions(**options))
+        return cls(LoadOptions(**options), limits)
 
     @classmethod
     def from_model(
-        cls, model: Any, processor: Any, *, cache_bytes: int | None = None, compile_decode: bool | None = None
+        cls,
+        model: Any,
+        processor: Any,
+        *,
+        cache_bytes: int | None = None,
+        compile_decode: bool | None = None,
+        limits: RequestLimits | None = None,
     ) -> LocalBackend:
         """Make the backend of a model that is loaded already.
 
@@ -65,6 +74,7 @@ class LocalBackend:
             processor: its `LlavaProcessor`.
             cache_bytes: see `LoadOptions`.
             compile_decode: see `LoadOptions`.
+            limits: see `LocalBackend`.
 
         Raises:
             CheckpointError: the model is not a ViP-LLaVA, or the processor does not fit.
@@ -72,7 +82,7 @@ class LocalBackend:
         from langchain_vipllava.engine.runner import ModelRunner  # noqa: PLC0415  # torch is loaded when needed
 
         runner = ModelRunner(model, processor, cache_bytes=cache_bytes, compile_decode=compile_decode)
-        backend = cls(LoadOptions(runner.name, cache_bytes=cache_bytes, compile_decode=compile_decode))
+        backend = cls(LoadOptions(runner.name, cache_bytes=cache_bytes, compile_decode=compile_decode), limits)
         backend._runner = runner
         return backend
 
@@ -116,24 +126,36 @@ class LocalBackend:
         """Check that a form of answers can be enforced; loads no weights.
 
         Raises:
-            GenerationError: it cannot.
+            GenerationError: it cannot, or it is larger than the limits allow.
         """
+        self.limits.check_output(output)
         compile_output(output)
 
     def count_tokens(self, request: ChatRequest) -> int:
-        """Count the tokens of a request's prompt. Loads the model."""
+        """Count the tokens of a request's prompt. Loads the model.
+
+        Raises:
+            PromptTooLongError: more text than the limits allow.
+        """
+        self.limits.check(request)
         return len(self.runner.encoder.encode_text(request.render(allow_partial=True)))
 
     def tokenize(self, text: str) -> list[int]:
-        """Return the token ids of a text alone. Loads the model."""
+        """Return the token ids of a text alone. Loads the model.
+
+        Raises:
+            PromptTooLongError: more text than the limits allow.
+        """
+        self.limits.check_texts([text])
         return self.runner.encoder.token_ids(text)
 
     def generate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request and wait for the answer; an interrupt stops the model."""
         deadline = _deadline(timeout)
-        handle = _new_handle()
+        submission = _Submission(self, request)
+        handle = submission.handle
         try:
-            self._submit(request, handle)
+            submission.run()
             try:
                 return handle.future.result(_remaining(deadline))
             except TimeoutError as error:
@@ -144,25 +166,25 @@ class LocalBackend:
     async def agenerate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request without blocking the event loop; cancellation stops the model."""
         deadline = _deadline(timeout)
-        handle = _new_handle()
+        submission = _Submission(self, request)
         try:
-            await self._asubmit(request, handle)
-            try:
-                async with asyncio.timeout(_remaining(deadline)):
-                    return await handle.future
-            except TimeoutError as error:
-                raise AnswerTimeoutError.after(timeout) from error
+            async with asyncio.timeout(_remaining(deadline)):
+                await asyncio.to_thread(submission.run)
+                return await submission.handle.future
+        except TimeoutError as error:
+            raise AnswerTimeoutError.after(timeout) from error
         finally:
-            handle.cancel()
+            submission.cancel()
 
     def stream(self, request: ChatRequest, *, timeout: float | None = None) -> Generator[str | Answer, None, None]:
         """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
         deadline = _deadline(timeout)
         pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        handle = _new_handle(pieces.put)
+        submission = _Submission(self, request, pieces.put)
+        handle = submission.handle
         handle.future.add_done_callback(lambda _: pieces.put(None))
         try:
-            self._submit(request, handle)
+            submission.run()
             while (piece := pieces.get(timeout=_remaining(deadline))) is not None:
                 yield piece
             yield handle.future.result()
@@ -183,10 +205,12 @@ class LocalBackend:
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
         deadline = None if timeout is None else loop.time() + timeout
-        handle = _new_handle(put)
+        submission = _Submission(self, request, put)
+        handle = submission.handle
         handle.future.add_done_callback(lambda _: put(None))
         try:
-            await self._asubmit(request, handle)
+            async with asyncio.timeout_at(deadline):
+                await asyncio.to_thread(submission.run)
             while True:
                 # the timeout must not fire while the caller handles a piece
                 async with asyncio.timeout_at(deadline):
@@ -198,22 +222,20 @@ class LocalBackend:
         except TimeoutError as error:
             raise AnswerTimeoutError.after(timeout) from error
         finally:
-            handle.cancel()
+            submission.cancel()
 
-    def _submit(self, request: ChatRequest, handle: RequestHandle) -> None:
-        self.runner.submit(compile_request(request), handle=handle)
-
-    async def _asubmit(self, request: ChatRequest, handle: RequestHandle) -> None:
-        """Load, encode and submit in a thread; a caller that is cancelled meanwhile cancels the handle."""
-        await asyncio.to_thread(self._submit, request, handle)
+    @property
+    def admission(self) -> Admission:
+        """Counts the requests of this model in flight, from all backends that share it."""
+        return admission_of(self.options if self._runner is None else self._runner.identity)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, LocalBackend):
             return NotImplemented
-        return self.options == other.options and self._runner is other._runner
+        return (self.options, self.limits) == (other.options, other.limits) and self._runner is other._runner
 
     def __hash__(self) -> int:
-        return hash((self.options, id(self._runner)))
+        return hash((self.options, self.limits, id(self._runner)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> LocalBackend:
         """Shared by copies of whatever holds it: it never changes."""
@@ -221,6 +243,47 @@ class LocalBackend:
 
     def __repr__(self) -> str:
         return f"<LocalBackend {self.name!r}>"
+
+
+class _Submission:
+    """A request on its way into the engine.
+
+    It takes its slot here, in the caller's thread, before anything costs time or memory. The slot is released when the
+    engine is done with the request, or when it cannot get there any more.
+    """
+
+    def __init__(
+        self, backend: LocalBackend, request: ChatRequest, on_piece: Callable[[str], None] | None = None
+    ) -> None:
+        from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
+
+        backend.limits.check(request)
+        self._backend, self._request = backend, request
+        self._started = False
+        self._slot = slot = backend.admission.enter(backend.limits.max_in_flight)
+        self.handle = RequestHandle(on_piece)
+        self.handle.future.add_done_callback(lambda _: slot.release())
+
+    def run(self) -> None:
+        """Load, encode and submit."""
+        self._started = True
+        if self.handle.cancelled:
+            self._slot.release()
+            return
+        try:
+            self._backend.runner.submit(compile_request(self._request), handle=self.handle)
+        except (MemoryError, RecursionError) as error:
+            self._slot.release()
+            raise GenerationError(f"the request cannot be prepared: {type(error).__name__}; send less.") from error
+        except BaseException:
+            self._slot.release()
+            raise
+
+    def cancel(self) -> None:
+        """Stop the request, also one that waits for a thread in which to run."""
+        self.handle.cancel()
+        if not self._started:  # a thread that starts now sees that it is cancelled
+            self._slot.release()
 
 
 def compile_request(request: ChatRequest) -> GenerationRequest:
@@ -264,12 +327,6 @@ def compile_output(output: OutputSpec) -> Grammar | None:
         return Grammar.from_schema(calls)
     schemas = [calls] if output.schema is None else [calls, output.schema]
     return Grammar.from_alternatives(schemas, or_text=output.schema is None)
-
-
-def _new_handle(on_piece: Callable[[str], None] | None = None) -> RequestHandle:
-    from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
-
-    return RequestHandle(on_piece)
 
 
 def _deadline(timeout: float | None) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from langchain_core.globals import get_llm_cache
 from langchain_core.messages import BaseMessage
 
 from langchain_vipllava.chat.blocks import read_image
@@ -88,6 +89,11 @@ def name_mime_types(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
     Any type will do, because the model looks it up in the bytes.
     """
     return [_map_blocks(message, _name_mime_type) for message in messages]
+
+
+def is_cached(cache: object) -> bool:
+    """Whether LangChain caches the answers of a chat model with this `cache`."""
+    return bool(cache) or (cache is None and get_llm_cache() is not None)
 
 
 def open_for_cache(messages: Sequence[BaseMessage], access: ImageAccessPolicy) -> list[BaseMessage]:

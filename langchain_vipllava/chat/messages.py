@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from langchain_vipllava.errors import PromptError
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.output_spec import format_calls
 
 TOKEN_IDS = "token_ids"  # noqa: S105  # not a password
@@ -72,6 +73,32 @@ def read_messages(
             empty = isinstance(message, ToolMessage) and not text.strip() and not sources
             _add_question(turns, Turn(_NO_OUTPUT if empty else text, tuple(map(resolve, sources))))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
+
+
+def unopened(source: ImageSource) -> EncodedImage:
+    """Return `UNOPENED` in place of any image."""
+    del source
+    return UNOPENED
+
+
+def check_size(messages: Sequence[BaseMessage], limits: RequestLimits) -> None:
+    """Check the size of messages before they are read, whatever their blocks are.
+
+    Raises:
+        PromptTooLongError: too much text.
+        GenerationError: too many messages or images.
+    """
+    limits.check_texts(_texts_of(messages))
+    blocks = (block for message in messages if isinstance(message.content, list) for block in message.content)
+    limits.check_images([block for block in blocks if isinstance(block, dict) and "image" in str(block.get("type"))])
+
+
+def _texts_of(messages: Sequence[BaseMessage]) -> Iterator[str]:
+    for message in messages:
+        for block in [message.content] if isinstance(message.content, str) else message.content:
+            text = block.get("text") if isinstance(block, dict) else block
+            if isinstance(text, str):
+                yield text
 
 
 def write_messages(conversation: Conversation, *, by_value: bool) -> list[BaseMessage]:

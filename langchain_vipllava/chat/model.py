@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import aclosing, closing
+from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
@@ -17,12 +16,12 @@ from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 
 from langchain_vipllava.chat.guard import TreeErrors, tree_errors
-from langchain_vipllava.chat.image_refs import name_mime_types, open_for_cache
-from langchain_vipllava.chat.messages import UNOPENED, read_messages
+from langchain_vipllava.chat.image_refs import is_cached, name_mime_types, open_for_cache
+from langchain_vipllava.chat.messages import check_size, read_messages, unopened
+from langchain_vipllava.chat.output import read_tools
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result
 from langchain_vipllava.chat.settings import (
     LOADING,
@@ -31,7 +30,7 @@ from langchain_vipllava.chat.settings import (
     PROFILE,
     CallSettings,
     model_name,
-    name_what_is_meant,
+    read_arguments,
     torch_name,
 )
 from langchain_vipllava.chat.structured import StructuredMethod, structured
@@ -45,8 +44,10 @@ from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage
 from langchain_vipllava.prompt.formats import PromptFormatName
+from langchain_vipllava.protocol.admission import Slot, admission_of
 from langchain_vipllava.protocol.backend import Backend
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
+from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import DType, Quantization
 
 if TYPE_CHECKING:
@@ -81,7 +82,10 @@ class ChatVipLlava(TreeErrors):
         seed: makes sampled answers repeatable.
         max_tokens: maximum number of tokens of an answer.
         stop: texts that end an answer.
-        timeout: maximum seconds for an answer, waiting included; then it is stopped and an error raised.
+        timeout: maximum seconds for an answer from the moment its images are open; then it is stopped and an error
+            raised. Loading, encoding and waiting count. A call that is not asynchronous cannot be interrupted while it
+            loads or encodes: it raises after that. Fetching images has a time limit of its own, see `FetchPolicy`.
+        limits: bounds of one request and of the requests in flight.
         streaming: whether `invoke` streams to callbacks, as other models do.
         max_retries, api_key: accepted as other models accept them; a local model has no use for them.
         prompt_format: "user_assistant", "llava_v1" or "human_assistant".
@@ -100,7 +104,8 @@ class ChatVipLlava(TreeErrors):
             loaded.
         PromptError: at construction for an unknown `prompt_format`; messages that make no prompt.
         ImageError: an image that cannot be opened.
-        GenerationError: at construction or in a call for settings out of range; a prompt that is too long.
+        GenerationError: at construction or in a call for settings out of range; a request beyond `limits`, such as a
+            `PromptTooLongError`; a `BusyError` when too many are in flight.
 
     Example:
         >>> from langchain_core.messages import AIMessage, HumanMessage
@@ -137,6 +142,7 @@ class ChatVipLlava(TreeErrors):
     max_tokens: int | None = DEFAULT_MAX_TOKENS
     stop: list[str] | str | None = Field(default=None)
     timeout: float | None = Field(default=None, gt=0)
+    limits: RequestLimits = RequestLimits()
     streaming: bool = False
     max_retries: int = 0
     api_key: SecretStr | None = Field(default=None, exclude=True)
@@ -167,6 +173,7 @@ class ChatVipLlava(TreeErrors):
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # torch is loaded when needed
 
         engine = {name: settings.pop(name, None) for name in ("cache_bytes", "compile_decode")}
+        engine["limits"] = settings.get("limits") or RequestLimits()
         if loading := [name for name in LOADING if name in settings]:
             raise CheckpointError(
                 f"{', '.join(loading)} for a model that is loaded already; pass them to from_pretrained, or pass "
@@ -186,7 +193,7 @@ class ChatVipLlava(TreeErrors):
             return self.given_backend
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `backend=` may not need it
 
-        return LocalBackend.load(**{name: getattr(self, name) for name in LOADING})
+        return LocalBackend.load(limits=self.limits, **{name: getattr(self, name) for name in LOADING})
 
     @tree_errors(PromptError)
     def render_prompt(self, messages: LanguageModelInput) -> str:
@@ -196,7 +203,7 @@ class ChatVipLlava(TreeErrors):
             PromptError: the messages make no prompt.
         """
         settings = CallSettings.read(self, None, {})
-        conversation = self._read(self._convert_input(messages).to_messages(), settings.multi_image, _unopened)
+        conversation = self._read(self._convert_input(messages).to_messages(), settings.multi_image, unopened)
         return settings.request(conversation).render().text
 
     @tree_errors()
@@ -223,7 +230,7 @@ class ChatVipLlava(TreeErrors):
         Raises:
             GenerationError: an unknown choice, or a schema that cannot be enforced.
         """
-        bound: dict[str, Any] = {"tools": [convert_to_openai_tool(tool, strict=strict) for tool in tools], **kwargs}
+        bound: dict[str, Any] = {"tools": read_tools(tools, self.limits, strict=strict), **kwargs}
         if tool_choice is not None:
             bound["tool_choice"] = tool_choice
         settings = CallSettings.read(self, None, bound)
@@ -265,6 +272,7 @@ class ChatVipLlava(TreeErrors):
             raise GenerationError(
                 f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
             )
+        self.limits.check_schemas([schema] if isinstance(schema, dict) else [])  # LangChain recurses into it
         return structured(
             self, schema, method=method, include_raw=include_raw, strict=strict, check=self.backend.check_output
         )
@@ -274,6 +282,7 @@ class ChatVipLlava(TreeErrors):
         """Return the token ids of a text, by the checkpoint's own tokenizer unless `custom_get_token_ids` is set."""
         if self.custom_get_token_ids is not None:
             return self.custom_get_token_ids(text)
+        self.limits.check_texts([text])
         return self.backend.tokenize(text)
 
     @tree_errors(PromptError)
@@ -282,9 +291,9 @@ class ChatVipLlava(TreeErrors):
 
         Any part of a conversation is counted, as `trim_messages` needs. No image is opened.
         """
-        settings = CallSettings.read(self, None, {"tools": [convert_to_openai_tool(tool) for tool in tools or ()]})
-        conversation = self._read(messages, settings.multi_image, _unopened, allow_partial=True)
-        return self.backend.count_tokens(settings.request(conversation))
+        settings = CallSettings.read(self, None, {"tools": read_tools(tools or (), self.limits)})
+        conversation = self._read(messages, settings.multi_image, unopened, allow_partial=True)
+        return self.backend.count_tokens(self.limits.checked(settings.request(conversation)))
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """As LangChain's: several conversations, one after the other, through its callbacks and its cache."""
@@ -294,7 +303,10 @@ class ChatVipLlava(TreeErrors):
     async def agenerate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
         """As LangChain's: several conversations at once, through its callbacks and its cache."""
         with tree_errors():
-            opened = await asyncio.to_thread(lambda: [self._open_for_cache(conversation) for conversation in messages])
+            if not is_cached(self.cache):
+                return await super().agenerate(list(map(name_mime_types, messages)), *args, **kwargs)
+            with self._enter():  # before a thread is asked for, of which there are few
+                opened = await asyncio.to_thread(lambda: list(map(self._open_for_cache, messages)))
             return await super().agenerate(opened, *args, **kwargs)
 
     def _generate(
@@ -305,8 +317,9 @@ class ChatVipLlava(TreeErrors):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        backend, request = self._prepare(messages, stop, kwargs)
-        return chat_result(backend.generate(request, timeout=self.timeout), request.output, backend.name)
+        with self._enter():
+            backend, request = self._prepare(messages, stop, kwargs)
+            return chat_result(backend.generate(request, timeout=self.timeout), request.output, backend.name)
 
     async def _agenerate(
         self,
@@ -316,8 +329,9 @@ class ChatVipLlava(TreeErrors):
         **kwargs: Any,
     ) -> ChatResult:
         del run_manager
-        backend, request = await asyncio.to_thread(self._prepare, messages, stop, kwargs)  # it opens images
-        return chat_result(await backend.agenerate(request, timeout=self.timeout), request.output, backend.name)
+        with self._enter():
+            backend, request = await asyncio.to_thread(self._prepare, messages, stop, kwargs)  # it opens images
+            return chat_result(await backend.agenerate(request, timeout=self.timeout), request.output, backend.name)
 
     def _stream(
         self,
@@ -326,10 +340,11 @@ class ChatVipLlava(TreeErrors):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        backend, request = self._prepare(messages, stop, kwargs)
-        chunks = AnswerChunks(request.output, backend.name)
-        with closing(backend.stream(request, timeout=self.timeout)) as pieces:
-            for piece in pieces:
+        with ExitStack() as stack:
+            stack.enter_context(self._enter())
+            backend, request = self._prepare(messages, stop, kwargs)
+            chunks = AnswerChunks(request.output, backend.name)
+            for piece in stack.enter_context(closing(backend.stream(request, timeout=self.timeout))):
                 for chunk in chunks.of(piece):
                     if run_manager is not None and isinstance(piece, str):
                         run_manager.on_llm_new_token(piece, chunk=chunk)
@@ -342,9 +357,11 @@ class ChatVipLlava(TreeErrors):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        backend, request = await asyncio.to_thread(self._prepare, messages, stop, kwargs)  # it opens images
-        chunks = AnswerChunks(request.output, backend.name)
-        async with aclosing(backend.astream(request, timeout=self.timeout)) as pieces:
+        async with AsyncExitStack() as stack:
+            stack.enter_context(self._enter())
+            backend, request = await asyncio.to_thread(self._prepare, messages, stop, kwargs)  # it opens images
+            chunks = AnswerChunks(request.output, backend.name)
+            pieces = await stack.enter_async_context(aclosing(backend.astream(request, timeout=self.timeout)))
             async for piece in pieces:
                 for chunk in chunks.of(piece):
                     if run_manager is not None and isinstance(piece, str):
@@ -357,7 +374,11 @@ class ChatVipLlava(TreeErrors):
         """Read a call once: who answers, and what is asked."""
         settings = CallSettings.read(self, stop, kwargs)
         conversation = self._read(messages, settings.multi_image, self._access.resolve)
-        return self._with_model(settings.model).backend, settings.request(conversation)
+        return self._with_model(settings.model).backend, self.limits.checked(settings.request(conversation))
+
+    def _enter(self) -> Slot:
+        """Take a slot among the calls of this backend that are in flight."""
+        return admission_of(("calls", self.backend.cache_key)).enter(self.limits.max_in_flight)
 
     def _with_model(self, model: str) -> ChatVipLlava:
         return self if model == self.model else self.model_copy(update={"model": model})
@@ -371,6 +392,7 @@ class ChatVipLlava(TreeErrors):
         allow_partial: bool = False,
     ) -> Conversation:
         with tree_errors(PromptError):
+            check_size(messages, self.limits)
             conversation = read_messages(messages, resolve, allow_partial=allow_partial)
         if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
             self._warned = True
@@ -393,32 +415,13 @@ class ChatVipLlava(TreeErrors):
             return prompt
 
     def _open_for_cache(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        cached = bool(self.cache) or (self.cache is None and get_llm_cache() is not None)
-        return open_for_cache(messages, self._access) if cached else name_mime_types(messages)
+        check_size(messages, self.limits)
+        return open_for_cache(messages, self._access) if is_cached(self.cache) else name_mime_types(messages)
 
     @model_validator(mode="before")
     @classmethod
     def _read_arguments(cls, arguments: Any) -> Any:
-        if not isinstance(arguments, dict):
-            return arguments
-        name_what_is_meant({name: value for name, value in arguments.items() if name not in cls.model_fields})
-        # `configurable_fields` makes copies with the names of fields, not those of arguments
-        arguments = {"backend" if name == "given_backend" else name: value for name, value in arguments.items()}
-        backend = arguments.get("backend")
-        if backend is None:
-            return arguments
-        if not hasattr(backend, "generate"):
-            raise CheckpointError(f"backend is a {type(backend).__name__}; expected a protocol.Backend.")
-        loading = [
-            name
-            for name in LOADING[1:]
-            if arguments.get(name, cls.model_fields[name].default) != cls.model_fields[name].default
-        ]
-        if loading:
-            raise CheckpointError(
-                f"{', '.join(loading)} beside backend=; these are for a checkpoint that is loaded here."
-            )
-        return {"model": backend.name, **arguments}
+        return read_arguments(arguments, cls.model_fields) if isinstance(arguments, dict) else arguments
 
     @model_validator(mode="after")
     def _check_settings(self) -> ChatVipLlava:
@@ -451,8 +454,3 @@ class ChatVipLlava(TreeErrors):
             "fetch_policy": repr(self.fetch_policy),
             "image_limits": repr(self.image_limits),
         }
-
-
-def _unopened(source: ImageSource) -> EncodedImage:
-    del source
-    return UNOPENED

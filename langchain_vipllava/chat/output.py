@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import InvalidToolCall, ToolCall
+from langchain_core.utils.function_calling import convert_to_openai_tool
 
 from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 Tool = Mapping[str, Any]
@@ -25,6 +27,20 @@ def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
     # a model that was not trained to call tools makes as many calls as it may: several only for who asks for them
     parallel = settings.get("parallel_tool_calls") is True
     return OutputSpec(tools, must_call, parallel, _schema(settings.get("response_format")))
+
+
+def read_tools(tools: Sequence[Any], limits: RequestLimits, *, strict: bool | None = None) -> list[dict[str, Any]]:
+    """Write tools, functions and classes as OpenAI does.
+
+    Raises:
+        GenerationError: too many, too large, or nested too deep.
+    """
+    limits.check_tools(tools)
+    limits.check_schemas(tool for tool in tools if isinstance(tool, Mapping))  # LangChain recurses into these
+    try:
+        return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+    except RecursionError as error:
+        raise GenerationError("the arguments of a tool are nested too deep; expected a flatter schema.") from error
 
 
 def may_be_calls(output: OutputSpec, beginning: str) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.chat.output import read_output_spec
-from langchain_vipllava.errors import CheckpointError, GenerationError, VipLlavaError
+from langchain_vipllava.errors import CheckpointError, GenerationError, VipLlavaError, shorten
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage, check_multi_image
 from langchain_vipllava.prompt.formats import check_format
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
@@ -108,6 +108,9 @@ class CallSettings:
         check_names(kwargs)
         values = {name: getattr(defaults, name) if kwargs.get(name) is None else kwargs[name] for name in PER_CALL}
         check_multi_image(values["multi_image"])
+        stop_texts = _stop_texts(defaults.stop if stop is None else stop)
+        defaults.limits.check_stop(stop_texts)
+        defaults.limits.check_tools(kwargs.get("tools") or ())
         template = ChatRequest(
             conversation=Conversation(()),
             output=read_output_spec(kwargs),
@@ -118,11 +121,12 @@ class CallSettings:
                 seed=values["seed"],
             ),
             max_tokens=DEFAULT_MAX_TOKENS if values["max_tokens"] is None else values["max_tokens"],
-            stop=_stop_texts(defaults.stop if stop is None else stop),
+            stop=stop_texts,
             prompt_format=check_format(values["prompt_format"]),
             image_fit=values["image_fit"],
             escape_turn_markers=values["escape_turn_markers"],
         )
+        defaults.limits.check_output(template.output)
         model = defaults.model if kwargs.get("model") is None else model_name(kwargs["model"])
         return cls(model, values["multi_image"], template)
 
@@ -151,15 +155,32 @@ def check_names(kwargs: Mapping[str, Any]) -> None:
         )
 
 
-def name_what_is_meant(names: Mapping[str, Any]) -> None:
-    """Reject other packages' argument names and suggest ours.
+def read_arguments(arguments: Mapping[str, Any], fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Read the constructor arguments of a chat model: its `backend` names its model.
+
+    Args:
+        arguments: what was passed.
+        fields: the fields of the chat model, by name.
 
     Raises:
-        VipLlavaError: there is one.
+        VipLlavaError: an argument of another package; the message says what it is called here.
+        CheckpointError: no backend, or one beside arguments of how to load a checkpoint.
     """
-    for name in names:
-        if name in _MEANT:
+    for name in arguments:
+        if name in _MEANT and name not in fields:
             raise VipLlavaError(f"ChatVipLlava has no argument {name}; write {_MEANT[name]}.")
+    # `configurable_fields` makes copies with the names of fields, not those of arguments
+    arguments = {"backend" if name == "given_backend" else name: value for name, value in arguments.items()}
+    backend = arguments.get("backend")
+    if backend is None:
+        return arguments
+    if not hasattr(backend, "generate"):
+        raise CheckpointError(f"backend is a {type(backend).__name__}; expected a protocol.Backend.")
+    defaults = {name: fields[name].default for name in LOADING[1:]}
+    loading = [name for name, default in defaults.items() if arguments.get(name, default) != default]
+    if loading:
+        raise CheckpointError(f"{', '.join(loading)} beside backend=; these are for a checkpoint that is loaded here.")
+    return {"model": backend.name, **arguments}
 
 
 def _stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
@@ -170,7 +191,7 @@ def _stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
     """
     if stop is None or isinstance(stop, (str, list, tuple)):
         return (stop,) if isinstance(stop, str) else tuple(stop or ())
-    raise GenerationError(f"stop={stop!r}; expected a text or a list of texts.")
+    raise GenerationError(f"stop={shorten(stop)}; expected a text or a list of texts.")
 
 
 def model_name(value: Any) -> str:

@@ -48,10 +48,16 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
     turns = _split(messages)
     while True:
         kept = [*system, *(message for turn in turns for message in turn)]
-        tokens = llm.get_num_tokens_from_messages(kept)
+        oldest = next((index for index, turn in enumerate(turns[:-1]) if not _has_image(turn)), None)
+        try:
+            tokens = llm.get_num_tokens_from_messages(kept)
+        except PromptTooLongError:  # more text than `limits` allow to count
+            if oldest is None:
+                raise
+            del turns[oldest]
+            continue
         if tokens <= max_tokens:
             return kept
-        oldest = next((index for index, turn in enumerate(turns[:-1]) if not _has_image(turn)), None)
         if oldest is None:
             raise PromptTooLongError(
                 f"the image's turn and the newest one have {tokens} tokens; with {reserved} for the answer, "

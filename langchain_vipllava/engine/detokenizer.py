@@ -54,6 +54,8 @@ class IncrementalDetokenizer:
         self._stop = stop
         self._on_piece = on_piece
         self._text = ""  # all decoded text
+        self._searched = 0  # characters of it that are known to hold no stop text
+        self._longest_stop = max(map(len, stop), default=0)
         self._emitted = 0  # characters of it that were emitted, or stripped at its beginning
         self._context = self._decoded = 0  # ids[context:decoded] are decoded again with the ids that follow
 
@@ -97,7 +99,11 @@ class IncrementalDetokenizer:
 
     def _cut_at_stop(self) -> bool:
         """Cut the text at the first stop text; return whether there was one."""
-        starts = [start for stop in self._stop if (start := self._text.find(stop)) >= 0]
+        begin = max(
+            0, self._searched - self._longest_stop + 1
+        )  # where one that ends in new text begins at the earliest
+        starts = [start for stop in self._stop if (start := self._text.find(stop, begin)) >= 0]
+        self._searched = len(self._text)
         if starts:
             self._text = self._text[: min(starts)]
         return bool(starts)
@@ -106,10 +112,12 @@ class IncrementalDetokenizer:
         """Return how many characters cannot become part of a stop text or of trailing whitespace."""
         end = len(self._text)
         for stop in self._stop:
-            for length in range(min(len(stop) - 1, len(self._text)), 0, -1):
-                if self._text.endswith(stop[:length]):
-                    end = min(end, len(self._text) - length)
+            start = max(0, len(self._text) - len(stop) + 1)
+            while (start := self._text.find(stop[0], start, end)) >= 0:
+                if stop.startswith(self._text[start:]):
+                    end = start
                     break
+                start += 1
         return len(self._text[:end].rstrip())
 
     def _emit(self, end: int) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,7 +22,7 @@ from langchain_vipllava.errors import GenerationError, ImageError, PromptError, 
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import ImageFit
-from langchain_vipllava.locks import fork_safe_lock, is_held_here, run_locked
+from langchain_vipllava.locks import fork_safe_lock, run_locked
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt, Segment
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
@@ -86,6 +88,9 @@ class PromptEncoder:
 
     def __init__(self, processor: Any, config: Any) -> None:
         self.tokenizer = processor.tokenizer
+        # A tokenizer changes its own settings when a call needs others, which no other thread may see: here only this
+        # first call may, as all later ones are alike.
+        self.tokenizer("\n", add_special_tokens=False)
         self._image_processor = processor.image_processor
         self._image_id = int(config.image_token_id)
         self.side = int(config.vision_config.image_size)
@@ -95,7 +100,6 @@ class PromptEncoder:
         self._resize_side, self._resample = _resizing(self._image_processor, self.side)
         self._pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
-        self._lock = fork_safe_lock()  # the tokenizer is not thread-safe: split_special_tokens is a switch on it
         self._special_ids = frozenset(self.tokenizer.get_added_vocab().values())
         special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
@@ -107,6 +111,7 @@ class PromptEncoder:
             PromptError: text that is not Unicode.
             PromptTooLongError: the prompt leaves no room for an answer.
         """
+        self._check_characters(request.prompt)
         ids = self.encode_text(request.prompt)
         if len(ids) >= self.context_length:
             raise PromptTooLongError(
@@ -124,9 +129,8 @@ class PromptEncoder:
         """
         for segment in prompt.segments:
             _check_text(segment.text)
-        ids = self._run_alone(self._tokenize, prompt)
         expanded: list[int] = []
-        for token in ids:
+        for token in self._tokenize(prompt):
             expanded += [token] * (self.image_tokens if token == self._image_id else 1)
         return tuple(expanded)
 
@@ -137,15 +141,27 @@ class PromptEncoder:
             PromptError: text that is not Unicode.
         """
         _check_text(text)
-        return self._run_alone(lambda: list(self.tokenizer(text, add_special_tokens=False)["input_ids"]))
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
-    def _run_alone(self, function: Callable[..., list[int]], *args: Any) -> list[int]:
-        """Call a function that uses the tokenizer, one thread at a time."""
-        if is_held_here(self._lock):
-            raise GenerationError(
-                "the model is asked by a signal handler that interrupted the encoding of another prompt; ask later."
+    def _check_characters(self, prompt: Prompt) -> None:
+        """Refuse text that cannot fit whatever its tokens are: tokenizing takes time, some 1 second per million.
+
+        Raises:
+            PromptTooLongError: it has more characters than the longest token times the context.
+        """
+        characters = sum(len(segment.text) for segment in prompt.segments)
+        if self._max_characters is not None and characters > self._max_characters:
+            raise PromptTooLongError(
+                f"the prompt has {characters:,} characters, too many; the model's context of {self.context_length:,} "
+                f"tokens holds at most {self._max_characters:,}. Drop old turns, or ask a shorter question."
             )
-        return run_locked(self._lock, function, *args)
+
+    @cached_property
+    def _max_characters(self) -> int | None:
+        """Characters that the context can hold; None if a token may stand for any number of them."""
+        if not _keeps_every_character(json.loads(self.tokenizer.backend_tokenizer.to_str())):
+            return None
+        return self.context_length * max(map(len, self.tokenizer.get_vocab()))
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
         """Tokenize as the checkpoint's own processor does, except that generated answers keep their own ids."""
@@ -164,6 +180,8 @@ class PromptEncoder:
 
         Neither do ids with special tokens: they come from outside, and a special token could end a turn.
         """
+        if len(ids) > self.context_length:  # it does not fit anyway
+            return False
         if not all(0 <= token < len(self.tokenizer) and token not in self._special_ids for token in ids):
             return False
         decoded: str = self.tokenizer.decode(list(ids))
@@ -197,8 +215,15 @@ class PromptEncoder:
 
     def _literal_ids(self, text: str) -> list[int]:
         """Token ids of the name of a special token as plain text, as in the middle of a line."""
-        line = self.tokenizer("\n" + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+        line = self._splitting_tokenizer("\n" + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
         return list(line[len(self._newline) :])
+
+    @cached_property
+    def _splitting_tokenizer(self) -> Any:
+        """A tokenizer of its own for `split_special_tokens`, which is a switch on a tokenizer."""
+        splitting = copy.deepcopy(self.tokenizer)
+        splitting("\n", add_special_tokens=False, split_special_tokens=True)  # sets the switch, before others see it
+        return splitting
 
     @cached_property
     def _newline(self) -> list[int]:
@@ -265,6 +290,27 @@ def _resizing(image_processor: Any, side: int) -> tuple[int, Image.Resampling]:
         int(size.get("shortest_edge") or size.get("height") or side),
         Image.Resampling.BICUBIC if resample is None else Image.Resampling(int(resample)),
     )
+
+
+def _keeps_every_character(tokenizer: Mapping[str, Any]) -> bool:
+    """Whether every character of a text is in one of its tokens, by the tokenizer's own description.
+
+    Known are the parts of Llama's tokenizers. Others may drop spaces, or make one token of any number of characters.
+    """
+    normalizer = tokenizer.get("normalizer") or {}
+    normalizers = normalizer.get("normalizers") or [normalizer]
+    keeps = [
+        part.get("type") in (None, "Prepend")
+        or (part.get("type") == "Replace" and (part["pattern"], part["content"]) == ({"String": " "}, "▁"))
+        for part in normalizers
+    ]
+    pre_tokenizer = tokenizer.get("pre_tokenizer") or {}
+    splits = pre_tokenizer.get("type") in (None, "Metaspace") or (
+        pre_tokenizer["type"] == "Split" and pre_tokenizer["behavior"] == "Isolated"
+    )
+    strips = any(token["lstrip"] or token["rstrip"] for token in tokenizer.get("added_tokens") or ())
+    model = tokenizer["model"]
+    return all(keeps) and splits and not strips and model["type"] == "BPE" and bool(model.get("byte_fallback"))
 
 
 def _unused_character(text: str) -> str:

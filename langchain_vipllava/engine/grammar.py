@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from llguidance import LLMatcher, LLTokenizer
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.locks import fork_safe_lock, run_locked
@@ -26,6 +26,10 @@ _FLOAT_DIGITS, _MAX_DECIMAL_PLACES = 15, 10
 _CLOSING_SHARE = 0.4
 """Share of `max_tokens` that is reserved for closing JSON. Chosen, not tuned: 102 of the 256 tokens of the default."""
 
+
+_LIMITS = LLParserLimits(initial_lexer_fuel=200_000)
+"""Measured: with llguidance's default of 1,000,000, the pattern `((a{1000}){1000}){1000}` takes 0.9 seconds and 220 MB
+before it is refused. Its other defaults end a step of any pattern and list that we tried within 0.07 seconds."""
 
 _MAX_CHECKED_GRAMMARS = 256
 """Grammars whose check is remembered, as a bound schema comes with every call. Chosen: more than a program
@@ -102,13 +106,17 @@ class ConstraintFactory:
         self._lock = fork_safe_lock()
 
     def start(self, grammar: Grammar, max_tokens: int) -> Constraint:
-        """Return the constraint of a new answer of at most `max_tokens` tokens."""
-        return run_locked(self._lock, self._start, grammar, max_tokens)
+        """Return the constraint of a new answer of at most `max_tokens` tokens.
 
-    def _start(self, grammar: Grammar, max_tokens: int) -> Constraint:
-        return Constraint(
-            LLMatcher(self._guide, grammar.text), self._closing_tokens, max_tokens, self._guide.decode_bytes
-        )
+        Raises:
+            GenerationError: the grammar is too complex.
+        """
+        guide, closing_tokens = run_locked(self._lock, lambda: (self._guide, self._closing_tokens))
+        matcher = LLMatcher(guide, grammar.text, log_level=0, limits=_LIMITS)  # seconds, for the largest schemas
+        matcher.compute_bitmask()  # the first one takes the longest: here, rather than in the engine's thread
+        if matcher.is_error():
+            raise GenerationError(f"the schema is too complex: {_first_line(matcher)}. Simplify its patterns.")
+        return Constraint(matcher, closing_tokens, max_tokens, guide.decode_bytes)
 
     @cached_property
     def _guide(self) -> LLTokenizer:
@@ -210,7 +218,7 @@ class Constraint:
         """
         allowed = _allowed_tokens(self._matcher)[: len(logits)]
         if not allowed.any():
-            raise GenerationError(f"no token fits the schema: {self._matcher.get_error() or 'the answer is complete'}.")
+            raise GenerationError(f"no token fits the schema: {_first_line(self._matcher) or 'it is complete'}.")
         if self._tokens_left <= self._close_from:
             allowed = self._closing_tokens.narrow(
                 allowed, in_string=self._in_string, may_end_after=self._string_may_end_after
@@ -225,7 +233,7 @@ class Constraint:
         """
         self._tokens_left -= 1
         if not self._matcher.consume_token(token):
-            raise GenerationError(f"token {token} does not fit the schema: {self._matcher.get_error()}.")
+            raise GenerationError(f"token {token} does not fit the schema: {_first_line(self._matcher)}.")
         for byte in self._decode_bytes([token]):
             if self._in_string and not self._escaped and byte == ord("\\"):
                 self._escaped = True
@@ -237,6 +245,11 @@ class Constraint:
         copy = self._matcher.deep_copy()
         copy.consume_token(token)
         return bool(_allowed_tokens(copy)[self._closing_tokens.quotes].any())
+
+
+def _first_line(matcher: LLMatcher) -> str:
+    """What is wrong with a matcher; the rest is its state."""
+    return (matcher.get_error().splitlines() or [""])[0]
 
 
 def _allowed_tokens(matcher: LLMatcher) -> np.ndarray:

@@ -118,6 +118,7 @@ def test_public_names_are_pinned():
         "RegionError",
         "RegionLimits",
         "RegionPrompt",
+        "RequestLimits",
         "SessionError",
         "TinyRegionWarning",
         "VipLlavaError",
