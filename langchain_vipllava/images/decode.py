@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from importlib import import_module
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -11,8 +12,12 @@ from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.av1 import stream_sizes
 from langchain_vipllava.images.decoder_memory import UNMEASURED, WEBP, bytes_per_pixel
 from langchain_vipllava.images.headers import (
+    MAX_PARTS,
+    MAX_SCANS,
     MAX_TAG_VALUES,
     TIFF_SIGNATURES,
+    JpegHeader,
+    png_chunks,
     read_jpeg_header,
     tiff_numbers,
     webp_size,
@@ -36,6 +41,12 @@ _PLUGINS = {
 _MAX_EXIF_BYTES = 2**20
 """EXIF that is looked at. Chosen: 16 times what a segment of a JPEG can have."""
 
+_READS_PER_PART = 4
+"""How often Pillow reads from a file for a segment of a JPEG: twice a byte, its length, its content."""
+
+_MAX_RLE_BYTES = 4 * 2**20
+"""Size of a BMP in run lengths, which Pillow decodes in Python. Chosen: 2 seconds; 48 MB took 27."""
+
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,6 +57,25 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """The transposition that undoes each EXIF orientation."""
+
+
+class _CountedFile(io.BytesIO):
+    """An encoded image that Pillow opens with so many reads at most: it reads each part of a header in Python.
+
+    Attributes:
+        reads_left: reads until it raises an `ImageError`.
+    """
+
+    def __init__(self, data: bytes, name: str) -> None:
+        super().__init__(data)
+        self._name = name
+        self.reads_left = _READS_PER_PART * MAX_PARTS
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self.reads_left -= 1
+        if self.reads_left < 0:
+            raise _too_many_parts(self._name)
+        return super().read(size)
 
 
 def decode_image(data: bytes, name: str, limits: ImageLimits = DEFAULT_LIMITS) -> Image.Image:
@@ -67,6 +97,7 @@ def decode_image(data: bytes, name: str, limits: ImageLimits = DEFAULT_LIMITS) -
         image, bytes_needed = _open(data, name, limits)
         limits.check_size(*image.size, name)
         limits.check_memory(bytes_needed, image.size, len(data), name, image.format or "image")
+        _check_time(image, data, name)
         return _load(image, name)
 
 
@@ -117,17 +148,41 @@ def _check_before_opening(data: bytes, name: str, limits: ImageLimits) -> None:
         for size in stream_sizes(data):
             limits.check_size(*size, name)
             limits.check_memory(UNMEASURED, size, len(data), name, "AVIF")
-    elif data.startswith(b"\xff\xd8") and read_jpeg_header(data).exif_bytes > _MAX_EXIF_BYTES:
-        raise ImageError(f"{shorten(name)} has more than {_MAX_EXIF_BYTES:,} bytes of EXIF; save it without.")
+    elif data.startswith(b"\xff\xd8"):
+        _check_jpeg(read_jpeg_header(data), name)
+    elif png_chunks(data) > MAX_PARTS:
+        raise _too_many_parts(name)
     elif data[:4] in TIFF_SIGNATURES and tiff_numbers(data) > MAX_TAG_VALUES:
         raise ImageError(f"{shorten(name)} has more than {MAX_TAG_VALUES:,} numbers in its tags; save it without.")
 
 
+def _check_jpeg(header: JpegHeader, name: str) -> None:
+    if header.parts > MAX_PARTS:
+        raise _too_many_parts(name)
+    if header.exif_bytes > _MAX_EXIF_BYTES:
+        raise ImageError(f"{shorten(name)} has more than {_MAX_EXIF_BYTES:,} bytes of EXIF; save it without.")
+    if header.scans > MAX_SCANS:
+        raise ImageError(f"{shorten(name)} has more than {MAX_SCANS} scans; save it again.")
+
+
+def _check_time(image: Image.Image, data: bytes, name: str) -> None:
+    decoders = [tile.codec_name for tile in getattr(image, "tile", ())]
+    if "bmp_rle" in decoders and len(data) > _MAX_RLE_BYTES:
+        raise ImageError(f"{shorten(name)} is a run-length BMP of more than {_MAX_RLE_BYTES:,} bytes; save it as PNG.")
+
+
+def _too_many_parts(name: str) -> ImageError:
+    return ImageError(f"{shorten(name)} has more than {MAX_PARTS:,} parts beside its pixels; save it again, without.")
+
+
 def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, float]:
     """Open an image, without decoding it, and find out how many bytes per pixel its decoder needs."""
+    file = _CountedFile(data, name)
     try:
-        image = Image.open(io.BytesIO(data), formats=_registered(limits.formats))
+        image = Image.open(file, formats=_registered(limits.formats))
         bytes_needed = bytes_per_pixel(image, data)
+    except ImageError:
+        raise
     except UnidentifiedImageError as error:
         raise ImageError(
             f"{shorten(name)} is not an image of an allowed format; expected {_listed(limits)}."
@@ -140,6 +195,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, flo
         raise _no_memory(name) from error
     except Exception as error:
         raise ImageError(f"{shorten(name)} cannot be opened as an image: {error}.") from error
+    file.reads_left = sys.maxsize
     if image.format not in limits.formats:  # the decoder of JPEG opens MPO too
         raise ImageError(f"{shorten(name)} is a {image.format}; expected {_listed(limits)}.")
     return image, bytes_needed

@@ -57,4 +57,6 @@ def _tiff_bytes(image: Image.Image) -> float:
     bits = tags.get(258, (1,))  # BitsPerSample: one for each sample, or one for all
     samples = tags.get(277, 1)  # SamplesPerPixel
     strip: float = max(sum(bits), max(bits) * samples) / 8
+    tile = int(tags.get(322, 0)) * int(tags.get(323, 0))  # TileWidth, TileLength
+    strip *= max(1.0, tile / (image.width * image.height))  # a tile may be far larger than its image
     return math.ceil(strip) if image.info.get("compression") in _BUFFERED_TIFF else strip + 12
