@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
-from langchain_vipllava.errors import ImageError, VipLlavaError, shorten
+from langchain_vipllava.errors import ImageError, VipLlavaError, describe_error, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageStore, image_id
 from langchain_vipllava.markers.kinds import parse_color, parse_kind
@@ -58,14 +58,17 @@ class StoredSessions:
         try:
             record = json.loads(data)
             if record["format"] != _FORMAT:
-                raise ValueError(f"format {record['format']!r}; expected {_FORMAT}")
+                raise ValueError(f"format {shorten(record['format'])}; expected {_FORMAT}")
             counts = {_typed(prefix, str): _typed(count, int) for prefix, count in record["counts"].items()}
             images = [image for entry in record["images"] if (image := self._read_image(entry)) is not None]
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError, VipLlavaError) as error:
             aside = f"unread-{_key(session)}"
             self._store.mset([(aside, data)])
             logger.warning(
-                "session %s cannot be read (%s); it starts empty, the old record is %s.", shorten(session), error, aside
+                "session %s cannot be read (%s); it starts empty, the old record is %s.",
+                shorten(session),
+                describe_error(error),
+                aside,
             )
             return [], {}
         return images, counts
@@ -111,7 +114,7 @@ class StoredSessions:
             image = self._load(record["image"])
             marked = None if record["marked"] is None else self._read_marked(record["marked"], image)
         except ImageError as error:
-            logger.warning("image %s is left out: %s", record["id"], error)
+            logger.warning("image %s is left out: %s", shorten(record["id"]), describe_error(error))
             return None
         regions = [Region.model_validate(region) for region in record["regions"]]
         by_id = OrderedDict((_region_id(region), region) for region in regions)

@@ -127,12 +127,12 @@ class Session:
         Raises:
             ImageError: it cannot be written.
         """
-        if self._storage is None:
-            return
         with self._saving:  # the last one to save has seen every change
+            if (storage := self._storage) is None:  # or it was forgotten by now
+                return
             with self._opened():
                 images, counts = list(self._images.values()), dict(self._counts)
-            self._storage.save(self._key, images, counts)
+            storage.save(self._key, images, counts)
 
     def add(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -220,3 +221,49 @@ def test_a_damaged_session_is_read_or_starts_empty_and_works_afterwards(photo):
                 pass
         assert again.add_image(photo, session="a").startswith("img")
     assert worked > 20  # most damage is about values that are checked where they are read
+
+
+def test_a_session_that_is_forgotten_in_the_middle_of_a_question_does_not_fail_it(photo):
+    store = ImageStore()
+    workspace = Workspace(model=RecordingModel(), store=store)
+    workspace.add_image(photo, session="a")
+    saving, forgotten = threading.Event(), threading.Event()
+    session = workspace._sessions.get("a")
+
+    class Held:
+        """The lock of the session's saves, taken by the question only after the session was forgotten."""
+
+        def __enter__(self):
+            if threading.current_thread() is not threading.main_thread():
+                saving.set()
+                assert forgotten.wait(20)
+
+        def __exit__(self, *error):
+            return None
+
+    session._saving = Held()
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(workspace.ask, "img1", "What?", session="a")
+        assert saving.wait(20)
+        workspace.forget_session("a")
+        forgotten.set()
+        assert answer.result(20).answer
+    assert not list(store.yield_keys(prefix="session-"))
+
+
+def test_the_warning_about_a_damaged_record_is_one_short_printable_line(photo, caplog):
+    store = ImageStore()
+    Workspace(store=store).add_image(photo, session="a")
+    (key,) = store.yield_keys(prefix="session-")
+    record = json.loads(store.get(key))
+    damages = [
+        record | {"format": "\x1b[2J" * 10_000},
+        record | {"images": [record["images"][0] | {"id": "\x1b[2J\nimg2" * 10_000, "image": "sha256-" + "0" * 64}]},
+    ]
+    for damaged in damages:
+        store.mset([(key, json.dumps(damaged).encode())])
+        caplog.clear()
+        assert not Workspace(store=store).list(session="a")
+        (line,) = (entry.getMessage() for entry in caplog.records)
+        assert line.isprintable()
+        assert len(line) < 1000
