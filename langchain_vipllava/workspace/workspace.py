@@ -34,7 +34,7 @@ from langchain_vipllava.workspace.persistence import StoredSessions
 from langchain_vipllava.workspace.region_input import add_regions, as_list, choose_regions
 from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
 from langchain_vipllava.workspace.session import OpenImage, Session
-from langchain_vipllava.workspace.session_id import SessionId
+from langchain_vipllava.workspace.session_id import RunSession, SessionId
 from langchain_vipllava.workspace.session_pool import SessionPool
 from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
 
@@ -367,7 +367,12 @@ class Workspace:
 
     def _find(self, image_id: str, session: SessionId) -> tuple[Session, OpenImage]:
         current = self._sessions.get(session)
-        return current, current.find(_image_id(image_id), self._sessions.shared)
+        try:
+            return current, current.find(_image_id(image_id), self._sessions.shared)
+        except SessionError as error:
+            if not isinstance(session, RunSession):
+                raise
+            raise SessionError(f"{error} {_OWN_RUN}") from error
 
     def _look_up(self, image_id: str, session: SessionId) -> OpenImage:
         """Find an image without changing which ones are remembered."""
@@ -395,6 +400,7 @@ class Workspace:
         return self
 
 
+_OWN_RUN = "Without a thread_id, each run of an agent has images of its own."
 _NEW_CONVERSATION = "A new call of mark_regions begins a new conversation."
 
 

@@ -261,3 +261,19 @@ def test_ids_are_counted_per_session_and_say_nothing_about_others(photo):
     workspace = Workspace()
     for index, session in itertools.product(range(3), ("a", "b", 5, UUID(int=1), ProgramSession("a"))):
         assert workspace.add_image(photo, session=session) == f"img{index + 1}"
+
+
+def test_a_run_without_a_thread_id_is_told_why_it_does_not_see_the_images_of_another(toolkit):
+    graph = StateGraph(MessagesState)
+    graph.add_node("marker", create_agent(mark_then(), toolkit.get_tools()))
+    asks = ScriptedLLM(responses=[AIMessage(""), AIMessage(""), calls(ASK), AIMessage("Done.")])
+    graph.add_node("asker", create_agent(asks, toolkit.get_tools()))
+    graph.add_edge(START, "marker")
+    graph.add_edge("marker", "asker")
+    agents = graph.compile()
+    answer = results(agents.invoke(MESSAGE), "ask_regions")[-1]
+    assert answer.status == "error"
+    assert "no image 'marked2'; open images: photo1. Call open_image(source) first." in answer.text
+    assert "Without a thread_id, each run of an agent has images of its own." in answer.text
+    answer = results(agents.invoke(MESSAGE, {"configurable": {"thread_id": "t"}}), "ask_regions")[-1]
+    assert answer.status == "success"
