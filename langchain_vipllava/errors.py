@@ -32,10 +32,8 @@ class VipLlavaError(Exception):
     """
 
     def __init__(self, message: object = "") -> None:
-        text = str(message)
-        if len(text) > MAX_MESSAGE:
-            text = cut(text, MAX_MESSAGE)
-        super().__init__(cut(printable(without_credentials(without_addresses(text))), MAX_MESSAGE))
+        text = cut(without_credentials(str(message)), MAX_MESSAGE)  # a cut in a password would hide its end
+        super().__init__(cut(printable(without_addresses(text)), MAX_MESSAGE))
 
 
 class ImageError(VipLlavaError):
@@ -104,7 +102,7 @@ def shorten(value: object, max_length: int = 120) -> str:
 
 
 def describe_error(error: BaseException) -> str:
-    """Return the type and the text of any exception on one line, bounded, without addresses."""
+    """Return the type and the text of any exception on one line, bounded, without addresses and passwords of URLs."""
     try:
         text = str(error)
     except Exception:  # whoever wrote the exception
@@ -116,4 +114,5 @@ def describe_error(error: BaseException) -> str:
     elif isinstance(error, KeyError):
         text = f"{text} is missing"
     name = type(error).__name__
-    return printable(cut(without_addresses(f"{name}: {text}" if text else name), _MAX_DESCRIPTION), keep="")
+    described = without_addresses(without_credentials(f"{name}: {text}" if text else name))
+    return printable(cut(described, _MAX_DESCRIPTION), keep="")

@@ -12,7 +12,8 @@ _JOINERS = "\u200c\u200d"
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+|0x[0-9a-fA-F]{9,16}\b")
 """An address in memory, as `repr` writes it, or of as many digits as those of a 64-bit process have."""
 
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/?#@'\"<>]+@")
+_CREDENTIALS = re.compile(r"://[^\s/?#]*@")
+"""Up to the last @ of a URL's authority: passwords with an @ or quotes occur, though they should be escaped."""
 
 
 def without_credentials(text: str) -> str:
@@ -22,7 +23,7 @@ def without_credentials(text: str) -> str:
         >>> without_credentials("no video at https://anna:secret@example.org/a.mp4")
         'no video at https://example.org/a.mp4'
     """
-    return _CREDENTIALS.sub("", text)
+    return _CREDENTIALS.sub("://", text)
 
 
 def without_addresses(text: str) -> str:

@@ -26,6 +26,16 @@ def test_messages_hold_no_passwords_of_urls(error):
     assert str(error(message)) == "block {'url': 'https://example.org:80/@a?b@c'} at ftp://h, anna@example.org"
 
 
+PASSWORDS = ["p@ss", "it's", 'a"b', "a<b>", "s" * 3000, "", "%40"]
+
+
+@pytest.mark.parametrize("password", PASSWORDS, ids=lambda password: password[:5])
+def test_passwords_with_any_characters_are_left_out(password):
+    url = f"https://anna:{password}@example.org/a.png"
+    assert str(errors.VipLlavaError(f"no {url} here")) == "no https://example.org/a.png here"
+    assert errors.describe_error(ValueError(f"no {url}")) == "ValueError: no https://example.org/a.png"
+
+
 @pytest.mark.parametrize("error", TREE, ids=lambda error: error.__name__)
 def test_messages_survive_pickling(error):
     assert str(pickle.loads(pickle.dumps(error("a\nb")))) == "a\nb"
