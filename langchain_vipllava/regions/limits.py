@@ -78,7 +78,10 @@ class RegionLimits:
         """
         size = len(text)
         if size > self.max_text_bytes or (isinstance(text, str) and _utf8_size(text) > self.max_text_bytes):
-            raise DetectionError(f"{size} characters of text; expected at most max_text_bytes={self.max_text_bytes}.")
+            raise DetectionError(
+                f"{size} characters of text; expected at most max_text_bytes={self.max_text_bytes}. Parse it first, or "
+                f"{_allow('max_text_bytes')}."
+            )
 
     def check_nested(self, value: Any) -> None:
         """Check how much lists, tuples and dicts hold, and how deep they are nested. Arrays count as one value.
@@ -101,9 +104,20 @@ class RegionLimits:
                 continue
             values += len(items)
             self.check_values(values)
-            if depth > self.max_depth:
-                raise DetectionError(f"lists or dicts more than max_depth={self.max_depth} inside each other.")
+            self.check_depth(depth)
             waiting += [(item, depth + 1) for item in items if type(item) not in _SCALARS]
+
+    def check_depth(self, depth: int) -> None:
+        """Check how deep lists, dicts or XML elements are nested.
+
+        Raises:
+            DetectionError: too deep.
+        """
+        if depth > self.max_depth:
+            raise DetectionError(
+                f"lists, dicts or elements more than max_depth={self.max_depth} inside each other. Flatten them, or "
+                f"{_allow('max_depth')}."
+            )
 
     def check_values(self, count: int) -> None:
         """Check the number of numbers, texts and lists.
@@ -112,7 +126,10 @@ class RegionLimits:
             DetectionError: too many.
         """
         if count > self.max_values:
-            raise DetectionError(f"more than max_values={self.max_values} numbers, texts and lists.")
+            raise DetectionError(
+                f"more than max_values={self.max_values} numbers, texts, lists or runs. Simplify polygons, "
+                f"or {_allow('max_values')}."
+            )
 
     def check_rows(self, count: int) -> None:
         """Check the number of rows of an input.
@@ -122,8 +139,7 @@ class RegionLimits:
         """
         if count > self.max_rows:
             raise DetectionError(
-                f"more than max_rows={self.max_rows} rows. Let the detector drop the weakest, or pass "
-                "limits=RegionLimits(max_rows=...)."
+                f"more than max_rows={self.max_rows} rows. Let the detector drop the weakest, or {_allow('max_rows')}."
             )
 
     def check_regions(self, count: int) -> None:
@@ -135,7 +151,7 @@ class RegionLimits:
         if count > self.max_regions:
             raise DetectionError(
                 f"{count} regions; expected at most max_regions={self.max_regions}. Raise min_score, keep the best by "
-                "max_regions=, or pass limits=RegionLimits(max_regions=...)."
+                f"max_regions=, or {_allow('max_regions')}."
             )
 
     def check_points(self, count: int) -> None:
@@ -147,7 +163,7 @@ class RegionLimits:
         if count > self.max_polygon_points:
             raise DetectionError(
                 f"a polygon of {count} points; expected at most max_polygon_points={self.max_polygon_points}. "
-                "Simplify it, or pass limits=RegionLimits(max_polygon_points=...)."
+                f"Simplify it, or {_allow('max_polygon_points')}."
             )
 
     def check_mask_bytes(self, count: int) -> None:
@@ -159,7 +175,7 @@ class RegionLimits:
         if count > self.max_mask_bytes:
             raise DetectionError(
                 f"masks of {shorten(count)} pixels; expected at most max_mask_bytes={self.max_mask_bytes}. Keep fewer "
-                "with min_score or max_regions, or pass limits=RegionLimits(max_mask_bytes=...)."
+                f"with min_score or max_regions, or {_allow('max_mask_bytes')}."
             )
 
 
@@ -181,6 +197,10 @@ class MaskBudget:
         """
         self._spent += max(width, 0) * max(height, 0)
         self._limits.check_mask_bytes(self._spent)
+
+
+def _allow(limit: str) -> str:
+    return f"pass limits=RegionLimits({limit}=...)"
 
 
 DEFAULT_LIMITS = RegionLimits()

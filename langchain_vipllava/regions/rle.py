@@ -58,8 +58,7 @@ def decode_rle(rle: Mapping[str, Any], limits: RegionLimits = DEFAULT_LIMITS) ->
         raise RegionError(f"mask of {shorten(width)} x {shorten(height)} pixels; expected at most {MAX_PIXELS}.")
     try:
         counts = rle["counts"]
-        if len(counts) > limits.max_values:
-            raise RegionError(f"mask of {len(counts)} runs; expected at most max_values={limits.max_values}.")
+        limits.check_values(len(counts))
         if isinstance(counts, (str, bytes)):
             counts = _decompress(counts)
         counts = np.asarray(counts, dtype=np.int64)

@@ -228,3 +228,11 @@ def test_objects_of_several_polygons_are_filled_as_before():
     expected = np.zeros((80, 64), bool)
     expected[10:30, 10:30] = expected[20:40, 20:50] = expected[60:, :20] = True
     assert np.array_equal(region.mask, expected)
+
+
+@pytest.mark.parametrize("name", [name for name, (*_, words) in REFUSED.items() if words.startswith("max_")])
+def test_an_error_about_a_limit_says_how_to_raise_it(name):
+    make, arguments, words = REFUSED[name]
+    limit = words.partition("=")[0]
+    with pytest.raises(DetectionError, match=rf"limits=RegionLimits\({limit}=\.\.\.\)"):
+        regions_from(make(), **arguments)

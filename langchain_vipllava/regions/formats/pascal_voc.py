@@ -69,8 +69,7 @@ class _BoundedBuilder(TreeBuilder):
     def start(self, tag: Any, attrs: Any, /) -> Any:
         self._depth += 1
         self._elements += 1
-        if self._depth > self._limits.max_depth:
-            raise DetectionError(f"XML elements more than max_depth={self._limits.max_depth} inside each other.")
+        self._limits.check_depth(self._depth)
         self._limits.check_rows(self._elements // _ELEMENTS_PER_OBJECT)
         return super().start(tag, attrs)
 
