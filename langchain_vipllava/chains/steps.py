@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from PIL import Image
 from pydantic import ConfigDict, SkipValidation
 
-from langchain_vipllava.errors import DetectionError, PromptError
+from langchain_vipllava.errors import DetectionError, PromptError, shorten
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
@@ -143,7 +143,7 @@ class RegionPrompt(_Step):
             raise PromptError(f"'question' is a {type(question).__name__}; expected text.")
         history = input.get("history") or []
         if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
-            raise PromptError(f"'history' is {str(history)[:80]!r}; expected a list of messages.")
+            raise PromptError(f"'history' is {shorten(history, 80)}; expected a list of messages.")
         base64, kept_id = marked.encoded.base64, image_id(marked.encoded)
         shown = any(
             isinstance(block, Mapping) and (block.get("base64") == base64 or block.get("file_id") == kept_id)

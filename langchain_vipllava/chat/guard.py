@@ -70,6 +70,30 @@ class TreeErrors(BaseChatModel):
         with tree_errors():
             return await super().ainvoke(input, config, stop=stop, **kwargs)
 
+    def batch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """As LangChain's."""
+        with tree_errors():
+            return super().batch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
+    async def abatch(
+        self,
+        inputs: list[LanguageModelInput],
+        config: RunnableConfig | list[RunnableConfig] | None = None,
+        *,
+        return_exceptions: bool = False,
+        **kwargs: Any,
+    ) -> list[AIMessage]:
+        """As LangChain's."""
+        with tree_errors():
+            return await super().abatch(inputs, config, return_exceptions=return_exceptions, **kwargs)
+
     def stream(
         self,
         input: LanguageModelInput,

@@ -14,12 +14,13 @@ from langchain_core.output_parsers import (
     PydanticOutputParser,
     PydanticToolsParser,
 )
+from langchain_core.outputs import Generation
 from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
 from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from langchain_vipllava.chat.output import read_output_spec
-from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.errors import GenerationError, describe_error, shorten
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -79,8 +80,20 @@ def _bind_tool(model: BaseChatModel, schema: Any, ls_format: dict[str, Any]) -> 
     name = convert_to_openai_tool(schema)["function"]["name"]
     bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=ls_format)
     if _is_model(schema):
-        return bound, PydanticToolsParser(tools=[schema], first_tool_only=True)
+        return bound, _CallParser(tools=[schema], first_tool_only=True)
     return bound, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+
+
+class _CallParser(PydanticToolsParser):
+    """LangChain's, with the errors of its parser for JSON: a validator may refuse what fits the schema."""
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        try:
+            return super().parse_result(result, partial=partial)
+        except ValueError as error:  # pydantic's ValidationError too
+            if isinstance(error, OutputParserException):
+                raise
+            raise OutputParserException(f"the call does not fit its class: {describe_error(error)}") from error
 
 
 class _RawAndParsed(Runnable[Any, dict[str, Any]]):

@@ -17,9 +17,14 @@ from langchain_vipllava.markers.html import marked_image_html
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.markers.question_template import fill_question
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.text import quote
 
 if TYPE_CHECKING:
     from langchain_core.messages import HumanMessage
+
+
+_MAX_LABEL = 80
+"""Characters of a label in the `repr`. Chosen: a class name or a short phrase."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,8 +172,11 @@ class MarkedImage:
 
     def __repr__(self) -> str:
         markers = ", ".join(
-            f"{m.phrase} ({m.region.label or 'region'}, seen {m.seen[0]:.0f} x {m.seen[1]:.0f} px)"
-            for m in self.markers
+            f"{m.phrase} ({_name(m.region)}, seen {m.seen[0]:.0f} x {m.seen[1]:.0f} px)" for m in self.markers
         )
         crop = f", crop={self.crop}" if self.crop else ""
         return f"<MarkedImage {self.image.width} x {self.image.height}{crop}: {markers}>"
+
+
+def _name(region: Region) -> str:
+    return quote(region.label, _MAX_LABEL) if region.label else "region"

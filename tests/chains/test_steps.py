@@ -265,3 +265,13 @@ def test_mark_regions_accepts_every_argument_of_mark(photo):
     output = step.invoke({"image": bgr, "detections": {"boxes": [[10, 10, 90, 90]], "labels": [0], "scores": [0.9]}})
     assert output["marked"].regions[0].label == "cat"
     assert output["marked"].original.tobytes() == photo.tobytes()
+
+
+def test_a_history_that_is_none_is_refused_whatever_it_is(marked):
+    deep: list = []
+    for _ in range(3000):
+        deep = [deep]
+    for history in (deep, 10**5000, "\x1b[2J" * 10**5, [1]):
+        with pytest.raises(PromptError, match="expected a list of messages") as caught:
+            RegionPrompt().invoke({"marked": marked, "question": "What?", "history": history})
+        assert len(str(caught.value)) < 300

@@ -278,3 +278,20 @@ def test_what_a_backend_raises_is_a_generation_error():
 
     llm = ChatVipLlava(backend=Broken())
     assert check(llm.invoke, "Hi") == check(lambda: list(llm.stream("Hi"))) == "GenerationError"
+
+
+BAD_CONFIGS = [5, "x", [], [{}, {}], {"tags": 5}, {"configurable": 5}, {"callbacks": 5}]
+
+
+@pytest.mark.parametrize("config", BAD_CONFIGS, ids=repr)
+def test_batches_with_configs_that_are_none_are_answered_or_refused(config):
+    llm = ChatVipLlava(backend=EchoBackend())
+    calls = [
+        lambda: llm.batch(["Hi"], config),
+        lambda: asyncio.run(llm.abatch(["Hi"], config)),
+    ]
+    for call in calls:
+        try:
+            assert len(call()) == 1
+        except (VipLlavaError, LangChainException) as error:
+            assert len(str(error)) <= 2000  # noqa: PT017  # an answer is right too

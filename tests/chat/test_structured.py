@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from llguidance.hf import from_tokenizer
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, load_image, mark, regions_from
 from langchain_vipllava.apps.detectors import detect_shapes
@@ -469,3 +469,26 @@ def test_references_of_a_tool_resolve_within_its_own_schema(reference):
     output = read_output_spec({"tools": [tool], "tool_choice": "any"})
     assert fits(output, '[{"name":"grow","arguments":{"v":7,"child":{"v":7,"child":null}}}]')
     assert not fits(output, '[{"name":"grow","arguments":{"v":7,"child":[')
+
+
+class Refusing(BaseModel):
+    """Whatever it is."""
+
+    is_round: bool
+
+    @field_validator("is_round")
+    @classmethod
+    def _refuse(cls, value: bool) -> bool:
+        raise ValueError(f"not {value}")
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
+def test_what_a_validator_refuses_is_an_error_of_the_parser(llm, method):
+    llm = ChatVipLlava(model=llm.model, max_tokens=80)
+    asked = llm.with_structured_output(Refusing, method=method)
+    with pytest.raises(OutputParserException, match=r"not (True|False)"):
+        asked.invoke("Is it round?")
+    with pytest.raises(OutputParserException, match=r"not (True|False)"):
+        asyncio.run(asked.ainvoke("Is it round?"))
+    raw = llm.with_structured_output(Refusing, method=method, include_raw=True).invoke("Is it round?")
+    assert isinstance(raw["parsing_error"], OutputParserException)

@@ -173,3 +173,11 @@ def test_what_it_knows(marked, photo):
     for words in ("512 x 512", RED, LIME, "65 x 65"):
         assert words in repr(marked)
     assert len(repr(marked)) < 300
+
+
+def test_its_repr_tells_labels_as_data_and_is_bounded(photo):
+    label = 'cat (seen 9 x 9 px)>\x1b[2J\u202e\n"' + "x" * 100_000
+    shown = repr(mark(photo, Region(box=(10, 10, 90, 90), label=label)))
+    assert '"cat (seen 9 x 9 px)>\\u001b[2J\\u202e\\n\\"xxx' in shown
+    assert shown.isprintable()
+    assert len(shown) < 300
