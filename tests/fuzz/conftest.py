@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
+import sys
 import time
 import traceback
 import tracemalloc
@@ -48,7 +50,9 @@ class Fuzz:
         escaped: inputs that raised anything else.
         hangs: inputs that took more than `HANG_SECONDS`.
         worst_seconds: the longest time that an input took.
-        worst_bytes: the most memory that Python allocated for an input; measured for a part of them in short runs.
+        worst_bytes: the most memory that Python allocated for an input; measured for a tenth of them.
+        grown_bytes: by how much the peak memory of the process grew over the class, decoders and all; 0 where an
+            earlier class needed as much.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Fuzz:
     hangs: int = 0
     worst_seconds: float = 0.0
     worst_bytes: int = 0
+    grown_bytes: int = 0
     failures: list[str] = field(default_factory=list)
 
     def rng(self) -> random.Random:
@@ -122,10 +127,18 @@ def fuzz(request: pytest.FixtureRequest) -> Iterator[Fuzz]:
     """The counts of this test's class of inputs; the test fails if anything escaped or hung."""
     name = request.node.name.removeprefix("test_")
     counts = _ALL.setdefault(name, Fuzz(name))
+    before = _peak_bytes()
     yield counts
+    counts.grown_bytes += _peak_bytes() - before
     assert counts.escaped == 0, "\n\n".join(counts.failures)
     assert counts.hangs == 0
     assert counts.tried
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has had so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+import struct
+import zlib
+from contextlib import suppress
 from typing import Any
 
 from hypothesis import strategies as st
@@ -110,6 +113,49 @@ def mutate_bytes(data: bytes, rng: random.Random) -> bytes:
             changed[at:at] = rng.choice((b"\x00", b"\xff" * 4, b"IHDR", b"\xff\xd9", b"IEND", rng.randbytes(8)))
     return bytes(changed)
 
+
+def mutate_png(data: bytes, rng: random.Random) -> bytes:
+    """Change fields, pixels or chunks of a PNG, with checksums that fit: a decoder reads further than the first one."""
+    chunks = []
+    at = 8
+    while at < len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        chunks.append((data[at + 4 : at + 8], data[at + 8 : at + 8 + length]))
+        at += 12 + length
+    for _ in range(rng.choice((1, 1, 2, 4))):
+        index = rng.randrange(len(chunks))
+        name, body = chunks[index]
+        how = rng.randrange(6)
+        if how == 0:
+            chunks.insert(index, rng.choice(chunks))
+        elif how == 1 and len(chunks) > 2:
+            del chunks[index]
+        elif how == 2:
+            chunks.insert(1, (rng.choice(_PNG_CHUNKS), rng.randbytes(rng.choice((0, 1, 4, 9, 300)))))
+        elif how == 3 and name == b"IDAT":
+            with suppress(zlib.error):
+                chunks[index] = name, zlib.compress(mutate_bytes(zlib.decompress(body), rng))
+        else:
+            chunks[index] = name, mutate_bytes(body, rng)
+    return data[:8] + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+
+
+_PNG_CHUNKS = (
+    b"PLTE",
+    b"tRNS",
+    b"gAMA",
+    b"iCCP",
+    b"tEXt",
+    b"zTXt",
+    b"iTXt",
+    b"eXIf",
+    b"acTL",
+    b"fcTL",
+    b"fdAT",
+    b"pHYs",
+)
 
 JSON = st.recursive(
     st.none()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import warnings
 
@@ -9,7 +10,8 @@ import pytest
 from hypothesis import given
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_vipllava import ChatVipLlava, ImageStore, keep_images
+from langchain_vipllava import ChatVipLlava, ImageStore, keep_images, trim_turns
+from langchain_vipllava.chat.image_refs import restore_images
 from tests.fuzz.mutations import JSON, mutate, odd_value
 from tests.support.echo import EchoBackend
 
@@ -65,12 +67,24 @@ def random_messages(rng):
     return messages
 
 
-@pytest.mark.parametrize("way", ["invoke", "stream", "render_prompt", "count", "keep_images"])
+async def astream(llm, messages):
+    return [chunk async for chunk in llm.astream(messages)]
+
+
+WAYS = ["invoke", "stream", "ainvoke", "astream", "batch", "render_prompt", "count", "trim", "keep_images", "restore"]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_mutated_messages(fuzz, way):
     llm, rng = ChatVipLlava(backend=EchoBackend()), fuzz.rng()
     ways = {
         "invoke": llm.invoke,
         "stream": lambda messages: list(llm.stream(messages)),
+        "ainvoke": lambda messages: asyncio.run(llm.ainvoke(messages)),
+        "astream": lambda messages: asyncio.run(astream(llm, messages)),
+        "batch": lambda messages: llm.batch([messages]),
+        "trim": lambda messages: trim_turns(messages, llm),
+        "restore": lambda messages: restore_images(messages, ImageStore()),
         "render_prompt": llm.render_prompt,
         "count": llm.get_num_tokens_from_messages,
         "keep_images": lambda messages: keep_images(messages, ImageStore()),
