@@ -7,6 +7,7 @@ import math
 from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -30,6 +31,10 @@ _CLOSING_SHARE = 0.4
 _LIMITS = LLParserLimits(initial_lexer_fuel=200_000)
 """Measured: with llguidance's default of 1,000,000, the pattern `((a{1000}){1000}){1000}` takes 0.9 seconds and 220 MB
 before it is refused. Its other defaults end a step of any pattern and list that we tried within 0.07 seconds."""
+
+_MAX_STEPS = 20_000
+"""Remainders that the `multipleOf` of a schema may tell apart. llguidance has a state for each, in its lexer, and no
+limit that counts them. Measured: 50,000 take 0.5 seconds, 100,000 1.7, and 1,000,000 minutes."""
 
 _MAX_CHECKED_GRAMMARS = 256
 """Grammars whose check is remembered, as a bound schema comes with every call. Chosen: more than a program
@@ -277,10 +282,17 @@ def _find_problem(grammar: str) -> str | None:
 def _to_json(schema: Mapping[str, Any]) -> str:
     try:
         closed = not any(map(_is_composed, _subschemas(schema)))  # recurses without end into one that contains itself
-        text = json.dumps(_adapt(schema, closed=closed), allow_nan=False)
+        adapted = _adapt(schema, closed=closed)
+        text = json.dumps(adapted, allow_nan=False)
         text.encode()
+        steps = _steps(adapted)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _invalid_schema(schema, error) from error
+    if steps > _MAX_STEPS:
+        raise GenerationError(
+            f"multipleOf tells {steps:,} remainders apart; expected at most {_MAX_STEPS:,} in a schema. Leave it out, "
+            "and check it in the answer."
+        )
     return text
 
 
@@ -290,6 +302,12 @@ def _invalid_schema(schema: Mapping[str, Any], error: Exception) -> GenerationEr
 
 _MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Keywords whose value maps arbitrary names to schemas."""
+
+_REFERENCES = ("$ref", "anyOf", "oneOf")
+"""Keywords that apply other schemas to the same value."""
+
+_ANNOTATIONS = frozenset({"title", "description", "default", "examples", "type", "$defs", "definitions"})
+"""Keywords that constrain no number."""
 
 _PLAIN_VALUES = ("const", "enum", "default", "examples", "required")
 """Keywords whose value is not a schema."""
@@ -340,6 +358,24 @@ def _subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
                 yield from _subschemas(list(value.values()))
             elif key not in _PLAIN_VALUES:
                 yield from _subschemas(value)
+
+
+def _steps(schema: Any) -> int:
+    """Return how many remainders all `multipleOf` of a schema tell apart: trailing zeros and decimal places are free.
+
+    Where several schemas may describe one value, every combination of theirs counts.
+    """
+    schemas = list(_subschemas(schema))
+    values = [inner["multipleOf"] for inner in schemas if _is_number(inner.get("multipleOf"))]
+    digits = [Decimal(str(value)).normalize().as_tuple().digits for value in values]
+    steps = [max(int("".join(map(str, part))), 1) for part in digits]
+    return math.lcm(*steps) if any(map(_is_intersection, schemas)) else sum(steps)
+
+
+def _is_intersection(schema: Mapping[str, Any]) -> bool:
+    """Whether several schemas may describe one value; those beside an annotation do not."""
+    constraints = schema.keys() - _ANNOTATIONS
+    return "allOf" in schema or (len(constraints) > 1 and not constraints.isdisjoint(_REFERENCES))
 
 
 def _is_composed(schema: Mapping[str, Any]) -> bool:

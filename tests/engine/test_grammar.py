@@ -107,6 +107,11 @@ def test_a_decimal_within_an_exclusive_bound_parses_within_it(runner, bounds, re
         assert fits == (text in accepted), text
 
 
+@pytest.mark.parametrize("number", [1, 0.01, 7, 3600, 16_384, 10**9, 0.0001])
+def test_multiples_of_usual_numbers_are_not_refused(number):
+    assert f'"multipleOf":{number}' in Grammar.from_schema({"type": "number", "multipleOf": number}).text
+
+
 @pytest.mark.parametrize(
     ("schema", "words"),
     [

@@ -112,10 +112,27 @@ UNENFORCEABLE = {
     "a schema of a million values": lambda llm: llm.with_structured_output({"title": "a", "enum": [*range(10**6)]}),
     "a schema of 2**60 parts": lambda llm: llm.with_structured_output({"title": "a", **doubled(30)}),
     "a schema in itself": lambda llm: llm.with_structured_output({"title": "a", **endless()}),
+    "multiples of a large prime": lambda llm: structured(llm, {"type": "integer", "multipleOf": 999_983}),
+    "multiples of many numbers": lambda llm: structured(
+        llm, {"type": "array", "prefixItems": [{"type": "integer", "multipleOf": 9000 + n} for n in range(500)]}
+    ),
+    "multiples of two numbers": lambda llm: structured(
+        llm, {"type": "integer", "allOf": [{"multipleOf": 9973}, {"multipleOf": 9967}]}
+    ),
+    "multiples of a number and of a reference's": lambda llm: structured(
+        llm, {"$ref": "#/$defs/n", "multipleOf": 991, "$defs": {"n": {"type": "integer", "multipleOf": 997}}}
+    ),
+    "multiples of a number and of an alternative's": lambda llm: structured(
+        llm, {"type": "integer", "multipleOf": 997, "anyOf": [{"multipleOf": 991}, {"multipleOf": 983}]}
+    ),
     "a number of 100,000 digits": lambda llm: llm.with_structured_output(
         {"title": "a", "const": 10**100_000 * 10**200_000}
     ),
 }
+
+
+def structured(llm, schema):
+    return llm.with_structured_output({"title": "a", **schema})
 
 
 def seconds_of_a_refusal(call, llm, kind):
