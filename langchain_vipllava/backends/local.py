@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import queue
 import threading
 import time
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 _LONGEST_WAIT = threading.TIMEOUT_MAX / 2
 """Seconds; locks do not accept much more. A longer timeout waits indefinitely."""
+
+_is_imported = False
+"""Whether the engine is imported as a whole."""
 
 
 class LocalBackend:
@@ -104,6 +108,7 @@ class LocalBackend:
     @property
     def runner(self) -> ModelRunner:
         """The owner of the loaded model; loads it at the first call."""
+        import_engine()
         from langchain_vipllava.engine.runner import get_runner  # noqa: PLC0415  # torch is loaded when needed
 
         return get_runner(self.options) if self._runner is None else self._runner
@@ -255,6 +260,7 @@ class _Submission:
     def __init__(
         self, backend: LocalBackend, request: ChatRequest, on_piece: Callable[[str], None] | None = None
     ) -> None:
+        import_engine()
         from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
 
         backend.limits.check(request)
@@ -286,6 +292,38 @@ class _Submission:
             self._slot.release()
 
 
+def import_engine() -> None:
+    """Import the engine, and torch with it, in a thread of its own, which no signal handler interrupts.
+
+    After an exception in the middle of it, another import of torch crashes the process. Who is interrupted here leaves
+    the thread going on.
+
+    Raises:
+        ImportError: a package is missing or damaged.
+    """
+    global _is_imported  # noqa: PLW0603  # once for the process
+    if _is_imported:
+        return
+    errors: list[BaseException] = []
+    thread = threading.Thread(target=_import_engine, args=(errors,), name="vipllava-import")
+    try:
+        thread.start()
+    except RuntimeError:  # the process is exiting
+        _import_engine(errors)
+    else:
+        thread.join()
+    if errors:
+        raise errors[0]
+    _is_imported = True
+
+
+def _import_engine(errors: list[BaseException]) -> None:
+    try:
+        importlib.import_module("langchain_vipllava.engine.runner")
+    except BaseException as error:
+        errors.append(error)
+
+
 def compile_request(request: ChatRequest) -> GenerationRequest:
     """Render a request and compile the form of its answer, for the engine.
 
@@ -314,6 +352,7 @@ def compile_output(output: OutputSpec) -> Grammar | None:
     """
     if output.is_free_text:
         return None
+    import_engine()
     from langchain_vipllava.engine.grammar import Grammar  # noqa: PLC0415  # torch is loaded when needed
 
     if not output.tools:

@@ -103,6 +103,41 @@ print(landed, "signals")
 """
 
 
+IMPORTING = """
+import signal, sys, threading
+from langchain_vipllava import ChatVipLlava
+class Raised(BaseException):
+    pass
+def handler(number, frame):
+    if sys.argv[2] == "raises":
+        raise Raised
+    answers.append(llm.invoke("Who are you?").text)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch.nn":  # in the middle of importing torch
+            sys.meta_path.remove(self)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGUSR1)
+answers = []
+signal.signal(signal.SIGUSR1, handler)
+sys.meta_path.insert(0, Finder())
+llm = ChatVipLlava(model=sys.argv[1], max_tokens=3)
+for _ in range(2):
+    try:
+        answers.append(llm.invoke("Who are you?").text)
+    except Raised:
+        print("interrupted")
+assert len(set(answers)) == 1, answers
+print(len(answers), "answers")
+"""
+
+
+@pytest.mark.parametrize(("handler", "printed"), [("raises", "interrupted\n1 answers"), ("asks", "3 answers")])
+def test_a_signal_in_the_middle_of_importing_torch_harms_nothing(tiny_checkpoint, handler, printed):
+    command = [sys.executable, "-c", IMPORTING, str(tiny_checkpoint), handler]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, printed), done.stderr[-3000:]
+
+
 def interrupt(folder, count, seed=0):
     command = [sys.executable, "-c", INTERRUPTED, str(folder), str(count), str(seed)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
