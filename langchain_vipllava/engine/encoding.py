@@ -19,6 +19,7 @@ from langchain_vipllava.engine.model_sizes import image_tokens
 from langchain_vipllava.engine.pixel_values import PixelValues
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import GenerationError, ImageError, PromptError, PromptTooLongError, shorten
+from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import ImageFit
@@ -249,6 +250,10 @@ class PromptEncoder:
         The key identifies what the model sees of an image by its pixels; negative, so that it is never a token id.
         Every turn of a conversation brings the same bytes along: those that came before are not decoded again.
         """
+        with DECODING.keep():
+            return self._encode_counted(image, fit)
+
+    def _encode_counted(self, image: EncodedImage, fit: ImageFit) -> tuple[int, torch.Tensor]:
         digest = self._pixel_digests.get(image.sha256) if image.is_encoded else None
         decoded = None
         if digest is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 
 from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
@@ -11,6 +12,7 @@ from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.av1 import stream_sizes
 from langchain_vipllava.images.decoder_memory import UNMEASURED, WEBP, bytes_per_pixel
+from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.headers import (
     MAX_PARTS,
     MAX_SCANS,
@@ -92,12 +94,16 @@ def decode_image(data: bytes, name: str, limits: ImageLimits = DEFAULT_LIMITS) -
     if not data:
         raise ImageError(f"{shorten(name)} is empty; expected an encoded image (PNG, JPEG, WebP, ...).")
     limits.check_bytes(len(data), name)
-    with quiet_pillow():
+    with quiet_pillow(), ExitStack() as room:
         _check_before_opening(data, name, limits)
+        if size := webp_size(data):  # libwebp allocates when it opens a file
+            room.enter_context(DECODING.enter(WEBP * size[0] * size[1], limits.max_memory))
         image, bytes_needed = _open(data, name, limits)
         limits.check_size(*image.size, name)
         limits.check_memory(bytes_needed, image.size, len(data), name, image.format or "image")
         _check_time(image, data, name)
+        need = int(bytes_needed * image.width * image.height) + len(data)
+        room.enter_context(DECODING.enter(need, limits.max_memory))
         return _load(image, name)
 
 
@@ -141,7 +147,7 @@ def _no_memory(name: str) -> ImageError:
 
 def _check_before_opening(data: bytes, name: str, limits: ImageLimits) -> None:
     """Check what Pillow allocates in order to open a file."""
-    if data.startswith(b"RIFF") and (size := webp_size(data)):
+    if size := webp_size(data):
         limits.check_size(*size, name)
         limits.check_memory(WEBP, size, len(data), name, "WEBP")
     elif data[4:8] == b"ftyp":

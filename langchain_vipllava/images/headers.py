@@ -41,7 +41,7 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
 
     libwebp allocates the canvas when Pillow opens the file.
     """
-    chunk = data[12:16]
+    chunk = data[12:16] if data.startswith(b"RIFF") else b""
     if chunk == b"VP8X" and len(data) >= 30:
         return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
     if chunk == b"VP8L" and len(data) >= 25:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import weakref
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, ImageError, ImageLimits, Workspace, mark
 from langchain_vipllava.engine.pixel_values import PixelValues
+from langchain_vipllava.images.decoding_room import DECODING, DecodingRoom
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.pixel_cache import PIXELS, PixelCache
 from tests.support.hostile_images import encode, gif, png
@@ -321,3 +323,120 @@ def test_a_request_that_waits_holds_only_what_the_model_reads():
     gc.collect()
     assert bytes_ref() is None
     assert pixels() is None
+
+
+# --- images that are read at the same time ---
+
+TOGETHER = """
+import sys, threading
+from langchain_vipllava import ChatVipLlava, ImageError, ImageLimits
+from langchain_vipllava.backends.local import compile_request
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.pixel_cache import PIXELS
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.chat_request import ChatRequest
+
+def memory(name):
+    return next(int(line.split()[1]) * 1024 for line in open("/proc/self/status") if line.startswith(name))
+
+encoder = ChatVipLlava(model="bundled").backend.runner.encoder
+data = open(sys.argv[1], "rb").read()
+
+def see(number):
+    image = EncodedImage(data + bytes(number), limits=ImageLimits(max_pixels=4_000_000))
+    prompts[number] = encoder.encode(compile_request(ChatRequest(Conversation((Turn("What?", (image,)),)))))
+
+prompts = {}
+see(0)
+PIXELS.max_bytes = 0
+PIXELS.clear()
+with open("/proc/self/clear_refs", "w") as file:
+    file.write("5")
+before = memory("VmRSS")
+threads = [threading.Thread(target=see, args=(number,)) for number in range(1, 17)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+assert len(prompts) == 17
+print(memory("VmHWM") - before)
+"""
+
+
+@linux_only
+@pytest.mark.parametrize("kind", ["RGBA PNG", "WebP"])
+def test_images_that_are_read_at_the_same_time_take_no_more_together(kind, tmp_path):
+    (tmp_path / "a").write_bytes(largest(KINDS[kind], PIXELS_ALLOWED))
+    environment = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536"}
+    run = subprocess.run(
+        [sys.executable, "-c", TOGETHER, str(tmp_path / "a")],
+        capture_output=True, text=True, check=True, env=environment, timeout=300,
+    )  # fmt: skip
+    assert int(run.stdout) <= 10 * PIXELS_ALLOWED + CONSTANT
+
+
+def test_rooms_are_entered_in_the_order_of_arrival_and_left_after_errors():
+    room, log, first, go = DecodingRoom(), [], threading.Event(), threading.Event()
+
+    def fail():
+        with room.enter(6, 10):
+            first.set()
+            go.wait(60)
+            raise ZeroDivisionError
+
+    def hold():
+        with pytest.raises(ZeroDivisionError):
+            fail()
+
+    def enter(need):
+        with room.enter(need, 10):
+            log.append(need)
+
+    threads = [threading.Thread(target=hold)]
+    threads[0].start()
+    first.wait(60)
+    for number, need in enumerate((9, 1), 2):  # the small one would fit, but does not overtake
+        threads.append(threading.Thread(target=enter, args=(need,)))
+        threads[-1].start()
+        while len(room._needs) < number:
+            pass
+    assert log == []
+    go.set()
+    for thread in threads:
+        thread.join(60)
+    assert log in ([9, 1], [1, 9])
+    assert len(room._needs) == 0
+
+
+def test_an_image_that_opens_another_one_while_it_is_decoded_does_not_wait_for_itself():
+    room = DecodingRoom()
+    with room.enter(10, 10), room.enter(10, 10):
+        assert list(room._needs.values()) == [10]
+    with room.keep():
+        with room.enter(7, 10):
+            pass
+        with room.enter(9, 10):
+            pass
+        assert list(room._needs.values()) == [7], "what was decoded is still in use"
+    assert len(room._needs) == 0
+    with room.enter(10, 10):
+        assert list(room._needs.values()) == [10]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="os.fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_does_not_wait_for_the_threads_of_its_parent():
+    entered, go = threading.Event(), threading.Event()
+
+    def hold():
+        with DECODING.enter(10**12, 10**12):
+            entered.set()
+            go.wait(60)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait(60)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if EncodedImage(png(50, 50)).decode().size == (50, 50) else 1)
+    go.set()
+    thread.join()
+    assert os.waitpid(child, 0)[1] == 0
