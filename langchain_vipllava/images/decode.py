@@ -40,6 +40,9 @@ _PLUGINS = {
 }
 """Pillow's modules of the default formats; HEIF is a plugin of its own."""
 
+_HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+"""Brands of HEIF files, as phones write them."""
+
 _MAX_EXIF_BYTES = 2**20
 """EXIF that is looked at. Chosen: 16 times what a segment of a JPEG can have."""
 
@@ -113,7 +116,11 @@ def to_upright_rgb(image: Image.Image, name: str, limits: ImageLimits = DEFAULT_
     Raises:
         ImageError: without pixels, too large, truncated, closed, or a file of another format that was not loaded.
     """
-    limits.check_size(*image.size, name)
+    try:
+        width, height = map(int, image.size)
+    except Exception as error:  # whatever a subclass makes of it
+        raise ImageError(f"{shorten(name)} has no size: {error}; expected (width, height) in pixels.") from error
+    limits.check_size(width, height, name)
     # the `load` of an EPS file runs Ghostscript
     waits = isinstance(image, ImageFile.ImageFile) and (image.tile or image._im is None)
     if waits and image.format not in limits.formats:
@@ -191,7 +198,7 @@ def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, flo
         raise
     except UnidentifiedImageError as error:
         raise ImageError(
-            f"{shorten(name)} is not an image of an allowed format; expected {_listed(limits)}."
+            f"{shorten(name)} is not an image of an allowed format; expected {_listed(limits)}.{_hint(data, limits)}"
         ) from error
     except Image.DecompressionBombError as error:  # twice Image.MAX_IMAGE_PIXELS, which a program can raise
         raise ImageError(
@@ -213,6 +220,12 @@ def _registered(formats: tuple[str, ...]) -> list[str]:
         if name in _PLUGINS:
             import_module(f"PIL.{_PLUGINS[name]}")
     return [name for name in formats if name in Image.OPEN]
+
+
+def _hint(data: bytes, limits: ImageLimits) -> str:
+    if data[4:8] == b"ftyp" and data[8:12] in _HEIC and "HEIF" in limits.formats and "HEIF" not in Image.OPEN:
+        return " For HEIC: pip install pillow-heif, then pillow_heif.register_heif_opener()."
+    return ""
 
 
 def _listed(limits: ImageLimits) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
-from langchain_vipllava.locks import fork_safe_lock, in_forked_process
+from langchain_vipllava.locks import fork_safe_lock
 
 _POLL_SECONDS = 1.0
 """How often a waiting thread looks by itself. Only for threads that an exception ended between two lines of ours."""
@@ -33,7 +34,7 @@ class DecodingRoom:
         self._changed = threading.Condition(fork_safe_lock())
         self._needs: WeakKeyDictionary[_Ticket, int] = WeakKeyDictionary()  # in the order in which they came
         self._mine = _Mine()
-        in_forked_process.add(self._forget)
+        self._process = os.getpid()
 
     @contextmanager
     def enter(self, need: int, limit: int) -> Iterator[None]:
@@ -43,6 +44,9 @@ class DecodingRoom:
             need: memory of this image in bytes; at most `limit`.
             limit: bound of all of them together, in bytes.
         """
+        if self._process != os.getpid():  # forked: the threads that were inside do not exist
+            self._process, self._mine = os.getpid(), _Mine()
+            self._needs.clear()
         mine = self._mine
         if mine.inside:
             yield
@@ -89,11 +93,6 @@ class DecodingRoom:
             if other is ticket:
                 break
         return total <= limit
-
-    def _forget(self) -> None:
-        """In a forked process: the threads that were inside do not exist."""
-        self._needs.clear()
-        self._mine = _Mine()
 
 
 DECODING = DecodingRoom()

@@ -165,7 +165,7 @@ class _Download:
             if isinstance(found, bytes):
                 return found
             try:
-                target = parse_url(urljoin(str(url), found), self._shown)
+                target = parse_url(urljoin(str(url), found), f"{self._shown}, the target of a redirect")
             except ValueError:
                 raise self._error("it redirects to something that is not an http(s) URL") from None
             if url.scheme == "https" and target.scheme == "http":

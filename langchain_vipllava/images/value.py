@@ -86,7 +86,7 @@ def _read_at_most(file: Any, max_bytes: int) -> Any:
         data = file.read(max_bytes)
     except TypeError:  # its `read` takes no size
         return file.read()
-    if not isinstance(data, bytes):
+    if not isinstance(data, (bytes, bytearray)):
         return data
     parts, size = [data], len(data)
     while parts[-1] and size < max_bytes:  # a raw file may return less than there is

@@ -293,3 +293,20 @@ def test_neighbors_of_special_networks_are_public():
                  "192.169.0.0", "198.17.255.255", "198.20.0.0", "223.255.255.255", "1.1.1.1", "8.8.8.8", PUBLIC,
                  "2001:4860:4860::8888", "2606:4700::1111", "2a00:1450::1", "2003::1", "2001:200::1"):  # fmt: skip
         assert is_public(ipaddress.ip_address(text)), text
+
+
+@pytest.mark.parametrize("target", ["ftp://images.example/a.png", "http://anna:secret@images.example/"])
+def test_a_redirect_to_what_is_no_url_blames_the_redirect(target, monkeypatch):
+    def redirect(connection):
+        web.request(connection)
+        connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % target.encode())
+
+    web = Server(redirect)
+    Resolver({"images.example": [[PUBLIC]]}).install(monkeypatch)
+    Internet(monkeypatch, {PUBLIC: web})
+    try:
+        with pytest.raises(ImageError, match="', the target of a redirect: ") as caught:
+            load_image("http://images.example/a.png")
+    finally:
+        web.close()
+    assert "secret" not in str(caught.value)

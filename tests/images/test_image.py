@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vipllava import ImageError
+from langchain_vipllava import ImageError, load_image
 from langchain_vipllava.images import image as image_module
 from langchain_vipllava.images.decode import decode_image
 from langchain_vipllava.images.image import EncodedImage, sniff_mime_type
@@ -127,3 +127,39 @@ def test_decoding_errors_name_the_image():
     for data, message in ((b"", "is empty"), (b"hello", "not an image"), (encode("PNG")[:60], "damaged or truncated")):
         with pytest.raises(ImageError, match=f"'holiday.png'.*{message}"):
             EncodedImage(data, name="holiday.png").decode()
+
+
+class Sizeless(Image.Image):
+    """A PIL image whose size cannot be read."""
+
+    @property
+    def size(self):
+        raise RuntimeError("no size yet")
+
+
+class Texts(Image.Image):
+    @property
+    def size(self):
+        return "a", None
+
+
+@pytest.mark.parametrize("kind", [Sizeless, Texts])
+def test_a_pil_image_whose_size_is_no_size_raises_an_image_error(kind):
+    with pytest.raises(ImageError, match="has no size"):
+        load_image(kind())
+
+
+def test_a_file_object_that_returns_a_few_bytes_at_a_time_is_read_whole():
+    file = io.BytesIO(encode("PNG"))
+
+    class Slow:
+        def read(self, size):
+            return bytearray(file.read(min(size, 20)))
+
+    assert load_image(Slow()).size == NOISE.size
+
+
+def test_heic_without_its_plugin_says_how_to_get_it(monkeypatch):
+    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
+    with pytest.raises(ImageError, match=r"pip install pillow-heif, then pillow_heif.register_heif_opener\(\)"):
+        load_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))

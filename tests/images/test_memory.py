@@ -188,10 +188,14 @@ def test_the_default_bound_holds_too(kind, tmp_path, measure):
 # --- what is held between the calls ---
 
 
+CACHED = 4 * 100 * 100 + 1024
+"""An image of 100 x 100 pixels in the cache."""
+
+
 @pytest.fixture
 def cache(monkeypatch):
     PIXELS.clear()
-    monkeypatch.setattr(PIXELS, "max_bytes", 4 * 100 * 100 * 3)
+    monkeypatch.setattr(PIXELS, "max_bytes", 3 * CACHED)
     yield PIXELS
     PIXELS.clear()
 
@@ -205,7 +209,7 @@ def test_open_images_do_not_keep_their_pixels(cache):
     for image in images:
         assert image.size == (100, 100)
         image.decode()
-    assert cache.bytes == 4 * 100 * 100 * 3
+    assert cache.bytes == 3 * CACHED
     gc.collect()
     alive = [image._decoded() is not None for image in images]
     assert alive == [False] * 7 + [True] * 3
@@ -250,6 +254,14 @@ def test_an_image_that_is_loaded_or_came_as_pixels_is_not_in_the_cache(cache):
     load_image(png(50, 50))
     EncodedImage.from_pixels(Image.new("RGB", (50, 50))).decode()
     assert cache.bytes == 0
+
+
+def test_images_without_many_pixels_count_too():
+    """One of 1 x 1 pixels takes 760 bytes, and counted 4."""
+    cache = PixelCache(100 * 2**10)
+    for _ in range(1000):
+        cache.keep(Image.new("RGB", (1, 1)))
+    assert len(cache._images) < 100
 
 
 def test_a_bound_of_zero_keeps_nothing():
