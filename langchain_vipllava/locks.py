@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 T = TypeVar("T")
 
@@ -58,6 +60,21 @@ def run_locked(lock: Any, function: Callable[..., T], *args: Any) -> T:
 def is_held_here(lock: Any) -> bool:
     """Whether the calling thread holds a lock: a signal handler may ask this, which interrupted the holder."""
     return bool(lock._is_owned())
+
+
+if TYPE_CHECKING or sys.version_info >= (3, 12):
+    cached_property = functools.cached_property
+else:
+
+    class cached_property(functools.cached_property):  # noqa: N801  # named as what it stands in for
+        """As in Python 3.12: without the lock that all objects of a class share, and that a fork leaves held."""
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            if instance is None:
+                return self
+            if self.attrname not in instance.__dict__:
+                instance.__dict__[self.attrname] = self.func(instance)
+            return instance.__dict__[self.attrname]
 
 
 def _after_fork() -> None:

@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -23,7 +22,7 @@ from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import ImageFit
-from langchain_vipllava.locks import fork_safe_lock, run_locked
+from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt, Segment
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))

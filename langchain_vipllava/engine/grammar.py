@@ -8,7 +8,7 @@ from collections import abc
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.locks import fork_safe_lock, run_locked
+from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
 
 _COMPACT: Any = {"whitespace_flexible": False}
 """llguidance's option for JSON without whitespace: a model that may pad JSON with spaces may pad it indefinitely."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from base64 import b64encode
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -15,7 +15,7 @@ from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decode import decode_image
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
 from langchain_vipllava.images.pixel_cache import PIXELS
-from langchain_vipllava.locks import fork_safe_lock
+from langchain_vipllava.locks import cached_property, fork_safe_lock
 
 _PNG_LEVEL = 3
 """zlib level of the PNGs written here: chosen for speed; level 6 takes three times as long for 5% fewer bytes."""

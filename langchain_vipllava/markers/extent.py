@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
 
 from langchain_vipllava.errors import RegionError
+from langchain_vipllava.locks import cached_property
 from langchain_vipllava.regions.region import Box, Point, Region
 
 _POINT_HALF_SIDE = 20.0

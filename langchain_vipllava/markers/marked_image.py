@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from PIL import Image
 
 from langchain_vipllava.errors import ImageError, MarkerError
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.locks import cached_property
 from langchain_vipllava.markers.answers_schema import answers_schema
 from langchain_vipllava.markers.html import marked_image_html
 from langchain_vipllava.markers.marker import Marker

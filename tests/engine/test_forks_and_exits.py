@@ -17,7 +17,7 @@ from PIL import Image
 from langchain_vipllava import ChatVipLlava, EncodedImage, GenerationError, ImageStore, load_image
 from langchain_vipllava.backends.local import LocalBackend, compile_request
 from langchain_vipllava.engine import runner as runners
-from langchain_vipllava.images import access
+from langchain_vipllava.images import value
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.workspace.fair_lock import FairLock
@@ -82,13 +82,14 @@ def load():
 entered, leave = threading.Event(), threading.Event()
 def holding():
     loading = runners._loading.setdefault(options, runners.fork_safe_lock())
-    with image._lock, store._lock, access._read_lock, loading, fair.place(), runner.encoder._lock:
-        with runner._constraints._lock:
+    with image._lock, store._backing._lock, value._read_lock, loading, fair.place():
+        with runner._constraints._lock, runner.encoder._digests_lock:
             entered.set()
             leave.wait()
-holder = threading.Thread(target=holding)
+holder = threading.Thread(target=holding, daemon=True)
 holder.start()
-entered.wait()
+if not entered.wait(60):
+    os._exit(3)
 def enter():
     with fair.place():
         pass

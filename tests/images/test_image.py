@@ -6,6 +6,7 @@ import copy
 import hashlib
 import io
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -163,3 +164,25 @@ def test_heic_without_its_plugin_says_how_to_get_it(monkeypatch):
     monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
     with pytest.raises(ImageError, match=r"pip install pillow-heif, then pillow_heif.register_heif_opener\(\)"):
         load_image(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+
+
+def test_no_image_waits_for_the_hash_of_another():
+    entered, leave = threading.Event(), threading.Event()
+
+    class Slow(EncodedImage):
+        @property
+        def data(self):
+            entered.set()
+            assert leave.wait(60)
+            return b"slow"
+
+    slow = threading.Thread(target=lambda: Slow(b"slow").sha256)
+    slow.start()
+    assert entered.wait(60)
+    quick = threading.Thread(target=lambda: EncodedImage(b"quick").sha256, daemon=True)
+    quick.start()
+    quick.join(30)
+    waited = quick.is_alive()
+    leave.set()
+    slow.join()
+    assert not waited
