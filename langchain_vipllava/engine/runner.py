@@ -192,24 +192,35 @@ class ModelRunner:
 
 _runners: dict[LoadOptions, ModelRunner] = {}
 _loading: dict[LoadOptions, Any] = {}
+_failures: dict[LoadOptions, list[str]] = {}
+"""What the last failed load of a checkpoint said; each failure is a list of its own."""
 
 
 def get_runner(options: LoadOptions) -> ModelRunner:
     """Return the runner of a checkpoint: loaded at the first call, shared by all later ones with equal options.
 
     Raises:
-        CheckpointError: it cannot be loaded. The next call tries again.
+        CheckpointError: it cannot be loaded. Calls that waited for the same load get the same error: a hub that is
+            away is not asked once more for each of them. The next call tries again.
         GenerationError: a signal handler asks for it that interrupted its loading.
     """
     lock = _loading.get(options) or _loading.setdefault(options, fork_safe_lock())
     if is_held_here(lock):
         raise GenerationError(f"{shorten(options.model)} is being loaded: a signal handler interrupted it. Ask later.")
-    return _runners.get(options) or run_locked(lock, _load_runner, options)
+    return _runners.get(options) or run_locked(lock, _load_runner, options, _failures.get(options))
 
 
-def _load_runner(options: LoadOptions) -> ModelRunner:
+def _load_runner(options: LoadOptions, failure_before: list[str] | None) -> ModelRunner:
+    """Load a runner, unless another thread did, or tried in vain, while this one waited for the lock."""
     if options not in _runners:
-        model, processor = load_checkpoint(options)
+        failure = _failures.get(options)
+        if failure is not None and failure is not failure_before:
+            raise CheckpointError(failure[0])
+        try:
+            model, processor = load_checkpoint(options)
+        except CheckpointError as error:
+            _failures[options] = [str(error)]
+            raise
         _runners[options] = ModelRunner(
             model,
             processor,

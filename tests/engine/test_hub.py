@@ -8,8 +8,13 @@ import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+
+from langchain_vipllava import CheckpointError
+from langchain_vipllava.engine import runner as runner_module
+from langchain_vipllava.protocol.load_options import LoadOptions
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -124,3 +129,35 @@ def test_every_file_is_of_the_commit_that_the_doctor_shows(tiny_checkpoint, tmp_
     assert not [path for path in hub.paths if path.endswith((".bin", ".py", ".pt"))]
     assert COMMIT in run(DOCTOR, hub.url, tmp_path)
     hub.shutdown()
+
+
+def test_calls_that_wait_for_a_hub_that_is_away_share_its_error(monkeypatch):
+    waiting, loads = threading.Semaphore(0), []
+    run_locked = runner_module.run_locked
+
+    def wait_for_lock(*arguments):
+        waiting.release()
+        return run_locked(*arguments)
+
+    def load(options):  # a fake: a hub takes half a minute to be away
+        for _ in range(4):
+            assert waiting.acquire(timeout=60)
+        loads.append(options)
+        raise CheckpointError("the hub is away")
+
+    monkeypatch.setattr(runner_module, "run_locked", wait_for_lock)
+    monkeypatch.setattr(runner_module, "load_checkpoint", load)
+    options = LoadOptions("someone/away")
+
+    def ask():
+        with pytest.raises(CheckpointError, match="the hub is away"):
+            runner_module.get_runner(options)
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert all(call.result(100) for call in [pool.submit(ask) for _ in range(4)])
+    assert len(loads) == 1
+    for _ in range(4):
+        waiting.release()
+    assert ask()  # a later call tries again
+    assert len(loads) == 2
