@@ -155,7 +155,7 @@ def test_doctor_prints_the_documented_memory_of_the_7b(tmp_path):
 def test_demo_runs_on_the_scene_and_on_a_photograph(tmp_path, tiny_checkpoint):
     result = run("demo", "-m", tiny_checkpoint, "--max-tokens", 6, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    for words in ("LLM is scripted", "detect_regions", "r1: face", "within the red ellipse", "USER: <image>"):
+    for words in ("LLM is scripted", "detect_regions", 'r1: "face"', "within the red ellipse", "USER: <image>"):
         assert words in result.stdout
     assert result.stdout.count("calls ask_regions") == 4
     for name in ("1-scene.png", "2-astronaut.png"):

@@ -199,7 +199,7 @@ def test_a_signal_handler_asks_while_the_main_thread_reads_a_stream(llm, asking_
 
 
 def test_a_signal_handler_asks_while_the_main_thread_tokenizes(llm, asking_handler, monkeypatch):
-    expected = llm.invoke("Hello.").text
+    expected = [llm.invoke(text).text for text in ("Who are you?", "Hello.")]
     encoder = llm.backend.runner.encoder
     tokenize = encoder._tokenize
 
@@ -209,11 +209,9 @@ def test_a_signal_handler_asks_while_the_main_thread_tokenizes(llm, asking_handl
         return tokenize(prompt)
 
     monkeypatch.setattr(encoder, "_tokenize", interrupted)
-    assert llm.invoke("Hello.").text == expected
-    (error,) = asking_handler
-    assert isinstance(error, GenerationError)
-    assert "signal handler" in str(error)
-    assert llm.invoke("Hello.").text == expected
+    assert llm.invoke("Hello.").text == expected[1]
+    assert asking_handler == [expected[0]]
+    assert llm.invoke("Hello.").text == expected[1]
 
 
 def test_a_signal_handler_asks_while_the_main_thread_loads_the_model(tiny_checkpoint, monkeypatch):

@@ -19,7 +19,10 @@ SCENE = str(Path(__file__).parents[2] / "examples" / "scene.png")
 def make_tool(name: str) -> BaseTool:
     """Return a tool of a toolkit to which the scene and its detections were added as photo1."""
     toolkit = VipLlavaToolkit(
-        chat_model=ChatVipLlava(model="bundled"), detector=detect_shapes, session="standard tests"
+        chat_model=ChatVipLlava(model="bundled"),
+        detector=detect_shapes,
+        image_root=Path(SCENE).parent,
+        session="standard tests",
     )
     from langchain_vipllava import load_image
 

@@ -19,6 +19,7 @@ from pydantic import Field
 
 from langchain_vipllava import SessionError, VipLlavaToolkit
 from langchain_vipllava.apps.scripted import ScriptedAgentModel
+from langchain_vipllava.text import quote
 from tests.support.tool_caller import DETECTIONS
 
 
@@ -344,7 +345,7 @@ def test_agents_that_are_tools_of_an_agent_do_not_share_images(toolkit, photo):
     agent = create_agent(ScriptedLLM(responses=[both, AIMessage("Done.")]), [look], checkpointer=InMemorySaver())
     state = agent.invoke({"messages": [("human", "Look.")]}, thread("main"))
     for who, message in zip(("one", "two"), results(state, "look"), strict=True):
-        assert toolkit.messages("marked1", thread_id=who)[-1].text == message.artifact["answer"]
+        assert quote(toolkit.messages("marked1", thread_id=who)[-1].text) in message.text
     with pytest.raises(SessionError):
         toolkit.messages("marked1", thread_id="main")
 

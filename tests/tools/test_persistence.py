@@ -104,7 +104,7 @@ def test_damaged_records_are_logged_and_the_thread_starts_empty(llm, photo, tmp_
     store.mdelete([image])
     kit = VipLlavaToolkit(chat_model=llm, image_store=store)
     assert kit.add_image(photo, thread_id="t") == "img2"
-    assert "img1 is left out" in caplog.text
+    assert "'img1' is left out" in caplog.text
     for damaged in (b"", b"[]", b"{}", record[: len(record) // 2], b'{"format": 99}'):
         store.mset([(thread, damaged)])
         kit = VipLlavaToolkit(chat_model=llm, image_store=store)
