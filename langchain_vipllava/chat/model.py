@@ -98,6 +98,7 @@ class ChatVipLlava(TreeErrors):
         image_root: messages may name files below this folder, or below one of several; None, the default, opens no
             file that a message names.
         fetch_policy: how images are fetched from URLs in messages; None for `FetchPolicy()`: from public hosts only.
+        image_limits: bytes, pixels, sides and formats of the images of messages.
 
     Raises:
         CheckpointError: at construction for impossible options, at the first call for a checkpoint that cannot be

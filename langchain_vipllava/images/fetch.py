@@ -41,7 +41,7 @@ class FetchPolicy:
         private_hosts: whether hosts that are not on the public internet (loopback, 10.0.0.0/8, link-local,
             `nas.local`, ...) may be asked. Metadata services of clouds stay closed unless `hosts` has their address.
         enabled: whether URLs are fetched at all.
-        hosts: the only hosts that may be asked: names, addresses, "*.example.org" for all names below example.org,
+        hosts: the only hosts that may be asked: names, addresses, `*.example.org` for all names below example.org,
             ".example.org" for these and itself; None for any. An entry that is itself private, such as "10.0.0.7" or
             "localhost", admits that one host.
         max_redirects: redirects that are followed. From https to http none is.
