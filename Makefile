@@ -11,7 +11,7 @@ VLLM := .venv-vllm
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
 	@echo "make test         run the tests"
-	@echo "make fuzz         hostile inputs by the thousand: build/fuzz.json"
+	@echo "make fuzz         hostile inputs by the thousand: docs/reference/robustness.md"
 	@echo "make lint         ruff and mypy"
 	@echo "make format       let ruff format the code"
 	@echo "make docs         build the documentation: build/docs/index.html"
@@ -19,7 +19,7 @@ help:
 	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
 	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
-	@echo "make soak         1,500 mixed requests with faults, cancellations and signals; compares every answer"
+	@echo "make soak         1,500 mixed requests with faults, cancellations and signals: docs/reference/robustness.md"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
@@ -40,7 +40,8 @@ test: $(READY)
 	$(BIN)/python -m pytest -m "not slow and not gpu"
 
 fuzz: $(READY)
-	FUZZ=long $(BIN)/python -m pytest -m "not gpu" tests/fuzz
+	FUZZ=long FUZZ_SUMMARY=docs/fuzz.json $(BIN)/python -m pytest -m "not gpu" tests/fuzz
+	$(BIN)/python -m benchmarks.robustness
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
@@ -82,6 +83,7 @@ bench-plot: $(READY)
 
 soak: $(READY)
 	$(BIN)/python -m benchmarks.soak --out docs/soak.json
+	$(BIN)/python -m benchmarks.robustness
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
