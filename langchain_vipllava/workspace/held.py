@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from langchain_vipllava.images.image import EncodedImage
-
-if TYPE_CHECKING:
-    from langchain_vipllava.workspace.session import OpenImage
+from langchain_vipllava.workspace.open_image import OpenImage
 
 _POINT_BYTES = 120
 """A polygon's point as two Python floats in a tuple in a tuple."""

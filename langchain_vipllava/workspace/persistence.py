@@ -18,7 +18,7 @@ from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.prompt.conversation import Turn
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.workspace.session import OpenImage
+from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.session_id import ProgramSession, StoredKey
 
 logger = logging.getLogger(__name__)

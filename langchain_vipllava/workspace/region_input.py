@@ -11,7 +11,7 @@ from langchain_vipllava.markers.assignment import MAX_MARKERS
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.workspace.session import OpenImage
+from langchain_vipllava.workspace.open_image import OpenImage
 
 
 def choose_regions(

@@ -30,10 +30,11 @@ from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
 from langchain_vipllava.workspace.limits import MAX_QUESTION, SessionLimits
+from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.persistence import StoredSessions
 from langchain_vipllava.workspace.region_input import add_regions, as_list, choose_regions
 from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
-from langchain_vipllava.workspace.session import OpenImage, Session
+from langchain_vipllava.workspace.session import Session
 from langchain_vipllava.workspace.session_id import RunSession, SessionId
 from langchain_vipllava.workspace.session_pool import SessionPool
 from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel

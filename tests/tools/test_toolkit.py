@@ -19,7 +19,7 @@ from langchain_vipllava import (
     SessionError,
     VipLlavaToolkit,
 )
-from langchain_vipllava.workspace.session import OpenImage
+from langchain_vipllava.workspace.open_image import OpenImage
 from tests.support.tool_caller import DETECTIONS, ToolCaller
 
 
