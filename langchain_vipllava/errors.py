@@ -6,6 +6,8 @@ wrap one that is raised inside a model into its own `ValidationError`, and calle
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from langchain_vipllava.text import cut, printable, without_addresses, without_credentials
 
 try:
@@ -99,6 +101,14 @@ def shorten(value: object, max_length: int = 120) -> str:
         text = f"<{type(value).__name__}>"
     text = without_addresses(text)
     return text if len(text) <= max_length else text[: max_length - 3] + "..."
+
+
+def expect_positive(limits: object, names: Iterable[str], error: type[VipLlavaError]) -> None:
+    """Raise an error of a kind, unless attributes of an object are whole numbers of at least 1."""
+    for name in names:
+        value = getattr(limits, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise error(f"{name}={shorten(value)}; expected a whole number of at least 1.")
 
 
 def describe_error(error: BaseException) -> str:

@@ -65,7 +65,7 @@ _UPRIGHT = {
 
 
 class _CountedFile(io.BytesIO):
-    """An encoded image that Pillow opens with so many reads at most: it reads each part of a header in Python.
+    """An encoded image that Pillow opens with a bounded number of reads: it reads each part of a header in Python.
 
     Attributes:
         reads_left: reads until it raises an `ImageError`.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from langchain_vipllava.errors import ImageError, shorten
+from langchain_vipllava.errors import ImageError, expect_positive, shorten
 
 DEFAULT_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO", "AVIF", "HEIF")
 """Pillow's names of the formats that are decoded by default. HEIF (HEIC) needs the plugin of pillow-heif. Each other
@@ -48,10 +48,7 @@ class ImageLimits:
     formats: tuple[str, ...] = DEFAULT_FORMATS
 
     def __post_init__(self) -> None:
-        for field in fields(self)[:3]:
-            value = getattr(self, field.name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ImageError(f"{field.name}={shorten(value)}; expected a whole number of at least 1.")
+        expect_positive(self, ("max_bytes", "max_pixels", "max_side"), ImageError)
         given: object = self.formats
         if not isinstance(given, (tuple, list)) or not all(isinstance(name, str) for name in given):
             raise ImageError(f"formats={shorten(self.formats)}; expected Pillow's names, such as ('JPEG', 'PNG').")

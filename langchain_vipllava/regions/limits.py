@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict
 
-from langchain_vipllava.errors import DetectionError, shorten
+from langchain_vipllava.errors import DetectionError, expect_positive, shorten
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,7 @@ class RegionLimits:
     max_text_bytes: int = 8 * 2**20
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise DetectionError(f"{name}={shorten(value)}; expected a whole number, at least 1.")
+        expect_positive(self, (field.name for field in fields(self)), DetectionError)
 
     @classmethod
     def of(cls, limits: RegionLimits | Mapping[str, Any]) -> RegionLimits:

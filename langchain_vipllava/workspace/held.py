@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.pixel_cache import pixel_bytes
 from langchain_vipllava.workspace.open_image import OpenImage
 
 _POINT_BYTES = 120
@@ -64,7 +65,7 @@ def _size(part: bytes | Image.Image | np.ndarray) -> int:
     if isinstance(part, bytes):
         return len(part)
     if isinstance(part, Image.Image):
-        return part.width * part.height * 4  # Pillow keeps RGB in four bytes
+        return pixel_bytes(part)
     return int(part.nbytes)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from langchain_vipllava.errors import SessionError, shorten
+from langchain_vipllava.errors import SessionError, expect_positive
 
 MAX_QUESTION = 20_000
 """Characters of a question. Chosen: above what fits into the model's 4096 tokens, whose error then says by how much."""
@@ -33,7 +33,4 @@ class SessionLimits:
     max_turns: int = 200
 
     def __post_init__(self) -> None:
-        for name in (field.name for field in fields(self)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise SessionError(f"{name}={shorten(value)}; expected a whole number, at least 1.")
+        expect_positive(self, (field.name for field in fields(self)), SessionError)
