@@ -10,8 +10,7 @@ import re
 import shutil
 import socket
 import threading
-from contextlib import suppress
-from types import SimpleNamespace
+from contextlib import closing, suppress
 
 import numpy as np
 import pytest
@@ -34,35 +33,20 @@ from langchain_vipllava import (
     load_image,
 )
 from langchain_vipllava.apps.assets import SCENE
+from tests.support.hostile_web import Server
 from tests.support.tool_caller import ToolCaller
 
 
 @pytest.fixture
 def listener():
-    """Listen on the loopback address and collect every byte that arrives."""
-    server = socket.create_server(("127.0.0.1", 0))
-    received: list[bytes] = []
-
-    def accept() -> None:
-        while True:
-            try:
-                connection, _ = server.accept()
-            except OSError:
-                return
-            received.append(b"connected")
-            connection.close()
-
-    thread = threading.Thread(target=accept, daemon=True)
-    thread.start()
-    yield SimpleNamespace(received=received, port=server.getsockname()[1])
-    server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join()
+    """Listen on the loopback address, and count connections and bytes."""
+    with closing(Server()) as server:
+        yield server
 
 
 @pytest.fixture
 def inside(listener):
-    return f"http://127.0.0.1:{listener.port}/image.png"
+    return f"{listener.url}/image.png"
 
 
 def _ask(block):
@@ -86,7 +70,7 @@ def test_cve_2025_6242_media_urls_do_not_reach_inside(llm, listener, inside):
     for block in _blocks(inside):
         with pytest.raises(ImageError):
             llm.invoke(_ask(block))
-    assert listener.received == []
+    assert (listener.connections, listener.received) == (0, b"")
 
 
 def test_cve_2026_41488_an_address_is_not_resolved_again_after_its_check(monkeypatch, listener):
@@ -102,14 +86,14 @@ def test_cve_2026_41488_an_address_is_not_resolved_again_after_its_check(monkeyp
     with pytest.raises(ImageError):
         load_image(f"http://rebind.example:{port}/a.png", fetch_policy=FetchPolicy(timeout=1))
     assert len(looked_up) == 1
-    assert listener.received == []
+    assert (listener.connections, listener.received) == (0, b"")
 
 
 def test_cve_2026_26013_counting_tokens_fetches_nothing(llm, listener, inside):
     for block in _blocks(inside):
         assert llm.get_num_tokens_from_messages(_ask(block)) > 0
         assert "<image>" in llm.render_prompt(_ask(block))
-    assert listener.received == []
+    assert (listener.connections, listener.received) == (0, b"")
 
 
 @pytest.mark.parametrize("way", ["invoke", "stream", "batch", "keep", "tool", "workspace", "load"])
@@ -129,7 +113,7 @@ def test_vllm_43117_no_second_way_in_skips_the_guard(llm, listener, inside, way)
         }
         with pytest.raises(ImageError):
             ways[way]()
-    assert listener.received == []
+    assert (listener.connections, listener.received) == (0, b"")
 
 
 @pytest.mark.parametrize("way", ["invoke", "keep", "tool", "workspace", "cache"])
@@ -295,7 +279,7 @@ def test_cve_2026_25580_an_agent_tool_does_not_download_inside(llm, listener, in
     caller = ToolCaller(VipLlavaToolkit(chat_model=llm))
     for source in (inside, inside.replace("http", "HTTP"), f" {inside} ", inside.replace("127.0.0.1", "localhost")):
         caller.call_expecting_error("open_image", source=source)
-    assert listener.received == []
+    assert (listener.connections, listener.received) == (0, b"")
 
 
 def test_cve_2026_46678_a_redirect_does_not_lead_a_tool_inside(listener, inside):
@@ -321,4 +305,4 @@ def test_cve_2026_46678_a_redirect_does_not_lead_a_tool_inside(listener, inside)
         server.shutdown()
         thread.join()
     assert asked == ["/a.png"]
-    assert listener.received == []
+    assert (listener.connections, listener.received) == (0, b"")
