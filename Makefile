@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot notebooks train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -20,6 +20,7 @@ help:
 	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
 	@echo "make soak         1,500 mixed requests with faults, cancellations and signals: docs/reference/robustness.md"
+	@echo "make marker-gallery  draw the images of docs/concepts/markers-before-after.md; BEFORE=a checkout to compare with"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
@@ -85,6 +86,9 @@ soak: $(READY)
 	$(BIN)/python -m benchmarks.soak --out docs/soak.json
 	$(BIN)/python -m benchmarks.robustness
 
+marker-gallery: $(READY)
+	$(BIN)/python -m benchmarks.gallery $(if $(BEFORE),--before $(BEFORE))
+
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
 
@@ -93,6 +97,7 @@ train: $(READY)
 
 eval: $(READY)
 	$(BIN)/python -m training.evaluate
+	$(BIN)/python -m training.grounds
 
 $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from langchain_vipllava.images.view import pad_to_square
     from langchain_vipllava.markers.mark import mark
     from langchain_vipllava.markers.marked_image import MarkedImage
-    from langchain_vipllava.markers.marker import Marker, TinyRegionWarning
+    from langchain_vipllava.markers.marker import FaintMarkerWarning, Marker, TinyRegionWarning
+    from langchain_vipllava.markers.pages import MarkedPages, mark_pages
     from langchain_vipllava.protocol.limits import RequestLimits
     from langchain_vipllava.regions.detection_options import DetectionOptions
     from langchain_vipllava.regions.detections import regions_from
@@ -56,6 +57,7 @@ _HOMES = {
     "DetectionError": "errors",
     "DetectionOptions": "regions.detection_options",
     "EncodedImage": "images.image",
+    "FaintMarkerWarning": "markers.marker",
     "FetchPolicy": "images.fetch",
     "GenerationError": "errors",
     "ImageAccessPolicy": "images.access",
@@ -64,6 +66,7 @@ _HOMES = {
     "ImageStore": "images.store",
     "MarkRegions": "chains.steps",
     "MarkedImage": "markers.marked_image",
+    "MarkedPages": "markers.pages",
     "Marker": "markers.marker",
     "MarkerError": "errors",
     "PromptError": "errors",
@@ -81,6 +84,7 @@ _HOMES = {
     "keep_images": "chat.image_refs",
     "load_image": "images.load",
     "mark": "markers.mark",
+    "mark_pages": "markers.pages",
     "pad_to_square": "images.view",
     "regions_from": "regions.detections",
     "register_format": "regions.recognition",
@@ -97,6 +101,7 @@ __all__ = [
     "DetectionError",
     "DetectionOptions",
     "EncodedImage",
+    "FaintMarkerWarning",
     "FetchPolicy",
     "GenerationError",
     "ImageAccessPolicy",
@@ -105,6 +110,7 @@ __all__ = [
     "ImageStore",
     "MarkRegions",
     "MarkedImage",
+    "MarkedPages",
     "Marker",
     "MarkerError",
     "PromptError",
@@ -122,6 +128,7 @@ __all__ = [
     "keep_images",
     "load_image",
     "mark",
+    "mark_pages",
     "pad_to_square",
     "regions_from",
     "register_format",

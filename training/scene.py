@@ -93,6 +93,7 @@ def draw_scene(
     count: int | None = None,
     shape: ImageShape = "any",
     sides: tuple[int, int] = _SIDES,
+    ground: tuple[int, int, int] | None = None,
 ) -> Scene:
     """Draw an image.
 
@@ -101,15 +102,16 @@ def draw_scene(
         count: number of objects; None draws 1 to 5.
         shape: "square", "wide" (3:1), "tall" (1:3) or "any".
         sides: (min, max) pixels of the long side. Small images are more frequent than large ones.
+        ground: RGB of a plain background; None draws one.
     """
     size = _draw_size(rng, shape, sides)
     count = int(rng.integers(1, 6)) if count is None else count
     places: list[tuple[float, float, float]] | None = None
     while places is None:
         places = _place(rng, size, count)
-    canvas, backgrounds = _draw_background(rng, size)
+    canvas, backgrounds = _draw_background(rng, size) if ground is None else _plain(ground, size)
     paints = _visible_paints(backgrounds)
-    while len(paints) < 3:
+    while len(paints) < 3 and ground is None:
         canvas, backgrounds = _draw_background(rng, size)
         paints = _visible_paints(backgrounds)
     things: list[Thing] = []
@@ -254,6 +256,11 @@ def _draw_background(rng: np.random.Generator, size: tuple[int, int]) -> tuple[n
     top, left = (int(rng.integers(0, 1200 - n + 1)) for n in (height, width))
     noise = _NOISE[top : top + height, left : left + width] * np.float32(rng.uniform(4, 22))
     return np.clip(first.astype(np.float32) + noise, 0, 255).astype(np.uint8, order="C"), first[None]
+
+
+def _plain(color: tuple[int, int, int], size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return a background of one color (H, W, 3), and the color (1, 3)."""
+    return np.full((size[1], size[0], 3), color, np.uint8), np.array([color], dtype=float)
 
 
 def _visible_paints(backgrounds: np.ndarray) -> list[str]:

@@ -18,6 +18,9 @@ _DEEP = 0.85
 """Share of the largest depth that counts as deep inside a mask. Chosen by looking: at 1, the center of an even shape
 jumps to wherever noise in the outline makes it deepest."""
 
+_CORNERS = 4
+"""Corners of a polygon that is taken for a turned box."""
+
 _MAX_CANDIDATES = 20_000
 """Pixels of a mask among which `pull_inside` looks for the nearest. Chosen to bound the time on
 large masks."""
@@ -75,6 +78,25 @@ class Extent:
         x0, y0, x1, y1 = self.box
         return min(x1 - x0, y1 - y0)
 
+    @cached_property
+    def breadth(self) -> float:
+        """Length of the shorter side; of a turned box, not of the upright box around it."""
+        if self.region.mask is None and len(self._polygon) == _CORNERS:
+            sides = cv2.minAreaRect(self._polygon.astype(np.float32))[1]
+            return max(min(*sides, self.short_side), 0.5)
+        return self.short_side
+
+    @property
+    def thickness(self) -> float:
+        """Twice the depth at the deepest pixel of a mask or polygon; the shorter side of a bare box."""
+        return self.short_side if self.inside is None else 2 * float(self._depths.max())
+
+    @property
+    def long_side(self) -> float:
+        """Length of the box's longer side."""
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, y1 - y0)
+
     def at(self, fx: float, fy: float) -> Point:
         """Return the point at fractions (0..1) of the box."""
         x0, y0, x1, y1 = self.box
@@ -124,6 +146,42 @@ class Extent:
         x0, y0, x1, y1 = self.box
         return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])]
 
+    def outlines_inside(self, depth: float) -> list[np.ndarray]:
+        """Return the outlines at this many pixels inside the region; all of it where nothing lies that deep."""
+        if self.inside is None:
+            x0, y0, x1, y1 = self.box
+            x0, y0, x1, y1 = x0 + depth, y0 + depth, x1 - depth, y1 - depth
+            return [np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)])] if x0 < x1 and y0 < y1 else self.outlines
+        deep = (_padded(self._depths) > depth).astype(np.uint8)
+        contours, _ = cv2.findContours(deep, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+        shift = np.array(self.window[:2]) - 0.5
+        return [contour.reshape(-1, 2) + shift for contour in contours] or self.outlines
+
+    def part(self, rank: int, ranks: int) -> np.ndarray:
+        """Return one of several parts of the region with equal areas, from its edge inwards: uint8 0/1."""
+        left, top, right, bottom = self.window
+        inside = np.ones((bottom - top, right - left), np.uint8) if self.inside is None else self.inside
+        depths = cv2.distanceTransform(_padded(inside), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        edges = np.quantile(depths[inside > 0], [rank / ranks, (rank + 1) / ranks])
+        part: np.ndarray = (inside > 0) & (depths > edges[0] * (rank > 0)) & (depths <= edges[1])
+        return part.astype(np.uint8)
+
+    @property
+    def has_outline(self) -> bool:
+        """Whether a mask or polygon says more than the box."""
+        return self.inside is not None
+
+    def difference(self, other: Extent) -> float:
+        """Return the largest distance between a side of the box and the same side of another."""
+        return max(abs(a - b) for a, b in zip(self.box, other.box, strict=True))
+
+    @cached_property
+    def _depths(self) -> np.ndarray:
+        """Distance of each pixel of the window to the nearest one outside the mask or polygon."""
+        assert self.inside is not None  # noqa: S101  # asked only of regions with an outline
+        depths: np.ndarray = cv2.distanceTransform(_padded(self.inside), cv2.DIST_L2, 3)[1:-1, 1:-1]
+        return depths
+
     @cached_property
     def center(self) -> Point:
         """The region's point, else a pixel deep inside it and near the box's center."""
@@ -132,8 +190,7 @@ class Extent:
         if self.inside is None:
             return self.at(0.5, 0.5)
         left, top, *_ = self.window
-        depth = cv2.distanceTransform(_padded(self.inside), cv2.DIST_L2, 3)[1:-1, 1:-1]
-        rows, columns = np.nonzero(depth >= _DEEP * depth.max())
+        rows, columns = np.nonzero(self._depths >= _DEEP * self._depths.max())
         center_x, center_y = self.at(0.5, 0.5)
         nearest = np.argmin((columns + left + 0.5 - center_x) ** 2 + (rows + top + 0.5 - center_y) ** 2)
         return float(columns[nearest] + left + 0.5), float(rows[nearest] + top + 0.5)

@@ -152,7 +152,7 @@ def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -
 def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> None:
     if layer.opacity >= 1:
         for ink in layer.inks:
-            _draw(canvas, ink, layer.color, origin)
+            draw(canvas, ink, layer.color, origin)
         return
     moved = layer.bounds((origin[0] + canvas.shape[1], origin[1] + canvas.shape[0]))
     left, top, right, bottom = (max(n - o, 0) for n, o in zip(moved, (*origin, *origin), strict=True))
@@ -161,7 +161,7 @@ def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> N
     under = canvas[top:bottom, left:right]
     over = under.copy()
     for ink in layer.inks:
-        _draw(over, ink, layer.color, (left + origin[0], top + origin[1]))
+        draw(over, ink, layer.color, (left + origin[0], top + origin[1]))
     canvas[top:bottom, left:right] = cv2.addWeighted(over, layer.opacity, under, 1 - layer.opacity, 0)
 
 
@@ -188,14 +188,16 @@ def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
     return float(x0), float(y0), float(x1), float(y1)
 
 
-def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tuple[int, int]) -> None:
+def draw(canvas: np.ndarray, ink: Ink, color: tuple[int, ...], origin: tuple[int, int]) -> None:
+    """Draw an ink on a (H, W, channels) array whose top left pixel lies at `origin` (x, y). Changes the array."""
     if isinstance(ink, Bar):
         left, top, right, bottom = (max(n - o, 0) for n, o in zip(ink.window, (*origin, *origin), strict=True))
         canvas[top:bottom, left:right] = color
     elif isinstance(ink, Stencil):
         x, y = ink.origin[0] - origin[0], ink.origin[1] - origin[1]
         height, width = ink.pixels.shape
-        canvas[y : y + height, x : x + width][ink.pixels.astype(bool)] = color
+        part = canvas[y : y + height, x : x + width]
+        part[ink.pixels[: part.shape[0], : part.shape[1]].astype(bool)] = color
     elif isinstance(ink, Disc):
         center = _fixed_point(np.array([ink.center]), origin)[0]
         radius = max(1, round(ink.radius * (1 << _SHIFT)))
@@ -203,7 +205,7 @@ def _draw(canvas: np.ndarray, ink: Ink, color: tuple[int, int, int], origin: tup
     elif isinstance(ink, Fill):
         cv2.fillPoly(canvas, [_fixed_point(ink.points, origin)], color, cv2.LINE_AA, _SHIFT)
     elif np.ptp(ink.points, axis=0).max() < 1:  # cv2 draws next to nothing of a line without length
-        _draw(canvas, Disc((float(ink.points[0, 0]), float(ink.points[0, 1])), ink.width / 2), color, origin)
+        draw(canvas, Disc((float(ink.points[0, 0]), float(ink.points[0, 1])), ink.width / 2), color, origin)
     else:
         thickness = min(max(1, round(ink.width - _EXTRA)), _MAX_THICKNESS)
         points = _fixed_point(ink.points, origin)

@@ -15,19 +15,24 @@ from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.view import VIEW_SIZE, View
-from langchain_vipllava.markers.assignment import MAX_MARKERS, ColorChoice, KindChoice, Look, assign_looks
+from langchain_vipllava.markers.assignment import MAX_MARKERS, ColorChoice, KindChoice, assign_looks
+from langchain_vipllava.markers.contrast import SeenImage
 from langchain_vipllava.markers.extent import Extent
+from langchain_vipllava.markers.ground import Ground
 from langchain_vipllava.markers.ink import Layer, paint
 from langchain_vipllava.markers.kinds import COLORS, spec_of
+from langchain_vipllava.markers.layout import CHOSEN_SIZES, Sizes, draw_order
 from langchain_vipllava.markers.marked_image import MarkedImage
-from langchain_vipllava.markers.marker import TINY, Marker, TinyRegionWarning
-from langchain_vipllava.markers.numbers import draw_number, place_numbers
-from langchain_vipllava.markers.style import Style, choose_style
+from langchain_vipllava.markers.marker import TINY, FaintMarkerWarning, Marker, TinyRegionWarning
+from langchain_vipllava.markers.numbers import draw_leader, draw_number, place_numbers
 from langchain_vipllava.markers.zoom import Crop, choose_crop, move_region
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.text import quote
 
 Zoom = Literal["auto"]
+
+_MAX_NUMBERED = 200
+"""Most regions of an image with numbers. Chosen: placing 200 numbers takes seconds and 100 MB."""
 
 
 def mark(
@@ -76,6 +81,7 @@ def mark(
 
     Warns:
         TinyRegionWarning: a region is less than 8 pixels wide or high where the model looks.
+        FaintMarkerWarning: less than a quarter of a marker's pixels can be told from the image where the model looks.
 
     Example:
         >>> from PIL import Image
@@ -85,41 +91,103 @@ def mark(
         >>> marked.phrases
         ['within the red rectangle', 'within the lime rectangle']
     """
-    to_mark = _check_regions(regions)
+    to_mark = check_regions(regions, _MAX_NUMBERED if numbers else MAX_MARKERS)
     original = load_image(image, channels=channels)
-    looks = assign_looks(len(to_mark), kind, color)
-    rng = _rng(seed)
-    styles = [choose_style(spec_of(k), rng, width=width, radius=radius, opacity=opacity) for _, k in looks]
-    if zoom is not None:
-        for region in to_mark:
-            Extent.of(region, original.size, 1.0)  # raises for a region outside, before the crop hides it
-    crop = _crop(to_mark, original.size, zoom)
-    shown = original.crop(crop) if crop else original
-    moved = [move_region(region, crop) for region in to_mark] if crop else to_mark
-    extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
-    drawn = _draw(shown, extents, looks, styles, numbers)
-    sizes_seen = [View(shown.size).size_of(extent.box) for extent in extents]
-    markers = tuple(
-        Marker(region, k, c, size, index + 1 if numbers else None)
-        for index, (region, (c, k), size) in enumerate(zip(to_mark, looks, sizes_seen, strict=True))
+    drawn = draw(
+        original,
+        to_mark,
+        kind=kind,
+        color=color,
+        sizes=Sizes(width, radius, opacity),
+        numbers=range(1, len(to_mark) + 1) if numbers else None,
+        seed=seed,
+        crop=_crop(to_mark, original.size, zoom),
     )
-    _warn_about_tiny(markers, zoomed=zoom is not None)
+    warn_about(drawn.markers, zoomed=zoom is not None)
+    return drawn
+
+
+def draw(
+    original: Image.Image,
+    regions: Sequence[Region],
+    *,
+    kind: KindChoice | Sequence[KindChoice | None] = "rectangle",
+    color: ColorChoice | Sequence[ColorChoice | None] | None = None,
+    sizes: Sizes = CHOSEN_SIZES,
+    numbers: Sequence[int] | None = None,
+    seed: int | None = None,
+    crop: Crop | None = None,
+) -> MarkedImage:
+    """Draw markers as `mark` does, without its warnings.
+
+    Args:
+        original: upright RGB image.
+        regions: at least one.
+        kind: see `mark`.
+        color: see `mark`.
+        sizes: what the caller asked for.
+        numbers: one per region.
+        seed: see `mark`.
+        crop: the part of the image that is shown; None for all of it.
+    """
+    rng = _rng(seed)
+    sizes.check()
+    shown = original.crop(crop) if crop else original
+    moved = [move_region(region, crop) for region in regions] if crop else regions
+    extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
+    ground = Ground(SeenImage.of(shown), extents, sizes)
+    looks = assign_looks(len(regions), kind, color, ground.clear_share, numbered=numbers is not None)
+    kinds = [k for _, k in looks]
+    styles = sizes.fit(extents, kinds, [sizes.choose(k, rng) for k in kinds])
+    layers = [
+        Layer(spec_of(k).draw(extent, style), COLORS[c], style.opacity)
+        for extent, (c, k), style in zip(extents, looks, styles, strict=True)
+    ]
+    drawn = shown.copy()
+    paint(drawn, [layers[index] for index in draw_order(extents, kinds)])
+    if numbers is not None:
+        places = place_numbers(extents, kinds, layers, shown.size, numbers)
+        for extent, place, (c, _) in zip(extents, places, looks, strict=True):
+            draw_leader(drawn, extent, place, COLORS[c])
+        for number, place, (c, _) in zip(numbers, places, looks, strict=True):
+            draw_number(drawn, number, place, COLORS[c])
+    markers = tuple(
+        Marker(
+            region,
+            k,
+            c,
+            View(shown.size).size_of(extent.box),
+            None if numbers is None else numbers[index],
+            visible=share,
+            clearer=clearer,
+            shares_look=looks.count((c, k)) > 1,
+        )
+        for index, (region, (c, k), extent, (share, clearer)) in enumerate(
+            zip(regions, looks, extents, ground.check(drawn, layers, looks, styles), strict=True)
+        )
+    )
     return MarkedImage(drawn, original, markers, crop)
 
 
-def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
+def check_regions(regions: Region | Iterable[Region], limit: int = MAX_MARKERS) -> list[Region]:
+    """Return regions as a list.
+
+    Raises:
+        MarkerError: there are none, or more than `limit`, or something else is among them.
+    """
     if isinstance(regions, Region):
         return [regions]
     try:
-        listed = list(islice(regions, MAX_MARKERS + 1))  # an iterator may be endless
+        listed = list(islice(regions, limit + 1))  # an iterator may be endless
     except TypeError as error:
         raise MarkerError(f"regions={shorten(regions)}; expected a Region or a list of them.") from error
     if not listed:
         raise MarkerError("no regions to mark; expected at least one. Ask about the whole image without markers.")
-    if len(listed) > MAX_MARKERS:
-        count = shorten(len(regions)) if isinstance(regions, Sized) else f"more than {MAX_MARKERS}"
+    if len(listed) > limit:
+        count = shorten(len(regions)) if isinstance(regions, Sized) else f"more than {limit}"
+        reason = "combinations of color and kind" if limit == MAX_MARKERS else "are marked at once"
         raise MarkerError(
-            f"{count} regions, but only {MAX_MARKERS} combinations of color and kind. Mark fewer regions at once."
+            f"{count} regions, but only {limit} {reason}. Mark fewer regions at once, or on several views with mark_pages."
         )
     for region in listed:
         if not isinstance(region, Region):
@@ -128,6 +196,16 @@ def _check_regions(regions: Region | Iterable[Region]) -> list[Region]:
                 "regions_from(detections, image_size=image.size); for a box: Region(box=(x0, y0, x1, y1))."
             )
     return listed
+
+
+def check_inside(regions: Sequence[Region], size: tuple[int, int]) -> None:
+    """Check regions against the image, before a crop hides one that lies outside.
+
+    Raises:
+        RegionError: a region lies outside the image, or its mask has another size.
+    """
+    for region in regions:
+        Extent.of(region, size, 1.0)
 
 
 def _rng(seed: int | None) -> np.random.Generator | None:
@@ -139,35 +217,25 @@ def _rng(seed: int | None) -> np.random.Generator | None:
         ) from error
 
 
-def _crop(regions: list[Region], size: tuple[int, int], zoom: str | None) -> Crop | None:
+def _crop(regions: Sequence[Region], size: tuple[int, int], zoom: str | None) -> Crop | None:
     if zoom is None:
         return None
     if zoom != "auto":
         raise MarkerError(f"zoom={shorten(zoom)}; expected 'auto' or None.")
+    check_inside(regions, size)
     return choose_crop(regions, size)
 
 
-def _draw(
-    image: Image.Image, extents: list[Extent], looks: list[Look], styles: list[Style], numbers: bool
-) -> Image.Image:
-    drawn = image.copy()
-    paint(
-        drawn,
-        [
-            Layer(spec_of(kind).draw(extent, style), COLORS[color], style.opacity)
-            for extent, (color, kind), style in zip(extents, looks, styles, strict=True)
-        ],
-    )
-    if numbers:
-        places = place_numbers([extent.box for extent in extents], image.size, max(image.size) / VIEW_SIZE)
-        for index, (place, (color, _)) in enumerate(zip(places, looks, strict=True)):
-            draw_number(drawn, index + 1, place, COLORS[color])
-    return drawn
+def warn_about(markers: Iterable[Marker], *, zoomed: bool) -> None:
+    """Warn the caller's caller of markers that are hard to see.
 
-
-def _warn_about_tiny(markers: Iterable[Marker], *, zoomed: bool) -> None:
+    Args:
+        markers: of one marked image.
+        zoomed: whether the image was cropped around them as far as possible.
+    """
     advice = "Mark fewer regions, nearer together." if zoomed else "Pass zoom='auto' to crop around it."
     for marker in markers:
+        label = marker.region.label or "no label"
         if marker.is_tiny:
             width, height = marker.seen
             label = quote(marker.region.label, 80) if marker.region.label else "no label"
@@ -176,5 +244,13 @@ def _warn_about_tiny(markers: Iterable[Marker], *, zoomed: bool) -> None:
                 f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px, little "
                 f"of it is visible. {advice}",
                 TinyRegionWarning,
+                stacklevel=3,
+            )
+        if marker.is_faint:
+            better = f"color={marker.clearer!r}, or omit color" if marker.clearer else "another kind, or zoom='auto'"
+            warnings.warn(
+                f"the {marker.color} {marker.kind} ({label}) can hardly be told from the image: {marker.visible:.0%} "
+                f"of its pixels show its color in the {VIEW_SIZE} px square that the model sees. Pass {better}.",
+                FaintMarkerWarning,
                 stacklevel=3,
             )

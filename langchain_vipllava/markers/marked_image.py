@@ -91,12 +91,7 @@ class MarkedImage:
         Raises:
             MarkerError: the question is empty, or a placeholder names no marker.
         """
-        from langchain_core.messages import HumanMessage  # noqa: PLC0415  # drawing does not need LangChain
-
-        text = self.question(question)
-        if not text.strip():
-            raise MarkerError("the question is empty; expected words, such as 'What is the object {0}?'.")
-        return HumanMessage(content=[self.content_block(), {"type": "text", "text": text}])
+        return message_about(self, self.question(question))
 
     def answers_schema(self, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Make a JSON schema with one answer per marker, for `ChatVipLlava.with_structured_output`.
@@ -180,3 +175,16 @@ class MarkedImage:
 
 def _name(region: Region) -> str:
     return quote(region.label, _MAX_LABEL) if region.label else "region"
+
+
+def message_about(marked: MarkedImage, question: str) -> HumanMessage:
+    """Make the message of a marked image and a question whose placeholders are filled.
+
+    Raises:
+        MarkerError: the question is empty.
+    """
+    from langchain_core.messages import HumanMessage  # noqa: PLC0415  # drawing does not need LangChain
+
+    if not question.strip():
+        raise MarkerError("the question is empty; expected words, such as 'What is the object {0}?'.")
+    return HumanMessage(content=[marked.content_block(), {"type": "text", "text": question}])

@@ -1,31 +1,43 @@
-"""Number labels beside regions, as in Set-of-Mark prompting."""
+"""Number labels at regions, as in Set-of-Mark prompting: their size and their drawing."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from itertools import product
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from langchain_vipllava.errors import MarkerError
-from langchain_vipllava.regions.region import Box
+from langchain_vipllava.markers.extent import Extent
+from langchain_vipllava.markers.ink import Layer, Stroke, paint
+from langchain_vipllava.markers.kinds import RGB, MarkerKind
+from langchain_vipllava.markers.placement import Placement
+from langchain_vipllava.regions.region import Box, Point
 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 # Sizes were chosen by looking at what the model sees: the smallest labels whose digits stay readable.
-_TEXT_HEIGHT = 14.0
-"""Height of the text area of a label in model pixels: one patch of the vision tower."""
+_HEIGHTS = (9.0, 16.0)
+"""Smallest and largest height of a label in model pixels."""
 
-_LABEL_HEIGHT = 1.3
-"""Height of a label, in heights of its text area."""
+_REGION_SHARE = 0.3
+"""Height of a label in units of its region's thickness, within these limits. Chosen by looking."""
+
+_MASK_SHARE = 0.5
+"""The same in units of a mask's thickness at its widest place, where the label lies."""
 
 _MIN_LABEL_HEIGHT = 6
 """Smallest height of a label in pixels of the image."""
 
 _LABEL_MARGIN, _DIGIT_WIDTH = 0.4, 0.6
 """Width of a label's margins and of a digit, in label heights. cv2's digits are 2/3 as wide as high (18 x 27)."""
+
+_LEADER_WIDTH = 1.5
+"""Width in model pixels of the line from a label to a region that it does not touch. Chosen: as the thinnest marker."""
+
+_LEADER_FROM = 2.0
+"""Gap in model pixels between a label and its region from which on there is a line. Chosen by looking."""
 
 _TEXT_SHARE = 0.7
 """Share of a label that its text fills."""
@@ -41,35 +53,40 @@ _BRIGHT = 110
 text, and lime (150) and the others black."""
 
 
-def place_numbers(boxes: Sequence[Box], size: tuple[int, int], unit: float) -> list[Box]:
-    """Find a place for each label: in the image, and on neither its own region nor another label.
-
-    Places that are on no other region are preferred, then places near the region.
+def place_numbers(
+    extents: Sequence[Extent],
+    kinds: Sequence[MarkerKind],
+    layers: Sequence[Layer],
+    size: tuple[int, int],
+    numbers: Sequence[int],
+) -> list[Box]:
+    """Find a place for each label, in pixels: in its region or against it, and never nearer to another one.
 
     Args:
-        boxes: one per region, in pixels.
+        extents: one per region.
+        kinds: kind of each marker.
+        layers: what is drawn for each marker.
         size: (width, height) of the image.
-        unit: one pixel of the model's square, in image pixels.
-
-    Raises:
-        MarkerError: there is no such place.
+        numbers: one per region.
     """
-    placed: list[Box] = []
-    for index, box in enumerate(boxes):
-        width, height = _label_size(str(index + 1), unit)
-        others = [other for k, other in enumerate(boxes) if k != index]
-        free = [
-            place
-            for place in _candidates(box, (width, height), size)
-            if not _overlap(place, box) and not any(_overlap(place, label) for label in placed)
-        ]
-        if not free:
-            raise MarkerError(
-                f"no room for number {index + 1} beside its region {tuple(round(n) for n in box)} in an image of "
-                f"{size[0]} x {size[1]} pixels; mark fewer regions at once, or omit numbers=True."
-            )
-        placed.append(min(free, key=lambda place: (any(_overlap(place, o) for o in others), _distance(place, box))))
-    return placed
+    labels = [_label_size(str(number), extent) for number, extent in zip(numbers, extents, strict=True)]
+    placement = Placement(extents, kinds, layers, size)
+    places: dict[int, Box] = {}
+    # the smallest regions have the fewest places
+    for index in sorted(range(len(extents)), key=lambda k: extents[k].short_side):
+        places[index] = placement.place(index, labels[index])
+    return [places[index] for index in range(len(extents))]
+
+
+def draw_leader(image: Image.Image, extent: Extent, place: Box, color: RGB) -> None:
+    """Draw a line from a label to its region, unless it touches it. Changes the image."""
+    start, end = _nearest_points(place, extent)
+    gap = math.dist(start, end)
+    if gap >= _LEADER_FROM * extent.unit:
+        inward = min(gap, 2 * extent.unit) / gap  # the line ends inside the label
+        start = (start[0] + (start[0] - end[0]) * inward, start[1] + (start[1] - end[1]) * inward)
+        line = Stroke(np.array([start, end]), max(_LEADER_WIDTH * extent.unit, 1.0), closed=False)
+        paint(image, [Layer([line], color)])
 
 
 def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, int, int]) -> None:
@@ -87,34 +104,20 @@ def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, i
     image.paste(Image.fromarray(patch), (x0, y0))
 
 
-def _label_size(text: str, unit: float) -> tuple[int, int]:
-    height = max(_MIN_LABEL_HEIGHT, round(_TEXT_HEIGHT * _LABEL_HEIGHT * unit))
+def _label_size(text: str, extent: Extent) -> tuple[int, int]:
+    share = _MASK_SHARE if extent.has_outline else _REGION_SHARE
+    seen = min(max(share * extent.thickness / extent.unit, _HEIGHTS[0]), _HEIGHTS[1])
+    height = max(_MIN_LABEL_HEIGHT, round(seen * extent.unit))
     return round(height * (_LABEL_MARGIN + _DIGIT_WIDTH * len(text))), height
 
 
-def _candidates(box: Box, label: tuple[int, int], size: tuple[int, int]) -> list[Box]:
-    """Return places around the box, then a grid over the whole image."""
-    (width, height), (image_width, image_height) = label, size
-    x0, y0, x1, y1 = np.floor(box[0]), np.floor(box[1]), np.ceil(box[2]), np.ceil(box[3])
-    xs = [x0, x1 - width, (x0 + x1 - width) // 2, x1, x0 - width]
-    ys = [y0 - height, y1, y0, y1 - height, (y0 + y1 - height) // 2]
-    corners = list(product(xs, ys))
-    corners += product(
-        range(0, max(image_width - width, 0) + 1, max(width // 2, 1)),
-        range(0, max(image_height - height, 0) + 1, max(height // 2, 1)),
-    )
-    return [
-        (x, y, x + width, y + height)
-        for x, y in corners
-        if 0 <= x <= image_width - width and 0 <= y <= image_height - height
-    ]
-
-
-def _overlap(a: Box, b: Box) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
-
-
-def _distance(a: Box, b: Box) -> float:
-    dx = max(a[0] - b[2], b[0] - a[2], 0)
-    dy = max(a[1] - b[3], b[1] - a[3], 0)
-    return float(np.hypot(dx, dy))
+def _nearest_points(place: Box, extent: Extent) -> tuple[Point, Point]:
+    """Return the nearest points of a label and of its region."""
+    x0, y0, x1, y1 = place
+    middle = ((x0 + x1) / 2, (y0 + y1) / 2)
+    if extent.has_outline or extent.region.is_point:
+        end = extent.center if extent.region.is_point else extent.pull_inside(middle)
+    else:
+        left, top, right, bottom = extent.box
+        end = (min(max(middle[0], left), right), min(max(middle[1], top), bottom))
+    return (min(max(end[0], x0), x1), min(max(end[1], y0), y1)), end

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.markers.marker import Marker
@@ -22,6 +22,10 @@ def fill_question(template: str, markers: Sequence[Marker]) -> str:
     Raises:
         MarkerError: the template is not a string, or a placeholder names no marker, or more than one.
     """
+    return _replace(template, markers, lambda marker: marker.phrase)
+
+
+def _replace(template: str, markers: Sequence[Marker], word: Callable[[Marker], str]) -> str:
     if not isinstance(template, str):
         raise MarkerError(f"the question is a {type(template).__name__}; expected words.")
     ids = _ids(markers)
@@ -31,9 +35,25 @@ def fill_question(template: str, markers: Sequence[Marker]) -> str:
         placeholder = (name if escaped is None else escaped).strip()
         if not _NAME.fullmatch(placeholder) and placeholder not in ids:
             return match[0]
-        return _find_marker(placeholder, markers).phrase if escaped is None else f"{{{escaped}}}"
+        return word(_find_marker(placeholder, markers)) if escaped is None else f"{{{escaped}}}"
 
     return _BRACES.sub(replacement, template)
+
+
+def named_markers(template: str, markers: Sequence[Marker]) -> list[int]:
+    """Return the indices of the markers that a question names, each once, in their order in the question.
+
+    Raises:
+        MarkerError: see `fill_question`.
+    """
+    named: list[int] = []
+
+    def note(found: Marker) -> str:
+        named.append(next(index for index, marker in enumerate(markers) if marker is found))
+        return ""
+
+    _replace(template, markers, note)
+    return list(dict.fromkeys(named))
 
 
 def _ids(markers: Sequence[Marker]) -> list[str]:

@@ -45,6 +45,18 @@ _ARROW_SHARE = 0.8
 _HEAD_LENGTH = 9.0
 """Length of an arrow's head in model pixels. At least 6 in training; 9 was chosen by looking."""
 
+_MIN_HEAD_LENGTH = 4.0
+"""Length of an arrow's head on the smallest regions, in model pixels. Chosen by looking: it is 14 px wide."""
+
+_NEXT_ARROW = math.radians(135)
+"""Largest angle between the arrows of equal regions. Chosen: two heads 135 degrees apart do not overlap."""
+
+_ARROWS_PER_HEAD = 4
+"""Arrows of equal regions for which their tips move a head's length away from the center. Chosen by looking."""
+
+_ROW_GAP = 2.4
+"""Distance between the points of equal regions, in radii. Chosen by looking: a gap shows between them."""
+
 _HEAD_HALF_ANGLE = math.radians(60)
 """Angle between an arrow's shaft and the sides of its head, in training."""
 
@@ -56,7 +68,7 @@ def rectangle(extent: Extent, style: Style) -> list[Ink]:
     """Draw the box, with a line of whole pixels and square corners, as in training."""
     max_width = max(_LINE_WIDTHS[1], style.width) * extent.unit
     width = max(1, min(round(style.width * extent.unit), math.floor(max_width)))
-    x0, y0, x1, y1 = _inset_box(extent, width)
+    x0, y0, x1, y1 = _inset_box(extent, width, style.inset)
     left, top, right, bottom = (
         math.floor(n + 0.5) for n in (x0 - width / 2, y0 - width / 2, x1 + width / 2, y1 + width / 2)
     )
@@ -75,7 +87,8 @@ def ellipse(extent: Extent, style: Style) -> list[Ink]:
     width = _line_width(style, extent)
     x0, y0, x1, y1 = extent.box
     cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-    half_x, half_y = (x1 - x0) / 2 * style.ellipse_scale, (y1 - y0) / 2 * style.ellipse_scale
+    inward = style.inset * extent.unit * (style.rank > 0)
+    half_x, half_y = (max(side / 2 * style.ellipse_scale - inward, width) for side in (x1 - x0, y1 - y0))
     x0, y0 = _inset((cx - half_x, cy - half_y), extent, width)
     x1, y1 = _inset((cx + half_x, cy + half_y), extent, width)
     angles = np.linspace(0, 2 * math.pi, 72, endpoint=False)  # 72: no corner is visible on the largest images
@@ -88,7 +101,10 @@ def triangle(extent: Extent, style: Style) -> list[Ink]:
     """Draw a triangle in the box or mask, no angle over 150 degrees."""
     width = _line_width(style, extent)
     corners = _random_triangle(extent, style.rng, width) if style.rng else None
-    return [Stroke(np.array(corners or _upright_triangle(extent, width)), width)]
+    points = np.array(corners or _upright_triangle(extent, width))
+    if style.rank:  # as large as a triangle whose sides lie this far inside
+        points = points.mean(axis=0) + (points - points.mean(axis=0)) * _shrunk(points, style.inset * extent.unit)
+    return [Stroke(points, width)]
 
 
 def point(extent: Extent, style: Style) -> list[Ink]:
@@ -97,13 +113,19 @@ def point(extent: Extent, style: Style) -> list[Ink]:
     center = extent.center
     if style.rng is not None and extent.region.point is None:
         center = extent.pull_inside(extent.at(*style.rng.uniform(*_POINT_JITTER, 2)))
+    if style.ranks > 1 and extent.region.point is not None:
+        radius *= 1 - style.rank / style.ranks  # inside the earlier ones
+    elif style.ranks > 1:
+        center, radius = _one_of_a_row(extent, style, radius)
     return [Disc(_inset(center, extent, min(radius, min(extent.size) / 2)), radius)]
 
 
 def scribble(extent: Extent, style: Style) -> list[Ink]:
     """Draw a cubic Bezier curve over four points inside the box or mask."""
     width = _line_width(style, extent)
-    places = _SCRIBBLE if style.rng is None else style.rng.uniform(0, 1, (4, 2))
+    places = np.array(_SCRIBBLE) if style.rng is None else style.rng.uniform(0, 1, (4, 2))
+    if style.ranks > 1:  # one below the other
+        places = np.stack([places[:, 0], (places[:, 1] + style.rank) / style.ranks], axis=1)
     p0, p1, p2, p3 = (np.array(extent.pull_inside(extent.at(*place))) for place in places)
     t = np.linspace(0, 1, 48)[:, None]  # 48: no corner is visible on the largest images
     curve = (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t**2 * p2 + t**3 * p3
@@ -113,13 +135,17 @@ def scribble(extent: Extent, style: Style) -> list[Ink]:
 def mask_contour(extent: Extent, style: Style) -> list[Ink]:
     """Draw the outline of the mask or polygon, else of the box."""
     width = _line_width(style, extent)
+    outlines = extent.outlines
+    if style.rank or not extent.has_outline:
+        outlines = extent.outlines_inside(style.inset * extent.unit)
     half = np.minimum(width, extent.size) / 2
-    return [Stroke(np.minimum(np.maximum(line, half), extent.size - half), width) for line in extent.outlines]
+    return [Stroke(np.minimum(np.maximum(line, half), extent.size - half), width) for line in outlines]
 
 
 def mask(extent: Extent, style: Style) -> list[Ink]:
     """Fill the mask or polygon, else the box."""
-    del style
+    if style.ranks > 1:
+        return [Stencil(extent.part(style.rank, style.ranks), extent.window[:2])]
     if extent.inside is not None:
         return [Stencil(extent.inside, extent.window[:2])]
     return [Bar(extent.window)]
@@ -130,15 +156,20 @@ def arrow(extent: Extent, style: Style) -> list[Ink]:
     width = _line_width(style, extent)
     shortest, longest = (length * extent.unit for length in _ARROW_LENGTHS)
     tip, length = extent.center, min(max(_ARROW_SHARE * extent.short_side, shortest), longest)
-    angle = -math.pi / 4  # from the top right
+    angle = -math.pi / 4 + style.rank * min(_NEXT_ARROW, 2 * math.pi / style.ranks)  # from the top right
     if style.rng is not None:
         tip = extent.pull_inside(extent.at(*style.rng.uniform(*_TIP_JITTER, 2)))
         length = style.rng.uniform(min(_ARROW_SHARE * extent.short_side, longest), longest)
         angle = style.rng.uniform(0, 2 * math.pi)
+    head = max(_HEAD_LENGTH * style.shrink, _MIN_HEAD_LENGTH) * extent.unit
     length = max(length, 2 * _HEAD_LENGTH * extent.unit)
     tip = _inset(tip, extent, width)
     tail = _tail(tip, length, angle, extent, width)
-    return _arrow_ink(np.array(tip), np.array(tail), width, _HEAD_LENGTH * extent.unit)
+    back = (1 - style.shrink) ** 2 * extent.short_side / 2 + head * (style.ranks - 1) / _ARROWS_PER_HEAD
+    if back:  # a head on the middle of a small region would hide it
+        to_tail = (np.array(tail) - tip) / (math.dist(tip, tail) + 1e-9)
+        tip, tail = (_inset(tuple(np.array(end) + back * to_tail), extent, width) for end in (tip, tail))
+    return _arrow_ink(np.array(tip), np.array(tail), width, head)
 
 
 def _line_width(style: Style, extent: Extent) -> float:
@@ -153,9 +184,29 @@ def _inset(point: Point, extent: Extent, width: float) -> Point:
     return min(max(x, half_x), extent.size[0] - half_x), min(max(y, half_y), extent.size[1] - half_y)
 
 
-def _inset_box(extent: Extent, width: float) -> tuple[float, float, float, float]:
+def _inset_box(extent: Extent, width: float, inset: float = 0.0) -> tuple[float, float, float, float]:
     x0, y0, x1, y1 = extent.box
-    return (*_inset((x0, y0), extent, width), *_inset((x1, y1), extent, width))
+    inward_x, inward_y = (min(inset * extent.unit, side / 2) for side in (x1 - x0, y1 - y0))
+    first, last = (x0 + inward_x, y0 + inward_y), (x1 - inward_x, y1 - inward_y)
+    return (*_inset(first, extent, width), *_inset(last, extent, width))
+
+
+def _shrunk(corners: np.ndarray, inset: float) -> float:
+    """Return the scale of a triangle whose sides are moved inwards by this many pixels."""
+    (ax, ay), (bx, by), (cx, cy) = corners
+    perimeter = sum(math.dist(corners[i], corners[i - 1]) for i in range(3))
+    inradius = abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / (perimeter + 1e-9)
+    return max(1 - inset / (float(inradius) + 1e-9), 0.2)  # 0.2: still a triangle
+
+
+def _one_of_a_row(extent: Extent, style: Style, radius: float) -> tuple[Point, float]:
+    """Return center and radius of one of several discs along the longer side of a region."""
+    x0, y0, x1, y1 = extent.box
+    longer = max(x1 - x0, y1 - y0)
+    radius = min(radius, longer / (_ROW_GAP * style.ranks))
+    shift = (style.rank - (style.ranks - 1) / 2) * _ROW_GAP * radius
+    cx, cy = extent.center
+    return extent.pull_inside((cx + shift, cy) if longer == x1 - x0 else (cx, cy + shift)), radius
 
 
 def _upright_triangle(extent: Extent, width: float) -> list[Point]:

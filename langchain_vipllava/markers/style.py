@@ -37,6 +37,10 @@ class Style:
         radius: radius of a point, in the same pixels.
         opacity: 0 (invisible) to 1 (opaque).
         ellipse_scale: axes of an ellipse, in units of the box's half sides.
+        inset: how far inside the box's edge the middle of a line lies, in model pixels; negative outside.
+        shrink: size of the marker in units of its size on a large region.
+        rank: place among the markers of equal regions, from 0.
+        ranks: number of markers of equal regions.
         rng: source of the jitter of a hand-drawn marker; None for a constant one.
     """
 
@@ -44,6 +48,10 @@ class Style:
     radius: float
     opacity: float
     ellipse_scale: float = 1.2
+    inset: float = 0.0
+    shrink: float = 1.0
+    rank: int = 0
+    ranks: int = 1
     rng: np.random.Generator | None = None
 
 

@@ -16,13 +16,13 @@ MIN_SIDE = 42
 READABLE = 32.0
 """Short side of a readable region in model pixels. Chosen: a little over two 14 px patches of the vision tower."""
 
-_CONTEXT = 0.5
+CONTEXT = 0.5
 """Context on each side of the regions, in units of their common box. Chosen by looking."""
 
 Crop = tuple[int, int, int, int]
 
 
-def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None:
+def choose_crop(regions: Sequence[Region], size: tuple[int, int], context: float = CONTEXT) -> Crop | None:
     """Choose the largest square in which every region is at least `READABLE` pixels wide.
 
     It is never smaller than `MIN_SIDE`, so that a marker does not cover its region.
@@ -30,6 +30,7 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None
     Args:
         regions: what must stay visible, in pixels of the image.
         size: (width, height) of the image.
+        context: on each side of the regions, in units of their common box.
 
     Returns:
         `(left, top, right, bottom)`, or None when every region is readable in the whole image, or no crop would help.
@@ -43,12 +44,33 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int]) -> Crop | None
     (x0, y0), (x1, y1) = all_boxes[:, :2].min(axis=0), all_boxes[:, 2:].max(axis=0)
     smallest = min((box[2:] - box[:2]).min() for box in boxes)
     readable = math.floor(smallest * VIEW_SIZE / READABLE)
-    side = max(readable, math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * _CONTEXT)), MIN_SIDE)
+    side = max(readable, math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * context)), MIN_SIDE)
     if side >= max(size):
         return None
     left = _place(side, (x0 + x1) / 2, width)
     top = _place(side, (y0 + y1) / 2, height)
     return left, top, min(left + side, width), min(top + side, height)
+
+
+def is_readable_together(regions: Sequence[Region], size: tuple[int, int], context: float) -> bool:
+    """Whether one view can show these regions, each as readable as a crop around it alone.
+
+    Args:
+        regions: in pixels of the image.
+        size: (width, height) of the image.
+        context: see `choose_crop`.
+    """
+    together = choose_crop(regions, size, context) or (0, 0, *size)
+    side = max(together[2] - together[0], together[3] - together[1])
+    for region in regions:
+        if region.is_point:
+            continue
+        alone = choose_crop([region], size, context) or (0, 0, *size)
+        x0, y0, x1, y1 = region.box
+        short = min(min(x1, size[0]) - max(x0, 0), min(y1, size[1]) - max(y0, 0))
+        if short * VIEW_SIZE / side < READABLE and side > max(alone[2] - alone[0], alone[3] - alone[1]):
+            return False
+    return True
 
 
 def move_region(region: Region, crop: Crop) -> Region:

@@ -56,6 +56,14 @@ def _as_mask(value: Any) -> np.ndarray | None:
     return frozen
 
 
+_MIN_AGREEMENT = 0.5
+"""Share of the smaller one that box and outline have to have in common. Chosen: masks of detectors stray outside their
+boxes by a few pixels, seldom by a tenth."""
+
+_POINT_SLACK = 0.1
+"""How far a point may lie outside the box, in units of its longer side. Chosen as for outlines."""
+
+
 Mask = Annotated[
     np.ndarray,
     BeforeValidator(_as_mask),
@@ -82,7 +90,8 @@ class Region(BaseModel):
         id: a short name for questions: `"What is {r1}?"`.
 
     Raises:
-        RegionError: no box can be derived, coordinates are NaN, infinite, inverted or empty, or a mask is empty.
+        RegionError: no box can be derived, coordinates are NaN, infinite, inverted or empty, a mask is empty, or the
+            mask, polygon or point lies elsewhere than the box.
 
     Example:
         >>> from langchain_vipllava import Region
@@ -161,6 +170,32 @@ class Region(BaseModel):
                 f"box {self.box} of {self._name} is inverted or empty; expected (x0, y0, x1, y1) with x0 < x1 and "
                 "y0 < y1. For (x, y, width, height) rows use regions_from(..., box_format='xywh')."
             )
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """Refuse an outline or a point that lies elsewhere than the box: marker and zoom would be about two things."""
+        x0, y0, x1, y1 = self.box
+        outlines: dict[str, Box] = {}
+        if self.polygon is not None:
+            xs, ys = zip(*self.polygon, strict=True)
+            outlines["polygon"] = (min(xs), min(ys), max(xs), max(ys))
+        if self.mask is not None and self.mask.any():
+            outlines["mask"] = _mask_box(self.mask)
+        for name, (a, b, c, d) in outlines.items():
+            shared = max(min(x1, c) - max(x0, a), 0.0) * max(min(y1, d) - max(y0, b), 0.0)
+            if shared < _MIN_AGREEMENT * min((c - a) * (d - b), (x1 - x0) * (y1 - y0)):
+                raise RegionError(
+                    f"{name} of {self._name} spans {(a, b, c, d)}, and its box is {self.box}: most of the {name} lies "
+                    "outside the box. Pass one of them, or two that agree."
+                )
+        if self.point is not None:
+            slack = _POINT_SLACK * max(x1 - x0, y1 - y0)
+            x, y = self.point
+            if not (x0 - slack <= x <= x1 + slack and y0 - slack <= y <= y1 + slack):
+                raise RegionError(
+                    f"point {self.point} of {self._name} lies outside its box {self.box}. Pass one of them, or two "
+                    "that agree."
+                )
 
     @property
     def _name(self) -> str:
@@ -243,10 +278,7 @@ def _scalar(value: Any) -> Any:
 def _box_from(data: Mapping[str, Any]) -> Any:
     mask, polygon, point = data.get("mask"), data.get("polygon"), data.get("point")
     if mask is not None:
-        rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-        if rows.size == 0:
-            raise RegionError("mask has no pixel set; expected at least one. Drop empty masks first.")
-        return (columns[0].item(), rows[0].item(), columns[-1].item() + 1, rows[-1].item() + 1)
+        return _mask_box(mask)
     if polygon:
         try:
             xs, ys = [p[0] for p in polygon], [p[1] for p in polygon]
@@ -258,3 +290,10 @@ def _box_from(data: Mapping[str, Any]) -> Any:
             raise RegionError(f"point {shorten(point)} is not (x, y); expected two numbers in pixels.")
         return (*point, *point)
     raise RegionError("a region needs one of box, mask, polygon or point; got none.")
+
+
+def _mask_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        raise RegionError("mask has no pixel set; expected at least one. Drop empty masks first.")
+    return columns[0].item(), rows[0].item(), columns[-1].item() + 1, rows[-1].item() + 1

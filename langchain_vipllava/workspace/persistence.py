@@ -98,6 +98,9 @@ class StoredSessions:
                 "color": marker.color,
                 "seen": list(marker.seen),
                 "number": marker.number,
+                "visible": marker.visible,
+                "clearer": marker.clearer,
+                "shares_look": marker.shares_look,
             }
             for marker in marked.markers
         ]
@@ -134,6 +137,9 @@ class StoredSessions:
                 parse_color(_typed(marker["color"], str)),
                 _seen(*marker["seen"]),
                 None if marker["number"] is None else _typed(marker["number"], int),
+                visible=float(_typed(marker["visible"], float)),
+                clearer=None if marker["clearer"] is None else parse_color(_typed(marker["clearer"], str)),
+                shares_look=marker["shares_look"] is True,
             )
             for marker in record["markers"]
         )

@@ -95,7 +95,8 @@ class Marked:
         """What an LLM is told: the words that name each marker, and which regions are hard to see."""
         markers = self.marked.markers
         lines = [f'{marker.region.id} ({name_of(marker.region)}): "{marker.phrase}"' for marker in markers]
-        notes = [self._note(marker) for marker in markers if marker.is_tiny]
+        notes = [self._tiny_note(marker) for marker in markers if marker.is_tiny]
+        notes += [self._faint_note(marker) for marker in markers if marker.is_faint]
         return "\n".join([f"Marked {self.source_id} as {self.image_id}:", *lines, *notes])
 
     def to_dict(self) -> dict[str, Any]:
@@ -103,7 +104,14 @@ class Marked:
         markers = [{**region_dict(marker.region), "phrase": marker.phrase} for marker in self.marked.markers]
         return {"image_id": self.image_id, "source_id": self.source_id, "markers": markers}
 
-    def _note(self, marker: Marker) -> str:
+    def _faint_note(self, marker: Marker) -> str:
+        again = f'with color="{marker.clearer}" or without a color' if marker.clearer else "with another kind"
+        return (
+            f"Note: the vision model can hardly see the {marker.color} {marker.kind} of {marker.region.id} against the "
+            f"image. Mark it again {again}."
+        )
+
+    def _tiny_note(self, marker: Marker) -> str:
         # `mark` warns the program of the same. The warning cannot be caught here: catch_warnings is not thread-safe.
         advice = (
             "Mark fewer regions that lie nearer together." if self.zoomed else 'Pass zoom="auto" to crop around it.'

@@ -348,15 +348,6 @@ def test_a_rectangle_is_whole_pixels_with_square_corners(box, outer, width):
     assert not image[~wanted].any()
 
 
-def test_later_markers_lie_over_earlier_ones():
-    kinds = ("rectangle", "ellipse", "rectangle", "mask")
-    every = mark(black(), [REGION] * 4, kind=kinds, color=("red", "lime", "blue", "yellow"), opacity=1)
-    image = black()
-    for kind, color in zip(kinds, ("red", "lime", "blue", "yellow"), strict=True):
-        image = mark(image, REGION, kind=kind, color=color, opacity=1).image
-    assert np.array_equal(np.asarray(every.image), np.asarray(image))
-
-
 def test_a_scribble_keeps_to_its_box():
     for seed in (None, 0, 1, 2, 3):
         ys, xs = np.nonzero(drawn(REGION, "scribble", seed=seed, width=1))

@@ -11,7 +11,7 @@ import pytest
 
 from langchain_vipllava import Region, RegionError, VipLlavaError
 
-BOX = (10.5, 20.25, 30.0, 1 / 3 + 40)
+BOX = (0.5, 0.25, 30.0, 1 / 3 + 40)
 
 
 def holes():
@@ -26,7 +26,7 @@ def holes():
 FULL = {
     "box": BOX,
     "mask": holes(),
-    "polygon": ((0.1, 0.2), (5.0, 1e-9), (1e6, 7.0)),
+    "polygon": ((0.1, 0.2), (29.0, 1e-9), (1e1, 100 / 3)),
     "point": (3.5, 4.0),
     "label": 'a "dog", 犬 {0}\n',
     "score": 0.1 + 0.2,
@@ -155,7 +155,7 @@ def test_equal_regions_are_equal_and_another_field_makes_another_region(name):
     region, same = Region(**FULL), Region(**FULL)
     assert region == same
     assert hash(region) == hash(same)
-    other = {"box": (0, 0, 1, 1), "mask": ~holes(), "polygon": ((0, 0), (1, 0), (0, 1)), "point": (0, 0),
+    other = {"box": (0, 0, 9, 9), "mask": ~holes(), "polygon": ((0, 0), (9, 0), (0, 9)), "point": (0, 0),
              "label": "cat", "score": 0.5, "id": "r2"}[name]  # fmt: skip
     assert region != Region(**FULL | {name: other})
     assert (Region(**FULL | {name: None}) == region) is False
@@ -306,3 +306,26 @@ def test_json_that_is_no_region(text):
 def test_objects_that_are_no_region(value):
     with pytest.raises(RegionError):
         Region.model_validate(value)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"box": (10, 10, 40, 40), "polygon": [(300, 300), (400, 300), (350, 400)]},
+        {"box": (10, 10, 40, 40), "polygon": [(30, 30), (90, 30), (90, 90), (30, 90)]},
+        {"box": (10, 10, 40, 40), "point": (300, 300)},
+        {"box": (10, 10, 40, 40), "mask": np.pad(np.ones((40, 40), bool), ((100, 0), (100, 0)))},
+        {"polygon": [(10, 10), (40, 10), (40, 40)], "point": (300, 300)},
+    ],
+)
+def test_a_region_that_contradicts_itself_is_refused(parts):
+    with pytest.raises(RegionError, match=r"outside .*box.*agree"):
+        Region(**parts)
+
+
+def test_an_outline_that_strays_a_little_outside_its_box_is_read():
+    polygon = [(8, 10), (43, 12), (42, 44), (9, 41)]
+    assert Region(box=(10, 10, 40, 40), polygon=polygon).box == (10, 10, 40, 40)
+    assert Region(box=(10, 10, 400, 400), polygon=polygon).polygon == tuple(polygon)
+    assert Region(box=(10, 10, 40, 40), point=(41, 12)).point == (41, 12)
+    assert not Region(box=(10, 10, 40, 40), mask=np.zeros((50, 50), bool)).mask.any()
