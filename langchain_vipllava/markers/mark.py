@@ -187,7 +187,8 @@ def check_regions(regions: Region | Iterable[Region], limit: int = MAX_MARKERS) 
         count = shorten(len(regions)) if isinstance(regions, Sized) else f"more than {limit}"
         reason = "combinations of color and kind" if limit == MAX_MARKERS else "are marked at once"
         raise MarkerError(
-            f"{count} regions, but only {limit} {reason}. Mark fewer regions at once, or on several views with mark_pages."
+            f"{count} regions, but only {limit} {reason}. Mark fewer regions at once, or on several views with "
+            "mark_pages."
         )
     for region in listed:
         if not isinstance(region, Region):
