@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.regions.detection_options import DetectionOptions
     from langchain_vipllava.regions.detections import regions_from
     from langchain_vipllava.regions.limits import RegionLimits
+    from langchain_vipllava.regions.reading import SkippedRowsWarning
     from langchain_vipllava.regions.recognition import register_format
     from langchain_vipllava.regions.region import Region
     from langchain_vipllava.tools.toolkit import VipLlavaToolkit
@@ -77,6 +78,7 @@ _HOMES = {
     "RegionPrompt": "chains.steps",
     "RequestLimits": "protocol.limits",
     "SessionError": "errors",
+    "SkippedRowsWarning": "regions.reading",
     "TinyRegionWarning": "markers.marker",
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
@@ -121,6 +123,7 @@ __all__ = [
     "RegionPrompt",
     "RequestLimits",
     "SessionError",
+    "SkippedRowsWarning",
     "TinyRegionWarning",
     "VipLlavaError",
     "VipLlavaToolkit",

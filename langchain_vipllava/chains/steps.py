@@ -19,8 +19,10 @@ from langchain_vipllava.markers.mark import Zoom, mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.regions.format_names import DetectionFormat
 from langchain_vipllava.regions.geometry import BoxFormat
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
+from langchain_vipllava.regions.reading import OnError
 
 
 class _Step(RunnableSerializable[dict[str, Any], Any]):
@@ -40,9 +42,11 @@ class _DetectionStep(_Step):
 
     channels: Channels = "rgb"
     labels: Sequence[str] | Mapping[Any, str] | None = None
+    format: Annotated[DetectionFormat | None, SkipValidation] = None
     box_format: Annotated[BoxFormat | None, SkipValidation] = None
     min_score: float = 0.0
     max_regions: int | None = None
+    on_error: Annotated[OnError, SkipValidation] = "raise"
     limits: RegionLimits = DEFAULT_LIMITS
 
     def _image(self, input: dict[str, Any]) -> Image.Image:
@@ -51,10 +55,12 @@ class _DetectionStep(_Step):
     @property
     def _options(self) -> DetectionOptions:
         return DetectionOptions(
+            format=self.format,
             box_format=self.box_format,
             labels=self.labels,
             min_score=self.min_score,
             max_regions=self.max_regions,
+            on_error=self.on_error,
             limits=self.limits,
         )
 
@@ -67,9 +73,11 @@ class DetectRegions(_DetectionStep):
         channels: "bgr" when `"image"` is an array from `cv2.imread`; the detector gets RGB.
         only: keep only regions with these labels.
         labels: names of class ids, as a sequence or mapping.
+        format: the reader of the detector's output, by name; None recognizes it.
         box_format: layout of bare boxes.
         min_score: drop regions below this score.
         max_regions: keep at most this many, the best ones.
+        on_error: "raise", or "skip" to drop rows that are not regions, with a `SkippedRowsWarning`.
         limits: how much a detector's output may hold.
 
     Raises:
@@ -93,9 +101,11 @@ class MarkRegions(_DetectionStep):
         kind, color, width, radius, opacity, numbers, seed, zoom: as `mark` takes them.
         channels: "bgr" when `"image"` is an array from `cv2.imread`.
         labels: names of class ids in `"detections"`.
+        format: the reader of `"detections"`, by name; None recognizes it.
         box_format: layout of bare boxes in `"detections"`.
         min_score: drop detections below this score.
         max_regions: mark at most this many, the best ones.
+        on_error: "raise", or "skip" to drop rows that are not regions, with a `SkippedRowsWarning`.
         limits: how much `"detections"` may hold.
 
     Raises:

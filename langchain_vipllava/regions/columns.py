@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.context import Row
 from langchain_vipllava.regions.geometry import BoxFormat, Size
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe, field, items, numbers
 
 

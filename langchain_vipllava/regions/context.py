@@ -1,4 +1,4 @@
-"""`Row`, a detection in its detector's own terms, and `Context`, which converts it to a `Region`."""
+"""`Context`: what the caller and the output say about the image, and how a `Row` becomes a `Region` with it."""
 
 from __future__ import annotations
 
@@ -10,44 +10,27 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.geometry import BoxFormat, Size, bool_mask, clipped, fill, pixel_box, ring_points
+from langchain_vipllava.regions.geometry import (
+    MAX_NORMALIZED,
+    BoxFormat,
+    Size,
+    bool_mask,
+    clipped,
+    fill,
+    pixel_box,
+    ring_points,
+    span,
+    with_unit,
+)
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS, MaskBudget, RegionLimits
 from langchain_vipllava.regions.region import Box, Point, Region
+from langchain_vipllava.regions.row import Row
+from langchain_vipllava.regions.stated import NOTHING, Stated, stated
+from langchain_vipllava.regions.turned import degrees_clockwise, turned_ring
 from langchain_vipllava.regions.values import describe, number_or_none, numbers
 
 Labels = Mapping[Any, str] | Sequence[str]
 """Names of class ids: `labels[id]`."""
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One detection as its detector wrote it; `Context.region` checks and converts it.
-
-    Attributes:
-        box: four numbers in the layout `box_format`, as any array or tensor.
-        box_format: the format's own layout.
-        mask: (H, W) array, tensor, PIL image or COCO RLE. Probabilities of 0.5 and more are set.
-        rings: polygons that together are one object, each flat or as pairs, in pixels.
-        rings_normalized: whether the rings are in 0..1 of the image's sides instead.
-        point: `(x, y)` in pixels, for a detection that is only a point.
-        label: the detector's name for it.
-        class_id: the detector's class; `Context.labels` names it.
-        score: confidence, 0..1.
-        id: track or annotation id.
-        image_size: `(width, height)` of the image, where the output states it.
-    """
-
-    box: Any = None
-    box_format: BoxFormat = "xyxy"
-    mask: Any = None
-    rings: Sequence[Any] = ()
-    rings_normalized: bool = False
-    point: Any = None
-    label: Any = None
-    class_id: Any = None
-    score: Any = None
-    id: Any = None
-    image_size: Size | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +42,7 @@ class Context:
         box_format: layout of boxes whose format does not say it.
         labels: names of class ids.
         limits: how much the output may hold.
+        stated: what the output says about all of its boxes.
         budget: counts the masks of one output; made here unless another context shares its own.
 
     Raises:
@@ -69,11 +53,10 @@ class Context:
     box_format: BoxFormat | None = None
     labels: Labels | None = None
     limits: RegionLimits = DEFAULT_LIMITS
+    stated: Stated = NOTHING
     budget: MaskBudget | None = None
 
     def __post_init__(self) -> None:
-        if self.budget is None:
-            object.__setattr__(self, "budget", MaskBudget(self.limits))
         if self.budget is None:
             object.__setattr__(self, "budget", MaskBudget(self.limits))
         if self.image_size is not None:
@@ -104,6 +87,60 @@ class Context:
         """Return the caller's `box_format`, or the layout that the format usually has."""
         return self.box_format or default
 
+    def layout(self, default: BoxFormat | None, *sources: Any) -> tuple[BoxFormat, float]:
+        """Return the layout of plain numbers, and the length of a side of the image where they are fractions.
+
+        What the output says about itself wins over the default.
+
+        Args:
+            default: the layout of the format, or what `box_format_or` returns if a caller may know better; None asks
+                the caller for it.
+            sources: the row, or the object with the boxes, which may say its layout itself.
+
+        Raises:
+            DetectionError: the caller's `box_format` contradicts the output, or nobody says the layout.
+        """
+        said = self._said(sources)
+        return self._settled(said, default), said.scale or 1.0
+
+    def assumed(self, box: Any, default: BoxFormat | None, *sources: Any) -> Row:
+        """Return a row with a box of plain numbers, read as `layout` says. A fifth number may be an angle.
+
+        Raises:
+            DetectionError: as `layout`, or turned boxes without an angle.
+        """
+        said = self._said(sources)
+        box_format, scale = self._settled(said, default), said.scale or 1.0
+        if said.pivot is None:
+            return Row(box=box, box_format=box_format, scale=scale)
+        values = numbers(box, "box").ravel()
+        if values.size != 5:
+            raise DetectionError(f"box is {describe(box)}; expected center, size and angle, as the output says.")
+        angle = degrees_clockwise(values[4].item(), "degrees", clockwise=False)
+        return Row(box=values[:4], box_format=box_format, scale=scale, angle=angle, pivot=said.pivot)
+
+    def _said(self, sources: Sequence[Any]) -> Stated:
+        said = self.stated
+        for source in sources:
+            said = stated(source).over(said)
+        return said
+
+    def _settled(self, said: Stated, default: BoxFormat | None) -> BoxFormat:
+        chosen = said.box_format or default
+        if chosen is None:
+            chosen = self.required_box_format("nothing says what the four numbers of its boxes mean")
+        # a caller may say that the boxes are normalized, which no format rules out
+        normalized = chosen.endswith("n") or self.box_format == with_unit(chosen, normalized=True)
+        if said.scale is not None:
+            normalized = said.scale > 0
+        settled = with_unit(chosen, normalized=normalized)
+        if said != NOTHING and self.box_format not in (None, settled):
+            raise DetectionError(
+                f"box_format={self.box_format!r} contradicts the output, which says that its boxes are {settled}; omit "
+                "box_format."
+            )
+        return settled
+
     def required_box_format(self, reason: str, hint: str = "") -> BoxFormat:
         """Return the caller's `box_format`, for boxes whose layout is unknown without it.
 
@@ -126,6 +163,11 @@ class Context:
         context = self.with_size(row.image_size)
         rings = context._rings(row)
         box = context._box(row)
+        if row.angle and box is not None and not rings:
+            rings = [turned_ring(box, row.angle, row.pivot)]
+            box = None
+        if box is not None:
+            box = clipped(box, context.image_size)
         mask = None if row.mask is None else bool_mask(row.mask, context.image_size, self.limits)
         label = context.label(row.label, row.class_id)
         if mask is not None and not mask.any():
@@ -140,7 +182,7 @@ class Context:
         polygon = rings[0] if len(rings) == 1 else None
         if box is None and polygon is not None:
             box = context._bounds(polygon)
-        point = None if row.point is None else context._point(row.point)
+        point = None if row.point is None else context._point(row)
         return Region(
             box=box,
             mask=mask,
@@ -181,7 +223,7 @@ class Context:
             raise DetectionError(
                 f"box_format={box_format!r} contradicts this format, whose boxes are {row.box_format}; omit box_format."
             )
-        return pixel_box(row.box, box_format, self.image_size)
+        return pixel_box(row.box, box_format, self.image_size, row.scale)
 
     def _rings(self, row: Row) -> list[list[Point]]:
         # Annotation tools and segmenters write polygons of one or two points; these enclose nothing.
@@ -196,12 +238,18 @@ class Context:
             raise DetectionError("its polygons have fewer than 3 points each, and there is no box.")
         if not rings or not row.rings_normalized:
             return rings
+        return [self._pixels(ring, row.scale, "polygon") for ring in rings]
+
+    def _pixels(self, points: Sequence[Point], scale: float, what: str) -> list[Point]:
+        """Convert points in fractions of the image's sides to pixels."""
         if self.image_size is None:
-            raise DetectionError("its polygon is in 0..1 of the image's sides; pass image_size=(width, height).")
-        if max(abs(side) for ring in rings for point in ring for side in point) > 2:
-            raise DetectionError("its polygon has values far above 1; expected values in 0..1 of the image's sides.")
+            raise DetectionError(
+                f"its {what} is in {span(scale)} of the image's sides; pass image_size=(width, height)."
+            )
+        if max(abs(side) for point in points for side in point) > MAX_NORMALIZED * scale:
+            raise DetectionError(f"its {what} has values far above {scale:g}; expected values in {span(scale)}.")
         width, height = self.image_size
-        return [[(x * width, y * height) for x, y in ring] for ring in rings]
+        return [(x * width / scale, y * height / scale) for x, y in points]
 
     def _mask_of(self, rings: list[list[Point]], *, has_box: bool) -> np.ndarray | None:
         if self.image_size is None:
@@ -225,8 +273,10 @@ class Context:
         box = (min(xs), min(ys), max(xs), max(ys))
         return clipped(box, self.image_size) if np.isfinite(xs + ys).all() else None
 
-    def _point(self, point: Any) -> Point:
-        x, y = numbers(point, "point").ravel().tolist()
+    def _point(self, row: Row) -> Point:
+        x, y = numbers(row.point, "point").ravel().tolist()
+        if row.point_normalized:
+            ((x, y),) = self._pixels([(x, y)], row.scale, "point")
         if self.image_size is not None and not (0 <= x <= self.image_size[0] and 0 <= y <= self.image_size[1]):
             raise DetectionError(
                 f"point {(x, y)} is outside the image of {self.image_size[0]} x {self.image_size[1]} pixels; expected "

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.columns import named
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.geometry import BoxFormat
-from langchain_vipllava.regions.values import field, keys_of
+from langchain_vipllava.regions.row import Row
+from langchain_vipllava.regions.turned import degrees_clockwise
+from langchain_vipllava.regions.values import field, keys_of, number_or_none
 
 _CORNERS: dict[tuple[str, ...], BoxFormat] = {
     ("xmin", "ymin", "xmax", "ymax"): "xyxy",
@@ -57,7 +60,7 @@ def corner_row(row: Mapping[str, Any], box: Mapping[str, Any], context: Context)
     box_format = _CORNERS[names]
     if names[:2] == ("x", "y"):
         box_format = _xy_box_format(row, context)
-    return described(Row(box=[box[name] for name in names], box_format=box_format), row)
+    return turned(described(Row(box=[box[name] for name in names], box_format=box_format), row), row)
 
 
 def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:
@@ -70,6 +73,45 @@ def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:
         )
     box_format = context.box_format_or("xywh")
     return box_format if box_format.startswith(("xywh", "cxcywh")) else "xywh"
+
+
+_DEGREE_KEYS = ("rotation", "rotation_degrees", "rotation_deg", "angle_degrees", "angle_deg", "rotate")
+"""Sources: CVAT, Label Studio, Supervisely. All turn clockwise."""
+
+_RADIAN_KEYS = ("theta", "angle_radians", "angle_rad", "rotation_radians", "rotation_rad", "theta_rad")
+"""Source: mmrotate, which turns clockwise."""
+
+
+def turned(row: Row, source: Mapping[str, Any]) -> Row:
+    """Return the row with the rotation that its source, or the `attributes` of it, states in a unit that is known.
+
+    Raises:
+        DetectionError: an `angle` that may be in degrees or in radians.
+    """
+    if row.angle is not None:
+        return row
+    for holder in (source, field(source, "attributes"), field(source, *BOX_KEYS)):
+        if not isinstance(holder, Mapping):
+            continue
+        degrees, radians, angle = field(holder, *_DEGREE_KEYS), field(holder, *_RADIAN_KEYS), field(holder, "angle")
+        if degrees is not None:
+            return replace(row, angle=degrees_clockwise(degrees, "degrees"))
+        if radians is not None:
+            return replace(row, angle=degrees_clockwise(radians, "radians"))
+        if angle is not None:
+            return replace(row, angle=_degrees_of(angle))
+    return row
+
+
+def _degrees_of(angle: Any) -> float:
+    """Return an angle whose unit its key does not say: 0 in both units, or too large for radians."""
+    number = number_or_none(angle, "angle")
+    if number is not None and 0 < abs(number) <= math.tau:
+        raise DetectionError(
+            f"angle={number:g} may be in degrees or in radians; name the key 'angle_degrees' or 'angle_radians' "
+            "(clockwise), or pass the four corners as a polygon."
+        )
+    return degrees_clockwise(angle, "degrees")
 
 
 def described(row: Row, source: Mapping[str, Any]) -> Row:

@@ -6,15 +6,16 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from pydantic import ConfigDict
 
-from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.regions.context import Context, Labels
+from langchain_vipllava.regions.format_names import DetectionFormat, parse_detection_format
 from langchain_vipllava.regions.geometry import BoxFormat, parse_box_format
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
-from langchain_vipllava.regions.reading import read_regions
+from langchain_vipllava.regions.reading import OnError, Selection, read_regions
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.regions.values import describe, number_or_none
 
@@ -27,15 +28,17 @@ class DetectionOptions:
     `BeforeValidator(DetectionOptions.of)` the error is a `DetectionError`.
 
     Attributes:
+        format: the reader, by name; None recognizes the format by its structure.
         box_format: layout of boxes whose format does not say it.
         labels: names of class ids, `labels[id]`. They override the detector's own names.
         min_score: drop rows whose score is below this. Rows without a score are kept.
         max_regions: keep at most this many rows, those with the highest scores. A missing score counts as 1.0.
+        on_error: "raise", or "skip" to drop rows that are not regions with a `SkippedRowsWarning`.
         limits: how much an output may hold; more is an error.
 
     Raises:
-        DetectionError: an unknown box_format, labels that are not names, a min_score that is not a number, or a
-            negative max_regions.
+        DetectionError: an unknown format, box_format or on_error, labels that are not names, a min_score that is not a
+            number, or a negative max_regions.
 
     Example:
         >>> from langchain_vipllava.regions.detection_options import DetectionOptions
@@ -48,13 +51,19 @@ class DetectionOptions:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
 
+    format: DetectionFormat | None = None
     box_format: BoxFormat | None = None
     labels: Labels | None = None
     min_score: float = 0.0
     max_regions: int | None = None
+    on_error: OnError = "raise"
     limits: RegionLimits = DEFAULT_LIMITS
 
     def __post_init__(self) -> None:
+        if self.format is not None:
+            parse_detection_format(self.format)
+        if self.on_error not in get_args(OnError):
+            raise DetectionError(f"on_error={shorten(self.on_error)}; expected 'raise' or 'skip'.")
         if self.box_format is not None:
             parse_box_format(self.box_format)
         is_text = isinstance(self.labels, (str, bytes))
@@ -93,7 +102,8 @@ class DetectionOptions:
             DetectionError: the format is unknown or ambiguous, or a row that is kept is not a region.
         """
         context = Context(image_size=image_size, box_format=self.box_format, labels=self.labels, limits=self.limits)
-        return read_regions(detections, context, min_score=self.min_score, max_regions=self.max_regions)
+        selection = Selection(self.min_score, self.max_regions, self.on_error)
+        return read_regions(detections, context, selection, self.format)
 
     def narrowed(self, *, min_score: float | None = None, max_regions: int | None = None) -> DetectionOptions:
         """Combine these limits with a caller's; the stricter one wins.

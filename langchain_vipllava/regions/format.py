@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.regions.row import Row, UnreadableRow
 
 
 class Precedence(IntEnum):
@@ -48,20 +49,34 @@ class Precedence(IntEnum):
     UNNAMED = 9
     """Numbers that mean nothing without `box_format`: last, because almost anything can be read as a table."""
 
+    ON_REQUEST = 10
+    """Cannot be told from other formats: never recognized, read only where `format=` names it."""
+
 
 @dataclass(frozen=True, eq=False)
 class Format:
     """How one kind of detector output is recognized and read.
 
     Attributes:
+        key: its name in `format=`, one of `DetectionFormat`. Formats of one source may share a key: the first that
+            matches reads, and where none does, the first.
         name: how error messages call it.
         matches: whether an object has this format. An exception counts as no.
         read: yields the rows of such an object. A `DetectionError` is about the whole output, any other exception
-            about the next row.
+            about the next row. Readers of lists yield `each(...)`, so that the rows behind a bad one can be read.
         precedence: when the format is tried.
+        clues: keys, attributes or words of such outputs. An output that nothing recognizes is told the formats that
+            share most of them with it.
     """
 
+    key: str
     name: str
     matches: Callable[[Any], bool]
-    read: Callable[[Any, Context], Iterable[Row | Region]]
+    read: Callable[[Any, Context], Iterable[Row | Region | UnreadableRow]]
     precedence: Precedence
+    clues: tuple[str, ...] = ()
+
+
+def never(_output: Any) -> bool:
+    """Match nothing: for formats that are read on request only."""
+    return False

@@ -16,15 +16,16 @@ from langchain_vipllava.regions.region import Box, Point
 from langchain_vipllava.regions.rle import MAX_PIXELS, decode_rle, rle_size
 from langchain_vipllava.regions.values import describe, numbers, plain
 
-BoxFormat = Literal["xyxy", "xywh", "cxcywh", "xyxyn", "xywhn", "cxcywhn"]
-"""Layout of a box's numbers: two corners, corner and size, or center and size; with `n` in 0..1, else in pixels."""
+BoxFormat = Literal["xyxy", "xywh", "cxcywh", "yxyx", "xyxyn", "xywhn", "cxcywhn", "yxyxn"]
+"""Layout of a box's numbers: two corners, corner and size, center and size, or two corners with y first; with `n` in
+0..1, else in pixels."""
 
 BOX_FORMATS: tuple[BoxFormat, ...] = get_args(BoxFormat)
 
 Size = tuple[int, int]
 """`(width, height)` in pixels."""
 
-_MAX_NORMALIZED = 2.0
+MAX_NORMALIZED = 2.0
 """Largest absolute value of a box in 0..1. Chosen: boxes extend past the image a little, and a box in pixels whose
 numbers are all at most 2 is smaller than any detector reports."""
 
@@ -45,12 +46,28 @@ def parse_box_format(box_format: object) -> BoxFormat:
     raise DetectionError(f"box_format={describe(box_format)}; expected one of {', '.join(BOX_FORMATS)}.")
 
 
-def pixel_box(values: Any, box_format: BoxFormat, image_size: Size | None) -> Box:
-    """Convert four numbers to `(x0, y0, x1, y1)` in pixels, clipped to the image.
+def with_unit(box_format: BoxFormat, *, normalized: bool) -> BoxFormat:
+    """Return the same layout in fractions of the image's sides, or in pixels."""
+    return parse_box_format(box_format.removesuffix("n") + ("n" if normalized else ""))
+
+
+def span(scale: float) -> str:
+    """Return how the range of coordinates is called in which a side of the image has a length."""
+    return "percent" if scale == 100 else f"0..{scale:g}"
+
+
+def pixel_box(values: Any, box_format: BoxFormat, image_size: Size | None, scale: float = 1.0) -> Box:
+    """Convert four numbers to `(x0, y0, x1, y1)` in pixels.
+
+    Args:
+        values: four numbers.
+        box_format: their layout.
+        image_size: `(width, height)` in pixels, for fractions.
+        scale: length of a side of the image in the numbers, if they are fractions.
 
     Raises:
-        DetectionError: not four finite numbers, not in the layout `box_format`, inverted, empty, outside the image,
-            or in 0..1 while the image's size is unknown.
+        DetectionError: not four finite numbers, not in the layout `box_format`, inverted, empty, or in fractions
+            while the image's size is unknown.
     """
     raw = numbers(values, "box").ravel()
     if raw.size != 4:
@@ -58,25 +75,11 @@ def pixel_box(values: Any, box_format: BoxFormat, image_size: Size | None) -> Bo
     shown = tuple(round(number, 4) for number in raw.tolist())
     if not np.isfinite(raw).all():
         raise DetectionError(f"box {shown} contains NaN or infinity; expected finite numbers. Drop the row.")
-    largest = float(np.abs(raw).max())
-    if box_format.endswith("n"):
-        if image_size is None:
-            raise DetectionError(
-                f"box {shown} is in 0..1 of the image's sides ({box_format}); pass image_size=(width, height)."
-            )
-        if largest > _MAX_NORMALIZED:
-            raise DetectionError(
-                f"box {shown} is not {box_format}: expected values in 0..1. "
-                f"If these are pixels, and the format has no layout of its own, pass box_format={box_format[:-1]!r}."
-            )
-        raw = raw * (image_size * 2)
-    elif 0 < largest <= 1 or (largest <= _MAX_NORMALIZED and (raw % 1).any()):
-        raise DetectionError(
-            f"box {shown} has all its values in or near 0..1, so it is not {box_format} in pixels. If they are "
-            f"fractions of the image's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
-        )
-    a, b, c, d = raw.tolist()
     layout = box_format.removesuffix("n")
+    if layout == "yxyx":
+        raw, layout = raw[[1, 0, 3, 2]], "xyxy"
+    raw = _in_pixels(raw, shown, box_format, image_size, scale)
+    a, b, c, d = raw.tolist()
     if layout == "xywh":
         c, d = a + c, b + d
     elif layout == "cxcywh":
@@ -86,7 +89,30 @@ def pixel_box(values: Any, box_format: BoxFormat, image_size: Size | None) -> Bo
             f"box {shown} read as {box_format} is inverted or empty; expected a width and a height above 0. "
             "Check box_format, or drop the row."
         )
-    return clipped((a, b, c, d), image_size)
+    return a, b, c, d
+
+
+def _in_pixels(
+    raw: np.ndarray, shown: tuple[float, ...], box_format: BoxFormat, image_size: Size | None, scale: float
+) -> np.ndarray:
+    largest = float(np.abs(raw).max())
+    if box_format.endswith("n"):
+        if image_size is None:
+            raise DetectionError(
+                f"box {shown} is in {span(scale)} of the image's sides ({box_format}); pass image_size=(width, height)."
+            )
+        if largest > MAX_NORMALIZED * scale:
+            raise DetectionError(
+                f"box {shown} is not {box_format}: expected values in {span(scale)}. "
+                f"If these are pixels, and the format has no layout of its own, pass box_format={box_format[:-1]!r}."
+            )
+        return raw * (image_size * 2) / scale
+    if 0 < largest <= 1 or (largest <= MAX_NORMALIZED and (raw % 1).any()):
+        raise DetectionError(
+            f"box {shown} has all its values in or near 0..1, so it is not {box_format} in pixels. If they are "
+            f"fractions of the image's sides, pass box_format={box_format + 'n'!r} and image_size=(width, height)."
+        )
+    return raw
 
 
 def clipped(box: Box, image_size: Size | None) -> Box:

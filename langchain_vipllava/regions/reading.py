@@ -2,20 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from langchain_vipllava.errors import DetectionError, RegionError
-from langchain_vipllava.regions.context import Context, Row
-from langchain_vipllava.regions.format import Format
+from langchain_vipllava.regions.context import Context
+from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.format_names import DetectionFormat
 from langchain_vipllava.regions.geometry import described_size
-from langchain_vipllava.regions.recognition import recognize
+from langchain_vipllava.regions.recognition import matches, recognize
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.regions.row import Row, UnreadableRow
+from langchain_vipllava.regions.stated import stated_around
 from langchain_vipllava.regions.values import describe, number_or_none
 
+OnError = Literal["raise", "skip"]
+"""What happens to a row that is not a region."""
 
-def read_regions(detections: Any, context: Context, *, min_score: float, max_regions: int | None) -> list[Region]:
+_MAX_TOLD = 5
+"""Skipped rows whose reason is in the warning; all are in its `rows`."""
+
+
+class SkippedRowsWarning(UserWarning):
+    """Rows were dropped because of `on_error="skip"`.
+
+    Attributes:
+        rows: number of each dropped row, counted from 0, and why it was dropped.
+    """
+
+    def __init__(self, rows: dict[int, str]) -> None:
+        self.rows = rows
+        told = " ".join(list(rows.values())[:_MAX_TOLD])
+        more = f" And {len(rows) - _MAX_TOLD} more." if len(rows) > _MAX_TOLD else ""
+        super().__init__(f"dropped {len(rows)} row{'s' * (len(rows) != 1)} that cannot be read: {told}{more}")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which rows of an output become regions.
+
+    Attributes:
+        min_score: drop rows whose score is below this.
+        max_regions: keep at most this many, those with the highest scores.
+        on_error: whether a row that is not a region is an error, or is dropped with a `SkippedRowsWarning`.
+    """
+
+    min_score: float = 0.0
+    max_regions: int | None = None
+    on_error: OnError = "raise"
+
+
+def read_regions(
+    detections: Any, context: Context, selection: Selection, format: DetectionFormat | None = None
+) -> list[Region]:
     """Read a detector's output as regions, in the detector's order.
 
     Rows are dropped before they are converted: a broken row below `min_score` raises nothing.
@@ -24,64 +66,103 @@ def read_regions(detections: Any, context: Context, *, min_score: float, max_reg
         DetectionError: the format is unknown, a row that is kept is not a region, or there is more than the limits
             of the context allow.
     """
-    format_, output = recognize(detections, context.limits)
-    rows = _read_rows(format_, output, context)
-    kept = _select(rows, min_score, max_regions, format_)
-    context.limits.check_regions(len(kept))
-    for index in kept:  # masks that are small now and large when they are made, before the first is made
-        _count_mask(rows[index], index, format_, context)
-    return [_to_region(rows[index], index, format_, context) for index in kept]
-
-
-def _read_rows(format_: Format, output: Any, context: Context) -> list[Row | Region]:
-    rows: list[Row | Region] = []
-    try:
-        for row in format_.read(output, context):
-            if not isinstance(row, (Row, Region)):
-                raise TypeError(f"the reader yielded {describe(row)}; expected a Row or a Region")
-            rows.append(row)
-            context.limits.check_rows(len(rows))
-    except RegionError as error:
-        raise DetectionError(f"{format_.name}: {error}") from error
-    except Exception as error:
-        raise DetectionError(f"row {len(rows)} of the {format_.name}: {_reason(error)}.") from error
-    return rows
-
-
-def _select(rows: Sequence[Row | Region], min_score: float, max_regions: int | None, format_: Format) -> list[int]:
-    """Indices of the rows to keep, in ascending order."""
-    scores: dict[int, float] = {}
-    for index, row in enumerate(rows):
+    format_, output = recognize(detections, context.limits, format)
+    if format_.precedence > Precedence.TEXT:
         try:
-            score = number_or_none(row.score, "score")
-        except DetectionError as error:
-            raise DetectionError(f"row {index} of the {format_.name}: {error}") from error
-        # Not `score >= min_score`: a NaN must reach Region, which refuses it.
-        if score is None or not score < min_score:
-            scores[index] = 1.0 if score is None else score
-    if max_regions is None:
-        return list(scores)
-    return sorted(sorted(scores, key=lambda index: -scores[index])[:max_regions])
-
-
-def _count_mask(row: Row | Region, index: int, format_: Format, context: Context) -> None:
-    size = described_size(row.mask) if isinstance(row, Row) else None
-    if size is not None:
-        try:
-            context.masks.spend(*size)
+            context = replace(context, stated=stated_around(output))
         except RegionError as error:
-            raise DetectionError(f"row {index} of the {format_.name}: {error}") from error
+            raise DetectionError(f"{format_.name}: {error}") from error
+    reading = _Reading(format_, context, selection)
+    rows = reading.rows(output)
+    if format is not None and not rows and not matches(format_, output):
+        raise DetectionError(f"{describe(output)} holds nothing that format={format!r} reads.")
+    regions = reading.regions(rows)
+    if reading.skipped:
+        numbered = dict(sorted(reading.skipped.items()))
+        warnings.warn(SkippedRowsWarning(numbered), stacklevel=4)
+    return regions
 
 
-def _to_region(row: Row | Region, index: int, format_: Format, context: Context) -> Region:
-    if isinstance(row, Region):
-        return row
-    try:
-        return context.region(row)
-    except RegionError as error:
-        raise DetectionError(f"row {index} of the {format_.name}: {error}") from error
-    except Exception as error:
-        raise DetectionError(f"row {index} of the {format_.name}: {_reason(error)}.") from error
+class _Reading:
+    """One output on its way to regions."""
+
+    def __init__(self, format_: Format, context: Context, selection: Selection) -> None:
+        self.format, self.context, self.selection = format_, context, selection
+        self.skipped: dict[int, str] = {}
+
+    def rows(self, output: Any) -> list[Row | Region | UnreadableRow]:
+        """Read all rows."""
+        rows: list[Row | Region | UnreadableRow] = []
+        reader: Iterator[Any] = iter(())
+        while True:
+            try:
+                reader = reader if rows else iter(self.format.read(output, self.context))
+                row = next(reader, None)
+                if row is not None and not isinstance(row, (Row, Region, UnreadableRow)):
+                    raise TypeError(f"the reader yielded {describe(row)}; expected a Row or a Region")
+                self.context.limits.check_rows(len(rows) + (row is not None))
+            except RegionError as error:
+                raise DetectionError(f"{self.format.name}: {error}") from error
+            except Exception as error:
+                raise self.error(len(rows), error) from error
+            if row is None:
+                return rows
+            if isinstance(row, UnreadableRow):
+                self.failed(len(rows), row.error)
+            rows.append(row)
+
+    def regions(self, rows: Sequence[Row | Region | UnreadableRow]) -> list[Region]:
+        """Convert the rows that are kept."""
+        kept = self.kept(rows)
+        self.context.limits.check_regions(len(kept))
+        for index, row in kept.items():  # masks that are small now and large when they are made, before the first
+            size = described_size(row.mask) if isinstance(row, Row) else None
+            if size is not None:
+                try:
+                    self.context.masks.spend(*size)
+                except RegionError as error:
+                    raise self.error(index, error) from error
+        regions = []
+        for index, row in kept.items():
+            try:
+                regions.append(row if isinstance(row, Region) else self.context.region(row))
+            except Exception as error:
+                self.failed(index, error)
+        return regions
+
+    def kept(self, rows: Sequence[Row | Region | UnreadableRow]) -> dict[int, Row | Region]:
+        """Return the rows to keep with their numbers, in ascending order."""
+        readable: dict[int, Row | Region] = {}
+        scores: dict[int, float] = {}
+        for index, row in enumerate(rows):
+            if isinstance(row, UnreadableRow):
+                continue
+            try:
+                score = number_or_none(row.score, "score")
+            except DetectionError as error:
+                self.failed(index, error)
+                continue
+            # Not `score >= min_score`: a NaN must reach Region, which refuses it.
+            if score is None or not score < self.selection.min_score:
+                readable[index] = row
+                scores[index] = 1.0 if score is None else score
+        best = sorted(scores, key=lambda index: -scores[index])[: self.selection.max_regions]
+        return {index: readable[index] for index in sorted(best)}
+
+    def failed(self, index: int, error: Exception) -> None:
+        """Note a row that is dropped.
+
+        Raises:
+            DetectionError: rows are not dropped.
+        """
+        if self.selection.on_error == "raise":
+            raise self.error(index, error) from error
+        self.skipped[index] = str(self.error(index, error))
+
+    def error(self, index: int, error: Exception) -> DetectionError:
+        """Return the error about a row."""
+        reason = str(error) if isinstance(error, RegionError) else f"{_reason(error)}."
+        return DetectionError(f"row {index} of the {self.format.name}: {reason}")
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, MappingView
 from itertools import islice
 from os import PathLike
@@ -10,11 +9,16 @@ from typing import Any
 
 from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.locks import fork_safe_lock
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
+from langchain_vipllava.regions.files import read_file
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.format_names import DetectionFormat
 from langchain_vipllava.regions.formats import FORMATS
 from langchain_vipllava.regions.limits import RegionLimits
+from langchain_vipllava.regions.nearest import unknown
+from langchain_vipllava.regions.parsing import decoded, parsed
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe
 
 _BATCH_SAMPLE = 8
@@ -41,7 +45,7 @@ def register_format(
 
     Example:
         >>> from langchain_vipllava import regions_from, register_format
-        >>> from langchain_vipllava.regions.context import Row
+        >>> from langchain_vipllava.regions.row import Row
         >>> def read(output, context):
         ...     yield Row(box=output["robot_sees"])
         >>> remove = register_format("my robot", lambda output: "robot_sees" in output, read)
@@ -50,7 +54,7 @@ def register_format(
         >>> remove()
     """
     global _registered  # noqa: PLW0603  # replaced as a whole, so that readers need no lock
-    added = Format(name, matches, read, Precedence.REGISTERED)
+    added = Format(name, name, matches, read, Precedence.REGISTERED)
     with _registering:
         _registered = (added, *(format_ for format_ in _registered if format_.name != name))
 
@@ -62,8 +66,13 @@ def register_format(
     return remove
 
 
-def recognize(detections: Any, limits: RegionLimits) -> tuple[Format, Any]:
+def recognize(detections: Any, limits: RegionLimits, name: DetectionFormat | None = None) -> tuple[Format, Any]:
     """Find the format of a detector's output.
+
+    Args:
+        detections: one image's detections, or the path of a file with them.
+        limits: how much they may hold.
+        name: the format, if the caller named it; then nothing is recognized.
 
     Returns:
         The format, and what it reads: the output with JSON parsed, iterators listed, and without the list that a
@@ -73,46 +82,48 @@ def recognize(detections: Any, limits: RegionLimits) -> tuple[Format, Any]:
         DetectionError: the format is unknown, the output is a batch of several images, or it holds more than the
             limits allow.
     """
-    output = _as_list(_parse(detections, limits), limits)
+    output = _as_list(_parsed(detections, limits), limits)
     limits.check_nested(output)
+    if name is not None:
+        return _named(name, output), output
     format_, failures = _first_match(output)
     if format_ is not None:
         return format_, output
     inner = _format_of_batch(output)
     if inner is not None:
         return inner, output[0]
-    hint = ""
-    if isinstance(output, (str, PathLike)):
-        hint = " A path is not opened: pass the file's text."
-    elif isinstance(output, tuple):
-        hint = " Pass columns in a dict: {'boxes': ..., 'scores': ..., 'labels': ...}."
-    raise DetectionError(
-        f"{describe(output)} has no known format.{hint} Known formats: "
-        f"{'; '.join(format_.name for format_ in (*_registered, *FORMATS))}. Pass one of these, or add yours with "
-        f"register_format(name, matches, read).{failures}"
-    )
+    raise DetectionError(unknown(output, (*_registered, *FORMATS)) + failures)
 
 
-def _parse(detections: Any, limits: RegionLimits) -> Any:
-    """Decode bytes, and parse text that is JSON."""
+def _named(name: DetectionFormat, output: Any) -> Format:
+    """Return the reader of a name: of several with this name the first that recognizes the output, else the first."""
+    empty = FORMATS[0]
+    if matches(empty, output):
+        return empty
+    readers = [format_ for format_ in FORMATS if format_.key == name]
+    return next((format_ for format_ in readers if matches(format_, output)), readers[0])
+
+
+def matches(format_: Format, output: Any) -> bool:
+    """Return whether an output has a format."""
+    try:
+        return bool(format_.matches(output))
+    except Exception:  # matchers fail on foreign objects
+        return False
+
+
+def _parsed(detections: Any, limits: RegionLimits) -> Any:
+    """Read files, decode bytes, and parse text."""
     if detections is None:
         raise DetectionError("None is not a detector's output; pass [] where nothing was detected.")
-    if isinstance(detections, (str, bytes, bytearray)):
-        limits.check_text(detections)
+    if isinstance(detections, PathLike):
+        return parsed(read_file(detections, limits), limits)
     if isinstance(detections, (bytes, bytearray)):
-        try:
-            detections = detections.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            raise DetectionError("the bytes are not UTF-8; expected JSON, XML or YOLO text.") from error
-    if not isinstance(detections, str):
-        return detections
-    text = detections.removeprefix("\ufeff").strip()
-    if not text.startswith(("{", "[")):
-        return text
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise DetectionError(f"text that starts like JSON is not JSON: {shorten(str(error))}.") from error
+        return parsed(decoded(detections, limits), limits)
+    if isinstance(detections, str):
+        limits.check_text(detections)
+        return parsed(detections, limits)
+    return detections
 
 
 def _as_list(detections: Any, limits: RegionLimits) -> Any:

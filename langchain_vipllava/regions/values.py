@@ -117,3 +117,17 @@ def describe(value: Any, depth: int = 1) -> str:
         attributes = [key for key in dir(value) if not key.startswith("_")]
         return f"{name} with attributes {_short.repr(attributes)}"
     return "an object that raises when it is inspected"
+
+
+def percent(value: Any) -> float | None:
+    """Convert a score in percent to 0..1; None, and below 0 as tesseract writes it for lines without text, is None.
+
+    Raises:
+        DetectionError: not a number up to 100.
+    """
+    score = number_or_none(value, "score")
+    if score is None or score < 0:
+        return None
+    if score > 100:
+        raise DetectionError(f"score {score:g} is not in percent; expected 0 to 100.")
+    return score / 100

@@ -70,7 +70,7 @@ def test_a_box_format_that_contradicts_the_format_is_refused(sample, box_format)
 
 
 def test_an_unknown_box_format_is_refused():
-    refused(hf_object_detection(1), "box_format=", "cxcywhn", box_format="yxyx")
+    refused(hf_object_detection(1), "box_format=", "cxcywhn", box_format="xyhw")
 
 
 def test_fractions_read_as_pixels_are_refused():

@@ -96,7 +96,7 @@ def test_the_number_of_regions_may_be_any_whole_number():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"box_format": "yxyx"}, "box_format='?str 'yxyx'"),
+        ({"box_format": "xyhw"}, "box_format='?str 'xyhw'"),
         ({"labels": "cat"}, "labels="),
         ({"labels": 7}, "labels="),
         ({"min_score": "high"}, "min_score"),
@@ -137,7 +137,7 @@ def test_pydantic_builds_options_from_a_dict():
     assert made == DetectionOptions(box_format="xywh", labels={1: "cat"}, max_regions=5)
     given = DetectionOptions(labels=np.array(["cat", "dog"]))
     assert Step(options=given).options is given
-    for wrong in ({"box_fromat": "xywh"}, {"box_format": "yxyx"}, {"labels": "cat"}):
+    for wrong in ({"box_fromat": "xywh"}, {"box_format": "xyhw"}, {"labels": "cat"}):
         with pytest.raises(ValidationError):
             Step.model_validate({"options": wrong})
     with pytest.raises(DetectionError, match="max_regions"):
@@ -152,7 +152,7 @@ def test_a_dict_becomes_options_with_errors_of_our_own():
     assert Step(options={"labels": names, "max_regions": 5}).options.labels is names
     options = DetectionOptions(box_format="xywh")
     assert Step(options=options).options is options
-    for wrong, word in (({"box_fromat": "xywh"}, "box_fromat"), ({"box_format": "yxyx"}, "yxyx"), ("xywh", "expected")):
+    for wrong, word in (({"box_fromat": "xywh"}, "box_fromat"), ({"box_format": "xyhw"}, "xyhw"), ("xywh", "expected")):
         with pytest.raises(DetectionError, match=word):
             Step(options=wrong)
 

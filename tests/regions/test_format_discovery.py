@@ -15,7 +15,7 @@ from langchain_vipllava.regions.formats import FORMATS, find_formats, in_order
 from tests.regions.samples import SAMPLES
 
 NEW_FORMAT = """
-from langchain_vipllava.regions.context import Row
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.format import Format, Precedence
 
 
@@ -27,7 +27,7 @@ def _read_robot(output, context):
     yield Row(box=output["robot_sees"], label="robot")
 
 
-FORMATS = (Format("my robot", _is_robot, _read_robot, Precedence.IMAGE),)
+FORMATS = (Format("robot", "my robot", _is_robot, _read_robot, Precedence.IMAGE),)
 """
 
 

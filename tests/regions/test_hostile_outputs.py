@@ -12,11 +12,12 @@ from tests.regions.samples import CAT, DOG, coco_dataset, hf_object_detection, o
 
 
 def test_unknown_output_is_described():
-    message = refused({"foo": 1, "bar": [1]}, "dict with 2 keys", "foo", "bar", "register_format", "COCO dataset")
-    assert "Ultralytics" in message
+    message = refused(
+        {"foo": 1, "bar": [1]}, "dict with 2 keys", "foo", "bar", "no known format", "docs/reference/detections.md"
+    )
     refused(np.zeros((3, 9)), "ndarray", "(3, 9)", "float64")
     refused(["a", "b"], "list of 2 items", "str")
-    refused("annotations/0001.txt", "path is not opened")
+    refused("annotations/0001.txt", "A path is not opened in a string")
     refused(dict.fromkeys(map(str, range(1000)), "x" * 10**6), "1000 keys")
     refused(None, "[]")
     refused(b"\xff\xfe\x00", "UTF-8")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from langchain_vipllava.regions.context import Row
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.recognition import register_format
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.regions.row import Row
 from tests.regions.samples import CAT, DOG, SIZE, at, hf_object_detection, refused
 
 

@@ -122,6 +122,7 @@ def test_public_names_are_pinned():
         "RegionPrompt",
         "RequestLimits",
         "SessionError",
+        "SkippedRowsWarning",
         "TinyRegionWarning",
         "VipLlavaError",
         "VipLlavaToolkit",

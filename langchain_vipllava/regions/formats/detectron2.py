@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_vipllava.regions.columns import columns, mask_column
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field
 
 
@@ -35,4 +36,8 @@ def _instances(output: Any) -> Any:
     return output if inner is None else inner
 
 
-FORMATS = (Format("detectron2 Instances", _is_detectron2, _read_detectron2, Precedence.IMAGE),)
+_CLUES = ("instances", "pred_boxes", "pred_classes", "pred_masks")
+
+FORMATS = (
+    Format("detectron2", "detectron2 Instances", _is_detectron2, _read_detectron2, Precedence.IMAGE, clues=_CLUES),
+)

@@ -7,10 +7,11 @@ from typing import Any
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.columns import column, columns
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import BoxFormat
 from langchain_vipllava.regions.limits import RegionLimits
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe, field, keys_of, numbers
 
 _KEYS = {"bboxes", "quad_boxes", "polygons"}
@@ -53,7 +54,16 @@ def _rows(answer: Mapping[str, Any], box_format: BoxFormat, limits: RegionLimits
             yield Row(rings=rings, label=name)
 
 
+_CLUES = ("bboxes", "labels", "polygons", "quad_boxes")
+
 FORMATS = (
-    Format("Florence-2 answer", _is_task_answer, _read_task_answer, Precedence.IMAGE),
-    Format("Florence-2 answer without its task", _is_bare_answer, _read_bare_answer, Precedence.LOOSE_IMAGE),
+    Format("florence2", "Florence-2 answer", _is_task_answer, _read_task_answer, Precedence.IMAGE, clues=_CLUES),
+    Format(
+        "florence2",
+        "Florence-2 answer without its task",
+        _is_bare_answer,
+        _read_bare_answer,
+        Precedence.LOOSE_IMAGE,
+        clues=_CLUES,
+    ),
 )

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError, shorten
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, keys_of
 
 _GOOGLE_LISTS = ("localizedObjectAnnotations", "localized_object_annotations")
@@ -60,4 +61,6 @@ def _read_google(output: Any, _context: Context) -> Iterator[Row]:
         )
 
 
-FORMATS = (Format("Google Vision response", _is_google, _read_google, Precedence.IMAGE),)
+_CLUES = ("boundingPoly", "bounding_poly", "localizedObjectAnnotations", "normalizedVertices", "responses")
+
+FORMATS = (Format("google-vision", "Google Vision response", _is_google, _read_google, Precedence.IMAGE, clues=_CLUES),)

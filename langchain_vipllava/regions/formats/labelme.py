@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 
@@ -43,4 +44,6 @@ def _bounds(points: np.ndarray, kind: str) -> list[float]:
     return [*points.min(axis=0), *points.max(axis=0)]
 
 
-FORMATS = (Format("LabelMe JSON", _is_labelme, _read_labelme, Precedence.IMAGE),)
+_CLUES = ("imagePath", "points", "shape_type", "shapes")
+
+FORMATS = (Format("labelme", "LabelMe JSON", _is_labelme, _read_labelme, Precedence.IMAGE, clues=_CLUES),)

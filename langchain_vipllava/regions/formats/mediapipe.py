@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, items
 
 
@@ -50,4 +51,6 @@ def _solutions_row(detection: Any, box: Any) -> Row:
     )
 
 
-FORMATS = (Format("MediaPipe result", _is_mediapipe, _read_mediapipe, Precedence.IMAGE),)
+_CLUES = ("bounding_box", "categories", "detections", "origin_x")
+
+FORMATS = (Format("mediapipe", "MediaPipe result", _is_mediapipe, _read_mediapipe, Precedence.IMAGE, clues=_CLUES),)

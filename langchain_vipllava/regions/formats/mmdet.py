@@ -7,8 +7,9 @@ from typing import Any
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.columns import columns, mask_column
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field
 
 
@@ -43,4 +44,6 @@ def _instances(output: Any) -> Any:
     return output if field(output, "scores") is not None else None
 
 
-FORMATS = (Format("mmdet result", _is_mmdet, _read_mmdet, Precedence.IMAGE),)
+_CLUES = ("bboxes", "pred_instances", "predictions")
+
+FORMATS = (Format("mmdet", "mmdet result", _is_mmdet, _read_mmdet, Precedence.IMAGE, clues=_CLUES),)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import first_row, keys_of, rows
 
 
@@ -19,4 +20,6 @@ def _read_mtcnn(output: Any, _context: Context) -> Iterator[Row]:
         yield Row(box=row["box"], box_format="xywh", score=row["confidence"])
 
 
-FORMATS = (Format("MTCNN result", _is_mtcnn, _read_mtcnn, Precedence.ROWS),)
+_CLUES = ("box", "confidence", "keypoints")
+
+FORMATS = (Format("mtcnn", "MTCNN result", _is_mtcnn, _read_mtcnn, Precedence.ROWS, clues=_CLUES),)

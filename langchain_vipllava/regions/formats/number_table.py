@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe, numbers, plain
 
 
@@ -39,4 +40,6 @@ def _read_number_table(output: Any, context: Context) -> Iterator[Row]:
         )
 
 
-FORMATS = (Format("table of bare boxes (with box_format=)", _is_number_table, _read_number_table, Precedence.UNNAMED),)
+FORMATS = (
+    Format("table", "table of bare boxes (with box_format=)", _is_number_table, _read_number_table, Precedence.UNNAMED),
+)

@@ -9,9 +9,10 @@ import numpy as np
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.columns import columns
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import numbers, plain
 
 
@@ -110,8 +111,10 @@ def _read_contours(output: Any, _context: Context) -> Iterator[Row]:
 
 
 FORMATS = (
-    Format("OpenCV (rects, weights) tuple", _is_rects_and_weights, _read_rects_and_weights, Precedence.ROWS),
-    Format("OpenCV DetectionModel tuple", _is_dnn_model, _read_dnn_model, Precedence.ROWS),
-    Format("OpenCV contours", _is_contours, _read_contours, Precedence.ROWS),
-    Format("OpenCV DNN SSD table", _is_ssd, _read_ssd, Precedence.ROWS),
+    Format(
+        "opencv-rects", "OpenCV (rects, weights) tuple", _is_rects_and_weights, _read_rects_and_weights, Precedence.ROWS
+    ),
+    Format("opencv-dnn", "OpenCV DetectionModel tuple", _is_dnn_model, _read_dnn_model, Precedence.ROWS),
+    Format("opencv-contours", "OpenCV contours", _is_contours, _read_contours, Precedence.ROWS),
+    Format("opencv-ssd", "OpenCV DNN SSD table", _is_ssd, _read_ssd, Precedence.ROWS),
 )

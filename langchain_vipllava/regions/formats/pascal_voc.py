@@ -8,9 +8,10 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.limits import RegionLimits
+from langchain_vipllava.regions.row import Row
 
 
 def _is_xml(output: Any) -> bool:
@@ -84,4 +85,6 @@ def _refuse_doctype(*_: Any) -> None:
     )
 
 
-FORMATS = (Format("Pascal VOC XML", _is_xml, _read_voc, Precedence.TEXT),)
+_CLUES = ("annotation", "bndbox", "object", "xmin")
+
+FORMATS = (Format("pascal-voc", "Pascal VOC XML", _is_xml, _read_voc, Precedence.TEXT, clues=_CLUES),)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.regions.rle import rle_size
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe, field, first_row, keys_of, rows
 
 
@@ -52,7 +53,7 @@ def _read_dumped(output: Any, context: Context) -> Iterator[Region]:
 
 
 FORMATS = (
-    Format("empty output", _is_empty, _read_empty, Precedence.READY),
-    Format("list of regions", _are_regions, _read_regions, Precedence.READY),
-    Format("list of Region.model_dump()", _are_dumped, _read_dumped, Precedence.READY),
+    Format("regions", "empty output", _is_empty, _read_empty, Precedence.READY),
+    Format("regions", "list of regions", _are_regions, _read_regions, Precedence.READY),
+    Format("regions", "list of Region.model_dump()", _are_dumped, _read_dumped, Precedence.READY),
 )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import keys_of
 
 _LISTS = {"Labels", "FaceDetails", "CustomLabels"}
@@ -37,4 +38,10 @@ def _row(box: Any, label: str | None, percent: float | None) -> Row:
     )
 
 
-FORMATS = (Format("AWS Rekognition response", _is_rekognition, _read_rekognition, Precedence.IMAGE),)
+_CLUES = ("BoundingBox", "FaceDetails", "Instances", "Labels")
+
+FORMATS = (
+    Format(
+        "rekognition", "AWS Rekognition response", _is_rekognition, _read_rekognition, Precedence.IMAGE, clues=_CLUES
+    ),
+)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import described
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, first_row, keys_of, rows
 
 
@@ -27,4 +28,15 @@ def _read_roboflow(output: Any, _context: Context) -> Iterator[Row]:
         yield described(Row(box=box, box_format="cxcywh", image_size=size), row)
 
 
-FORMATS = (Format("Roboflow response {predictions, image}", _is_roboflow, _read_roboflow, Precedence.IMAGE),)
+_CLUES = ("class", "image", "predictions")
+
+FORMATS = (
+    Format(
+        "roboflow",
+        "Roboflow response {predictions, image}",
+        _is_roboflow,
+        _read_roboflow,
+        Precedence.IMAGE,
+        clues=_CLUES,
+    ),
+)

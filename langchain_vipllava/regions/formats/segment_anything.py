@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 
@@ -31,4 +32,6 @@ def _read_sam(output: Any, _context: Context) -> Iterator[Row]:
         )
 
 
-FORMATS = (Format("Segment Anything result", _is_sam, _read_sam, Precedence.ROWS),)
+_CLUES = ("predicted_iou", "segmentation", "stability_score")
+
+FORMATS = (Format("segment-anything", "Segment Anything result", _is_sam, _read_sam, Precedence.ROWS, clues=_CLUES),)

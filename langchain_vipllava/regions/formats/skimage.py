@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import corner_row
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import first_row, keys_of, rows
 
 
@@ -20,4 +21,4 @@ def _read_skimage(output: Any, context: Context) -> Iterator[Row]:
         yield corner_row(row, row, context)
 
 
-FORMATS = (Format("scikit-image cascade result", _is_skimage, _read_skimage, Precedence.ROWS),)
+FORMATS = (Format("scikit-image", "scikit-image cascade result", _is_skimage, _read_skimage, Precedence.ROWS),)

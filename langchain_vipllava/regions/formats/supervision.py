@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from langchain_vipllava.regions.columns import columns
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field
 
 
@@ -33,6 +34,15 @@ def _read_detections(output: Any, context: Context) -> Iterator[Row]:
         yield row if corners is None else replace(row, rings=[corners[number]])
 
 
+_CLUES = ("class_id", "confidence", "tracker_id", "xyxy")
+
 FORMATS = (
-    Format("supervision Detections, or anything with .xyxy", _is_detections, _read_detections, Precedence.LOOSE_IMAGE),
+    Format(
+        "supervision",
+        "supervision Detections, or anything with .xyxy",
+        _is_detections,
+        _read_detections,
+        Precedence.LOOSE_IMAGE,
+        clues=_CLUES,
+    ),
 )

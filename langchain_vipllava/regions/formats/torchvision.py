@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_vipllava.regions.columns import columns
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, keys_of
 
 
@@ -30,11 +31,15 @@ def _read_boxes_dict(output: Any, context: Context) -> Iterator[Row]:
     )
 
 
+_CLUES = ("boxes", "labels", "scores")
+
 FORMATS = (
     Format(
+        "torchvision",
         "torchvision or transformers post-processing dict {boxes, labels, scores}",
         _is_boxes_dict,
         _read_boxes_dict,
         Precedence.IMAGE,
+        clues=_CLUES,
     ),
 )

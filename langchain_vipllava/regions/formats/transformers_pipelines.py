@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.regions.columns import column
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import corner_row
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import SegmentMask
+from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import first_row, keys_of, plain, rows
 
 
@@ -20,9 +21,8 @@ def _is_object_detection(output: Any) -> bool:
     return keys_of(row) >= {"score", "label", "box"} and keys_of(row["box"]) >= {"xmin", "ymin", "xmax", "ymax"}
 
 
-def _read_object_detection(output: Any, context: Context) -> Iterator[Row]:
-    for row in rows(output):
-        yield corner_row(row, row["box"], context)
+def _read_object_detection(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
+    yield from each(rows(output), lambda row: corner_row(row, row["box"], context))
 
 
 def _is_image_segmentation(output: Any) -> bool:
@@ -56,21 +56,39 @@ def _read_panoptic(output: Any, _context: Context) -> Iterator[Row]:
         yield Row(mask=mask, class_id=segment["label_id"], score=segment.get("score"))
 
 
+_CLUES = ("box", "label", "mask", "masks", "score", "segmentation", "segments_info")
+
 FORMATS = (
     Format(
-        "transformers object-detection pipeline result", _is_object_detection, _read_object_detection, Precedence.ROWS
+        "transformers",
+        "transformers object-detection pipeline result",
+        _is_object_detection,
+        _read_object_detection,
+        Precedence.ROWS,
+        clues=_CLUES,
     ),
     Format(
+        "transformers",
         "transformers image-segmentation pipeline result",
         _is_image_segmentation,
         _read_image_segmentation,
         Precedence.ROWS,
+        clues=_CLUES,
     ),
     Format(
+        "transformers",
         "transformers mask-generation pipeline result",
         _is_mask_generation,
         _read_mask_generation,
         Precedence.LOOSE_IMAGE,
+        clues=_CLUES,
     ),
-    Format("transformers segmentation post-processing dict", _is_panoptic, _read_panoptic, Precedence.IMAGE),
+    Format(
+        "transformers",
+        "transformers segmentation post-processing dict",
+        _is_panoptic,
+        _read_panoptic,
+        Precedence.IMAGE,
+        clues=_CLUES,
+    ),
 )

@@ -8,8 +8,9 @@ from typing import Any
 
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.columns import columns
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe, field, items, numbers
 
 
@@ -50,4 +51,6 @@ def _upright(oriented: Any) -> Any:
     return [[*ring.min(axis=0), *ring.max(axis=0)] for ring in corners]
 
 
-FORMATS = (Format("Ultralytics Results", _is_results, _read_results, Precedence.IMAGE),)
+_CLUES = ("boxes", "masks", "names", "obb", "orig_shape")
+
+FORMATS = (Format("ultralytics", "Ultralytics Results", _is_results, _read_results, Precedence.IMAGE, clues=_CLUES),)

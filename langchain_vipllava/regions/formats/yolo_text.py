@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 
 _NUMBERS = re.compile(r"[\d\s.+\-eE]*")
 _POSE_LENGTH = 4 + 3 * 17
@@ -74,4 +75,4 @@ def _is_pose(values: list[str]) -> bool:
     )
 
 
-FORMATS = (Format("YOLO text", _is_yolo, _read_yolo, Precedence.TEXT),)
+FORMATS = (Format("yolo", "YOLO text", _is_yolo, _read_yolo, Precedence.TEXT),)

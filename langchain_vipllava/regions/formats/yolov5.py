@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.context import Context, Row
+from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field, items, numbers
 
 
@@ -25,4 +26,4 @@ def _read_yolov5(output: Any, _context: Context) -> Iterator[Row]:
         yield Row(box=box, score=score, class_id=class_id, label=names.get(int(class_id)))
 
 
-FORMATS = (Format("YOLOv5 hub result", _is_yolov5, _read_yolov5, Precedence.IMAGE),)
+FORMATS = (Format("yolov5", "YOLOv5 hub result", _is_yolov5, _read_yolov5, Precedence.IMAGE),)

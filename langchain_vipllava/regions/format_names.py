@@ -1,0 +1,57 @@
+"""`DetectionFormat`: the names of the formats, as an editor completes them."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Literal, get_args
+
+from langchain_vipllava.errors import DetectionError, shorten
+
+DetectionFormat = Literal[
+    "coco",
+    "detectron2",
+    "dicts",
+    "florence2",
+    "google-vision",
+    "labelme",
+    "mediapipe",
+    "mmdet",
+    "mtcnn",
+    "opencv-contours",
+    "opencv-dnn",
+    "opencv-rects",
+    "opencv-ssd",
+    "pascal-voc",
+    "regions",
+    "rekognition",
+    "roboflow",
+    "scikit-image",
+    "segment-anything",
+    "supervision",
+    "table",
+    "torchvision",
+    "transformers",
+    "ultralytics",
+    "yolo",
+    "yolov5",
+]
+"""Names of the readers. One name may stand for several layouts of one source, which its readers tell apart."""
+
+DETECTION_FORMATS: tuple[DetectionFormat, ...] = get_args(DetectionFormat)
+
+PAGE = "https://github.com/langchain-vipllava/langchain-vipllava/blob/main/docs/reference/detections.md"
+"""The page with all layouts, for error messages."""
+
+
+def parse_detection_format(name: object) -> DetectionFormat:
+    """Check the name of a format.
+
+    Raises:
+        DetectionError: it is not one of `DETECTION_FORMATS`.
+    """
+    for known in DETECTION_FORMATS:
+        if name == known:
+            return known
+    close = get_close_matches(str(name).lower().replace("_", "-"), DETECTION_FORMATS, n=3) if name else []
+    advice = f"did you mean {' or '.join(map(repr, close))}?" if close else f"the names are listed at {PAGE}"
+    raise DetectionError(f"format={shorten(name)} is not a known reader; {advice}")

@@ -1,0 +1,93 @@
+"""Parse text: JSON, JSON lines, tables with a header line. Other text stays text, for the formats that read it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from typing import Any, Literal
+
+from langchain_vipllava.errors import DetectionError, shorten
+from langchain_vipllava.regions.limits import RegionLimits
+
+_FENCE = re.compile(r"```[ \t]*(?:json)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
+_MIN_COLUMNS = 4
+"""Columns of a table with a header line; a box has four numbers."""
+
+
+def decoded(data: bytes | bytearray, limits: RegionLimits) -> str:
+    """Decode text in UTF-8, or in UTF-16 if it starts with a byte order mark.
+
+    Raises:
+        DetectionError: other bytes, or too many.
+    """
+    limits.check_text(data)
+    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise DetectionError("the bytes are neither UTF-8 nor UTF-16; expected JSON, CSV, XML or YOLO text.") from error
+
+
+def parsed(text: str, limits: RegionLimits) -> Any:
+    """Parse JSON, also inside of a Markdown fence, JSON lines, and CSV or TSV with a header; else return the text.
+
+    Raises:
+        DetectionError: it starts like JSON, and is not.
+    """
+    text = text.removeprefix("\ufeff").strip()
+    fence = _FENCE.search(text)
+    if fence and fence[1].lstrip().startswith(("{", "[")):
+        text = fence[1].strip()
+    if text.startswith(("{", "[")):
+        return _json(text, limits)
+    rows = None if text.startswith("<") else table_rows(text, limits)
+    return text if rows is None else rows
+
+
+def _json(text: str, limits: RegionLimits) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        lines = [line for line in text.splitlines() if line.strip()]
+        limits.check_rows(len(lines))
+        try:
+            if len(lines) > 1:
+                return [json.loads(line) for line in lines]
+        except (ValueError, RecursionError):
+            pass  # the first error tells more
+        raise DetectionError(f"text that starts like JSON is not JSON: {shorten(str(error))}.") from error
+
+
+def table_rows(text: str, limits: RegionLimits) -> list[dict[str, Any]] | None:
+    """Return the rows of CSV or TSV text with a header line; None if the text is no such table.
+
+    Raises:
+        DetectionError: more rows than the limits allow.
+    """
+    first, _, rest = text.partition("\n")
+    delimiter = max(",\t;", key=first.count)
+    if first.count(delimiter) < _MIN_COLUMNS - 1 or not rest.strip():
+        return None
+    limits.check_rows(rest.count("\n"))
+    try:
+        # tesseract's TSV has a lone quote where it read one
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
+        lines = [
+            line for line in csv.reader(text.splitlines(), delimiter=delimiter, quoting=quoting, strict=True) if line
+        ]
+    except csv.Error:
+        return None
+    header = [name.strip() for name in lines[0]]
+    named = all(header) and len(set(header)) == len(header) and not any(map(_NUMBER.fullmatch, header))
+    if not named or any(len(line) != len(header) for line in lines):
+        return None
+    return [{name: _cell(value) for name, value in zip(header, line, strict=True)} for line in lines[1:]]
+
+
+def _cell(text: str) -> Any:
+    text = text.strip()
+    if _NUMBER.fullmatch(text):
+        return float(text) if set(text) & set(".eE") else int(text)
+    return text or None
