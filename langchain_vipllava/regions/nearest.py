@@ -25,7 +25,8 @@ _FILE_NAME = re.compile(r"[^\n<>{}]{1,300}\.(json|jsonl|ndjson|csv|tsv|txt|xml)"
 def unknown(output: Any, formats: Iterable[Format]) -> str:
     """Return the message about an output without a known format, in less than 500 characters."""
     if isinstance(output, str) and _FILE_NAME.fullmatch(output):
-        return f"{describe(output)} has no known format. A path is not opened in a string; to read a file, pass pathlib.Path({output[:60]!r})."
+        advice = f"A path is not opened in a string; to read a file, pass pathlib.Path({output[:60]!r})."
+        return f"{describe(output)} has no known format. {advice}"
     hint = _hint(output)
     near = nearest(output, formats)
     names = ", ".join(f"{format_.name} (format={format_.key!r})" for format_ in near)

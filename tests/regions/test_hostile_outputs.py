@@ -12,9 +12,7 @@ from tests.regions.samples import CAT, DOG, coco_dataset, hf_object_detection, o
 
 
 def test_unknown_output_is_described():
-    message = refused(
-        {"foo": 1, "bar": [1]}, "dict with 2 keys", "foo", "bar", "no known format", "docs/reference/detections.md"
-    )
+    refused({"foo": 1, "bar": [1]}, "dict with 2 keys", "foo", "bar", "no known format", "docs/reference/detections.md")
     refused(np.zeros((3, 9)), "ndarray", "(3, 9)", "float64")
     refused(["a", "b"], "list of 2 items", "str")
     refused("annotations/0001.txt", "A path is not opened in a string")
