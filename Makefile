@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery notebooks train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -21,6 +21,7 @@ help:
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
 	@echo "make soak         1,500 mixed requests with faults, cancellations and signals: docs/reference/robustness.md"
 	@echo "make marker-gallery  draw the images of docs/concepts/markers-before-after.md; BEFORE=a checkout to compare with"
+	@echo "make layouts      write docs/reference/detections.md from the samples of detections"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
@@ -88,6 +89,9 @@ soak: $(READY)
 
 marker-gallery: $(READY)
 	$(BIN)/python -m benchmarks.gallery $(if $(BEFORE),--before $(BEFORE))
+
+layouts: $(READY)
+	$(BIN)/python -m tests.regions.layouts
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
