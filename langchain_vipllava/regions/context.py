@@ -43,6 +43,7 @@ class Context:
         labels: names of class ids.
         limits: how much the output may hold.
         stated: what the output says about all of its boxes.
+        named: whether the caller named the format.
         budget: counts the masks of one output; made here unless another context shares its own.
 
     Raises:
@@ -54,6 +55,7 @@ class Context:
     labels: Labels | None = None
     limits: RegionLimits = DEFAULT_LIMITS
     stated: Stated = NOTHING
+    named: bool = False
     budget: MaskBudget | None = None
 
     def __post_init__(self) -> None:
@@ -118,6 +120,10 @@ class Context:
             raise DetectionError(f"box is {describe(box)}; expected center, size and angle, as the output says.")
         angle = degrees_clockwise(values[4].item(), "degrees", clockwise=False)
         return Row(box=values[:4], box_format=box_format, scale=scale, angle=angle, pivot=said.pivot)
+
+    def is_turned(self, *sources: Any) -> bool:
+        """Return whether boxes of plain numbers have an angle as fifth number, as the output or a source says."""
+        return self._said(sources).pivot is not None
 
     def _said(self, sources: Sequence[Any]) -> Stated:
         said = self.stated

@@ -54,13 +54,16 @@ def corner_row(row: Mapping[str, Any], box: Mapping[str, Any], context: Context)
     if keys_of(box) >= {"x1", "y1", "x4", "y4"}:  # Ultralytics' oriented box: all four corners
         ring = [float(box[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
         return described(Row(rings=[ring], rings_normalized=max(map(abs, ring)) <= 1), row)
+    outline = field(row, "segments", "mask_polygon") if keys_of(field(row, "segments")) >= {"x", "y"} else None
+    rings = [] if outline is None else [list(zip(outline["x"], outline["y"], strict=True))]  # Results.summary()
     names = corner_names(box)
     if names is None:
         raise ValueError(f"no corners among the keys {sorted(keys_of(box))}; expected keys such as xmin, ymin")
     box_format = _CORNERS[names]
     if names[:2] == ("x", "y"):
         box_format = _xy_box_format(row, context)
-    return turned(described(Row(box=[box[name] for name in names], box_format=box_format), row), row)
+    values = [box[name] for name in names]
+    return turned(described(Row(box=values, box_format=box_format, rings=rings), row), row)
 
 
 def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:
@@ -114,12 +117,40 @@ def _degrees_of(angle: Any) -> float:
     return degrees_clockwise(angle, "degrees")
 
 
+_LABEL_KEYS = (
+    "label", "name", "class_name", "category_name", "category", "text_label", "class", "cls", "text", "phrase",
+    "object", "tag", "tags", "description", "caption", "title",
+)  # fmt: skip
+_SCORE_KEYS = ("score", "confidence", "conf", "probability", "prob", "det_score")
+
+_ROUNDING = 1e-3
+"""By how much a score may exceed 1, from float16 and float32."""
+
+
 def described(row: Row, source: Mapping[str, Any]) -> Row:
     """Return the row with the label, class, score and track id that the source has under the usual keys."""
     row = replace(
         row,
-        class_id=field(source, "class_id", "label_id", "category_id"),
-        score=field(source, "score", "confidence", "conf", "probability"),
+        class_id=field(source, "class_id", "label_id", "category_id", "cls_id", "class_index"),
+        score=unit_score(field(source, *_SCORE_KEYS)),
         id=field(source, "tracker_id", "track_id"),
     )
-    return named(row, field(source, "label", "name", "class_name", "category", "class"))
+    for key in _LABEL_KEYS:
+        value = field(source, key)
+        if not isinstance(value, Mapping) and value is not None:
+            row = named(row, value)
+        if row.label is not None:
+            break
+    return row
+
+
+def unit_score(score: Any) -> float | None:
+    """Convert the score of a row of unknown origin.
+
+    Raises:
+        DetectionError: it is above 1, as percent are, and would pass every `min_score`.
+    """
+    number = number_or_none(score, "score")
+    if number is not None and number > 1 + _ROUNDING:
+        raise DetectionError(f"score {number:g} is above 1. If it is in percent, divide it by 100; else drop the key.")
+    return number

@@ -50,7 +50,8 @@ class Precedence(IntEnum):
     """Numbers that mean nothing without `box_format`: last, because almost anything can be read as a table."""
 
     ON_REQUEST = 10
-    """Cannot be told from other formats: never recognized, read only where `format=` names it."""
+    """Cannot be told from other formats: read only where `format=` names it. `matches` says what it may be, for the
+    message about an output that nothing recognizes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +76,3 @@ class Format:
     read: Callable[[Any, Context], Iterable[Row | Region | UnreadableRow]]
     precedence: Precedence
     clues: tuple[str, ...] = ()
-
-
-def never(_output: Any) -> bool:
-    """Match nothing: for formats that are read on request only."""
-    return False

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.regions.format import Format
+from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.format_names import PAGE
 from langchain_vipllava.regions.values import describe, plain
 
@@ -27,11 +27,26 @@ def unknown(output: Any, formats: Iterable[Format]) -> str:
     if isinstance(output, str) and _FILE_NAME.fullmatch(output):
         advice = f"A path is not opened in a string; to read a file, pass pathlib.Path({output[:60]!r})."
         return f"{describe(output)} has no known format. {advice}"
+    formats = list(formats)
     hint = _hint(output)
-    near = nearest(output, formats)
+    near = possible(output, formats) or nearest(output, formats)
+    if near and near[0].precedence == Precedence.ON_REQUEST:
+        hint = hint if isinstance(output, tuple) else ""
     names = ", ".join(f"{format_.name} (format={format_.key!r})" for format_ in near)
     close = f" Nearest: {names}." if names and not hint else ""
+    if near and near[0].precedence == Precedence.ON_REQUEST:
+        close = f" It cannot be told what it is; pass format={' or '.join(repr(f.key) for f in near)}."
     return f"{describe(output)} has no known format.{hint}{close} Layouts that are read: {PAGE}"
+
+
+def possible(output: Any, formats: Iterable[Format]) -> list[Format]:
+    """Return the formats that are read on request only, and that an output may have."""
+    found: dict[str, Format] = {}
+    for format_ in formats:
+        with suppress(Exception):  # matchers fail on foreign objects
+            if format_.precedence == Precedence.ON_REQUEST and format_.matches(output):
+                found.setdefault(format_.key, format_)
+    return list(found.values())
 
 
 def nearest(output: Any, formats: Iterable[Format]) -> list[Format]:

@@ -67,6 +67,7 @@ def read_regions(
             of the context allow.
     """
     format_, output = recognize(detections, context.limits, format)
+    context = replace(context, named=format is not None)
     if format_.precedence > Precedence.TEXT:
         try:
             context = replace(context, stated=stated_around(output))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MappingView
+from collections.abc import Callable, Iterable, Iterator, MappingView, Sequence
 from itertools import islice
 from os import PathLike
 from typing import Any
@@ -14,6 +14,7 @@ from langchain_vipllava.regions.files import read_file
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.format_names import DetectionFormat
 from langchain_vipllava.regions.formats import FORMATS
+from langchain_vipllava.regions.frames import as_rows
 from langchain_vipllava.regions.limits import RegionLimits
 from langchain_vipllava.regions.nearest import unknown
 from langchain_vipllava.regions.parsing import decoded, parsed
@@ -23,6 +24,8 @@ from langchain_vipllava.regions.values import describe
 
 _BATCH_SAMPLE = 8
 """Items of a list whose formats are compared, to tell a batch of images. Chosen: each one is tried in every format."""
+
+RECOGNIZED = tuple(format_ for format_ in FORMATS if format_.precedence != Precedence.ON_REQUEST)
 
 _registered: tuple[Format, ...] = ()
 _registering = fork_safe_lock()
@@ -82,10 +85,10 @@ def recognize(detections: Any, limits: RegionLimits, name: DetectionFormat | Non
         DetectionError: the format is unknown, the output is a batch of several images, or it holds more than the
             limits allow.
     """
-    output = _as_list(_parsed(detections, limits), limits)
+    output = as_rows(_as_list(_parsed(detections, limits), limits), limits)
     limits.check_nested(output)
     if name is not None:
-        return _named(name, output), output
+        return _named(name, output)
     format_, failures = _first_match(output)
     if format_ is not None:
         return format_, output
@@ -95,13 +98,32 @@ def recognize(detections: Any, limits: RegionLimits, name: DetectionFormat | Non
     raise DetectionError(unknown(output, (*_registered, *FORMATS)) + failures)
 
 
-def _named(name: DetectionFormat, output: Any) -> Format:
-    """Return the reader of a name: of several with this name the first that recognizes the output, else the first."""
+def _named(name: DetectionFormat, output: Any) -> tuple[Format, Any]:
+    """Return the reader of a name, and what it reads: of several the first that recognizes the output, else the first.
+
+    Raises:
+        DetectionError: the output is a batch of several images.
+    """
     empty = FORMATS[0]
     if matches(empty, output):
-        return empty
+        return empty, output
     readers = [format_ for format_ in FORMATS if format_.key == name]
-    return next((format_ for format_ in readers if matches(format_, output)), readers[0])
+    for format_ in readers:
+        if matches(format_, output):
+            return format_, output
+    for format_ in readers:
+        if isinstance(output, (list, tuple)) and all(matches(format_, item) for item in output[:_BATCH_SAMPLE]):
+            _check_single(output, format_)
+            return format_, output[0]
+    return readers[0], output
+
+
+def _check_single(output: Sequence[Any], format_: Format) -> None:
+    if len(output) > 1:
+        raise DetectionError(
+            f"a list of {len(output)} outputs ({format_.name}), one per image; pass the one of your image, for "
+            "example result[0]."
+        )
 
 
 def matches(format_: Format, output: Any) -> bool:
@@ -142,7 +164,7 @@ def _first_match(output: Any) -> tuple[Format | None, str]:
     """The first format that matches, and what failed on the way."""
     failures = ""
     registered = _registered
-    for format_ in (*registered, *FORMATS):
+    for format_ in (*registered, *RECOGNIZED):
         try:
             if format_.matches(output):
                 return format_, ""
@@ -166,11 +188,7 @@ def _format_of_batch(output: Any) -> Format | None:
         return None
     if len({_column_count(item) for item in output}) > 1:
         raise DetectionError("rows of unequal length; expected boxes that all have 4, all 5 or all 6 numbers.")
-    if len(output) > 1:
-        raise DetectionError(
-            f"a list of {len(output)} outputs ({format_.name}), one per image; pass the one of your image, for "
-            "example result[0]."
-        )
+    _check_single(output, format_)
     return format_
 
 

@@ -131,3 +131,16 @@ def percent(value: Any) -> float | None:
     if score > 100:
         raise DetectionError(f"score {score:g} is not in percent; expected 0 to 100.")
     return score / 100
+
+
+def number_table(output: Any) -> np.ndarray | None:
+    """Return rows of numbers as an (N, columns) array; one bare row is a table of one. None for anything else."""
+    if isinstance(output, (str, bytes, Mapping)):
+        return None
+    try:
+        table = np.asarray(plain(output))
+    except Exception:
+        return None
+    if table.dtype.kind not in "iuf" or table.ndim not in (1, 2) or table.size == 0:
+        return None
+    return np.atleast_2d(table.astype(np.float64))

@@ -12,6 +12,7 @@ import pytest
 
 import langchain_vipllava
 from langchain_vipllava.regions.formats import FORMATS, find_formats, in_order
+from langchain_vipllava.regions.recognition import RECOGNIZED
 from tests.regions.samples import SAMPLES
 
 NEW_FORMAT = """
@@ -69,5 +70,5 @@ def _matches(format_, output):
 @pytest.mark.parametrize("sample", [row[0] for row in SAMPLES], ids=lambda sample: sample.__name__)
 @pytest.mark.parametrize("n", [1, 2])
 def test_formats_of_one_precedence_never_match_the_same_output(sample, n):
-    matching = [format_ for format_ in FORMATS if _matches(format_, sample(n))]
+    matching = [format_ for format_ in RECOGNIZED if _matches(format_, sample(n))]
     assert len({format_.precedence for format_ in matching}) == len(matching), [format_.name for format_ in matching]

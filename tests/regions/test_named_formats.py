@@ -29,7 +29,6 @@ def test_the_names_that_editors_complete_are_those_of_the_readers():
 @pytest.mark.parametrize("sample", [row[0] for row in SAMPLES], ids=lambda sample: sample.__name__)
 def test_the_named_reader_reads_what_is_recognized(sample):
     found = sample(2)
-    found = found[0] if sample.__name__ in ("torchvision", "hf_grounded") else found  # a batch of one image
     key = recognize(found, RegionLimits())[0].key
     assert regions_from(found, format=key, image_size=SIZE, labels=BY_ID) == regions_from(
         sample(2), image_size=SIZE, labels=BY_ID
@@ -78,7 +77,8 @@ def test_options_chains_and_workspaces_take_the_reader(photo):
     [
         ({"annotation": [{"bbox": [1, 2, 3, 4], "category": 1, "iscrowd": 0}]}, ["format='coco'"]),
         ({"prediction": {"boxes": [[1, 2, 3, 4]], "scores": [0.5]}}, ["format='torchvision'"]),
-        (np.zeros((3, 9)), ["(3, 9)", "Rows of 9 numbers", "'boxes'"]),
+        (np.zeros((3, 11)), ["(3, 11)", "Rows of 11 numbers", "'boxes'"]),
+        (np.zeros((3, 8)), ["(3, 8)", "pass format=", "'boxmot'", "'quads'", "'xywhr'"]),
         ("detections.json", ["pathlib.Path('detections.json')"]),
         ("/tmp/some where/labels.txt", ["pathlib.Path("]),
         ({"foo": 1}, ["docs/reference/detections.md"]),

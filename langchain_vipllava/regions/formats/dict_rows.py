@@ -8,9 +8,10 @@ from typing import Any
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import BOX_KEYS, corner_names, corner_row, described, find_corners, turned
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.frames import column_rows
 from langchain_vipllava.regions.geometry import BoxFormat
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
-from langchain_vipllava.regions.values import field, first_row, numbers, rows
+from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 _LAYOUT_KEYS: tuple[BoxFormat, ...] = ("xyxy", "xywh", "cxcywh", "yxyx", "xyxyn", "xywhn", "cxcywhn", "yxyxn")
 
@@ -60,7 +61,35 @@ def _layout_key_row(row: Mapping[str, Any]) -> Row:
 
 _CLUES = ("bbox", "box", "height", "label", "left", "score", "top", "width", "x", "x1", "xmin", "y", "y1", "ymin")
 
+
+def _column_rows(output: Any) -> list[dict[str, Any]] | None:
+    named = isinstance(output, Mapping) and (corner_names(output) or keys_of(output) & {*BOX_KEYS, *_LAYOUT_KEYS})
+    return column_rows(output) if named else None
+
+
+def _has_columns(output: Any) -> bool:
+    found = _column_rows(output)
+    return found is not None and (
+        not found or _has_named_corners(found) or _has_unnamed_box(found) or _has_layout_key(found)
+    )
+
+
+def _read_columns(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
+    found = _column_rows(output)
+    if not found:
+        return
+    for has, read in (
+        (_has_named_corners, _read_named_corners),
+        (_has_layout_key, _read_layout_key),
+        (_has_unnamed_box, _read_unnamed_box),
+    ):
+        if has(found):
+            yield from read(found, context)
+            return
+
+
 FORMATS = (
+    Format("dicts", "dict of columns", _has_columns, _read_columns, Precedence.ROWS),
     Format(
         "dicts",
         "list of dicts with named corners",

@@ -10,7 +10,6 @@ from langchain_vipllava.regions.columns import column, columns
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import BoxFormat
-from langchain_vipllava.regions.limits import RegionLimits
 from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import describe, field, keys_of, numbers
 
@@ -25,7 +24,7 @@ def _read_task_answer(output: Any, context: Context) -> Iterator[Row]:
     ((task, answer),) = output.items()
     if not keys_of(answer) & _KEYS:
         raise DetectionError(f"the answer to {task} is {describe(answer)}; expected bboxes, quad_boxes or polygons.")
-    yield from _rows(answer, "xyxy", context.limits)
+    yield from _rows(answer, "xyxy", context)
 
 
 def _is_bare_answer(output: Any) -> bool:
@@ -33,15 +32,15 @@ def _is_bare_answer(output: Any) -> bool:
 
 
 def _read_bare_answer(output: Any, context: Context) -> Iterator[Row]:
-    yield from _rows(output, context.box_format_or("xyxy"), context.limits)
+    yield from _rows(output, context.box_format_or("xyxy"), context)
 
 
-def _rows(answer: Mapping[str, Any], box_format: BoxFormat, limits: RegionLimits) -> Iterator[Row]:
+def _rows(answer: Mapping[str, Any], box_format: BoxFormat, context: Context) -> Iterator[Row]:
     labels = answer.get("labels")
     boxes = field(answer, "bboxes")
     if boxes is not None:
         names = answer.get("bboxes_labels", labels)
-        yield from columns(boxes, box_format=box_format, scores=answer.get("scores"), classes=names, limits=limits)
+        yield from columns(boxes, context, box_format, scores=answer.get("scores"), classes=names)
     quads = field(answer, "quad_boxes")
     if quads is not None:
         quads = numbers(quads, "quad_boxes").reshape(-1, 8)

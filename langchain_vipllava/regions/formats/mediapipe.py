@@ -12,6 +12,8 @@ from langchain_vipllava.regions.values import field, items
 
 
 def _is_mediapipe(output: Any) -> bool:
+    if isinstance(output, (list, tuple)):  # `result.detections` by itself
+        return bool(output) and field(_location(output[0]), "origin_x", "originX") is not None
     detections = field(output, "detections")
     if detections is None:
         # The solutions API returns None where it detected nothing.
@@ -24,7 +26,8 @@ def _location(detection: Any) -> Any:
 
 
 def _read_mediapipe(output: Any, _context: Context) -> Iterator[Row]:
-    for detection in field(output, "detections") or ():
+    detections = output if isinstance(output, (list, tuple)) else field(output, "detections")
+    for detection in detections or ():
         location = _location(detection)
         relative = field(location, "relative_bounding_box")
         if relative is not None:

@@ -24,7 +24,7 @@ def _read_mmdet(output: Any, context: Context) -> Iterator[Row]:
     instances = _instances(output)
     yield from columns(
         field(instances, "bboxes"),
-        limits=context.limits,
+        context,
         scores=field(instances, "scores"),
         names=field(instances, "label_names"),
         classes=field(instances, "labels"),

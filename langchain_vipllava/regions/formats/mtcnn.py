@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from langchain_vipllava.regions.context import Context
@@ -12,12 +13,13 @@ from langchain_vipllava.regions.values import first_row, keys_of, rows
 
 
 def _is_mtcnn(output: Any) -> bool:
-    return keys_of(first_row(output)) >= {"box", "keypoints", "confidence"}
+    row = first_row(output)
+    return keys_of(row) >= {"box", "keypoints", "confidence"} and not isinstance(row["box"], Mapping)
 
 
-def _read_mtcnn(output: Any, _context: Context) -> Iterator[Row]:
+def _read_mtcnn(output: Any, context: Context) -> Iterator[Row]:
     for row in rows(output):
-        yield Row(box=row["box"], box_format="xywh", score=row["confidence"])
+        yield replace(context.assumed(row["box"], "xywh", row), score=row["confidence"])
 
 
 _CLUES = ("box", "confidence", "keypoints")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.row import Row
@@ -24,8 +25,14 @@ def _read_number_table(output: Any, context: Context) -> Iterator[Row]:
     table = np.atleast_2d(numbers(output, "the boxes"))
     box_format = context.required_box_format(
         f"nothing says what the numbers of {describe(output)} mean",
-        " OpenCV's cascades write 'xywh'. A fifth column is the score, a sixth the class.",
+        " OpenCV's cascades write 'xywh'. A fifth column is the score, a sixth the class; for turned boxes pass "
+        "format='xywhr', for tracks format='sort'.",
     )
+    if box_format.startswith("cxcywh") and table.shape[1] == 5 and not context.named:
+        raise DetectionError(
+            "its fifth column may be a score, or the angle of turned boxes: pass format='table' for a score, "
+            "format='xywhr' for an angle in radians, or format='xywhr-degrees'."
+        )
     for row in table:
         if len(row) > 4 and not 0 <= row[4] <= 1:
             raise ValueError(

@@ -52,7 +52,7 @@ def _read_rects_and_weights(output: Any, context: Context) -> Iterator[Row]:
     weights = np.asarray(plain(output[-1]))
     # Whole numbers count the neighbors that a cascade merged; they are not a confidence.
     scores = weights.ravel() if weights.dtype.kind == "f" else None
-    yield from columns(output[0], box_format=_box_format(output[0], context), scores=scores, limits=context.limits)
+    yield from columns(output[0], context, _box_format(output[0], context), scores=scores)
 
 
 def _is_dnn_model(output: Any) -> bool:
@@ -66,10 +66,10 @@ def _read_dnn_model(output: Any, context: Context) -> Iterator[Row]:
     class_ids, confidences, boxes = output
     yield from columns(
         boxes,
-        box_format=_box_format(boxes, context),
+        context,
+        _box_format(boxes, context),
         scores=confidences,
         classes=np.ravel(class_ids),
-        limits=context.limits,
     )
 
 

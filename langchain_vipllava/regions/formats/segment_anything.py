@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from langchain_vipllava.regions.context import Context
@@ -18,18 +19,14 @@ def _is_sam(output: Any) -> bool:
     return "predicted_iou" in row or field(row["segmentation"], "ndim") == 2
 
 
-def _read_sam(output: Any, _context: Context) -> Iterator[Row]:
+def _read_sam(output: Any, context: Context) -> Iterator[Row]:
     for row in rows(output):
         box = numbers(row["bbox"], "bbox").ravel()
         # SAM measures from the first to the last pixel: the bbox of a mask one pixel wide has width 0. Derive the
         # box from the mask then.
         is_thin = box.size == 4 and 0 in box[2:]
-        yield Row(
-            box=None if is_thin else box,
-            box_format="xywh",
-            mask=row["segmentation"],
-            score=row.get("predicted_iou"),
-        )
+        found = Row() if is_thin else context.assumed(box, "xywh", row)
+        yield replace(found, mask=row["segmentation"], score=row.get("predicted_iou"))
 
 
 _CLUES = ("predicted_iou", "segmentation", "stability_score")

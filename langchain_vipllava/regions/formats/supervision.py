@@ -20,10 +20,12 @@ def _is_detections(output: Any) -> bool:
 def _read_detections(output: Any, context: Context) -> Iterator[Row]:
     data = field(output, "data")
     corners = field(data, "xyxyxyxy")
+    if corners is None:
+        corners = field(output, "xyxyxyxy")  # Ultralytics' `OBB`
     # The second names are those of Ultralytics' `Boxes`.
     rows = columns(
         field(output, "xyxy"),
-        limits=context.limits,
+        context,
         scores=field(output, "confidence", "conf"),
         names=field(data, "class_name"),
         classes=field(output, "class_id", "cls"),

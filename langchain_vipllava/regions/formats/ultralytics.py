@@ -31,7 +31,7 @@ def _read_results(output: Any, context: Context) -> Iterator[Row]:
     shape = field(output, "orig_shape")
     rows = columns(
         _upright(oriented) if boxes is None else field(boxes, "xyxy"),
-        limits=context.limits,
+        context,
         scores=field(source, "conf"),
         names=None if classes is None else [names.get(int(number)) for number in classes],
         classes=classes,

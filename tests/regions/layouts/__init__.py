@@ -11,5 +11,7 @@ from tests.regions.layouts.layout import Layout
 def all_groups() -> dict[str, tuple[Layout, ...]]:
     """Return the layouts of every module here, by the name of their group."""
     names = sorted(module.name for module in pkgutil.iter_modules(__path__))
-    modules = [import_module(f"{__name__}.{name}") for name in names if name not in ("layout", "page", "__main__")]
+    modules = [
+        import_module(f"{__name__}.{name}") for name in names if name not in ("layout", "parts", "page", "__main__")
+    ]
     return {module.GROUP: module.LAYOUTS for module in modules}

@@ -11,7 +11,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "reference" / "detections.md"
 
 _HEAD = """# Layouts of detections
 
-What `regions_from` makes of each layout. `make layouts` writes this page from the samples in `tests/regions/layouts/`, and
+What `regions_from` makes of each layout. `make layouts` writes this page from the samples in `tests/regions/layouts/`;
 the tests read every sample and compare this page. `out` is what you have, `size` is `image.size`, `names` the names of
 class ids. [The guide](../guides/detections.md) says how to read what is not listed.
 
