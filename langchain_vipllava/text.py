@@ -94,6 +94,16 @@ def cut(text: str, max_length: int) -> str:
     return f"{text[:head]} ...{text[-tail:]}"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "region"), counted(3, "region")
+        ('1 region', '3 regions')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _as_data(character: str) -> str:
     return printable(json.dumps(character, ensure_ascii=False)[1:-1], keep="")
 

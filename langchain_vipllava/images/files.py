@@ -86,8 +86,8 @@ def read_file_below(roots: Sequence[Path], path: str, max_bytes: int, *, name: s
             continue
         return _read(opened, name, max_bytes)
     raise ImageError(
-        f"cannot open {name}: no image of this name may be opened here. Expected an http(s):// URL, or the "
-        "path of a file below one of the folders that the program names with image_root=."
+        f"cannot open {name}: no image of this name may be opened here. Expected an http(s):// URL, or the path of a "
+        "file that the program lets be opened. It names folders with image_root=."
     ) from reason
 
 

@@ -171,7 +171,7 @@ def mark_pages(
         >>> regions = [Region(box=(x, y, x + 60, y + 60), id=f"r{i}") for i, (x, y) in enumerate(cells)]
         >>> pages = mark_pages(Image.new("RGB", (640, 480)), regions)
         >>> len(pages), pages.question("What is {r17}?")
-        (3, 'What is within the purple rectangle?')
+        (3, 'What is the object within the purple rectangle?')
     """
     to_mark = check_regions(regions, _MAX_REGIONS)
     original = load_image(image, channels=channels)

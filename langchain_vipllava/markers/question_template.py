@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.markers.marker import Marker
+from langchain_vipllava.markers.wording import Named, write_question
 
-_BRACES = re.compile(r"\{\{([^{}]*)\}\}|\{([^{}]*)\}")
+PLACEHOLDER = re.compile(r"\{\{([^{}]*)\}\}|\{([^{}]*)\}")
 _NAME = re.compile(r"(?=.*\w)[\w.:# -]+")
 """What counts as a placeholder even if no marker has this id, so that a typo raises an error. JSON does not match."""
 
@@ -17,27 +18,33 @@ _MAX_DIGITS = 8
 
 
 def fill_question(template: str, markers: Sequence[Marker]) -> str:
-    """Replace `{index}` and `{region id}` by the phrases of markers; see `MarkedImage.question`.
+    """Replace `{index}` and `{region id}` by the words of markers; see `MarkedImage.question`.
 
     Raises:
         MarkerError: the template is not a string, or a placeholder names no marker, or more than one.
     """
-    return _replace(template, markers, lambda marker: marker.phrase)
+    return write_question(_parts(template, markers))
 
 
-def _replace(template: str, markers: Sequence[Marker], word: Callable[[Marker], str]) -> str:
+def _parts(template: str, markers: Sequence[Marker]) -> list[str | Named]:
+    """Split a template into its texts and the markers that it names."""
     if not isinstance(template, str):
         raise MarkerError(f"the question is a {type(template).__name__}; expected words.")
     ids = _ids(markers)
-
-    def replacement(match: re.Match[str]) -> str:
+    parts: list[str | Named] = [""]
+    end = 0
+    for match in PLACEHOLDER.finditer(template):
         escaped, name = match[1], match[2]
         placeholder = (name if escaped is None else escaped).strip()
         if not _NAME.fullmatch(placeholder) and placeholder not in ids:
-            return match[0]
-        return word(_find_marker(placeholder, markers)) if escaped is None else f"{{{escaped}}}"
-
-    return _BRACES.sub(replacement, template)
+            continue
+        text = f"{parts.pop()}{template[end : match.start()]}"
+        if escaped is None:
+            parts += [text, Named(_find_marker(placeholder, markers)), ""]
+        else:
+            parts.append(f"{text}{{{escaped}}}")
+        end = match.end()
+    return [*parts[:-1], f"{parts[-1]}{template[end:]}"]
 
 
 def named_markers(template: str, markers: Sequence[Marker]) -> list[int]:
@@ -46,13 +53,8 @@ def named_markers(template: str, markers: Sequence[Marker]) -> list[int]:
     Raises:
         MarkerError: see `fill_question`.
     """
-    named: list[int] = []
-
-    def note(found: Marker) -> str:
-        named.append(next(index for index, marker in enumerate(markers) if marker is found))
-        return ""
-
-    _replace(template, markers, note)
+    found = [part.marker for part in _parts(template, markers) if isinstance(part, Named)]
+    named = [next(index for index, marker in enumerate(markers) if marker is other) for other in found]
     return list(dict.fromkeys(named))
 
 

@@ -16,8 +16,8 @@ class AskRegionsInput(BaseModel):
     image_id: str = Field(description="Id of a marked image, as returned by mark_regions (or of an open image).")
     question: str = Field(
         description=(
-            'One question. Name a region by the words of its marker ("the object within the red rectangle"), or by '
-            "{r1}, which is replaced by these words."
+            'One question. Name regions by their ids ("What color is the cup r1?"), which are replaced by the words '
+            'of their markers, or by these words ("the object within the red rectangle").'
         )
     )
 
@@ -37,12 +37,12 @@ class AskRegionsTool(WorkspaceTool):
 
     def _run(self, image_id: str, question: str, config: RunnableConfig) -> Reply:
         session = self.session(config)
-        with errors_for_llm():
+        with errors_for_llm(self.name):
             answered = self.workspace.ask(image_id, question, session=session)
         return answered.text, answered.to_dict()
 
     async def _arun(self, image_id: str, question: str, config: RunnableConfig) -> Reply:
         session = self.session(config)
-        with errors_for_llm():
+        with errors_for_llm(self.name):
             answered = await self.workspace.aask(image_id, question, session=session)
         return answered.text, answered.to_dict()

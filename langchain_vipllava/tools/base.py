@@ -18,14 +18,15 @@ from pydantic import ConfigDict, Field, ValidationError
 from langchain_vipllava.chat.guard import is_from_callback
 from langchain_vipllava.errors import MAX_MESSAGE, VipLlavaError, describe_error
 from langchain_vipllava.text import cut, printable
+from langchain_vipllava.tools.advice import advise
 from langchain_vipllava.tools.thread import session_of
 from langchain_vipllava.workspace.session_id import ProgramSession, SessionKey
 from langchain_vipllava.workspace.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-Reply = tuple[str, dict[str, Any]]
-"""What a tool returns: text for the LLM, and an artifact of ids and boxes for the program."""
+Reply = tuple[str | list[dict[str, Any]], dict[str, Any]]
+"""What a tool returns: text or content blocks for the LLM, and an artifact of ids and boxes for the program."""
 
 
 _MAX_DETAILS = 10
@@ -54,6 +55,7 @@ class WorkspaceTool(BaseTool):
         needs_detector: whether there is no such tool without a detector.
         workspace: what all tools of a toolkit stand on.
         default_session: the session of calls without a thread id; None takes that of the agent's run.
+        show_images: whether the LLM sees marked images.
     """
 
     position: ClassVar[int]
@@ -63,6 +65,7 @@ class WorkspaceTool(BaseTool):
 
     workspace: Workspace = Field(exclude=True, repr=False)
     default_session: ProgramSession | None = Field(default=None, exclude=True, repr=False)
+    show_images: bool = Field(default=False, exclude=True)
     response_format: str = "content_and_artifact"  # type: ignore[assignment]  # LangChain's Literal, narrowed
     handle_tool_error: Any = True
     handle_validation_error: Any = Field(default_factory=lambda: describe_bad_arguments)
@@ -104,7 +107,7 @@ class WorkspaceTool(BaseTool):
             return self._failure(error, kwargs.get("tool_call_id"))
 
     def _parse_input(self, tool_input: Any, tool_call_id: str | None) -> Any:
-        with errors_for_llm():
+        with errors_for_llm(self.name):
             return super()._parse_input(tool_input, tool_call_id)
 
     def _failure(self, error: Exception, call_id: object) -> ToolMessage | str:
@@ -131,17 +134,17 @@ def tool_classes() -> list[type[WorkspaceTool]]:
 
 
 @contextmanager
-def errors_for_llm() -> Iterator[None]:
+def errors_for_llm(tool: str) -> Iterator[None]:
     """Turn everything that an LLM's arguments can cause into a message to the LLM, one line of bounded length.
 
-    Our errors say what to do. Any other exception may be a bug: it is logged with its traceback.
+    It says which tool to call next. An exception that is not ours may be a bug: it is logged with its traceback.
     """
     try:
         yield
     except (ToolException, ValidationError):
         raise
     except VipLlavaError as error:
-        raise ToolException(_one_line(f"{type(error).__name__}: {error}")) from error
+        raise ToolException(_one_line(f"Error: {advise(error, tool)}")) from error
     except Exception as error:
         logger.exception("a tool failed")
         raise ToolException(_describe_failure(error)) from error

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, Field, WithJsonSchema, field_validator
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from langchain_vipllava.markers.kinds import COLORS, KINDS
 from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm
+from langchain_vipllava.tools.shown_images import image_blocks
 
 _NUMBERS = {"type": "array", "items": {"type": "number"}}
 _LABEL = {"type": "string"}
@@ -20,7 +21,7 @@ RegionItems = Annotated[
             "type": "array",
             "items": {
                 "anyOf": [
-                    {"type": "string", "description": "a region id"},
+                    {"type": "string", "description": "a region id, or the label of one region"},
                     {**_NUMBERS, "description": "[x0, y0, x1, y1] or [x, y] in pixels"},
                     {"type": "object", "properties": {"box": _NUMBERS, "label": _LABEL}, "required": ["box"]},
                     {"type": "object", "properties": {"point": _NUMBERS, "label": _LABEL}, "required": ["point"]},
@@ -37,6 +38,18 @@ RegionItems = Annotated[
 """What the schema tells an LLM to write; the workspace reads more than that."""
 
 
+def _one_or_each(names: tuple[str, ...]) -> dict[str, Any]:
+    name = {"type": "string", "enum": list(names)}
+    return {"anyOf": [name, {"type": "array", "items": name}]}
+
+
+Kinds = Annotated[Any, WithJsonSchema({**_one_or_each((*KINDS, "auto")), "default": "rectangle"})]
+Colors = Annotated[
+    Any, WithJsonSchema({"anyOf": [*_one_or_each(tuple(COLORS))["anyOf"], {"type": "null"}], "default": None})
+]
+ZoomChoice = Annotated[Any, WithJsonSchema({"enum": ["auto", None], "default": None})]
+
+
 class MarkRegionsInput(BaseModel):
     """Arguments of `mark_regions`."""
 
@@ -47,20 +60,17 @@ class MarkRegionsInput(BaseModel):
             'objects {"box": [...]}, {"point": [...]} or {"polygon": [[x, y], ...]} with an optional "label".'
         )
     )
-    kind: str | list[str] = Field(
-        "rectangle", description=f"Kind of marker: {', '.join(KINDS)}; one for all, or one per region."
+    kind: Kinds = Field(
+        "rectangle",
+        description=f'Kind of marker: {", ".join(KINDS)}; one for all, or one per region. "auto" uses several kinds.',
     )
-    color: str | list[str] | None = Field(
+    color: Colors = Field(
         None, description=f"Color: {', '.join(COLORS)}; one per region. Leave out to have them assigned."
     )
-    zoom: Literal["auto"] | None = Field(
-        None, description='"auto" crops around the regions when they are small in the image.'
+    zoom: ZoomChoice = Field(
+        None,
+        description='"auto" crops around the regions when they are small in the image, on several pages if need be.',
     )
-
-    @field_validator("kind", mode="before")
-    @classmethod
-    def _default_for_null(cls, kind: Any) -> Any:
-        return "rectangle" if kind is None else kind  # LLMs write null for what they leave out
 
 
 class MarkRegionsTool(WorkspaceTool):
@@ -70,7 +80,8 @@ class MarkRegionsTool(WorkspaceTool):
     name: str = "mark_regions"
     description: str = (
         "Draw colored markers on regions of an open image. Returns the id of the marked image and, for each region, "
-        'the words that name it ("within the red rectangle"). Use these words, or {r1}, in ask_regions.'
+        'the words that name it ("within the red rectangle"). Use the region ids, or these words, in ask_regions. More '
+        "than nine regions are shown on several pages under one id."
     )
     args_schema: type[BaseModel] = MarkRegionsInput
 
@@ -79,11 +90,13 @@ class MarkRegionsTool(WorkspaceTool):
         image_id: str,
         regions: Any,
         config: RunnableConfig,
-        kind: Any = "rectangle",  # an LLM's words: `mark` says which names there are
+        kind: Any = "rectangle",  # an LLM's words: the workspace says which there are
         color: Any = None,
-        zoom: Literal["auto"] | None = None,
+        zoom: Any = None,
     ) -> Reply:
         session = self.session(config)
-        with errors_for_llm():
+        with errors_for_llm(self.name):
             marked = self.workspace.mark(image_id, regions, session=session, kind=kind, color=color, zoom=zoom)
-        return marked.text, marked.to_dict()
+        if not self.show_images:
+            return marked.text, marked.to_dict()
+        return [{"type": "text", "text": marked.text}, *image_blocks(marked.pages)], marked.to_dict()

@@ -30,8 +30,9 @@ _LIMITS = SessionLimits()
 class VipLlavaToolkit(BaseToolkit):
     """Tools to open an image, detect and mark regions in it, and ask a vision model about them.
 
-    Images never go through the agent's LLM, only short ids do. The tools stand on a `Workspace`: every LangGraph
-    thread (`configurable.thread_id`) has its own session, bounded, in memory unless an `image_store` is set. Without
+    Images do not go through the agent's LLM unless `show_images` is set, only short ids do. The tools stand on a
+    `Workspace`: every LangGraph thread (`configurable.thread_id`) has its own session, bounded, in memory unless an
+    `image_store` is set. Without
     a thread id, each run of an agent has a session of its own, which ends with it. Errors come back to the LLM as
     messages that say what to do.
 
@@ -52,6 +53,8 @@ class VipLlavaToolkit(BaseToolkit):
         max_turns: questions about one image.
         session: names one session for all calls without a thread id, for a program with one user. No thread id
             reaches it.
+        show_images: whether the agent's LLM sees the marked image too, once per `mark_regions`: for an LLM that reads
+            images in tool messages. A JPEG of at most 768 px a side, at most four pages.
         image_store: where threads outlive the process: `ImageStore(folder)`. A thread with the same id then finds its
             images, regions and conversations again.
 
@@ -77,6 +80,7 @@ class VipLlavaToolkit(BaseToolkit):
     max_session_bytes: int = Field(default=_LIMITS.max_session_bytes, ge=1)
     max_bytes: int = Field(default=_LIMITS.max_bytes, ge=1)
     max_turns: int = Field(default=_LIMITS.max_turns, ge=1)
+    show_images: bool = False
     image_store: ImageStore | None = None
     session: str | None = None
 
@@ -108,7 +112,7 @@ class VipLlavaToolkit(BaseToolkit):
     def get_tools(self) -> list[BaseTool]:
         """Return the tools, for `create_agent`, `ToolNode` or `bind_tools`; all share this toolkit's workspace."""
         return [
-            tool(workspace=self._workspace, default_session=self._session)  # type: ignore[call-arg]  # each class has its own name and description
+            tool(workspace=self._workspace, default_session=self._session, show_images=self.show_images)  # type: ignore[call-arg]  # each class has its own name and description
             for tool in tool_classes()
             if self.detector is not None or not tool.needs_detector
         ]
@@ -138,23 +142,32 @@ class VipLlavaToolkit(BaseToolkit):
         """
         return self._workspace.add_image(image, detections=detections, session=thread_id, channels=channels)
 
-    def marked_image(self, image_id: str, *, thread_id: SessionId = None) -> MarkedImage:
+    def marked_image(self, image_id: str, *, thread_id: SessionId = None, page: int = 0) -> MarkedImage:
         """Return a marked image of a thread (None: of `session`), to show or to save.
 
-        Raises:
-            SessionError: no such image.
-        """
-        return self._workspace.look(image_id, session=self._session_of(thread_id))
+        Args:
+            image_id: its id.
+            thread_id: the thread.
+            page: index of the page, for an image that is marked on several.
 
-    def messages(self, image_id: str, *, thread_id: SessionId = None) -> list[BaseMessage]:
+        Raises:
+            SessionError: no such image or page.
+        """
+        return self._workspace.look(image_id, session=self._session_of(thread_id), page=page)
+
+    def messages(self, image_id: str, *, thread_id: SessionId = None, page: int = 0) -> list[BaseMessage]:
         """Return the conversation about an image of a thread (None: of `session`), as messages for a chat model.
 
+        Args:
+            image_id: its id.
+            thread_id: the thread.
+            page: index of the page, for an image that is marked on several.
+
         Raises:
-            SessionError: no such image.
+            SessionError: no such image or page.
         """
-        return write_messages(
-            self._workspace.conversation(image_id, session=self._session_of(thread_id)), by_value=False
-        )
+        conversation = self._workspace.conversation(image_id, session=self._session_of(thread_id), page=page)
+        return write_messages(conversation, by_value=False)
 
     def _session_of(self, thread_id: SessionId) -> SessionId:
         return self._session if thread_id is None else thread_id

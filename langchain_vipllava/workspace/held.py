@@ -35,7 +35,8 @@ def held_bytes(images: Iterable[OpenImage], without: Iterable[OpenImage] = ()) -
         text += sum(_region_bytes(region.label, region.polygon) for region in image.regions.copy().values())
         text += sum(
             2 * len(turn.question) + 2 * len(turn.answer or "") + _TOKEN_BYTES * len(turn.answer_ids or ())
-            for turn in image.turns.copy()
+            for view in image.views
+            for turn in view.turns.copy()
         )
     for image in without:
         for part in _parts(image):
@@ -46,11 +47,13 @@ def held_bytes(images: Iterable[OpenImage], without: Iterable[OpenImage] = ()) -
 def _parts(image: OpenImage) -> Iterator[bytes | Image.Image | np.ndarray]:
     yield from _encoded_parts(image.image)
     regions = list(image.regions.copy().values())
-    if image.marked is not None:
-        yield image.marked.image
-        yield image.marked.original
-        yield from _encoded_parts(image.marked.__dict__.get("encoded"))  # there once it was needed
-        regions += image.marked.regions
+    for marked in (view.marked for view in image.views):
+        if marked is None:
+            continue
+        yield marked.image
+        yield marked.original
+        yield from _encoded_parts(marked.__dict__.get("encoded"))  # there once it was needed
+        regions += marked.regions
     for region in regions:
         if region.mask is not None:
             yield region.mask

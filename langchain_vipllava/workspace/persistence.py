@@ -23,7 +23,7 @@ from langchain_vipllava.workspace.session_id import ProgramSession, StoredKey
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 """Version of the JSON below."""
 
 
@@ -78,15 +78,14 @@ class StoredSessions:
         self._store.mdelete([_key(session)])
 
     def _image_record(self, image: OpenImage) -> dict[str, Any]:
-        marked, regions = image.marked, image.regions.copy()
         return {
             "id": image.id,
             "image": self._add(image.image),
-            "regions": [region.model_dump(mode="json") for region in regions.values()],
-            "marked": None if marked is None else self._marked_record(marked),
-            "turns": [
-                {"question": turn.question, "answer": turn.answer, "answer_ids": turn.answer_ids}
-                for turn in list(image.turns)
+            "regions": [region.model_dump(mode="json") for region in image.regions.copy().values()],
+            "last_page": image.last_page,
+            "views": [
+                {"marked": None if view.marked is None else self._marked_record(view.marked), "turns": _turns(view)}
+                for view in image.views
             ],
         }
 
@@ -115,19 +114,29 @@ class StoredSessions:
     def _read_image(self, record: Mapping[str, Any]) -> OpenImage | None:
         try:
             image = self._load(record["image"])
-            marked = None if record["marked"] is None else self._read_marked(record["marked"], image)
+            marked = [
+                None if view["marked"] is None else self._read_marked(view["marked"], image) for view in record["views"]
+            ]
         except ImageError as error:
             logger.warning("image %s is left out: %s", shorten(record["id"]), describe_error(error))
             return None
         regions = [Region.model_validate(region) for region in record["regions"]]
         by_id = OrderedDict((_region_id(region), region) for region in regions)
-        opened = OpenImage(_typed(record["id"], str), image, by_id, marked)
-        for turn in record["turns"]:
-            ids = turn["answer_ids"]
-            images = () if opened.turns else (opened.shown_image,)
-            token_ids = None if ids is None else tuple(_typed(token, int) for token in ids)
-            opened.turns.append(Turn(_typed(turn["question"], str), images, _typed(turn["answer"], str), token_ids))
-        return opened
+        views = [OpenImage(_typed(record["id"], str), image, by_id, one) for one in marked]
+        for view, stored in zip(views, record["views"], strict=True):
+            _read_turns(view, stored["turns"])
+        if len(views) == 1:
+            return views[0]
+        for view in views:
+            view.regions = OrderedDict((_region_id(r), r) for r in view.shown.regions)
+        last_page = record["last_page"]
+        return OpenImage(
+            _typed(record["id"], str),
+            image,
+            by_id,
+            pages=tuple(views),
+            last_page=None if last_page is None else range(len(views))[_typed(last_page, int)],
+        )
 
     def _read_marked(self, record: Mapping[str, Any], original: EncodedImage) -> MarkedImage:
         markers = tuple(
@@ -150,6 +159,20 @@ class StoredSessions:
         image = EncodedImage(self._store.get(name))
         image.decode()  # a damaged image is left out here, instead of failing in a later call
         return image
+
+
+def _turns(view: OpenImage) -> list[dict[str, Any]]:
+    return [
+        {"question": turn.question, "answer": turn.answer, "answer_ids": turn.answer_ids} for turn in list(view.turns)
+    ]
+
+
+def _read_turns(view: OpenImage, turns: Sequence[Mapping[str, Any]]) -> None:
+    for turn in turns:
+        ids = turn["answer_ids"]
+        images = () if view.turns else (view.shown_image,)
+        token_ids = None if ids is None else tuple(_typed(token, int) for token in ids)
+        view.turns.append(Turn(_typed(turn["question"], str), images, _typed(turn["answer"], str), token_ids))
 
 
 _Value = TypeVar("_Value")

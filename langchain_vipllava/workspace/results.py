@@ -8,8 +8,9 @@ from typing import Any
 
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import TINY, Marker
+from langchain_vipllava.markers.pages import MarkedPages
 from langchain_vipllava.regions.region import Region
-from langchain_vipllava.text import quote
+from langchain_vipllava.text import counted, quote
 
 _MAX_LABEL = 80
 """Characters of a label that an LLM is shown. Chosen: a class name or a short phrase."""
@@ -54,7 +55,7 @@ class Detected:
 
     Example:
         >>> print(Detected("img1", (Region(box=(1, 2, 30, 40), label="cat", score=0.9, id="r1"),)).text)
-        1 regions in img1:
+        1 region in img1:
         r1: "cat" (0.90) at box [1, 2, 30, 40]
     """
 
@@ -67,7 +68,7 @@ class Detected:
         if not self.regions:
             return f"No regions found in {self.image_id}. Try without labels or min_score, or mark boxes yourself."
         lines = [region_line(region) for region in self.regions[:_MAX_LISTED]]
-        return "\n".join([f"{len(self.regions)} regions in {self.image_id}:", *lines, *_rest(self.regions)])
+        return "\n".join([f"{counted(len(self.regions), 'region')} in {self.image_id}:", *lines, *_rest(self.regions)])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON, without masks."""
@@ -81,27 +82,56 @@ class Marked:
     Attributes:
         image_id: id of the marked image.
         source_id: id of the image without markers.
-        marked: the marked image.
+        marked: the marked image, or its pages.
         zoomed: whether the caller asked for a zoom.
+        notes: what was read in another way than it was written, for an LLM.
     """
 
     image_id: str
     source_id: str
-    marked: MarkedImage
+    marked: MarkedImage | MarkedPages
     zoomed: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
         """What an LLM is told: the words that name each marker, and which regions are hard to see."""
         markers = self.marked.markers
-        lines = [f'{marker.region.id} ({name_of(marker.region)}): "{marker.phrase}"' for marker in markers]
-        notes = [self._tiny_note(marker) for marker in markers if marker.is_tiny]
+        notes = [f"Note: {note}" for note in self.notes]
+        notes += [self._tiny_note(marker) for marker in markers if marker.is_tiny]
         notes += [self._faint_note(marker) for marker in markers if marker.is_faint]
-        return "\n".join([f"Marked {self.source_id} as {self.image_id}:", *lines, *notes])
+        if isinstance(self.marked, MarkedImage):
+            return "\n".join([f"Marked {self.source_id} as {self.image_id}:", *map(_marker_line, markers), *notes])
+        lines = [
+            line
+            for number, page in enumerate(self.marked, 1)
+            for line in (f"page {number}:", *map(_marker_line, page.markers))
+        ]
+        return "\n".join(
+            [
+                f"Marked {self.source_id} as {self.image_id}, on {len(self.marked)} pages. The vision model sees one "
+                "page at a time: name regions of one page in each question, by their ids.",
+                *lines,
+                *notes,
+            ]
+        )
+
+    @property
+    def pages(self) -> tuple[MarkedImage, ...]:
+        """What the model sees: the marked image, or its pages."""
+        return (self.marked,) if isinstance(self.marked, MarkedImage) else self.marked.pages
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON, without masks."""
-        markers = [{**region_dict(marker.region), "phrase": marker.phrase} for marker in self.marked.markers]
+        order = None if isinstance(self.marked, MarkedImage) else self.marked.order
+        markers = [
+            {
+                **region_dict(marker.region),
+                "phrase": marker.phrase,
+                **({} if order is None else {"page": order[index][0]}),
+            }
+            for index, marker in enumerate(self.marked.markers)
+        ]
         return {"image_id": self.image_id, "source_id": self.source_id, "markers": markers}
 
     def _faint_note(self, marker: Marker) -> str:
@@ -131,20 +161,33 @@ class Answered:
         image_id: id of the image.
         question: as the model read it, with the words of the markers.
         answer: the model's words.
+        forgotten: oldest questions that were left out of the conversation, now and for good: it was full.
+        page: index of the page that was asked about, for an image that is marked on several.
     """
 
     image_id: str
     question: str
     answer: str
+    forgotten: int = 0
+    page: int | None = None
 
     @property
     def text(self) -> str:
         """What an LLM is told: the answer as data. It may repeat any text that can be read in the image."""
-        return f"The vision model answered: {quote(self.answer, _MAX_ANSWER)}"
+        answer = f"The vision model answered: {quote(self.answer, _MAX_ANSWER)}"
+        if not self.forgotten:
+            return answer
+        return (
+            f"{answer}\nNote: to make room, the vision model forgot the {counted(self.forgotten, 'oldest question')} "
+            f"about {self.image_id} and the {'answer' if self.forgotten == 1 else 'answers'}. Say again in your next "
+            "question what it needs of them."
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON."""
-        return {"image_id": self.image_id, "question": self.question, "answer": self.answer}
+        described = {"image_id": self.image_id, "question": self.question, "answer": self.answer}
+        forgotten = {"forgotten": self.forgotten} if self.forgotten else {}
+        return {**described, **forgotten, **({} if self.page is None else {"page": self.page})}
 
 
 @dataclass(frozen=True)
@@ -200,6 +243,10 @@ def region_dict(region: Region) -> dict[str, Any]:
 def name_of(region: Region) -> str:
     """Return a region's label as data: text that was read in an image must not look like a line of ours."""
     return quote(region.label, _MAX_LABEL) if region.label else "region"
+
+
+def _marker_line(marker: Marker) -> str:
+    return f'{marker.region.id} ({name_of(marker.region)}): "{marker.phrase}"'
 
 
 def region_line(region: Region) -> str:

@@ -12,6 +12,7 @@ from langchain_vipllava.errors import SessionError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.locks import fork_safe_lock
 from langchain_vipllava.markers.marked_image import MarkedImage
+from langchain_vipllava.markers.pages import MarkedPages
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.workspace.held import held_bytes
 from langchain_vipllava.workspace.limits import SessionLimits
@@ -79,18 +80,18 @@ class Session:
         image: EncodedImage,
         *,
         regions: Iterable[Region] = (),
-        marked: MarkedImage | None = None,
+        marked: MarkedImage | MarkedPages | None = None,
     ) -> OpenImage:
         """Add an image under the next id with this prefix; `regions` of a marked image have their ids already.
 
         Raises:
             SessionError: it alone is more than the session holds.
         """
-        opened = OpenImage("", image, marked=marked)
         if marked is None:
+            opened = OpenImage("", image)
             opened.add_regions(regions)
         else:
-            opened.regions.update((region.id or "", region) for region in regions)
+            opened = OpenImage.marked_as(image, marked, regions)
         size = held_bytes([opened])
         if size > self._limits.max_session_bytes:
             raise SessionError(

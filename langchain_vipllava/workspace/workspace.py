@@ -5,39 +5,41 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, closing
 from typing import Any
 
 from langchain_vipllava.errors import (
     DetectionError,
     GenerationError,
     ImageError,
-    PromptError,
-    PromptTooLongError,
     SessionError,
     VipLlavaError,
-    describe_error,
     shorten,
 )
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.markers.assignment import ColorChoice, KindChoice
-from langchain_vipllava.markers.mark import Zoom, mark
+from langchain_vipllava.markers.mark import Zoom
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
-from langchain_vipllava.workspace.limits import MAX_QUESTION, SessionLimits
+from langchain_vipllava.workspace.attempts import Attempt, attempts
+from langchain_vipllava.workspace.drawing import draw_markers
+from langchain_vipllava.workspace.limits import SessionLimits
+from langchain_vipllava.workspace.marker_words import read_color, read_kind, read_zoom
 from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.persistence import StoredSessions
-from langchain_vipllava.workspace.region_input import add_regions, as_list, choose_regions
+from langchain_vipllava.workspace.question import Question, read_question
+from langchain_vipllava.workspace.region_input import add_regions, choose_regions
 from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
 from langchain_vipllava.workspace.session import Session
 from langchain_vipllava.workspace.session_id import RunSession, SessionId
 from langchain_vipllava.workspace.session_pool import SessionPool
 from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
+from langchain_vipllava.workspace.written import read_list
 
 logger = logging.getLogger(__name__)
 
@@ -222,18 +224,20 @@ class Workspace:
         """
         current, source = self._find(image_id, session)
         limits = self._detection_options.limits
-        listed = as_list(regions, limits)
+        listed = read_list(regions, limits)
+        zoom = read_zoom(zoom)
         with source.lock:
             before = source.regions.copy()
             try:
                 chosen = choose_regions(source, listed, limits, can_detect=self._detector is not None)
-                marked = mark(source.image, chosen, kind=kind, color=color, zoom=zoom)
+                kind, color = read_kind(kind, chosen), read_color(color, chosen)
+                marked = draw_markers(source.image, chosen.regions, kind, color, zoom)
             except VipLlavaError:
                 source.regions = before  # a region that cannot be marked gets no id
                 raise
-        opened = current.add("marked", source.image, regions=chosen, marked=marked)
+        opened = current.add("marked", source.image, regions=chosen.regions, marked=marked)
         self._settle(current)
-        return Marked(opened.id, source.id, marked, zoomed=zoom is not None)
+        return Marked(opened.id, source.id, marked, zoomed=zoom is not None, notes=tuple(chosen.notes))
 
     def ask(self, image_id: str, question: str, *, session: SessionId = None) -> Answered:
         """Ask one question about an image, as the next turn of its conversation.
@@ -249,23 +253,23 @@ class Workspace:
             PromptError: an empty question.
             GenerationError: the model failed. The conversation is as it was.
         """
-        current, opened, words = self._prepare_question(image_id, question, session)
-        with opened.question_lock.place():
-            conversation = opened.conversation(words)
-            with _as_model_errors(opened):
-                reply = self._vision_model().answer(conversation)
-            answered = _answered(opened, conversation, reply)
+        current, asked = self._prepare_question(image_id, question, session)
+        with asked.view.question_lock.place():
+            for attempt in attempts(asked, self._limits.max_turns):
+                with attempt:
+                    reply = self._vision_model().answer(attempt.conversation)
+            answered = _answered(asked, attempt, reply)
         self._settle(current)
         return answered
 
     async def aask(self, image_id: str, question: str, *, session: SessionId = None) -> Answered:
         """Ask without blocking the event loop. Cancellation stops the model and leaves the conversation as it was."""
-        current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
-        async with opened.question_lock.place():
-            conversation = opened.conversation(words)
-            with _as_model_errors(opened):
-                reply = await self._vision_model().aanswer(conversation)
-            answered = _answered(opened, conversation, reply)
+        current, asked = await asyncio.to_thread(self._prepare_question, image_id, question, session)
+        async with asked.view.question_lock.place():
+            for attempt in attempts(asked, self._limits.max_turns):
+                with attempt:
+                    reply = await self._vision_model().aanswer(attempt.conversation)
+            answered = _answered(asked, attempt, reply)
         await asyncio.to_thread(self._settle, current)
         return answered
 
@@ -277,15 +281,16 @@ class Workspace:
         Other questions about the image wait until the iterator ends or is closed. Closing it early stops the model
         and leaves the conversation as it was.
         """
-        current, opened, words = self._prepare_question(image_id, question, session)
-        with opened.question_lock.place():
-            conversation = opened.conversation(words)
+        current, asked = self._prepare_question(image_id, question, session)
+        with asked.view.question_lock.place():
             reply: str | ModelReply = ""
-            with _as_model_errors(opened), closing(self._vision_model().stream(conversation)) as pieces:
-                for reply in pieces:
-                    if isinstance(reply, str):
-                        yield reply
-            answered = _answered(opened, conversation, reply)
+            for attempt in attempts(asked, self._limits.max_turns):
+                with attempt, closing(self._vision_model().stream(attempt.conversation)) as pieces:
+                    for reply in pieces:
+                        if isinstance(reply, str):
+                            attempt.has_begun = True
+                            yield reply
+            answered = _answered(asked, attempt, reply)
         self._settle(current)
         yield answered
 
@@ -293,34 +298,45 @@ class Workspace:
         self, image_id: str, question: str, *, session: SessionId = None
     ) -> AsyncGenerator[str | Answered, None]:
         """Do the same without blocking the event loop."""
-        current, opened, words = await asyncio.to_thread(self._prepare_question, image_id, question, session)
-        async with opened.question_lock.place():
-            conversation = opened.conversation(words)
+        current, asked = await asyncio.to_thread(self._prepare_question, image_id, question, session)
+        async with asked.view.question_lock.place():
             reply: str | ModelReply = ""
-            with _as_model_errors(opened):
-                async with aclosing(self._vision_model().astream(conversation)) as pieces:
-                    async for reply in pieces:
-                        if isinstance(reply, str):
-                            yield reply
-            answered = _answered(opened, conversation, reply)
+            for attempt in attempts(asked, self._limits.max_turns):
+                with attempt:
+                    async with aclosing(self._vision_model().astream(attempt.conversation)) as pieces:
+                        async for reply in pieces:
+                            if isinstance(reply, str):
+                                attempt.has_begun = True
+                                yield reply
+            answered = _answered(asked, attempt, reply)
         await asyncio.to_thread(self._settle, current)
         yield answered
 
-    def look(self, image_id: str, *, session: SessionId = None) -> MarkedImage:
+    def look(self, image_id: str, *, session: SessionId = None, page: int = 0) -> MarkedImage:
         """Return what the model sees of an image: with its markers, or without any.
 
-        Raises:
-            SessionError: no such image.
-        """
-        return self._look_up(image_id, session).shown
+        Args:
+            image_id: id of an open image.
+            session: id of the session.
+            page: index of the page, for an image that is marked on several.
 
-    def conversation(self, image_id: str, *, session: SessionId = None) -> Conversation:
+        Raises:
+            SessionError: no such image or page.
+        """
+        return self._view(image_id, session, page).shown
+
+    def conversation(self, image_id: str, *, session: SessionId = None, page: int = 0) -> Conversation:
         """Return the conversation about an image so far.
 
+        Args:
+            image_id: id of an open image.
+            session: id of the session.
+            page: index of the page, for an image that is marked on several.
+
         Raises:
-            SessionError: no such image.
+            SessionError: no such image or page.
         """
-        return Conversation(tuple(self._look_up(image_id, session).turns))
+        return Conversation(tuple(self._view(image_id, session, page).turns))
 
     def list(self, *, session: SessionId = None) -> tuple[ImageSummary, ...]:
         """Return the images of a session, those that the program shares first."""
@@ -330,8 +346,8 @@ class Workspace:
                 image.id,
                 image.image.size,
                 tuple(image.regions.values()),
-                () if image.marked is None else tuple(image.marked.phrases),
-                len(image.turns),
+                tuple(marker.phrase for marker in image.markers),
+                sum(len(view.turns) for view in image.views),
             )
             for image in images
         )
@@ -379,17 +395,15 @@ class Workspace:
         """Find an image without changing which ones are remembered."""
         return self._sessions.peek(session).find(_image_id(image_id), self._sessions.shared, copy=False)
 
-    def _prepare_question(self, image_id: str, question: str, session: SessionId) -> tuple[Session, OpenImage, str]:
+    def _view(self, image_id: str, session: SessionId, page: int) -> OpenImage:
+        views = self._look_up(image_id, session).views
+        if page not in range(len(views)):
+            raise SessionError(f"page={shorten(page)}; {image_id} has pages 0 to {len(views) - 1}.")
+        return views[page]
+
+    def _prepare_question(self, image_id: str, question: str, session: SessionId) -> tuple[Session, Question]:
         current, opened = self._find(image_id, session)
-        if not isinstance(question, str) or not question.strip():
-            raise PromptError("the question is empty; expected text, such as 'What is the object {r1}?'.")
-        if len(question) > MAX_QUESTION:
-            raise PromptError(f"the question has {len(question)} characters; expected at most {MAX_QUESTION}.")
-        if len(opened.turns) >= self._limits.max_turns:
-            raise PromptTooLongError(
-                f"{opened.id} has had {len(opened.turns)} questions, as many as max_turns allows. {_NEW_CONVERSATION}"
-            )
-        return current, opened, opened.shown.question(question)
+        return current, read_question(opened, question)
 
     def _vision_model(self) -> VisionModel:
         if self._model is None:
@@ -402,28 +416,14 @@ class Workspace:
 
 
 _OWN_RUN = "Without a thread_id, each run of an agent has images of its own."
-_NEW_CONVERSATION = "A new call of mark_regions begins a new conversation."
 
 
-@contextmanager
-def _as_model_errors(opened: OpenImage) -> Iterator[None]:
-    try:
-        yield
-    except PromptTooLongError as error:
-        if not opened.turns:
-            raise
-        raise PromptTooLongError(f"{error} {_NEW_CONVERSATION}") from error
-    except VipLlavaError:
-        raise
-    except Exception as error:  # of a model that is not ours; an agent's run would end with it
-        raise GenerationError(f"the vision model failed: {describe_error(error)}") from error
-
-
-def _answered(opened: OpenImage, conversation: Conversation, reply: object) -> Answered:
+def _answered(asked: Question, attempt: Attempt, reply: object) -> Answered:
     if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
         raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
-    opened.add_answer(conversation, reply.text, reply.token_ids)
-    return Answered(opened.id, conversation.turns[-1].question, reply.text)
+    asked.view.add_answer(attempt.conversation, reply.text, reply.token_ids)
+    asked.image.last_page = asked.page
+    return Answered(asked.image.id, asked.words, reply.text, attempt.forgotten, asked.page)
 
 
 def _image_id(image_id: object) -> str:

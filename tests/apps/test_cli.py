@@ -222,5 +222,5 @@ def test_questions_cannot_control_the_terminal(image, tiny_checkpoint):
     result = run(
         "ask", image, "What\x1b[2J\u202e is {0}?", "-b", "40,40,160,200", "-m", tiny_checkpoint, "--max-tokens", 6
     )
-    assert r"What\x1b[2J\u202e is within the red rectangle?" in result.stdout
+    assert r"What\x1b[2J\u202e is the object within the red rectangle?" in result.stdout
     assert not {"\x1b", "\u202e"} & set(result.stdout)

@@ -88,7 +88,9 @@ def test_a_conversation_is_displayed_with_its_images(photo, tmp_path):
     html = view._repr_html_()
     assert len(images_in(html)) == 1
     assert "&lt;b&gt;" in html and "A dog<br>&amp; a cat." in html and "Why?" in html  # noqa: PT018
-    assert repr(view) == ("USER: <image> What is <b> within the red rectangle?\nASSISTANT: A dog\n& a cat.\nUSER: Why?")
+    assert repr(view) == (
+        "USER: <image> What is <b> the object within the red rectangle?\nASSISTANT: A dog\n& a cat.\nUSER: Why?"
+    )
     assert "give ChatVipLlava its image_store" in ConversationView(messages)._repr_html_()
 
 

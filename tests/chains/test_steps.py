@@ -163,11 +163,11 @@ def test_a_question_with_history_is_the_next_turn(llm, photo):
     first = marked.message("What is {0}?")
     history = [first, AIMessage("A face.")]
     messages = RegionPrompt().invoke({"marked": marked, "question": "And {1}?", "history": history})
-    assert messages == [*history, HumanMessage("And within the lime rectangle?")]
+    assert messages == [*history, HumanMessage("And the object within the lime rectangle?")]
     assert len(history) == 2
     assert llm.render_prompt(messages) == (
-        "USER: <image>\nWhat is within the red rectangle?ASSISTANT: A face."
-        "USER: And within the lime rectangle?ASSISTANT:"
+        "USER: <image>\nWhat is the object within the red rectangle?ASSISTANT: A face."
+        "USER: And the object within the lime rectangle?ASSISTANT:"
     )
     chain = MarkRegions() | RegionPrompt() | llm | StrOutputParser()
     answer = chain.invoke({**chain_input(photo, "And {1}?"), "history": history})

@@ -19,21 +19,21 @@ RED, LIME = "within the red rectangle", "within the lime rectangle"
 @pytest.mark.parametrize(
     ("template", "filled"),
     [
-        ("What is {0}?", f"What is {RED}?"),
-        ("{1} and {0} and {1}", f"{LIME} and {RED} and {LIME}"),
-        ("Is {face} in front of {rocket}?", f"Is {RED} in front of {LIME}?"),
-        ("{ face }, { 1 }", f"{RED}, {LIME}"),
+        ("What is {0}?", f"What is the object {RED}?"),
+        ("{1} and {0} and {1}", f"The object {LIME} and the object {RED} and the object {LIME}"),
+        ("Is {face} in front of {rocket}?", f"Is the object {RED} in front of the object {LIME}?"),
+        ("{ face }, { 1 }", f"The object {RED}, the object {LIME}"),
         ("no placeholder", "no placeholder"),
         ("", ""),
-        ("{{0}} is {0}", f"{{0}} is {RED}"),
+        ("{{0}} is {0}", f"{{0}} is the object {RED}"),
         ("{{face}} and {{any word}}", "{face} and {any word}"),
-        ('Answer as {"a": {"b": 1}} about {0}', f'Answer as {{"a": {{"b": 1}}}} about {RED}'),
-        ('{"region": "{0}"}', f'{{"region": "{RED}"}}'),
+        ('Answer as {"a": {"b": 1}} about {0}', f'Answer as {{"a": {{"b": 1}}}} about the object {RED}'),
+        ('{"region": "{0}"}', f'{{"region": "the object {RED}"}}'),
         ('[{"box": [1, 2]}, {}]', '[{"box": [1, 2]}, {}]'),
         ("f() { return }; { } {\n} } {", None),
         ("a } b { c", "a } b { c"),
-        ("100% of {0}, \\1 \\g<0> %s", f"100% of {RED}, \\1 \\g<0> %s"),
-        ("<image> </s> {0}", f"<image> </s> {RED}"),
+        ("100% of {0}, \\1 \\g<0> %s", f"100% of the object {RED}, \\1 \\g<0> %s"),
+        ("<image> </s> {0}", f"<image> </s> the object {RED}"),
     ],
 )
 def test_placeholders_become_phrases_and_other_braces_stay(marked, template, filled):
@@ -54,20 +54,20 @@ def test_ids_of_any_letters_work_and_ids_that_two_regions_share_do_not(photo):
     boxes = [(10 + 60 * i, 10, 60 + 60 * i, 60) for i in range(4)]
     ids = ["kitchen/door", "Tür 2", "twin", "twin"]
     marked = mark(photo, [Region(box=box, id=id) for box, id in zip(boxes, ids, strict=True)])
-    assert marked.question("{kitchen/door}, {Tür 2}") == f"{RED}, {LIME}"
+    assert marked.question("{kitchen/door}, {Tür 2}") == f"The object {RED}, the object {LIME}"
     assert marked.question("{{kitchen/door}}") == "{kitchen/door}"
-    assert marked.question("{3}") == "within the yellow rectangle"
+    assert marked.question("{3}") == "The object within the yellow rectangle"
     with pytest.raises(MarkerError, match="2 markers"):
         marked.question("{twin}")
 
 
 def test_digits_that_are_an_index_and_another_s_id_are_refused(photo):
     marked = mark(photo, [Region(box=(10, 10, 60, 60), id="1"), Region(box=(80, 10, 130, 60), id="7")])
-    assert marked.question("{0}, {7}") == f"{RED}, {LIME}"
+    assert marked.question("{0}, {7}") == f"The object {RED}, the object {LIME}"
     with pytest.raises(MarkerError, match="index of one marker and the id of another"):
         marked.question("{1}")
     same = mark(photo, [Region(box=(10, 10, 60, 60), id="0"), Region(box=(80, 10, 130, 60), id="1")])
-    assert same.question("{0}, {1}") == f"{RED}, {LIME}"
+    assert same.question("{0}, {1}") == f"The object {RED}, the object {LIME}"
 
 
 @pytest.mark.parametrize("question", [None, 3, ["What?"]])
@@ -80,7 +80,7 @@ def test_the_message_is_a_v1_image_block_and_the_question(marked):
     message = marked.message("What is {0}?")
     image, text = message.content
     assert message.type == "human"
-    assert text == {"type": "text", "text": f"What is {RED}?"}
+    assert text == {"type": "text", "text": f"What is the object {RED}?"}
     assert set(image) == {"type", "base64", "mime_type", "extras"}
     assert (image["type"], image["mime_type"]) == ("image", "image/png")
     decoded = Image.open(io.BytesIO(base64.b64decode(image["base64"], validate=True)))

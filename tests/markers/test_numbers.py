@@ -159,7 +159,7 @@ def test_more_regions_than_markers_are_named_by_their_numbers():
         mark(gray((900, 720)), regions, kind="auto")
     marked = mark(gray((900, 720)), regions, kind="auto", numbers=True)
     assert len(set(marked.phrases)) == 80
-    assert marked.question("What is {0}?") == "What is within the red rectangle with number 1?"
+    assert marked.question("What is {0}?") == "What is the object within the red rectangle with number 1?"
     assert marked.phrases[20] == "with the blue triangle"
 
 

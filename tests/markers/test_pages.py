@@ -46,10 +46,10 @@ def test_a_question_finds_the_page_of_its_region(pages):
     for index in (0, 17, 69):
         page = pages.page_of(f"What is {{r{index + 1}}}?")
         marker = next(m for m in page.markers if m.region.id == f"r{index + 1}")
-        assert pages.question(f"What is {{r{index + 1}}}?") == f"What is {marker.phrase}?"
-        assert pages.question(f"What is {{{index}}}?") == f"What is {marker.phrase}?"
+        assert pages.question(f"What is {{r{index + 1}}}?") == f"What is the object {marker.phrase}?"
+        assert pages.question(f"What is {{{index}}}?") == f"What is the object {marker.phrase}?"
         block, text = pages.message(f'Answer as {{"a": 1}} about {{r{index + 1}}}').content
-        assert text["text"] == f'Answer as {{"a": 1}} about {marker.phrase}'
+        assert text["text"] == f'Answer as {{"a": 1}} about the object {marker.phrase}'
         assert block["base64"] == page.content_block()["base64"]
     assert pages.page_of("Describe the image.") is pages[0]
 

@@ -120,7 +120,8 @@ def test_a_later_run_of_a_thread_continues_the_conversation(toolkit, llm, photo)
     state = agent.invoke({"messages": [("human", "Color?")]}, thread("a"))
     first, _ = (message.artifact["answer"] for message in results(state, "ask_regions"))
     assert llm.render_prompt(toolkit.messages("marked1", thread_id="a")[:-1]) == (
-        f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: What color is it?ASSISTANT:"
+        f"USER: <image>\nWhat is the object within the red rectangle?ASSISTANT: {first}"
+        "USER: What color is it?ASSISTANT:"
     )
 
 

@@ -67,7 +67,7 @@ def test_a_new_toolkit_restores_its_threads(llm, photo, tmp_path):
     earlier = before.messages("marked1", thread_id="a/b")
     answer = ask(after, image_id="marked1", question="And {r2}?").artifact["answer"]
     *prompt_messages, reply = after.messages("marked1", thread_id="a/b")
-    question = HumanMessage("And within the lime rectangle?")
+    question = HumanMessage("And the object within the lime rectangle?")
     assert llm.render_prompt(prompt_messages) == llm.render_prompt([*earlier, question])
     assert answer == reply.text == llm.invoke(prompt_messages).text
     open_image = {tool.name: tool for tool in after.get_tools()}["open_image"]

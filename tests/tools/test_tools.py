@@ -88,7 +88,7 @@ def test_every_marked_image_has_a_separate_conversation(toolkit, caller, llm):
     second = caller.call("ask_regions", image_id="marked1", question="And its color?").artifact["answer"]
     messages = toolkit.messages("marked1", thread_id="t")
     assert llm.render_prompt(messages[:-1]) == (
-        f"USER: <image>\nWhat is within the red rectangle?ASSISTANT: {first}USER: And its color?ASSISTANT:"
+        f"USER: <image>\nWhat is the object within the red rectangle?ASSISTANT: {first}USER: And its color?ASSISTANT:"
     )
     assert messages[-1].text == second == llm.invoke(messages[:-1]).text
     assert len(toolkit.messages("marked2", thread_id="t")) == 2
@@ -97,7 +97,9 @@ def test_every_marked_image_has_a_separate_conversation(toolkit, caller, llm):
 def test_ask_regions_accepts_unmarked_images(toolkit, caller, llm, photo):
     answer = caller.call("ask_regions", image_id="photo1", question="What is it?").artifact["answer"]
     assert answer == llm.invoke([HumanMessage([{"type": "image", "image": photo}, "What is it?"])]).text
-    assert "Mark first" in caller.call_expecting_error("ask_regions", image_id="photo1", question="What is {r1}?")
+    assert "Call mark_regions" in caller.call_expecting_error(
+        "ask_regions", image_id="photo1", question="What is {r1}?"
+    )
 
 
 def test_tiny_regions_add_a_note_and_zoom_removes_it(caller):

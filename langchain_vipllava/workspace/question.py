@@ -1,0 +1,98 @@
+"""`Question`: what a caller asks about an image, as the model is to read it, and the view that shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from langchain_vipllava.errors import MarkerError, PromptError
+from langchain_vipllava.markers.wording import Named, write_question
+from langchain_vipllava.workspace.limits import MAX_QUESTION
+from langchain_vipllava.workspace.marker_names import MarkerNames
+from langchain_vipllava.workspace.open_image import OpenImage
+from langchain_vipllava.workspace.references import read_references
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about one view of an image.
+
+    Attributes:
+        image: whose id the caller named.
+        view: what the model sees: the image, or one of its pages.
+        words: with the words of the markers.
+    """
+
+    image: OpenImage
+    view: OpenImage
+    words: str
+
+    @property
+    def page(self) -> int | None:
+        """Index of the page; None for an image without pages."""
+        return self.image.pages.index(self.view) if self.image.pages else None
+
+
+def read_question(image: OpenImage, question: object) -> Question:
+    """Read a question: whatever names a region becomes the words of its marker.
+
+    Args:
+        image: what it is about.
+        question: as a person or an LLM wrote it.
+
+    Raises:
+        PromptError: empty, too long, or no text.
+        MarkerError: it names a region that is not marked, regions of several pages, or none of many pages.
+    """
+    if isinstance(question, str):
+        question = _unwrapped(question)
+    if not isinstance(question, str) or not question.strip():
+        raise PromptError('the question is empty; expected text, such as "What is the object r1?".')
+    if len(question) > MAX_QUESTION:
+        raise PromptError(f"the question has {len(question)} characters; expected at most {MAX_QUESTION}.")
+    unmarked = [] if image.marked or image.pages else list(image.regions)
+    parts = read_references(question, MarkerNames(image.id, image.markers, unmarked))
+    view = _page(image, [part.marker.region.id or "" for part in parts if isinstance(part, Named)])
+    return Question(image, view, write_question(parts))
+
+
+def _unwrapped(question: str) -> str:
+    """Take a question out of the JSON object that some LLMs write in place of a text."""
+    if question.lstrip().startswith("{"):
+        try:
+            parsed = json.loads(question)
+        except (ValueError, RecursionError):
+            return question
+        if isinstance(parsed, dict) and isinstance(parsed.get("question"), str):
+            return str(parsed["question"])
+    return question
+
+
+def _page(image: OpenImage, named: Sequence[str]) -> OpenImage:
+    """Return the view that shows what a question names; without a name, that of the question before."""
+    if not image.pages:
+        return image
+    shown = [page for page in image.pages if any(name in page.regions for name in named)]
+    if len(shown) == 1:
+        return shown[0]
+    if shown:
+        ids = list(dict.fromkeys(named))
+        where = "; ".join(f"{', '.join(n for n in ids if n in page.regions)} on one page" for page in shown)
+        quoted = ", ".join(f'"{name}"' for name in ids[:9])
+        raise MarkerError(
+            f"{image.id} shows these regions on different pages ({where}), and the vision model sees one page at a "
+            f"time. Ask about each by itself, or mark them together: mark_regions with image_id "
+            f'"{image.id}" and regions [{quoted}].'
+        )
+    if image.last_page is not None:
+        return image.pages[image.last_page]
+    pages = "; ".join(f"page {number}: {_ids(page)}" for number, page in enumerate(image.pages, 1))
+    raise MarkerError(
+        f"{image.id} has {len(image.pages)} pages, and the question names no region. Name one or more of a page, such "
+        f'as "What is {next(iter(image.pages[0].regions))}?" ({pages}), or ask about the image without markers.'
+    )
+
+
+def _ids(page: OpenImage) -> str:
+    return ", ".join(page.regions)
