@@ -21,6 +21,7 @@ from pydantic import (
 from langchain_vipllava.errors import RegionError, shorten
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS
 from langchain_vipllava.regions.rle import decode_rle, encode_rle
+from langchain_vipllava.regions.values import plain
 
 MAX_POINTS = 100_000
 """Points of a polygon. Chosen: five times `RegionLimits.max_polygon_points`, and still marked in a second."""
@@ -39,7 +40,7 @@ def _as_mask(value: Any) -> np.ndarray | None:
     """Convert a mask to a new, read-only (H, W) bool array."""
     if value is None:
         return None
-    array = decode_rle(value) if isinstance(value, Mapping) else np.asarray(value)
+    array = decode_rle(value) if isinstance(value, Mapping) else np.asarray(plain(value))
     if array.ndim == 3 and 1 in (array.shape[0], array.shape[2]):
         array = array[0] if array.shape[0] == 1 else array[:, :, 0]
     if array.ndim != 2 or array.dtype.kind not in "buif":
@@ -109,6 +110,50 @@ class Region(BaseModel):
     score: float | None = None
     id: str | None = None
 
+    @classmethod
+    def from_xywh(cls, x: float, y: float, width: float, height: float, **fields: Any) -> Self:
+        """Make a region from the top left corner and the size of its box, as COCO and OpenCV write boxes.
+
+        Args:
+            x: left edge in pixels.
+            y: upper edge in pixels.
+            width: in pixels, above 0.
+            height: in pixels, above 0.
+            fields: `label`, `score`, `id`, and other fields of a region.
+
+        Raises:
+            RegionError: no width or height, or not a region.
+
+        Example:
+            >>> Region.from_xywh(10, 20, 30, 40, label="cup").box
+            (10.0, 20.0, 40.0, 60.0)
+        """
+        try:
+            box = (x, y, x + width, y + height)
+        except TypeError as error:
+            raise RegionError(f"{shorten((x, y, width, height))} is not x, y, width, height in pixels.") from error
+        return cls(box=box, **fields)
+
+    @classmethod
+    def from_mask(cls, mask: Any, **fields: Any) -> Self:
+        """Make a region from a mask of the image's size.
+
+        Args:
+            mask: (H, W) array or tensor of bool, 0/1, 0/255 or probabilities, a PIL image, or COCO RLE.
+            fields: `label`, `score`, `id`, and other fields of a region.
+
+        Raises:
+            RegionError: not a mask, or no pixel of it is set.
+
+        Example:
+            >>> import numpy as np
+            >>> mask = np.zeros((48, 64), bool)
+            >>> mask[10:20, 30:50] = True
+            >>> Region.from_mask(mask, label="cup").box
+            (30.0, 10.0, 50.0, 20.0)
+        """
+        return cls(mask=mask, **fields)
+
     @model_validator(mode="before")
     @classmethod
     def _derive_box(cls, data: Any) -> Any:
@@ -118,6 +163,7 @@ class Region(BaseModel):
         for name in ("box", "polygon", "point"):
             if data.get(name) is not None:
                 data[name] = _plain_numbers(data[name], name)
+                _refuse_fractions(data[name], name)
         if data.get("mask") is not None:
             data["mask"] = _as_mask(data["mask"])
         if data.get("id") is not None and not isinstance(data["id"], bool):
@@ -269,6 +315,19 @@ def _plain_numbers(value: Any, name: str, depth: int = 1) -> Any:
         except Exception as error:
             raise RegionError(f"{name}={shorten(items)} is not ((x, y), ...); expected pairs of pixels.") from error
     return [_plain_numbers(v, name, depth + 1) if hasattr(v, "__len__") else _scalar(v) for v in items]
+
+
+def _refuse_fractions(values: Any, name: str) -> None:
+    """Refuse coordinates in 0..1, which would be less than a pixel in the corner of the image."""
+    try:
+        numbers = np.asarray(values, dtype=np.float64)
+    except Exception:  # not numbers: pydantic says so
+        return
+    if numbers.size and (np.abs(numbers) <= 1).all() and (numbers % 1).any():
+        raise RegionError(
+            f"{name}={shorten(values)} looks like fractions of the image; expected pixels. Multiply x by the width "
+            "and y by the height, or use regions_from([...], box_format='xyxyn', image_size=image.size)."
+        )
 
 
 def _scalar(value: Any) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from langchain_vipllava import Region, RegionError, VipLlavaError
+from langchain_vipllava.regions.rle import encode_rle
 
 BOX = (0.5, 0.25, 30.0, 1 / 3 + 40)
 
@@ -329,3 +330,54 @@ def test_an_outline_that_strays_a_little_outside_its_box_is_read():
     assert Region(box=(10, 10, 400, 400), polygon=polygon).polygon == tuple(polygon)
     assert Region(box=(10, 10, 40, 40), point=(41, 12)).point == (41, 12)
     assert not Region(box=(10, 10, 40, 40), mask=np.zeros((50, 50), bool)).mask.any()
+
+
+# --- from habits ---
+
+
+def test_a_region_from_corner_and_size():
+    assert Region.from_xywh(10, 20, 30, 40, label="cup") == Region(box=(10, 20, 40, 60), label="cup")
+    for wrong in ((10, 20, 0, 40), (10, 20, 30, -1), ("a", 20, 30, 40), (None, 0, 1, 1)):
+        with pytest.raises(RegionError):
+            Region.from_xywh(*wrong)
+
+
+def test_a_region_from_any_mask():
+    import torch
+    from PIL import Image
+
+    mask = np.zeros((48, 64), bool)
+    mask[10:20, 30:50] = True
+    expected = Region(mask=mask, score=0.5)
+    assert expected.box == (30, 10, 50, 20)
+    for found in (
+        mask,
+        mask * np.uint8(255),
+        torch.tensor(mask),
+        Image.fromarray(mask),
+        encode_rle(mask),
+        mask[..., None],
+    ):
+        assert Region.from_mask(found, score=0.5) == expected
+    with pytest.raises(RegionError, match="no pixel set"):
+        Region.from_mask(np.zeros((48, 64)))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"box": (0.1, 0.1, 0.5, 0.5)},
+        {"box": np.array([0, 0, 0.5, 1])},
+        {"polygon": [(0.1, 0.1), (0.9, 0.1), (0.5, 0.9)]},
+        {"point": (0.5, 0.5)},
+    ],
+    ids=str,
+)
+def test_fractions_of_the_image_are_named(fields):
+    with pytest.raises(RegionError, match=r"looks like fractions of the image; expected pixels.*box_format='xyxyn'"):
+        Region(**fields)
+
+
+def test_whole_pixels_in_the_corner_are_no_fractions():
+    assert Region(box=(0, 0, 1, 1)).box == (0, 0, 1, 1)
+    assert Region(point=(0, 1)).is_point
