@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.images.image import EncodedImage
     from langchain_vipllava.images.limits import ImageLimits
     from langchain_vipllava.images.load import load_image
+    from langchain_vipllava.images.pixels import DarkImageWarning
     from langchain_vipllava.images.store import ImageStore
     from langchain_vipllava.images.view import pad_to_square
     from langchain_vipllava.markers.mark import mark
@@ -54,6 +55,7 @@ _HOMES = {
     "BusyError": "errors",
     "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
+    "DarkImageWarning": "images.pixels",
     "DetectRegions": "chains.steps",
     "DetectionError": "errors",
     "DetectionOptions": "regions.detection_options",
@@ -99,6 +101,7 @@ __all__ = [
     "BusyError",
     "ChatVipLlava",
     "CheckpointError",
+    "DarkImageWarning",
     "DetectRegions",
     "DetectionError",
     "DetectionOptions",

@@ -25,6 +25,7 @@ from langchain_vipllava.images.headers import (
     webp_size,
 )
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
+from langchain_vipllava.images.lookalikes import advice
 from langchain_vipllava.images.pixels import image_to_rgb
 from langchain_vipllava.images.quiet import quiet_pillow
 
@@ -225,7 +226,7 @@ def _registered(formats: tuple[str, ...]) -> list[str]:
 def _hint(data: bytes, limits: ImageLimits) -> str:
     if data[4:8] == b"ftyp" and data[8:12] in _HEIC and "HEIF" in limits.formats and "HEIF" not in Image.OPEN:
         return " For HEIC: pip install pillow-heif, then pillow_heif.register_heif_opener()."
-    return ""
+    return advice(data)
 
 
 def _listed(limits: ImageLimits) -> str:

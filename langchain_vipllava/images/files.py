@@ -11,6 +11,7 @@ from urllib.parse import unquote_to_bytes
 from urllib.request import url2pathname
 
 from langchain_vipllava.errors import ImageError, shorten
+from langchain_vipllava.images.lookalikes import base64_kind
 
 logger = logging.getLogger(__name__)
 
@@ -53,10 +54,15 @@ def read_any_file(path: str, max_bytes: int) -> bytes:
         _expect_regular(file.stat(), name)  # before it is opened: to open a device or a pipe can have effects
         return _read(os.open(file, _FLAGS), name, max_bytes)
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ImageError(f"no file {name}; expected a path, an http(s):// URL or a data: URI.") from error
+        raise ImageError(f"no file {name}; expected a path, an http(s):// URL or a data: URI.{_hint(path)}") from error
     except (OSError, ValueError, RuntimeError) as error:  # ValueError: a NUL byte; RuntimeError: no home folder
         reason = getattr(error, "strerror", None) or error  # an OSError's own text repeats a path of any length
-        raise ImageError(f"cannot read {name}: {reason}.") from error
+        raise ImageError(f"cannot read {name}: {reason}.{_hint(path)}") from error
+
+
+def _hint(path: str) -> str:
+    kind = base64_kind(path)
+    return f" It looks like base64: pass 'data:image/{kind};base64,' + text." if kind else ""
 
 
 def read_file_below(roots: Sequence[Path], path: str, max_bytes: int, *, name: str | None = None) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,6 +12,12 @@ from langchain_vipllava.errors import ImageError
 
 _BAND_PIXELS = 2**18
 """Pixels that are converted at once. Chosen: 8 MiB where a conversion takes 32 bytes per pixel (RGBA as float64)."""
+
+_ROUNDING = 1e-3
+"""By how much a float may leave 0..1. Chosen: float16 and resizing; a step of 8 bits is four times as large."""
+
+_DEEPEST_SHALLOW = 4095
+"""Brightest value of a picture of 12 bits: in 16 bits it comes out at most 6% bright."""
 
 _ALPHA_MODES = ("RGBA", "LA", "PA", "RGBa", "La")
 
@@ -61,6 +68,8 @@ def array_to_rgb(array: np.ndarray, *, bgr: bool = False) -> Image.Image:
     """
     array = check_shape(array)
     height, width = array.shape[:2]
+    if array.dtype.kind == "u" and array.dtype.itemsize == 2:
+        _warn_if_dark(float(array.max()))
     rgb = Image.new("RGB", (width, height))
     for top, bottom in _bands(width, height):
         pixels = _to_uint8(array[top:bottom])
@@ -134,13 +143,46 @@ def _white(image: Image.Image) -> float:
         highest = max(highest, float(values.max()))
     if image.mode == "F" and highest <= 1:
         return 1.0
-    return 255.0 if highest <= 255 and not image.mode.startswith("I;16") else 65535.0
+    if highest <= 255 and not image.mode.startswith("I;16"):
+        return 255.0
+    _warn_if_dark(highest)
+    return 65535.0
+
+
+class DarkImageWarning(UserWarning):
+    """A 16-bit image is nearly black, as those of 10 and 12 bits are that were not scaled."""
+
+
+def _warn_if_dark(highest: float) -> None:
+    if 0 < highest <= _DEEPEST_SHALLOW:
+        warnings.warn(
+            DarkImageWarning(
+                f"16-bit image whose brightest value is {highest:g} of 65535: it is nearly black. If it has 10 or 12 "
+                "bits, scale it first: array << 6, array << 4."
+            ),
+            stacklevel=2,
+        )
 
 
 def _deep_gray_to_rgb(band: Image.Image, white: float) -> Image.Image:
     values = np.asarray(band).astype(np.float64)
     scaled = np.clip(values / white * 255, 0, 255).astype(np.uint8)
     return Image.fromarray(scaled).convert("RGB")
+
+
+def _float_to_uint8(array: np.ndarray) -> np.ndarray:
+    low, high = array.min(), array.max()
+    if np.isfinite([low, high]).all() and low >= -_ROUNDING and high <= 1 + _ROUNDING:
+        return (array.clip(0, 1) * 255).round().astype(np.uint8)
+    if not np.isfinite([low, high]).all():
+        advice = "Fill NaN and infinity first."
+    elif low >= 0 and 2 < high <= 255:
+        advice = "For 0..255: array.round().astype('uint8')."
+    elif low >= -1 and high <= 1:
+        advice = "For -1..1: (array + 1) / 2."
+    else:
+        advice = "Undo the normalization of the model's input, or array.clip(0, 1)."
+    raise ImageError(f"float array with values from {low:g} to {high:g}; expected 0..1. {advice}")
 
 
 def _to_uint8(array: np.ndarray) -> np.ndarray:
@@ -151,11 +193,7 @@ def _to_uint8(array: np.ndarray) -> np.ndarray:
     if array.dtype.kind == "u" and array.dtype.itemsize == 2:  # of either byte order
         return (array // 257).astype(np.uint8)
     if array.dtype.kind == "f":
-        if not np.isfinite(array).all() or array.min() < 0 or array.max() > 1:
-            raise ImageError(
-                "float array with values outside 0..1 (or NaN); expected 0..1. For 0..255: array.astype('uint8')."
-            )
-        return (array * 255).round().astype(np.uint8)
+        return _float_to_uint8(array)
     if array.dtype.kind in "iu" and array.min() >= 0 and array.max() <= 255:
         return array.astype(np.uint8)
     raise ImageError(f"array of dtype {array.dtype}; expected uint8, uint16, bool, or float in 0..1.")

@@ -43,6 +43,8 @@ def read_value(source: Any, limits: ImageLimits, *, bgr: bool) -> EncodedImage:
         return _read_array(source, limits, bgr=bgr)
     if hasattr(source, "read"):
         return encoded(_read_all(source, limits), "the file object", limits)
+    if source is None:
+        raise ImageError("the image is None; cv2.imread returns None for a file that it cannot read: check the path.")
     raise ImageError(
         f"cannot read an image from {type(source).__name__}; expected a path, URL, data: URI, bytes, file object, "
         "PIL image or numpy array (for a torch tensor: tensor.permute(1, 2, 0).cpu().numpy())."

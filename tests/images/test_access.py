@@ -153,6 +153,7 @@ def test_no_other_module_opens_or_fetches_images():
         "images/decode.py",
         "images/files.py",
         "images/stored_files.py",
+        "regions/files.py",  # detections, by a path of the program
         "tools/open_image.py",
     }
     assert callers["decode_image"] == {"images/image.py"}

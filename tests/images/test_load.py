@@ -331,7 +331,7 @@ def test_a_decompression_bomb_raises_before_pixels_are_allocated(size, limit, mo
         (Image.new("RGB", (0, 5)), "0 x 5"),
         (Image.new("RGB", (5, 0)), "5 x 0"),
         (Image.fromarray(np.full((2, 2), np.nan, np.float32)), "NaN"),
-        (None, "NoneType"),
+        (None, "cv2.imread"),
         (5, "int"),
         ([[1, 2], [3, 4]], "list"),
         ("", "empty"),

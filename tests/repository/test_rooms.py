@@ -98,6 +98,7 @@ def test_public_names_are_pinned():
         "BusyError",
         "ChatVipLlava",
         "CheckpointError",
+        "DarkImageWarning",
         "DetectRegions",
         "DetectionError",
         "DetectionOptions",
