@@ -14,31 +14,55 @@ from langchain_vipllava.regions.values import plain
 
 
 def as_rows(output: Any, limits: RegionLimits) -> Any:
-    """Return a data frame of pandas, polars or Arrow as a list of dicts; anything else as it is.
+    """Return a data frame of pandas, polars or Arrow, or a structured array, as a list of dicts; else what came.
+
+    An array of objects becomes a list, a frame without names of columns an array, and a row of a frame a dict.
 
     Raises:
         DetectionError: it has more rows than the limits allow.
     """
-    if isinstance(output, (str, bytes, list, tuple, Mapping, np.ndarray)) or output is None:
+    if isinstance(output, np.ndarray):
+        return _array_rows(output, limits)
+    if isinstance(output, Mapping) and output.keys() == {"index", "columns", "data"}:  # `to_dict("split")`
+        return [dict(zip(output["columns"], row, strict=True)) for row in output["data"]]
+    if isinstance(output, (str, bytes, list, tuple, Mapping)) or output is None:
         return output
     count = 0
     with suppress(Exception):  # of a foreign class; it is then no data frame
         count = len(output) if hasattr(output, "columns") else 0
     limits.check_rows(count)
     with suppress(Exception):
-        if count == 0 and not hasattr(output, "itertuples"):
-            return output
         if hasattr(output, "to_pylist"):  # Arrow
             return output.to_pylist()
         if hasattr(output, "to_dicts"):  # polars
             return output.to_dicts()
-        if hasattr(output, "itertuples"):  # pandas; `to_dict("records")` turns missing values into NaN
-            names = [str(name) for name in output.columns]
-            return [
-                {name: _present(value) for name, value in zip(names, row, strict=True)}
-                for row in output.itertuples(index=False, name=None)
-            ]
+        if hasattr(output, "itertuples"):
+            return _pandas_rows(output)
+        if hasattr(output, "to_dict") and hasattr(output, "index"):  # a row: pandas' Series
+            return {str(name): _present(value) for name, value in output.to_dict().items()}
     return output
+
+
+def _array_rows(array: np.ndarray, limits: RegionLimits) -> Any:
+    if array.dtype.names is None and array.dtype.kind != "O":
+        return array
+    limits.check_rows(len(array) if array.ndim else 1)
+    if array.dtype.names is None:
+        return array.tolist() if array.ndim == 1 else array
+    names = array.dtype.names
+    return [dict(zip(names, row, strict=True)) for row in np.atleast_1d(array).tolist()]
+
+
+def _pandas_rows(frame: Any) -> Any:
+    if all(isinstance(name, (int, np.integer)) for name in frame.columns) and len(frame.columns):
+        return frame.to_numpy()
+    if any(name is not None for name in frame.index.names):  # a column that became the index
+        frame = frame.reset_index()
+    names = [str(name) for name in frame.columns]
+    return [
+        {name: _present(value) for name, value in zip(names, row, strict=True)}  # a missing value is NaN
+        for row in frame.itertuples(index=False, name=None)
+    ]
 
 
 def _present(value: Any) -> Any:

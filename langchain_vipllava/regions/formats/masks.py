@@ -199,5 +199,5 @@ FORMATS = (
         _read_connected_components,
         Precedence.ROWS,
     ),
-    Format("rle", "COCO RLE", _are_rles, _read_rles, Precedence.IMAGE, clues=("counts", "size")),
+    Format("rle", "COCO RLE", _are_rles, _read_rles, Precedence.IMAGE, clues=("counts",)),
 )

@@ -177,6 +177,13 @@ LAYOUTS = (
         needs="shapely",
     ),
     Layout(
+        "array of geometries",
+        lambda: np.array([_polygon(CUP)], dtype=object),
+        "shapely",
+        (Region(polygon=rectangle(CUP)),),
+        needs="shapely",
+    ),
+    Layout(
         "`MultiPolygon`",
         lambda: _polygon(CUP, CAT),
         "shapely",

@@ -23,6 +23,12 @@ def _frame(**columns):
     return pd.DataFrame(columns or _COLUMNS)
 
 
+def _frame_of(rows):
+    import pandas as pd
+
+    return pd.DataFrame(rows)
+
+
 LAYOUTS = (
     Layout("(N, 4) array or list", lambda: np.array(BOXES), "NumPy", refusal="pass box_format='xyxy', 'xywh' or"),
     Layout("(N, 4), two corners", lambda: np.array(BOXES), "NumPy", _BARE, arguments={"box_format": "xyxy"}),
@@ -112,6 +118,24 @@ LAYOUTS = (
         arguments={"box_format": "xyxy"},
         needs="pandas",
     ),
+    Layout("a row of a `DataFrame`, a `Series`", lambda: _frame().iloc[0], "pandas", (_CUP,), needs="pandas"),
+    Layout(
+        "`DataFrame` whose index has a name",
+        lambda: _frame().set_index("name"),
+        "pandas",
+        (_CUP,),
+        needs="pandas",
+    ),
+    Layout(
+        "`DataFrame` without names of columns",
+        lambda: _frame_of([CUP]),
+        "pandas",
+        (Region(box=CUP),),
+        arguments={"box_format": "xyxy"},
+        needs="pandas",
+    ),
+    Layout("`DataFrame.to_dict('split')`", lambda: _frame().to_dict("split"), "pandas", (_CUP,), needs="pandas"),
+    Layout("structured array", lambda: _frame().to_records(index=False), "NumPy", (_CUP,), needs="pandas"),
     Layout(
         "`model(img).pandas().xyxy[0]`",
         lambda: _frame(**_COLUMNS, **{"class": [41]}),
