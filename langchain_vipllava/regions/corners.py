@@ -118,10 +118,14 @@ def _degrees_of(angle: Any) -> float:
 
 
 _LABEL_KEYS = (
-    "label", "name", "class_name", "category_name", "category", "text_label", "class", "cls", "text", "phrase",
-    "object", "tag", "tags", "description", "caption", "title",
+    "label", "name", "class_name", "category_name", "label_name", "category", "text_label", "class", "cls", "text",
+    "txt", "transcription", "content", "text_content", "phrase", "object", "tag", "tags", "description", "caption",
+    "title",
 )  # fmt: skip
-_SCORE_KEYS = ("score", "confidence", "conf", "probability", "prob", "det_score")
+_TEXT_KEYS = {"text", "txt", "transcription", "content", "text_content"}
+"""Keys under which a number is a text that was read, and no class."""
+
+_SCORE_KEYS = ("score", "confidence", "conf", "probability", "prob", "det_score", "confident")
 
 _ROUNDING = 1e-3
 """By how much a score may exceed 1, from float16 and float32."""
@@ -137,8 +141,11 @@ def described(row: Row, source: Mapping[str, Any]) -> Row:
     )
     for key in _LABEL_KEYS:
         value = field(source, key)
+        if isinstance(value, (list, tuple)):  # tags, of which each may have a confidence of its own
+            names = [field(item, "name") if isinstance(item, Mapping) else item for item in value]
+            value = ", ".join(name for name in names if isinstance(name, str)) or None
         if not isinstance(value, Mapping) and value is not None:
-            row = named(row, value)
+            row = named(row, str(value) if key in _TEXT_KEYS else value)
         if row.label is not None:
             break
     return row

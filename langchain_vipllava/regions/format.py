@@ -46,10 +46,13 @@ class Precedence(IntEnum):
     NAMED_LAYOUT = 8
     """Dicts of any origin with `xyxy`, `xywh` or `cxcywh`. After named corners, which say the same more precisely."""
 
-    UNNAMED = 9
+    OUTLINES = 9
+    """Dicts of any origin with a list of points. After boxes that say what they are, which may have an outline, too."""
+
+    UNNAMED = 10
     """Numbers that mean nothing without `box_format`: last, because almost anything can be read as a table."""
 
-    ON_REQUEST = 10
+    ON_REQUEST = 11
     """Cannot be told from other formats: read only where `format=` names it. `matches` says what it may be, for the
     message about an output that nothing recognizes."""
 

@@ -8,9 +8,10 @@ import re
 from typing import Any, Literal
 
 from langchain_vipllava.errors import DetectionError, shorten
+from langchain_vipllava.regions.embedded_json import embedded_json
 from langchain_vipllava.regions.limits import RegionLimits
 
-_FENCE = re.compile(r"```[ \t]*(?:json)?[ \t]*\r?\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_TESSERACT = "level\tpage_num\tblock_num"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _MIN_COLUMNS = 4
 """Columns of a table with a header line; a box has four numbers."""
@@ -37,13 +38,15 @@ def parsed(text: str, limits: RegionLimits) -> Any:
         DetectionError: it starts like JSON, and is not.
     """
     text = text.removeprefix("\ufeff").strip()
-    fence = _FENCE.search(text)
-    if fence and fence[1].lstrip().startswith(("{", "[")):
-        text = fence[1].strip()
     if text.startswith(("{", "[")):
         return _json(text, limits)
+    if text.startswith(_TESSERACT):  # "007" in its last column is a text, and no number
+        return text
     rows = None if text.startswith("<") else table_rows(text, limits)
-    return text if rows is None else rows
+    if rows is not None:
+        return rows
+    inside = embedded_json(text)
+    return text if inside is None else inside
 
 
 def _json(text: str, limits: RegionLimits) -> Any:
@@ -57,7 +60,10 @@ def _json(text: str, limits: RegionLimits) -> Any:
                 return [json.loads(line) for line in lines]
         except (ValueError, RecursionError):
             pass  # the first error tells more
-        raise DetectionError(f"text that starts like JSON is not JSON: {shorten(str(error))}.") from error
+        try:
+            return embedded_json(text)  # with sentences behind it
+        except DetectionError:
+            raise DetectionError(f"text that starts like JSON is not JSON: {shorten(str(error))}.") from error
 
 
 def table_rows(text: str, limits: RegionLimits) -> list[dict[str, Any]] | None:

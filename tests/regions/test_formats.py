@@ -214,10 +214,10 @@ def test_tuples_of_decimals_are_not_taken_for_opencv_s():
 def test_an_answer_of_google_vision_that_failed_or_holds_other_things_is_not_taken_for_nothing():
     refused({"responses": [{"error": {"code": 3, "message": "Bad image data."}}]}, "Bad image data.")
     faces = [{"boundingPoly": {"vertices": [{"x": 1, "y": 2}, {"x": 30, "y": 40}]}, "detectionConfidence": 0.9}]
-    refused({"responses": [{"faceAnnotations": faces}]}, "['responses'][0]['faceAnnotations']")
-    (face,) = regions_from(faces)
-    assert (face.box, face.score) == ((1, 2, 30, 40), 0.9)
-    assert regions_from({"responses": [{"labelAnnotations": [{"description": "sea", "score": 0.9}]}]}) == []
+    for found in (faces, {"responses": [{"faceAnnotations": faces}]}):
+        (face,) = regions_from(found)
+        assert (face.box, face.score, face.label) == ((1, 2, 30, 40), 0.9, "face")
+    refused({"responses": [{"labelAnnotations": [{"description": "sea", "score": 0.9}]}]}, "labelAnnotations", "whole")
 
 
 @pytest.mark.parametrize("scores", ["scores", "confidences", "confidence", "conf"])

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.formats import FORMATS
 from langchain_vipllava.regions.limits import RegionLimits
-from langchain_vipllava.regions.recognition import recognize
+from langchain_vipllava.regions.recognition import matches, recognize
 from tests.regions.layouts import all_groups
 from tests.regions.layouts.page import PAGE, render
 
@@ -27,6 +29,18 @@ def test_a_layout_is_read_alike_by_its_named_reader(layout):
     if "format" not in layout.arguments:
         key = recognize(layout.make(), RegionLimits())[0].key
         layout.check(format=key)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.id)
+def test_a_layout_is_recognized_by_one_format_of_its_precedence(layout):
+    if layout.needs:
+        pytest.importorskip(layout.needs)
+    try:
+        found, output = recognize(layout.make(), RegionLimits())
+    except DetectionError:
+        return  # refused before its format is known
+    others = [other for other in FORMATS if other.precedence == found.precedence and matches(other, output)]
+    assert [other.name for other in others] == [found.name]
 
 
 def test_samples_have_names_of_their_own():

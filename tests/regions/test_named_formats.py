@@ -75,7 +75,7 @@ def test_options_chains_and_workspaces_take_the_reader(photo):
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({"annotation": [{"bbox": [1, 2, 3, 4], "category": 1, "iscrowd": 0}]}, ["format='coco'"]),
+        ({"data": {"annotation": [{"bbox": [1, 2, 3, 4], "category": 1, "iscrowd": 0}]}}, ["format='coco'"]),
         ({"prediction": {"boxes": [[1, 2, 3, 4]], "scores": [0.5]}}, ["format='torchvision'"]),
         (np.zeros((3, 11)), ["(3, 11)", "Rows of 11 numbers", "'boxes'"]),
         (np.zeros((3, 8)), ["(3, 8)", "pass format=", "'boxmot'", "'quads'", "'xywhr'"]),

@@ -12,7 +12,7 @@ from langchain_vipllava.regions.corners import described, turned
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import Size
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
-from langchain_vipllava.regions.values import field, first_row, keys_of, rows
+from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 
 def _is_dataset(output: Any) -> bool:
@@ -37,7 +37,7 @@ def _read_dataset(output: Any, context: Context) -> Iterator[Row | UnreadableRow
 
 def _are_annotations(output: Any) -> bool:
     keys = keys_of(first_row(output))
-    return ("category_id" in keys and bool(keys & {"bbox", "segmentation"})) or (
+    return ("category_id" in keys and bool(keys & {"bbox", "segmentation", "keypoints"})) or (
         "bbox" in keys and bool(keys & {"image_id", "segmentation", "iscrowd"})
     )
 
@@ -65,8 +65,9 @@ def _annotation(row: Mapping[str, Any], names: Mapping[Any, str], image_size: Si
     if box is not None and segmentation and len(box) == 0:
         box = None  # derived from the segmentation
     if box is None and not segmentation:
-        raise KeyError("bbox")
-    read = Row() if box is None else context.assumed(box, "xywh", row)
+        read = Row(box=_around_keypoints(row))
+    else:
+        read = Row() if box is None else context.assumed(box, "xywh", row)
     read = replace(
         read,
         mask=segmentation if isinstance(segmentation, Mapping) else None,
@@ -76,6 +77,17 @@ def _annotation(row: Mapping[str, Any], names: Mapping[Any, str], image_size: Si
     )
     read = turned(described(read, row), row)
     return read if row.get("id") is None else replace(read, id=row["id"])
+
+
+def _around_keypoints(row: Mapping[str, Any]) -> list[float]:
+    """Return the box around the keypoints of a pose. Results of COCO's keypoint task have no other place."""
+    if not row.get("keypoints"):
+        raise KeyError("bbox")
+    points = numbers(row["keypoints"], "keypoints").reshape(-1, 3)
+    seen = points[points[:, 2] > 0]
+    if len(seen) < 2:
+        raise DetectionError(f"{len(seen)} of its keypoints are visible, and there is no bbox; expected two or more.")
+    return [*seen[:, :2].min(axis=0).tolist(), *seen[:, :2].max(axis=0).tolist()]
 
 
 def _rings(segmentation: Any) -> Sequence[Any]:

@@ -14,7 +14,9 @@ from langchain_vipllava.regions.values import field
 
 
 def _is_mmdet(output: Any) -> bool:
-    return field(_instances(output), "bboxes") is not None
+    # Vertex AI also writes predictions with bboxes, whose numbers are in another order.
+    instances = _instances(output)
+    return field(instances, "bboxes") is not None and field(instances, "displayNames") is None
 
 
 def _read_mmdet(output: Any, context: Context) -> Iterator[Row]:

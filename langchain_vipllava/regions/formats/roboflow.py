@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import described
 from langchain_vipllava.regions.format import Format, Precedence
-from langchain_vipllava.regions.row import Row
+from langchain_vipllava.regions.geometry import Size
+from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import field, first_row, keys_of, rows
 
 
@@ -19,13 +20,24 @@ def _is_roboflow(output: Any) -> bool:
     )
 
 
-def _read_roboflow(output: Any, _context: Context) -> Iterator[Row]:
+def _read_roboflow(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
     image = output["image"]
     width, height = field(image, "width"), field(image, "height")
-    for row in rows(output["predictions"]):
-        box = [row[name] for name in ("x", "y", "width", "height")]
-        size = None if width is None or height is None else (int(width), int(height))
-        yield described(Row(box=box, box_format="cxcywh", image_size=size), row)
+    size = None if width is None or height is None else (int(width), int(height))
+    yield from each(rows(output["predictions"]), lambda row: _row(row, size))
+
+
+def _row(row: Mapping[str, Any], size: Size | None) -> Row:
+    points = row.get("points") or ()
+    return described(
+        Row(
+            box=[row[name] for name in ("x", "y", "width", "height")],
+            box_format="cxcywh",
+            rings=[[(point["x"], point["y"]) for point in points]] if len(points) > 2 else (),
+            image_size=size,
+        ),
+        row,
+    )
 
 
 _CLUES = ("class", "image", "predictions")

@@ -27,7 +27,8 @@ def _read_object_detection(output: Any, context: Context) -> Iterator[Row | Unre
 
 def _is_image_segmentation(output: Any) -> bool:
     row = first_row(output)
-    return keys_of(row) >= {"mask", "label"} and row["mask"] is not None
+    # Gemini writes masks as text.
+    return keys_of(row) >= {"mask", "label"} and row["mask"] is not None and not isinstance(row["mask"], str)
 
 
 def _read_image_segmentation(output: Any, _context: Context) -> Iterator[Row]:

@@ -35,6 +35,8 @@ def _table(layouts: tuple[Layout, ...]) -> str:
 def _outcome(layout: Layout) -> str:
     if layout.regions is None:
         return f"refused: {layout.refusal}"
+    if not layout.regions:
+        return "no region"
     names = ("label", "score", "polygon", "mask", "point", "id")
     held = [name for name in names if any(getattr(region, name) is not None for region in layout.regions)]
     return ", ".join(["box", *held])

@@ -1,0 +1,94 @@
+"""Outlines as detectors write them: two corners, four points, an ellipse; fractions of the image's sides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.regions.region import Point
+from langchain_vipllava.regions.row import Row
+from langchain_vipllava.regions.values import describe, numbers, plain
+
+_ELLIPSE_CORNERS = 48
+"""Corners of the polygon for an ellipse. Chosen: it stays within 0.3% of the radius, so it is not seen as a polygon."""
+
+
+def is_points(value: Any, *counts: int) -> bool:
+    """Whether a value is a list or array of (x, y) pairs; of one of the counts, if any are passed."""
+    if isinstance(value, (str, bytes, Mapping)) or not hasattr(value, "__len__"):
+        return False
+    try:
+        array = np.asarray(plain(value), dtype=np.float64)
+    except Exception:
+        return False
+    return array.ndim == 2 and array.shape[1] == 2 and (not counts or len(array) in counts)
+
+
+def outline_row(points: Any, *, normalized: bool = False, scale: float = 1.0, **values: Any) -> Row:
+    """Return a row with an outline: a box where the points are two corners or an upright rectangle, else a polygon.
+
+    Args:
+        points: (x, y) pairs, or the flat numbers of them.
+        normalized: whether they are fractions of the image's sides, up to `scale`; else they are pixels.
+        scale: as in `Row`.
+        values: other fields of `Row`.
+
+    Raises:
+        ValueError: fewer than two points.
+    """
+    array = numbers(points, "the outline").reshape(-1, 2)
+    if len(array) < 2:
+        raise ValueError(f"its outline is {describe(points)}; expected at least two points")
+    if len(array) == 2 or _is_upright(array):
+        box = [*array.min(axis=0).tolist(), *array.max(axis=0).tolist()]
+        return Row(box=box, box_format="xyxyn" if normalized else "xyxy", scale=scale, **values)
+    return Row(rings=[array], rings_normalized=normalized, scale=scale, **values)
+
+
+def _is_upright(corners: np.ndarray) -> bool:
+    # doctr repeats the first corner at the end.
+    different = {(x, y) for x, y in corners.tolist()}
+    xs, ys = {x for x, _ in different}, {y for _, y in different}
+    return len(corners) in (4, 5) and len(different) == 4 and len(xs) == 2 and len(ys) == 2
+
+
+def ellipse(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> list[Point]:
+    """Return the outline of an ellipse that is turned clockwise as seen on the image.
+
+    Example:
+        >>> [(round(x), round(y)) for x, y in ellipse(50, 30, 20, 10)[::12]]
+        [(70, 30), (50, 40), (30, 30), (50, 20)]
+    """
+    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    angles = [math.tau * corner / _ELLIPSE_CORNERS for corner in range(_ELLIPSE_CORNERS)]
+    around = [(rx * math.cos(angle), ry * math.sin(angle)) for angle in angles]
+    return [(cx + x * cos - y * sin, cy + x * sin + y * cos) for x, y in around]
+
+
+def fractions(values: Any, whole: float, what: str) -> list[float]:
+    """Convert coordinates in 0..`whole` to 0..1.
+
+    Raises:
+        DetectionError: a value is beyond `whole`, so that it is something else.
+    """
+    array = numbers(values, what).ravel()
+    if not np.isfinite(array).all() or (array < 0).any() or (array > whole).any():
+        shown = [round(value, 4) for value in array[:8].tolist()]
+        raise DetectionError(f"{what} {shown} has values outside of 0..{whole:g}; expected none.")
+    shares: list[float] = (array / whole).tolist()
+    return shares
+
+
+def height_of(image_size: Any, what: str) -> float:
+    """Return the height of an image whose coordinates count from its bottom.
+
+    Raises:
+        DetectionError: it is unknown.
+    """
+    if image_size is None:
+        raise DetectionError(f"{what} counts from the bottom of the image; pass image_size=(width, height).")
+    return float(image_size[1])
