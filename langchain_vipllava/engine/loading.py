@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGeneration
-from transformers.utils.hub import cached_file, extract_commit_hash
 
+from langchain_vipllava.engine.hub import pin_to_commit
 from langchain_vipllava.engine.memory_plan import plan_placement
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.protocol.load_options import LoadOptions, Quantization
@@ -90,14 +89,7 @@ def pin(options: LoadOptions) -> LoadOptions:
     Raises:
         CheckpointError: not found, or not reachable.
     """
-    if os.path.isdir(options.source):
-        return options
-    try:
-        arguments = {"revision": options.revision or "main", "local_files_only": options.local_files_only}
-        path = cached_file(options.source, "config.json", **arguments)
-    except Exception as error:
-        raise _not_found(options, error) from error
-    return replace(options, revision=extract_commit_hash(path, None) or options.revision)
+    return options if os.path.isdir(options.source) else pin_to_commit(options)
 
 
 def load_config(options: LoadOptions) -> Any:
