@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -23,6 +23,8 @@ help:
 	@echo "make marker-gallery  draw the images of docs/concepts/markers-before-after.md; BEFORE=a checkout to compare with"
 	@echo "make layouts      write docs/reference/detections.md from the samples of detections"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
+	@echo "make session      what the command line prints: docs/guides/command-line-session.md"
+	@echo "make bench-startup  how long the commands take to start: docs/startup.json"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
@@ -96,6 +98,12 @@ layouts: $(READY)
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
 
+session: $(READY)
+	$(BIN)/python .ci/write_session.py
+
+bench-startup: $(READY)
+	$(BIN)/python -m benchmarks.startup --out docs/startup.json
+
 train: $(READY)
 	$(BIN)/python -m training.train --out runs/bundled
 
@@ -113,4 +121,4 @@ test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" --ignore tests/standard
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(VLLM) dist build demo-output .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(OLDEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -3,12 +3,13 @@
 Names are loaded on first use: importing the package loads neither torch, transformers nor cv2.
 """
 
-from __future__ import annotations
-
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+# Not typing's, and nothing else is imported here: importing typing takes as long as starting Python, and the command
+# line takes care of Ctrl-C only after this module.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from langchain_vipllava.chains.steps import DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.chat.image_refs import keep_images
     from langchain_vipllava.chat.model import ChatVipLlava
@@ -143,7 +144,9 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module  # noqa: PLC0415  # see above
+
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -62,9 +62,7 @@ def pin_to_commit(options: LoadOptions) -> LoadOptions:
 
 def _cached_commit(options: LoadOptions) -> str | None:
     try:
-        path = cached_file(
-            options.source, "config.json", revision=options.revision or "main", local_files_only=True
-        )
+        path = cached_file(options.source, "config.json", revision=options.revision or "main", local_files_only=True)
     except Exception:  # not cached, and no name of a model: the hub's answer says which
         return None
     return extract_commit_hash(path, None) or options.revision

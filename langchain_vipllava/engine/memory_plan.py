@@ -88,30 +88,61 @@ class MemoryEstimate:
         return self.weights + self.kv_cache
 
 
-def estimate_memory(config: Any, options: LoadOptions) -> MemoryEstimate:
-    """Estimate what a checkpoint needs. Builds the model on the meta device, which takes no memory."""
-    from transformers import VipLlavaForConditionalGeneration  # noqa: PLC0415  # slow to load
+@dataclass(frozen=True)
+class ParameterCount:
+    """Parameters of a checkpoint, counted on a model on the meta device, which takes no memory.
 
-    with torch.device("meta"):
-        model = VipLlavaForConditionalGeneration(config)
-    dtype: str = plan_placement(options).dtype
-    if dtype == "auto":
+    Attributes:
+        total: all of them.
+        quantizable: those of the language model's layers; embeddings, vision tower and projector keep their dtype.
+        attention: attention implementation that transformers would use.
+    """
+
+    total: int
+    quantizable: int
+    attention: str
+
+    @classmethod
+    def of(cls, config: Any) -> ParameterCount:
+        """Count the parameters of a configuration."""
+        from transformers import VipLlavaForConditionalGeneration  # noqa: PLC0415  # slow to load
+
+        with torch.device("meta"):
+            model = VipLlavaForConditionalGeneration(config)
+        layers = model.get_submodule("model.language_model.layers")
+        return cls(_count(model), _count(layers), str(model.config._attn_implementation))
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def estimate_memory(config: Any, options: LoadOptions, count: ParameterCount | None = None) -> MemoryEstimate:
+    """Estimate what a checkpoint needs. Neither the device nor a package of the options has to be there.
+
+    Args:
+        config: the checkpoint's.
+        options: how it would be loaded.
+        count: its parameters, if they are counted already.
+    """
+    count = ParameterCount.of(config) if count is None else count
+    dtype: str = options.dtype
+    if dtype == "auto" and (_choose_device("auto") if options.device == "auto" else options.device) == "cpu":
+        dtype = "float32"
+    elif dtype == "auto":
         dtype = str(getattr(config, "dtype", None) or "float16").removeprefix("torch.")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    # bitsandbytes quantizes the layers; embeddings, vision tower and projector keep the dtype
-    layers = model.get_submodule("model.language_model.layers") if options.quantization else None
-    quantized = sum(parameter.numel() for parameter in layers.parameters()) if layers is not None else 0
-    weights = (parameters - quantized) * _BYTES_PER_PARAMETER[dtype]
+    quantized = count.quantizable if options.quantization else 0
+    weights = (count.total - quantized) * _BYTES_PER_PARAMETER[dtype]
     weights += quantized * _BYTES_PER_PARAMETER[options.quantization or dtype]
     text = config.text_config
     kv_per_token = kv_values_per_token(text) * _BYTES_PER_PARAMETER[dtype]
     return MemoryEstimate(
-        parameters=parameters,
+        parameters=count.total,
         weights=int(weights),
         kv_cache=int(kv_per_token * text.max_position_embeddings),
         context=text.max_position_embeddings,
         dtype=dtype,
-        attention=options.attn_implementation or model.config._attn_implementation,
+        attention=options.attn_implementation or count.attention,
         image_side=config.vision_config.image_size,
         image_tokens=image_tokens(config),
     )

@@ -80,6 +80,5 @@ def _find_marker(name: str, markers: Sequence[Marker]) -> Marker:
     if not markers:
         raise MarkerError(f"the question's placeholder {{{name}}} names no marker; this image has none. Mark first.")
     ids = f", or by id {', '.join(_ids(markers))}" if _ids(markers) else ""
-    raise MarkerError(
-        f"the question's placeholder {{{name}}} names no marker; expected {{0}} to {{{len(markers) - 1}}}{ids}."
-    )
+    indices = "{0}" if len(markers) == 1 else f"{{0}} to {{{len(markers) - 1}}}"
+    raise MarkerError(f"the question's placeholder {{{name}}} names no marker; expected {indices}{ids}.")

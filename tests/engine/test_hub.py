@@ -115,7 +115,7 @@ print(repr(llm.invoke("Hi").text))
 
 DOCTOR = """
 from typer.testing import CliRunner
-from langchain_vipllava.apps.cli import app
+from langchain_vipllava.apps.cli.app import app
 print(CliRunner().invoke(app, ["doctor", "--model", "someone/tiny"], env={"COLUMNS": "200"}).output)
 """
 

@@ -18,7 +18,7 @@ import typer
 
 import langchain_vipllava
 from langchain_vipllava import ChatVipLlava, Region, load_image, mark
-from langchain_vipllava.apps.cli import app
+from langchain_vipllava.apps.cli.app import app
 from tests.repository.test_rooms import ROOMS
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +85,7 @@ def test_pages_name_only_commands_options_targets_and_extras_that_exist(page):
     text = (ROOT / page).read_text()
     lines = [line for block in blocks_of(page, "sh") for line in block.replace("\\\n", "").splitlines()]
     for name, *words in (shlex.split(line)[1:] for line in lines if line.startswith("langchain-vipllava ")):
-        assert {word for word in words if word.startswith("-")} <= OPTIONS[name]
+        assert {word for word in words if word.startswith("-") and word != "-"} <= OPTIONS[name]
     assert set(re.findall(r"`langchain-vipllava ([a-z]+)", text)) <= COMMANDS.keys()
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets

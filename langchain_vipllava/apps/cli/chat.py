@@ -1,26 +1,16 @@
-"""`langchain-vipllava chat`: chat about one marked image."""
+"""`langchain-vipllava chat`: chat about one image."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
-
 from langchain_vipllava.apps.cli import options
-from langchain_vipllava.apps.cli.console import console, show_error, show_markers, show_text
-from langchain_vipllava.errors import VipLlavaError
-from langchain_vipllava.markers.marked_image import MarkedImage
-
-if TYPE_CHECKING:
-    from langchain_vipllava.chat.model import ChatVipLlava
-
-_EXIT_COMMANDS = ("/exit", "/quit", "exit", "quit")
 
 
 def chat(
     image: options.ImageArgument,
     box: options.BoxOption = None,
     detections: options.DetectionsOption = None,
+    detector: options.DetectorOption = None,
+    format: options.FormatOption = None,
     box_format: options.BoxFormatOption = None,
     min_score: options.MinScoreOption = 0.0,
     max_regions: options.MaxRegionsOption = None,
@@ -35,46 +25,31 @@ def chat(
     quantization: options.QuantizationOption = None,
     attention: options.AttentionOption = None,
     max_tokens: options.MaxTokensOption = 256,
+    temperature: options.TemperatureOption = 0.0,
+    sampling_seed: options.SamplingSeedOption = None,
+    save: options.SaveOption = None,
+    as_json: options.JsonOption = False,
+    quiet: options.QuietOption = False,
 ) -> None:
-    """Chat about one marked image. Answers are streamed."""
-    marked = options.MarkOptions(
-        image, box, detections, box_format, min_score, max_regions, kind, color, numbers, zoom, seed
-    ).mark()
-    show_markers(marked)
-    llm = options.ModelOptions(model, device, dtype, quantization, attention).load(max_tokens)
-    names = ", ".join(f"{{{index}}}" for index in range(len(marked.markers)))
-    console.print(f"[dim]Ask about {names}; /again starts over, /exit leaves.[/]", highlight=False)
-    messages: list[BaseMessage] = []
-    while (line := _read_line()) is not None:
-        if line == "/again":
-            messages = []
-        elif line:
-            messages = _ask(llm, marked, messages, line)
+    """Chat about an image and its marked regions. Answers are streamed; /help lists the commands."""
+    from langchain_vipllava.apps.cli import marking, saving, stdin  # noqa: PLC0415  # --help loads nothing
+    from langchain_vipllava.apps.cli.console import Screen  # noqa: PLC0415
+    from langchain_vipllava.apps.cli.conversation import Chat  # noqa: PLC0415
+    from langchain_vipllava.apps.cli.model import Asker, ModelOptions  # noqa: PLC0415
 
-
-def _read_line() -> str | None:
-    try:
-        line = console.input("[bold cyan]you:[/] ").strip()
-    except (EOFError, KeyboardInterrupt):
-        console.print()
-        return None
-    return None if line in _EXIT_COMMANDS else line
-
-
-def _ask(llm: ChatVipLlava, marked: MarkedImage, messages: list[BaseMessage], line: str) -> list[BaseMessage]:
-    """Stream an answer to the console. Returns the conversation, unchanged if the answer fails."""
-    try:
-        question = HumanMessage(marked.question(line)) if messages else marked.message(line)
-        answer = ""
-        console.print("[bold green]model:[/] ", end="")
-        for chunk in llm.stream([*messages, question]):
-            answer += chunk.text
-            show_text(chunk.text, end="")
-        console.print()
-    except VipLlavaError as error:
-        show_error(error)
-        return messages
-    except KeyboardInterrupt:
-        console.print("\n[dim]stopped[/]")
-        return messages
-    return [*messages, question, AIMessage(answer)]
+    screen = Screen(quiet, as_json)
+    stdin.check_single(image=image == stdin.STDIN, detections=detections == stdin.STDIN, **{"the conversation": True})
+    model_options = ModelOptions(model, device, dtype, quantization, attention, max_tokens, temperature, sampling_seed)
+    model_options.check()
+    mark_options = marking.MarkOptions(
+        image, box, detections, detector, format, box_format, min_score, max_regions, kind, color, numbers, zoom, seed
+    )
+    mark_options.check()
+    target = None if save is None else saving.check_target(save, image, detections)
+    marked = mark_options.mark(screen)
+    backend = model_options.plan()
+    screen.markers(marked)
+    model_options.load(backend, screen)
+    conversation = Chat(image, Asker(backend, model_options.settings, marked), mark_options, screen, target)
+    conversation.save()
+    conversation.run()

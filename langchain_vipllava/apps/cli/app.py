@@ -1,0 +1,61 @@
+"""The commands, and what becomes of their errors."""
+
+from __future__ import annotations
+
+import errno
+from importlib import metadata
+from typing import Annotated
+
+import typer
+
+from langchain_vipllava.apps.cli import ask, chat, demo, doctor, exits, mark
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(requested: bool) -> None:
+    if requested:
+        typer.echo(metadata.version("langchain-vipllava"))
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Mark regions of an image, and ask a local ViP-LLaVA about them.
+
+    Answers go to standard output, all else to standard error.
+    """
+    del version
+
+
+for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
+    app.command()(command)
+
+
+def run(arguments: list[str]) -> int:
+    """Run a command and return the status of the process. An error of ours prints one line, and its status is 1."""
+    try:
+        app(arguments)
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BrokenPipeError:
+        return exits.BROKEN_PIPE
+    except Exception as error:
+        from langchain_vipllava.apps.cli.console import show_error  # noqa: PLC0415  # --help needs none of it
+        from langchain_vipllava.errors import VipLlavaError  # noqa: PLC0415
+
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            return exits.BROKEN_PIPE
+        if not isinstance(error, VipLlavaError):
+            raise
+        show_error(error)
+        return 1
+    return 0

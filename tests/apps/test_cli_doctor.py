@@ -1,0 +1,97 @@
+"""`langchain-vipllava doctor`."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.support.command_line import run, run_process
+
+
+def test_doctor_prints_what_would_run(tiny_checkpoint):
+    result = run("doctor", "-m", tiny_checkpoint)
+    assert result.returncode == 0, result.stderr
+    for word in ("torch", "float32", "sdpa", "56 px square, 16 tokens", "fits"):
+        assert word in result.stdout
+
+
+def test_doctor_reports_a_checkpoint_that_is_not_vipllava(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "llama"}))
+    result = run("doctor", "-m", tmp_path)
+    assert result.returncode == 1
+    assert "expected 'vipllava'" in result.stdout
+
+
+def test_doctor_reports_missing_memory(tmp_path):
+    from tests.support.checkpoints import FEATURE_LAYERS
+
+    text = {"model_type": "llama", "hidden_size": 65536, "intermediate_size": 262144, "num_hidden_layers": 120}
+    config = {"model_type": "vipllava", "vision_feature_layers": FEATURE_LAYERS, "text_config": text}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    result = run("doctor", "-m", tmp_path)
+    assert result.returncode == 1
+    assert "are missing" in result.stdout
+
+
+def test_doctor_prints_the_documented_memory_of_the_7b(tmp_path):
+    output = run("doctor", "-m", seven_billion(tmp_path), "--dtype", "float16").stdout
+    for figure in ("13.2 GiB", "2.0 GiB", "4,096 tokens", "336 px square, 576 tokens"):
+        assert figure in output
+    assert "MiB" not in output
+
+
+def test_doctor_estimates_published_checkpoints_without_the_hub():
+    result = run_process("doctor", "-m", "llava-hf/vip-llava-7b-hf", "--dtype", "float16")
+    assert result.returncode == 1
+    assert "13.2 GiB" in result.stdout
+    assert "checkpoint itself is missing" in result.stdout
+
+
+def test_doctor_rejects_unknown_and_unavailable_attention():
+    for name, expected in (("nonsense", "expected one of"), ("flash_attention_2", "needs a CUDA GPU")):
+        result = run("doctor", "--attention", name)
+        assert result.returncode == 1
+        assert expected in result.stdout
+        assert f"--attention {name}" in result.stdout
+
+
+def seven_billion(folder):
+    """Write the configuration of the 7B, and return its folder."""
+    from transformers import VipLlavaConfig
+
+    text = {"model_type": "llama", "vocab_size": 32064, "max_position_embeddings": 4096}
+    (folder / "config.json").write_text(json.dumps(VipLlavaConfig(text_config=text).to_dict()))
+    return folder
+
+
+def test_doctor_shows_the_ways_in_which_a_checkpoint_would_fit(tmp_path):
+    folder = seven_billion(tmp_path)
+    record = json.loads(run("doctor", "-m", folder, "--json").stdout)
+    needs = {way["options"]: way["needs_gib"] for way in record["ways"]}
+    assert needs["--device cpu --dtype float32"] == pytest.approx(30.4, abs=0.1)
+    assert needs["--device cpu --dtype bfloat16"] == pytest.approx(15.2, abs=0.1)
+    assert next(needs[way] for way in needs if way.endswith("4bit")) == pytest.approx(6.1, abs=0.1)
+    for way in record["ways"]:
+        assert way["fits"] == (way["needs_gib"] <= way["free_gib"] and way["missing"] is None)
+    assert record["fits"] == (record["weights_gib"] + record["kv_cache_gib"] <= record["free_gib"])
+    text = run("doctor", "-m", folder).stdout
+    for way, size in needs.items():
+        assert re.search(rf"{way} +{size:.1f} GiB", text)
+
+
+def test_doctor_names_the_dtype_that_fits_where_the_default_does_not(monkeypatch, tmp_path):
+    from langchain_vipllava.apps.cli import report
+    from langchain_vipllava.protocol.load_options import LoadOptions
+
+    # a fake, because the free memory of a machine is what it is
+    monkeypatch.setattr(report, "free_bytes", lambda device: 20 * 2**30)
+    found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu"))
+    assert not found.runs
+    assert "It would fit with: --device cpu --dtype bfloat16; --device cpu --dtype float16" in found.text()
+    monkeypatch.setattr(report, "free_bytes", lambda device: 8 * 2**30)
+    found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu"))
+    assert "It fits in no way on this machine: 7.2 GiB are missing in the smallest (--device cpu --dtype bfloat16)" in (
+        found.text()
+    )
