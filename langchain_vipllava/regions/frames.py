@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.regions.limits import RegionLimits
-from langchain_vipllava.regions.values import plain
+from langchain_vipllava.regions.values import plain, rows
 
 
 def as_rows(output: Any, limits: RegionLimits) -> Any:
@@ -89,3 +89,15 @@ def column_rows(columns: Mapping[str, Any]) -> list[dict[str, Any]] | None:
         return None
     count = lengths.pop()
     return [{name: values[number] for name, values in listed.items()} for number in range(count)]
+
+
+def table_rows(output: Any) -> list[Mapping[str, Any]]:
+    """Return a dict of columns, or a list of dicts, as rows.
+
+    Raises:
+        ValueError: an item of the list is not a dict.
+    """
+    if isinstance(output, Mapping):
+        found = column_rows(output)
+        return [output] if found is None else list(found)
+    return list(rows(output))

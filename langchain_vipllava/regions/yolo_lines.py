@@ -27,8 +27,8 @@ _MANY_POINTS = 8
 """Points from which neighbors of an outline are near each other."""
 
 _KEYPOINTS = {1, 4, 5, 12, 14, 16, 17, 18, 21, 24}
-"""Numbers of keypoints without visibility that are looked for. Sources: COCO 17, hands 21, faces 5, Ultralytics'
-tiger-pose 12 and dog-pose 24, MPII 16, OpenPose 18."""
+"""Numbers of keypoints that are looked for where their visibility is no 0, 1 or 2. Sources: COCO 17, hands 21, faces 5,
+Ultralytics' tiger-pose 12 and dog-pose 24, MPII 16, OpenPose 18."""
 
 _EXTRAS = 2
 """A score and a track id may follow."""
@@ -81,7 +81,8 @@ def _is_pose(values: Sequence[float], per: int) -> bool:
     for at in range(0, len(points), per):
         x, y = points[at : at + 2]
         visible = points[at + 2] if per == 3 else 1.0
-        if not 0 <= visible <= 1 and visible != 2:
+        # Annotations write 0, 1 or 2, models a confidence.
+        if visible not in (0, 1, 2) and not (0 <= visible <= 1 and len(points) // per in _KEYPOINTS):
             return False
         if visible == 0 or (x, y) == (0, 0):
             continue

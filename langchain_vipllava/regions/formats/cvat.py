@@ -38,6 +38,8 @@ def _read_cvat(output: str, context: Context) -> Iterator[Row | UnreadableRow]:
     if len(frames) > 1:
         raise DetectionError(f"its tracks are in {len(frames)} frames; keep the shapes of one frame.")
     shapes += [(shape, track.get("label"), track.get("id")) for shape, track in tracks]
+    if shapes and not any(shape.tag in _SHAPES for shape, _, _ in shapes):
+        raise DetectionError("its tags are about the whole image; expected a box, polygon, ellipse, mask or points.")
     size = _size(images[0]) if images else None
     context = context.with_size(size)
     for shape, label, id in shapes:
@@ -71,7 +73,7 @@ def _rows(shape: Element, label: str | None, id: str | None, context: Context) -
             yield Row(point=point, **named)
     elif shape.tag == "skeleton":
         for part in shape.iterfind("points"):
-            for point in _points(part):
+            for point in _points(part) if part.get("outside") != "1" else ():
                 yield Row(point=point, **{**named, "label": part.get("label") or label})
     else:
         raise DetectionError(f"a <{shape.tag}> encloses nothing; expected a box, polygon, ellipse, mask or points.")

@@ -44,9 +44,10 @@ def _read_item(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
 def _rows(item: Mapping[str, Any], names: list[str], context: Context) -> Iterator[Row | UnreadableRow]:
     size = field(field(item, "image"), "size")  # (height, width)
     context = context.with_size(None if not size else (size[1], size[0]))
-    for found in item["annotations"]:
-        if found["type"] in ("label", "caption"):  # about the whole image
-            continue
+    placed = [found for found in item["annotations"] if found["type"] not in ("label", "caption")]
+    if item["annotations"] and not placed:
+        raise DetectionError("its labels are about the whole image; expected a bbox, polygon, mask or points.")
+    for found in placed:
         try:
             label_id = found.get("label_id")
             known = isinstance(label_id, int) and 0 <= label_id < len(names)

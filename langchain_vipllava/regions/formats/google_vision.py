@@ -40,7 +40,18 @@ def _vertices(row: Any) -> Any:
 
 def _is_response(output: Any) -> bool:
     names = (*_PLACED, *_WHOLE_IMAGE, "fullTextAnnotation", "cropHintsAnnotation")
-    return _responses(output) is not None or any(field(output, *_names(name)) is not None for name in names)
+    if _responses(output) is not None or _is_full_text(output):
+        return True
+    return any(field(output, *_names(name)) is not None for name in names)
+
+
+def _is_full_text(output: Any) -> bool:
+    pages = field(output, "pages")
+    first = pages[0] if hasattr(pages, "__len__") and not isinstance(pages, Mapping) and len(pages) else None
+    # doctr's pages have dimensions, Azure's a unit
+    return (
+        field(output, "text") is not None and field(first, "blocks") is not None and field(first, "width") is not None
+    )
 
 
 def _responses(output: Any) -> Any:
@@ -83,7 +94,7 @@ def _rows(output: Any) -> Iterator[tuple[Any, str | None]]:
         for row in _without_whole_text(field(output, name, snake) or ()):
             yield row, label
     if not field(output, *_names("textAnnotations")):
-        yield from _words(field(output, *_names("fullTextAnnotation")))
+        yield from _words(field(output, *_names("fullTextAnnotation")) or output)
     for hint in field(field(output, *_names("cropHintsAnnotation")), "cropHints", "crop_hints") or ():
         yield hint, "crop hint"
 

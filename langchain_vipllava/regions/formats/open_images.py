@@ -8,19 +8,20 @@ from typing import Any
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.frames import table_rows
 from langchain_vipllava.regions.outlines import fractions
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
-from langchain_vipllava.regions.tables import columns_of_table, rows_of_table
+from langchain_vipllava.regions.values import first_row, keys_of
 
 _CORNERS = ("XMin", "YMin", "XMax", "YMax")
 
 
 def _is_open_images(output: Any) -> bool:
-    return columns_of_table(output) >= set(_CORNERS)
+    return keys_of(first_row(output)) >= set(_CORNERS)
 
 
 def _read_open_images(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
-    listed = rows_of_table(output)
+    listed = table_rows(output)
     images = {row["ImageID"] for row in listed if "ImageID" in row}
     if len(images) > 1:
         raise DetectionError(f"it holds {len(images)} images; keep the rows of one ImageID.")

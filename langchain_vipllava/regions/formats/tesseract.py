@@ -9,10 +9,10 @@ from typing import Any
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.frames import table_rows
 from langchain_vipllava.regions.outlines import height_of
 from langchain_vipllava.regions.row import Row
-from langchain_vipllava.regions.tables import columns_of_table, rows_of_table
-from langchain_vipllava.regions.values import number_or_none, percent
+from langchain_vipllava.regions.values import first_row, keys_of, number_or_none, percent
 
 _BOX = ("left", "top", "width", "height")
 _DATA = {*_BOX, "conf", "text"}
@@ -25,17 +25,17 @@ _CHARACTER = re.compile(r"\S+ \d+ \d+ \d+ \d+ \d+")
 
 
 def _is_data(output: Any) -> bool:
-    keys = columns_of_table(output)
+    keys = keys_of(first_row(output))
     if not keys >= _DATA:
         return False
     if keys & _PLACES:
         return True
     # Its confidences are percent; without its other columns, a row in 0..1 may be of any origin.
-    return any((number_or_none(row["conf"], "conf") or 0) > 1 for row in rows_of_table(output))
+    return any((number_or_none(row["conf"], "conf") or 0) > 1 for row in table_rows(output))
 
 
 def _read_data(output: Any, _context: Context) -> Iterator[Row]:
-    listed = rows_of_table(output)
+    listed = table_rows(output)
     pages = {str(row["page_num"]) for row in listed if "page_num" in row}
     if len(pages) > 1:
         raise DetectionError(f"it holds {len(pages)} pages; keep the rows of one page_num.")
@@ -95,11 +95,11 @@ def _read_characters(output: str, context: Context) -> Iterator[Row]:
 
 
 def _is_characters_dict(output: Any) -> bool:
-    return isinstance(output, Mapping) and columns_of_table(output) >= set(_CHARACTER_COLUMNS)
+    return isinstance(output, Mapping) and keys_of(first_row(output)) >= set(_CHARACTER_COLUMNS)
 
 
 def _read_characters_dict(output: Any, context: Context) -> Iterator[Row]:
-    found = rows_of_table(output)
+    found = table_rows(output)
     yield from _characters([tuple(row[name] for name in _CHARACTER_COLUMNS) for row in found], context)
 
 

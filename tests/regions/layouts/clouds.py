@@ -53,6 +53,18 @@ def _google_client(**lists):
     return Stand(**{**empty, "full_text_annotation": full, "error": Stand(code=0, message=""), **lists})
 
 
+def _google_message(**lists):
+    """The message of the client itself; each list is made of (description, outline)."""
+    from google.cloud import vision
+
+    def annotation(text, points):
+        vertices = [vision.Vertex(x=x, y=y) for x, y in points]
+        return vision.EntityAnnotation(description=text, bounding_poly=vision.BoundingPoly(vertices=vertices))
+
+    made = {name: [annotation(*one) for one in found] for name, found in lists.items()}
+    return vision.AnnotateImageResponse(**made)
+
+
 def _azure_read(word_key, outline_key, as_points):
     outline = [{"x": x, "y": y} for x, y in _TURNED] if as_points else [side for point in _TURNED for side in point]
     word = {word_key: "EXIT", outline_key: outline, "confidence": 0.97}
@@ -240,6 +252,13 @@ LAYOUTS = (
         lambda: {"cropHintsAnnotation": {"cropHints": [{"boundingPoly": _vertices(_corners()), "confidence": 0.97}]}},
         "Vision API, CROP_HINTS",
         (Region(box=_CUP, label="crop hint", score=0.97),),
+    ),
+    Layout(
+        "Google `AnnotateImageResponse`",
+        lambda: _google_message(text_annotations=[("EXIT", _corners((0, 0, 640, 480))), ("EXIT", _TURNED)]),
+        "google-cloud-vision 3.16",
+        (_UNSCORED_WORD,),
+        needs="google.cloud.vision",
     ),
     Layout("Google, nothing found, objects", _google_client, "google-cloud-vision 3.16", ()),
     Layout(

@@ -86,15 +86,15 @@ def _docling(origin):
             top, bottom = 480 - top, 480 - bottom
         return {"l": left, "t": top, "r": right, "b": bottom, "coord_origin": origin}
 
-    def item(text, box, **more):
+    def item(text, box, number=0):
         prov = [{"page_no": 1, "bbox": bounds(*box), "charspan": [0, len(text)]}]
-        return {"self_ref": "#/texts/0", "label": "text", "prov": prov, "text": text, "orig": text, **more}
+        return {"self_ref": f"#/texts/{number}", "label": "text", "prov": prov, "text": text, "orig": text}
 
     return {
         "schema_name": "DoclingDocument",
         "version": "1.3.0",
         "name": "a",
-        "texts": [item("EXIT", (100, 40, 220, 80)), item("STOP 7", (292, 200, 400, 260))],
+        "texts": [item("EXIT", (100, 40, 220, 80)), item("STOP 7", (292, 200, 400, 260), 1)],
         "pictures": [{"self_ref": "#/pictures/0", "label": "picture", "prov": item("", (10, 300, 90, 400))["prov"]}],
         "tables": [],
         "pages": {"1": {"size": {"width": 640.0, "height": 480.0}, "page_no": 1}},
@@ -121,6 +121,11 @@ def _rapidocr():
     return rapidocr.RapidOCROutput(
         boxes=np.array([_EXIT, _STOP], dtype=np.float32), txts=("EXIT", "STOP 7"), scores=(0.97, 0.5)
     )
+
+
+def _docling_document():
+    documents = __import__("docling_core.types.doc", fromlist=["DoclingDocument"])
+    return documents.DoclingDocument.model_validate(_docling("BOTTOMLEFT"))
 
 
 _TESSERACT = (_UPRIGHT[0], _UPRIGHT[1])
@@ -262,6 +267,13 @@ LAYOUTS = (
     ),
     Layout("docling document", lambda: _docling("TOPLEFT"), "docling-core's source", _DOCLING),
     Layout("docling, from the bottom", lambda: _docling("BOTTOMLEFT"), "docling-core's source", _DOCLING),
+    Layout(
+        "docling `DoclingDocument`",
+        _docling_document,
+        "docling-core 2.104",
+        _DOCLING,
+        needs="docling_core.types.doc",
+    ),
     Layout(
         "docling boxes, from the bottom",
         lambda: [{"l": 100, "t": 440, "r": 220, "b": 400, "coord_origin": "BOTTOMLEFT"}],
