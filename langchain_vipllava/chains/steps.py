@@ -14,8 +14,8 @@ from langchain_vipllava.errors import DetectionError, PromptError, shorten
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
-from langchain_vipllava.markers.assignment import ColorChoice, KindChoice
-from langchain_vipllava.markers.mark import Zoom, mark
+from langchain_vipllava.markers.assignment import ColorChoice, KindChoice, check_names
+from langchain_vipllava.markers.mark import Zoom, check_zoom, mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import Detector, run_detector
@@ -110,10 +110,10 @@ class MarkRegions(_DetectionStep):
 
     Raises:
         DetectionError: nothing to mark, or detections that cannot be read.
-        MarkerError: more regions than colors and kinds.
+        MarkerError: at construction for an unknown name; more regions than colors and kinds.
     """
 
-    # names are checked by `mark`, whose errors say what is expected
+    # SkipValidation: pydantic's error would be none of ours
     kind: Annotated[KindChoice | Sequence[KindChoice | None], SkipValidation] = "rectangle"
     color: Annotated[ColorChoice | Sequence[ColorChoice | None] | None, SkipValidation] = None
     width: float | None = None
@@ -122,6 +122,12 @@ class MarkRegions(_DetectionStep):
     numbers: bool = False
     seed: int | None = None
     zoom: Annotated[Zoom | None, SkipValidation] = None
+
+    def model_post_init(self, context: Any) -> None:
+        """Check the names, so that a chain with a wrong one is not made."""
+        super().model_post_init(context)
+        check_names(self.kind, self.color)
+        check_zoom(self.zoom)
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
         image = self._image(input)

@@ -27,6 +27,18 @@ MAX_MARKERS = len(COLORS) * len(KINDS)
 """Markers on one image: each (color, kind) at most once."""
 
 
+def check_names(kind: object, color: object) -> None:
+    """Check names of kinds and colors before there are regions: one name, or a list of them.
+
+    Raises:
+        MarkerError: an unknown name.
+    """
+    for choice, parse in ((kind, parse_kind), (color, parse_color)):
+        for name in choice if isinstance(choice, (list, tuple)) else [choice]:
+            if isinstance(name, str) and name != "auto":
+                parse(name)
+
+
 def assign_looks(
     count: int,
     kind: KindChoice | Sequence[KindChoice | None] | None,

@@ -199,6 +199,16 @@ def check_regions(regions: Region | Iterable[Region], limit: int = MAX_MARKERS) 
     return listed
 
 
+def check_zoom(zoom: object) -> None:
+    """Check a choice of zoom.
+
+    Raises:
+        MarkerError: neither "auto" nor None.
+    """
+    if zoom not in (None, "auto"):
+        raise MarkerError(f"zoom={shorten(zoom)}; expected 'auto' or None.")
+
+
 def check_inside(regions: Sequence[Region], size: tuple[int, int]) -> None:
     """Check regions against the image, before a crop hides one that lies outside.
 
@@ -219,10 +229,9 @@ def _rng(seed: int | None) -> np.random.Generator | None:
 
 
 def _crop(regions: Sequence[Region], size: tuple[int, int], zoom: str | None) -> Crop | None:
+    check_zoom(zoom)
     if zoom is None:
         return None
-    if zoom != "auto":
-        raise MarkerError(f"zoom={shorten(zoom)}; expected 'auto' or None.")
     check_inside(regions, size)
     return choose_crop(regions, size)
 

@@ -15,7 +15,7 @@ from langchain_vipllava.errors import (
 )
 
 _FOR_PROGRAMMERS = re.compile(
-    r"\b(?!image_id\b)[a-z]\w*=|\b\w+\([^)]*=|\b[A-Z]\w+\((?!s\))|\w+_from\b|\bmark_pages\b|(?<![/:])\b[a-z]\w*\.[a-z]\w*\(|\bpip\b"
+    r"\bPass\b|\bmax_(?!regions\b)\w+|\b(?!image_id\b)[a-z]\w*=|\b\w+\([^)]*=|\b[A-Z]\w+\((?!s\))|\w+_from\b|\bmark_pages\b|(?<![/:])\b[a-z]\w*\.[a-z]\w*\(|\bpip\b"
     r"|\b(?:numpy|torch|Python|environment variable|HF_\w+|keyword|parameter|constructor|subclass|iterator|callable)\b"
     r"|\bself\b|\bRegion objects?\b|\btry (?:again )?with\b.*\bdtype\b|`"
 )

@@ -16,7 +16,7 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import ConfigDict, Field, ValidationError
 
 from langchain_vipllava.chat.guard import is_from_callback
-from langchain_vipllava.errors import MAX_MESSAGE, VipLlavaError, describe_error
+from langchain_vipllava.errors import MAX_MESSAGE, VipLlavaError
 from langchain_vipllava.text import cut, printable
 from langchain_vipllava.tools.advice import advise
 from langchain_vipllava.tools.thread import session_of
@@ -151,9 +151,10 @@ def errors_for_llm(tool: str) -> Iterator[None]:
 
 
 def _describe_failure(error: Exception) -> str:
-    return _one_line(
-        f"the tool could not work with these arguments: {describe_error(error)}. Call it again with arguments that "
-        "fit its schema; write numbers of a few digits, and lists of a few levels."
+    reason = ": nested too deep" if isinstance(error, RecursionError) else ""
+    return (
+        f"Error: the tool could not work with these arguments{reason}. Call it again with arguments that fit its "
+        "schema; write numbers of a few digits, and lists of a few levels."
     )
 
 

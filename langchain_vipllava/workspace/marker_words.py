@@ -39,14 +39,15 @@ _COLOR_WORDS: dict[str, MarkerColor] = {
     "maroon": "red",
     "scarlet": "red",
     "navy": "blue",
+    "brown": "orange",
     "amber": "gold",
     "golden": "gold",
 }
 """The nearest color that the model was trained on, where the nearest in RGB is not what a person would choose."""
 
 _SHADES = re.compile(r"^(?:bright|light|dark|neon|deep|pale|hot|pure|vivid|royal|sky|bold|solid)[ _-]?")
-_NEAR = 130.0
-"""Distance in RGB up to which another color is called by one's name. Chosen: half of a channel, rounded."""
+_NEAR = 128.0
+"""Distance in RGB within which another color has one's name. Chosen: half of a channel, so that gray has none."""
 
 _ANY = ("", "auto", "any", "none", "null", "default", "random", "different", "automatic", "undefined", "mixed")
 
@@ -80,6 +81,32 @@ def read_color(color: Any, chosen: Chosen) -> Any:
     own = [chosen.colors.get(region.id or "", color) for region, color in zip(chosen.regions, colors, strict=True)]
     read = [_color(color, chosen.notes) for color in own]
     return read if any(read) else None
+
+
+def check_looks(kind: Any, color: Any, chosen: Chosen) -> None:
+    """Refuse one look for two regions: its words have to name one of them.
+
+    Args:
+        kind: what `read_kind` returned.
+        color: what `read_color` returned.
+        chosen: the regions.
+
+    Raises:
+        MarkerError: two regions ask for the same kind and color.
+    """
+    count = len(chosen.regions)
+    kinds = kind if isinstance(kind, list) else [kind] * count
+    colors = color if isinstance(color, list) else [color] * count
+    seen: dict[tuple[str, str], str | None] = {}
+    for region, look in zip(chosen.regions, zip(kinds, colors, strict=True), strict=True):
+        if "auto" in look or look[1] is None:
+            continue
+        if look in seen:
+            raise MarkerError(
+                f"{seen[look]} and {region.id} both ask for a {look[1]} {look[0]}; expected another color or kind for "
+                "each region, so that its words name one. Leave color out, or give one color per region."
+            )
+        seen[look] = region.id
 
 
 def read_zoom(zoom: Any) -> Zoom | None:
@@ -170,7 +197,7 @@ def _nearest(text: str) -> str | None:
         name: sum((a - b) ** 2 for a, b in zip(rgb, other, strict=True)) ** 0.5 for name, other in COLORS.items()
     }
     nearest = min(distances, key=lambda name: distances[name])
-    return nearest if distances[nearest] <= _NEAR else None
+    return nearest if distances[nearest] < _NEAR else None
 
 
 def _rgb(text: str) -> Sequence[int] | None:

@@ -78,7 +78,10 @@ def _page(image: OpenImage, named: Sequence[str]) -> OpenImage:
         return shown[0]
     if shown:
         ids = list(dict.fromkeys(named))
-        where = "; ".join(f"{', '.join(n for n in ids if n in page.regions)} on one page" for page in shown)
+        where = "; ".join(
+            f"{', '.join(name for name in ids if name in page.regions)} on page {image.pages.index(page) + 1}"
+            for page in shown
+        )
         quoted = ", ".join(f'"{name}"' for name in ids[:9])
         raise MarkerError(
             f"{image.id} shows these regions on different pages ({where}), and the vision model sees one page at a "

@@ -135,7 +135,7 @@ class Marked:
         return {"image_id": self.image_id, "source_id": self.source_id, "markers": markers}
 
     def _faint_note(self, marker: Marker) -> str:
-        again = f'with color="{marker.clearer}" or without a color' if marker.clearer else "with another kind"
+        again = f'with color "{marker.clearer}" or without a color' if marker.clearer else "with another kind"
         return (
             f"Note: the vision model can hardly see the {marker.color} {marker.kind} of {marker.region.id} against the "
             f"image. Mark it again {again}."
@@ -144,7 +144,9 @@ class Marked:
     def _tiny_note(self, marker: Marker) -> str:
         # `mark` warns the program of the same. The warning cannot be caught here: catch_warnings is not thread-safe.
         advice = (
-            "Mark fewer regions that lie nearer together." if self.zoomed else 'Pass zoom="auto" to crop around it.'
+            "Mark fewer regions that lie nearer together."
+            if self.zoomed
+            else 'Call mark_regions with zoom "auto" to crop around it.'
         )
         width, height = marker.seen
         return (

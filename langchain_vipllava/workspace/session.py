@@ -132,7 +132,8 @@ class Session:
                 f"{self._limits.max_session_bytes} bytes, those used last; {open_images}. Call open_image or "
                 "mark_regions again."
             )
-        raise SessionError(f"no image {shorten(image_id)}; {open_images}. Call open_image(source) first.")
+        advice = "Use one of these, or call open_image." if ids else "Call open_image first."
+        raise SessionError(f"no image {shorten(image_id)}; {open_images}. {advice}")
 
     def images(self, shared: Session | None = None) -> list[OpenImage]:
         """Return the images of the session, those that the program shares first."""

@@ -29,7 +29,7 @@ from langchain_vipllava.regions.detector import Detector, run_detector
 from langchain_vipllava.workspace.attempts import Attempt, attempts
 from langchain_vipllava.workspace.drawing import draw_markers
 from langchain_vipllava.workspace.limits import SessionLimits
-from langchain_vipllava.workspace.marker_words import read_color, read_kind, read_zoom
+from langchain_vipllava.workspace.marker_words import check_looks, read_color, read_kind, read_zoom
 from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.persistence import StoredSessions
 from langchain_vipllava.workspace.question import Question, read_question
@@ -231,6 +231,7 @@ class Workspace:
             try:
                 chosen = choose_regions(source, listed, limits, can_detect=self._detector is not None)
                 kind, color = read_kind(kind, chosen), read_color(color, chosen)
+                check_looks(kind, color, chosen)
                 marked = draw_markers(source.image, chosen.regions, kind, color, zoom)
             except VipLlavaError:
                 source.regions = before  # a region that cannot be marked gets no id

@@ -275,3 +275,13 @@ def test_a_history_that_is_none_is_refused_whatever_it_is(marked):
         with pytest.raises(PromptError, match="expected a list of messages") as caught:
             RegionPrompt().invoke({"marked": marked, "question": "What?", "history": history})
         assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "looks",
+    [{"kind": "elipse"}, {"kind": ["arrow", "elipse"]}, {"color": "gren"}, {"color": ["red", "gren"]}, {"zoom": "in"}],
+)
+def test_a_step_with_a_wrong_name_is_not_made(looks):
+    with pytest.raises(MarkerError, match="expected"):
+        MarkRegions(**looks)
+    assert MarkRegions(kind=["arrow", None, "auto"], color=["red", None, "auto"], zoom="auto")

@@ -114,10 +114,11 @@ def test_a_bug_is_logged_with_its_traceback_and_told_in_words(toolkit, photo, ca
     tool = {tool.name: tool for tool in toolkit.get_tools()}["mark_regions"]
     with caplog.at_level(logging.ERROR):
         message = tool.invoke({"image_id": "photo1", "regions": ["r1"]}, THREAD)
-    assert "KeyError: 'no such key' is missing" in message
+    assert "the tool could not work with these arguments. Call it again" in message
+    assert "KeyError" not in message
     assert caplog.records[0].exc_info[0] is KeyError
     loud = tool.model_copy(update={"handle_tool_error": False})
-    with pytest.raises(ToolException, match="KeyError") as caught:
+    with pytest.raises(ToolException, match="could not work") as caught:
         loud.invoke({"image_id": "photo1", "regions": ["r1"]}, THREAD)
     assert isinstance(caught.value.__cause__, KeyError)
 

@@ -273,7 +273,7 @@ def test_a_run_without_a_thread_id_is_told_why_it_does_not_see_the_images_of_ano
     agents = graph.compile()
     answer = results(agents.invoke(MESSAGE), "ask_regions")[-1]
     assert answer.status == "error"
-    assert "no image 'marked2'; open images: photo1. Call open_image(source) first." in answer.text
+    assert "no image 'marked2'; open images: photo1. Use one of these, or call open_image." in answer.text
     assert "Without a thread_id, each run of an agent has images of its own." in answer.text
     answer = results(agents.invoke(MESSAGE, {"configurable": {"thread_id": "t"}}), "ask_regions")[-1]
     assert answer.status == "success"
