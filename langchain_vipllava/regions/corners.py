@@ -11,6 +11,7 @@ from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.columns import named
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.outlines import with_outline
 from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.turned import degrees_clockwise
 from langchain_vipllava.regions.values import field, keys_of, number_or_none
@@ -29,7 +30,7 @@ _CORNERS: dict[tuple[str, ...], BoxFormat] = {
     ("c", "r", "width", "height"): "xywh",
 }
 
-BOX_KEYS = ("box", "bbox", "bounding_box", "boundingBox", "rectangle")
+BOX_KEYS = ("box", "bbox", "bounding_box", "boundingBox", "boundingbox", "box2d", "rectangle")
 """Keys under which rows hold their box."""
 
 
@@ -54,16 +55,15 @@ def corner_row(row: Mapping[str, Any], box: Mapping[str, Any], context: Context)
     if keys_of(box) >= {"x1", "y1", "x4", "y4"}:  # Ultralytics' oriented box: all four corners
         ring = [float(box[f"{axis}{corner}"]) for corner in range(1, 5) for axis in "xy"]
         return described(Row(rings=[ring], rings_normalized=max(map(abs, ring)) <= 1), row)
-    outline = field(row, "segments", "mask_polygon") if keys_of(field(row, "segments")) >= {"x", "y"} else None
-    rings = [] if outline is None else [list(zip(outline["x"], outline["y"], strict=True))]  # Results.summary()
     names = corner_names(box)
     if names is None:
         raise ValueError(f"no corners among the keys {sorted(keys_of(box))}; expected keys such as xmin, ymin")
     box_format = _CORNERS[names]
     if names[:2] == ("x", "y"):
         box_format = _xy_box_format(row, context)
-    values = [box[name] for name in names]
-    return turned(described(Row(box=values, box_format=box_format, rings=rings), row), row)
+    found = Row(box=[box[name] for name in names], box_format=box_format)
+    normalized = context.box_format is not None and context.box_format.endswith("n")
+    return turned(described(with_outline(found, row, normalized=normalized), row), row)
 
 
 def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 from langchain_vipllava.errors import DetectionError, shorten
 
 DetectionFormat = Literal[
+    "alto",
     "azure",
     "boxmot",
     "coco",
@@ -23,6 +24,7 @@ DetectionFormat = Literal[
     "dlib",
     "docling",
     "doctr",
+    "document-ai",
     "dota",
     "easyocr",
     "face-recognition",
@@ -32,6 +34,8 @@ DetectionFormat = Literal[
     "glm-v",
     "google-vision",
     "grounding-dino",
+    "hocr",
+    "icdar",
     "insightface",
     "internvl",
     "keras-ocr",

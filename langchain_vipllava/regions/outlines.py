@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.region import Point
 from langchain_vipllava.regions.row import Row
-from langchain_vipllava.regions.values import describe, numbers, plain
+from langchain_vipllava.regions.values import describe, keys_of, numbers, plain
 
 _ELLIPSE_CORNERS = 48
 """Corners of the polygon for an ellipse. Chosen: it stays within 0.3% of the radius, so it is not seen as a polygon."""
@@ -26,6 +27,48 @@ def is_points(value: Any, *counts: int) -> bool:
     except Exception:
         return False
     return array.ndim == 2 and array.shape[1] == 2 and (not counts or len(array) in counts)
+
+
+def rings_in(value: Any) -> list[Any]:
+    """Return the polygons in a value of a row, in any of the ways in which they are written; empty without any.
+
+    Pairs, {x, y}, flat numbers, {x: [...], y: [...]}, {paths: [...]}, or a list of these.
+    """
+    if isinstance(value, Mapping):
+        paths = value.get("paths")
+        if isinstance(paths, (list, tuple)):
+            return [ring for path in paths for ring in rings_in(path)]
+        xs, ys = value.get("x"), value.get("y")
+        is_columns = all(hasattr(side, "__len__") and not isinstance(side, str) for side in (xs, ys))
+        return [list(zip(xs, ys, strict=True))] if is_columns and len(xs) >= 3 else []  # type: ignore[arg-type]
+    if isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or len(value) == 0:
+        return []
+    if all(keys_of(point) >= {"x", "y"} for point in value):
+        return [[(point["x"], point["y"]) for point in value]] if len(value) >= 3 else []
+    if is_points(value):
+        return [value] if len(value) >= 3 else []
+    if all(isinstance(number, (int, float)) for number in value):
+        return [numbers(value, "polygon").reshape(-1, 2)] if len(value) >= 6 and len(value) % 2 == 0 else []
+    if all(isinstance(ring, (list, tuple)) for ring in value):
+        inner = [rings_in(ring) for ring in value]
+        return [ring for rings in inner for ring in rings] if all(len(rings) == 1 for rings in inner) else []
+    return []
+
+
+_POLYGONS = ("polygon", "poly", "segments", "segmentation", "contour", "outline", "mask_polygon")
+
+
+def with_outline(row: Row, source: Mapping[str, Any], *, normalized: bool) -> Row:
+    """Return a row that has a box with the outline or the mask that its source holds beside the box."""
+    is_roboflow = keys_of(source) >= {"x", "y", "width", "height", "class", "confidence"}  # others: key points
+    for key in (*_POLYGONS, "points") if is_roboflow else _POLYGONS:
+        value = source.get(key)
+        if keys_of(value) >= {"size", "counts"}:
+            return replace(row, mask=value)
+        rings = rings_in(value)
+        if rings:
+            return replace(row, rings=rings, rings_normalized=normalized)
+    return row
 
 
 def outline_row(points: Any, *, normalized: bool = False, scale: float = 1.0, **values: Any) -> Row:

@@ -14,16 +14,40 @@ from langchain_vipllava.regions.outlines import outline_row
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import field, first_row, keys_of, rows
 
+
+def _as_json(output: Any) -> Any:
+    """Return the result of a client as its JSON: the older clients' objects are no mappings, and write snake case."""
+    if isinstance(output, (list, tuple)) and output and hasattr(output[0], "as_dict"):
+        return [_as_json(one) for one in output]
+    if isinstance(output, Mapping) or not callable(getattr(output, "as_dict", None)):
+        return output
+    return _camel(output.as_dict())
+
+
+def _camel(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {_camel_name(str(name)): _camel(inner) for name, inner in value.items()}
+    return [_camel(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _camel_name(name: str) -> str:
+    first, *others = name.split("_")
+    # `object` and `property` are words of Python
+    return "object" if name == "object_property" else first + "".join(word.capitalize() for word in others)
+
+
 _RESULTS = ("objectsResult", "peopleResult", "denseCaptionsResult", "smartCropsResult", "readResult", "tagsResult")
 _LABELS = {"peopleResult": "person", "smartCropsResult": "crop"}
 
 
 def _is_analysis4(output: Any) -> bool:
+    output = _as_json(output)
     return isinstance(output, Mapping) and any(output.get(name) is not None for name in _RESULTS)
 
 
 def _read_analysis4(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
     """Read Image Analysis 4.0. Its client's results are mappings with the same keys."""
+    output = _as_json(output)
     size = _size(output)
     found = [name for name in _RESULTS[:-1] if output.get(name) is not None]
     if not found:
@@ -75,6 +99,7 @@ def _word(word: Mapping[str, Any], size: Size | None, page: tuple[float, float] 
 
 
 def _is_analysis3(output: Any) -> bool:
+    output = _as_json(output)
     objects, faces, brands = (field(output, name) for name in ("objects", "faces", "brands"))
     return (
         keys_of(first_row(objects)) >= {"rectangle", "object"}
@@ -85,6 +110,7 @@ def _is_analysis3(output: Any) -> bool:
 
 
 def _read_analysis3(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
+    output = _as_json(output)
     size = _size(output)
     for name in ("objects", "brands"):
         yield from each(rows(output.get(name) or ()), lambda row: _rectangle(row, size))
@@ -102,10 +128,12 @@ def _rectangle(row: Mapping[str, Any], size: Size | None) -> Row:
 
 
 def _are_faces(output: Any) -> bool:
+    output = _as_json(output)
     return "faceRectangle" in keys_of(first_row(output))
 
 
 def _read_faces(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
+    output = _as_json(output)
     yield from each(rows(output), lambda row: _face(row, None))
 
 
@@ -115,10 +143,12 @@ def _face(row: Mapping[str, Any], size: Size | None) -> Row:
 
 
 def _is_custom_vision(output: Any) -> bool:
+    output = _as_json(output)
     return keys_of(first_row(field(output, "predictions"))) >= {"tagName", "probability"}
 
 
 def _read_custom_vision(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
+    output = _as_json(output)
     yield from each(rows(output["predictions"]), _prediction)
 
 
@@ -135,11 +165,13 @@ def _pages(output: Any) -> Any:
 
 
 def _is_read(output: Any) -> bool:
+    output = _as_json(output)
     pages = _pages(output)
     return isinstance(pages, list) and keys_of(first_row(pages)) >= {"width", "height", "unit"}
 
 
 def _read_read(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
+    output = _as_json(output)
     pages = _pages(output)
     if len(pages) > 1:
         raise DetectionError(f"it holds {len(pages)} pages; keep one.")

@@ -39,8 +39,8 @@ class _Tags:
     def found(self, text: str) -> Iterator[tuple[str | None, str]]:
         """Yield each phrase with the numbers behind it. The phrase may be missing."""
         phrase, boxes = [(re.escape(a), re.escape(b)) for a, b in (self.phrase, self.boxes)]
-        inner = f"(.{{0,{_LENGTH}}}?)"
-        pattern = re.compile(f"{phrase[0]}{inner}{phrase[1]}|{boxes[0]}{inner}{boxes[1]}", re.DOTALL)
+        inner = f"([^<]{{0,{_LENGTH}}})"
+        pattern = re.compile(f"{phrase[0]}{inner}{phrase[1]}|{boxes[0]}{inner}{boxes[1]}")
         named: str | None = None
         for match in pattern.finditer(text):
             if match[2] is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -16,6 +16,7 @@ from langchain_vipllava.regions.outlines import ellipse
 from langchain_vipllava.regions.png_masks import placed
 from langchain_vipllava.regions.row import Row, UnreadableRow
 from langchain_vipllava.regions.turned import degrees_clockwise
+from langchain_vipllava.regions.values import field, first_row, keys_of, rows
 from langchain_vipllava.regions.xml_text import parse_xml, root_tag
 
 _SHAPES = ("box", "polygon", "ellipse", "points", "mask", "polyline", "cuboid", "skeleton")
@@ -95,14 +96,60 @@ def _mask(shape: Element, context: Context) -> np.ndarray:
     """Return the mask of the image. Its runs count row by row inside of its box, zeros first."""
     left, top, across, down = (int(_number(shape, name)) for name in ("left", "top", "width", "height"))
     counts = [int(count) for count in (shape.get("rle") or "").split(",") if count.strip()]
+    return placed(_runs(counts, across, down, context), left, top, context)
+
+
+def _runs(counts: list[int], across: int, down: int, context: Context) -> np.ndarray:
     context.limits.check_values(len(counts))
     if across < 1 or down < 1 or min(counts, default=-1) < 0 or sum(counts) != across * down:
         raise DetectionError(f"its rle covers {sum(counts)} pixels; expected its box of {across} x {down}.")
     context.masks.spend(across, down)
     runs = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return placed(runs.reshape(down, across), left, top, context)
+    return runs.reshape(down, across)
+
+
+def _is_json(output: Any) -> bool:
+    shapes = field(output, "shapes")
+    return isinstance(shapes, list) and keys_of(first_row(shapes)) >= {"type", "points", "frame"}
+
+
+def _read_json(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
+    """Read the annotations of CVAT's API and of its backups."""
+    shapes = list(rows(output["shapes"]))
+    if len({shape["frame"] for shape in shapes}) > 1 or output.get("tracks"):
+        raise DetectionError("it holds several frames or tracks; keep the shapes of one frame.")
+    for shape in shapes:
+        try:
+            yield from _json_rows(shape, context)
+        except Exception as error:
+            yield UnreadableRow(error)
+
+
+def _json_rows(shape: Mapping[str, Any], context: Context) -> Iterator[Row]:
+    kind, points = shape["type"], list(map(float, shape["points"]))
+    named: dict[str, Any] = {"label": shape.get("label"), "class_id": shape.get("label_id"), "id": shape.get("id")}
+    degrees = degrees_clockwise(shape.get("rotation") or 0, "degrees")
+    if kind == "rectangle":
+        yield Row(box=points, angle=degrees or None, **named)
+    elif kind == "polygon":
+        yield Row(rings=[points], **named)
+    elif kind == "ellipse":  # the center, the x of its right end, the y of its top
+        cx, cy, right, top = points
+        yield Row(rings=[ellipse(cx, cy, abs(right - cx), abs(cy - top), degrees)], **named)
+    elif kind == "mask":
+        *counts, left, top, right, bottom = map(int, points)
+        part = _runs(counts, right - left + 1, bottom - top + 1, context)
+        yield Row(mask=placed(part, left, top, context), **named)
+    elif kind == "points":
+        for at in range(0, len(points), 2):
+            yield Row(point=points[at : at + 2], **named)
+    else:
+        raise DetectionError(f"a {kind!r} encloses nothing; expected a rectangle, polygon, ellipse, mask or points.")
 
 
 _CLUES = ("annotations", "xbr", "xtl", "ybr", "ytl")
 
-FORMATS = (Format("cvat", "CVAT XML", _is_cvat, _read_cvat, Precedence.TEXT, _CLUES),)
+FORMATS = (
+    Format("cvat", "CVAT XML", _is_cvat, _read_cvat, Precedence.TEXT, _CLUES),
+    Format("cvat", "CVAT JSON", _is_json, _read_json, Precedence.IMAGE, ("frame", "label_id", "shapes", "tracks")),
+)

@@ -10,6 +10,7 @@ from langchain_vipllava.regions.corners import BOX_KEYS, corner_names, corner_ro
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.frames import column_rows
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.outlines import with_outline
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
@@ -42,7 +43,8 @@ def _unnamed_row(row: Mapping[str, Any], context: Context) -> Row:
     box = field(row, *BOX_KEYS)
     if box is None:
         raise KeyError("box")
-    return turned(described(context.assumed(box, None, row), row), row)
+    found = context.assumed(box, None, row)
+    return turned(described(with_outline(found, row, normalized=found.box_format.endswith("n")), row), row)
 
 
 def _has_layout_key(output: Any) -> bool:
@@ -56,7 +58,8 @@ def _read_layout_key(output: Any, _context: Context) -> Iterator[Row | Unreadabl
 def _layout_key_row(row: Mapping[str, Any]) -> Row:
     # Without any of the keys, the lookup below raises a KeyError that names the first.
     box_format = next((key for key in _LAYOUT_KEYS if key in row), _LAYOUT_KEYS[0])
-    return turned(described(Row(box=row[box_format], box_format=box_format), row), row)
+    found = with_outline(Row(box=row[box_format], box_format=box_format), row, normalized=box_format.endswith("n"))
+    return turned(described(found, row), row)
 
 
 _CLUES = ("bbox", "box", "height", "label", "left", "score", "top", "width", "x", "x1", "xmin", "y", "y1", "ymin")

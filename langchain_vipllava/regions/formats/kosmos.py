@@ -15,7 +15,8 @@ from langchain_vipllava.regions.values import numbers
 _CELLS = 32
 """Cells of a side. Source: Kosmos2Processor, num_patch_index_tokens=1024."""
 
-_OBJECT = re.compile(r"(?:<phrase>([^<]{0,500})</phrase>\s*)?<object>(.{0,2000}?)</object>", re.DOTALL)
+_CORNER_TAGS = r"(?:<patch_index_\d{4}>|</delimiter_of_multi_objects/>|\s){0,400}"
+_OBJECT = re.compile(rf"(?:<phrase>([^<]{{0,500}})</phrase>\s*)?<object>({_CORNER_TAGS})</object>")
 _CORNERS = re.compile(r"<patch_index_(\d{4})>\s*<patch_index_(\d{4})>")
 
 

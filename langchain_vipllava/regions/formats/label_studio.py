@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -141,7 +142,13 @@ def _read_annotation(output: Any, context: Context) -> Iterator[Row | Unreadable
 
 
 def _min_lists(task: Mapping[str, Any]) -> list[Any]:
-    return [value for value in task.values() if isinstance(value, list) and value and _is_result(value[0])]
+    values = [_json(value) for value in task.values()]
+    return [value for value in values if isinstance(value, list) and value and _is_result(value[0])]
+
+
+def _json(value: Any) -> Any:
+    """Parse a cell of the CSV export."""
+    return json.loads(value) if isinstance(value, str) and value.startswith("[{") else value
 
 
 def _is_min(output: Any) -> bool:

@@ -24,6 +24,8 @@ def _is_labelme(output: Any) -> bool:
     shapes = _shapes(output)
     if shapes is output:
         return keys_of(first_row(shapes)) >= {"points", "shape_type"}
+    if keys_of(first_row(shapes)) >= {"type", "frame"}:  # CVAT's
+        return False
     return isinstance(shapes, list) and (
         "points" in keys_of(first_row(shapes))
         or (not shapes and bool(keys_of(output) & {"imagePath", "imageHeight", "version"}))

@@ -9,56 +9,35 @@ from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import BOX_KEYS, described
 from langchain_vipllava.regions.format import Format, Precedence
-from langchain_vipllava.regions.outlines import is_points, outline_row
+from langchain_vipllava.regions.outlines import is_points, outline_row, rings_in
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import first_row, keys_of, numbers, rows
 
-_OUTLINES = (
-    "polygon",
-    "poly",
-    "quad",
-    "quad_box",
-    "text_region",
-    "vertices",
-    "corners",
-    "outline",
-    "contour",
-    *BOX_KEYS,
-)
+_OUTLINES = ("polygon", "poly", "quad", "quad_box", "text_region", "vertices", "corners", "outline", "contour")
 _QUADS = ("points", "boxes")
 """Keys that hold an outline beside a text that was read, and keypoints elsewhere."""
 
 _TEXTS = {"text", "txt", "transcription", "content"}
 
 
-def _points(row: Any) -> Any:
-    """Return the points of a row: pairs, {x, y} or eight numbers in a row; None without any."""
+def _rings(row: Any) -> list[Any]:
+    """Return the polygons of a row; empty without any."""
+    if not isinstance(row, Mapping):
+        return []
     is_text = bool(keys_of(row) & _TEXTS)
-    for key in (*_OUTLINES, *_QUADS):
-        value: Any = row.get(key) if isinstance(row, Mapping) else None
+    for key in (*_OUTLINES, *BOX_KEYS, *_QUADS):
+        value: Any = row.get(key)
         if key in _QUADS and not (is_text and is_points(value, 4)):
             continue
-        if (
-            isinstance(value, (list, tuple))
-            and len(value) >= 3
-            and all(keys_of(point) >= {"x", "y"} for point in value)
-        ):
-            return [(point["x"], point["y"]) for point in value]
-        if is_points(value) and len(value) >= 3:
-            return value
-        if key in ("polygon", "poly", "quad", "text_region", "quad_box") and _is_flat(value):
-            return numbers(value, key).reshape(-1, 2)
-    return None
-
-
-def _is_flat(value: Any) -> bool:
-    if not isinstance(value, (list, tuple)) or len(value) < 6 or len(value) % 2:
-        return False
-    return all(isinstance(number, (int, float)) for number in value)
+        # four numbers in a list are a box, and so is a dict
+        rings = [] if key in BOX_KEYS and not is_points(value) else rings_in(value)
+        if rings:
+            return rings
+    return []
 
 
 def _are_outlines(output: Any) -> bool:
-    return _points(first_row(output)) is not None
+    return bool(_rings(first_row(output)))
 
 
 def _read_outlines(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
@@ -66,16 +45,18 @@ def _read_outlines(output: Any, context: Context) -> Iterator[Row | UnreadableRo
 
 
 def _row(row: Mapping[str, Any], context: Context) -> Row:
-    points = _points(row)
-    if points is None:
+    rings = _rings(row)
+    if not rings:
         raise KeyError(_OUTLINES[0])
     normalized = context.layout("xyxy", row)[0].endswith("n")
-    if not normalized and 0 < numbers(points, "the outline").max() <= 1:
+    if not normalized and 0 < max(float(numbers(ring, "the outline").max()) for ring in rings) <= 1:
         raise DetectionError(
             "its outline has all its values in 0..1. If they are fractions of the image's sides, pass "
             "box_format='xyxyn' and image_size=(width, height)."
         )
-    return described(outline_row(points, normalized=normalized), row)
+    if len(rings) == 1:
+        return described(outline_row(rings[0], normalized=normalized), row)
+    return described(Row(rings=rings, rings_normalized=normalized), row)
 
 
 FORMATS = (

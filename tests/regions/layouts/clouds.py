@@ -268,6 +268,34 @@ LAYOUTS = (
         refusal="labelAnnotations are about the whole image",
     ),
     Layout(
+        "Google Document AI",
+        lambda: {
+            "document": {
+                "text": "EXIT 7\n",
+                "pages": [
+                    {
+                        "pageNumber": 1,
+                        "dimension": {"width": 640, "height": 480, "unit": "pixels"},
+                        "tokens": [
+                            {
+                                "layout": {
+                                    "textAnchor": {"textSegments": [{"endIndex": "5"}]},
+                                    "confidence": 0.97,
+                                    "boundingPoly": {
+                                        "normalizedVertices": [{"x": x / 640, "y": y / 480} for x, y in _TURNED]
+                                    },
+                                }
+                            }
+                        ],
+                    }
+                ],
+            }
+        },
+        "Document AI, Enterprise OCR",
+        (_WORD,),
+        arguments=_SIZED,
+    ),
+    Layout(
         "Vertex AI, object detection",
         # xMin, xMax, yMin, yMax
         lambda: {
@@ -342,6 +370,21 @@ LAYOUTS = (
         },
         "Azure, Detect Objects 3.2",
         (Region(box=_CUP, label="cup", score=0.97),),
+    ),
+    Layout(
+        # an object of a client that is not maintained anymore
+        "Azure Computer Vision 3.2, objects",
+        lambda: Stand(
+            as_dict=lambda: {
+                "objects": [
+                    {"rectangle": {"x": 64, "y": 96, "w": 192, "h": 192}, "object_property": "cup", "confidence": 0.97}
+                ],
+                "faces": [{"age": 30, "face_rectangle": {"left": 64, "top": 96, "width": 192, "height": 192}}],
+                "metadata": {"width": 640, "height": 480, "format": "Jpeg"},
+            }
+        ),
+        "azure-cognitiveservices-vision-computervision",
+        (Region(box=_CUP, label="cup", score=0.97), Region(box=_CUP, label="face")),
     ),
     Layout(
         "Azure Face `faceRectangle`",

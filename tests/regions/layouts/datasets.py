@@ -162,6 +162,58 @@ LAYOUTS = (
         (Region(polygon=_KITE, label="kite", score=0.97),),
     ),
     Layout(
+        "CVAT JSON",
+        lambda: {
+            "version": 0,
+            "tags": [],
+            "shapes": [
+                {"type": "rectangle", "points": [200, 200, 400, 240], "rotation": 90.0, "frame": 0, "label": "pen"},
+                {"type": "polygon", "points": [300, 100, 400, 150, 350, 260], "frame": 0, "label": "kite"},
+            ],
+            "tracks": [],
+        },
+        "CVAT's API, annotations of a job",
+        (*_STANDING, *_KITES),
+    ),
+    Layout(
+        "V7 Darwin JSON",
+        lambda: {
+            "version": "2.0",
+            "item": {"name": "a.png", "slots": [{"width": 640, "height": 480}]},
+            "annotations": [
+                {"id": "i", "name": "kite", "bounding_box": {"x": 300, "y": 100, "w": 100, "h": 160}}
+                | {"polygon": {"paths": [[{"x": x, "y": y} for x, y in _KITE]]}}
+            ],
+        },
+        "V7, Darwin JSON",
+        _KITES,
+    ),
+    Layout(
+        "Cityscapes polygons",
+        lambda: {"imgHeight": 480, "imgWidth": 640, "objects": [{"label": "kite", "polygon": _KITE}]},
+        "Cityscapes' scripts",
+        _KITES,
+    ),
+    Layout(
+        "BDD100K labels",
+        lambda: {
+            "name": "a.png",
+            "labels": [{"category": "cup", "box2d": {"x1": 64, "y1": 96, "x2": 256, "y2": 288}, "attributes": {}}],
+        },
+        "BDD100K, Label format",
+        _CUP,
+    ),
+    Layout(
+        "Label Studio, CSV",
+        lambda: (
+            "annotation_id,image,id,label\n5,/a.png,1,"
+            '"[{""x"": 10, ""y"": 20, ""width"": 30, ""height"": 40, ""rotation"": 0, ""rectanglelabels"": [""cup""], '
+            '""original_width"": 640, ""original_height"": 480}]"\n'
+        ),
+        "Label Studio, Export",
+        _CUP,
+    ),
+    Layout(
         "Labelbox export",
         lambda: {
             "data_row": {"id": "d"},

@@ -123,6 +123,24 @@ def _rapidocr():
     )
 
 
+def _hocr():
+    return """<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.0 Transitional//EN" "http://www.w3.org/TR/xhtml1/DTD/xhtml1-transitional.dtd">
+<html><body><div class='ocr_page' id='page_1' title='image "a.png"; bbox 0 0 640 480; ppageno 0'>
+<span class='ocr_line' title='bbox 100 40 400 260'>
+<span class='ocrx_word' id='word_1_1' title='bbox 100 40 220 80; x_wconf 97'>EXIT</span>
+<span class='ocrx_word' id='word_1_2' title='bbox 292 200 400 260; x_wconf 50'><em>STOP 7</em></span>
+</span></div></body></html>"""
+
+
+def _alto():
+    return """<alto xmlns="http://www.loc.gov/standards/alto/ns-v3#">
+<Description><MeasurementUnit>pixel</MeasurementUnit></Description>
+<Layout><Page WIDTH="640" HEIGHT="480"><PrintSpace><TextBlock><TextLine>
+<String HPOS="100" VPOS="40" WIDTH="120" HEIGHT="40" WC="0.97" CONTENT="EXIT"/>
+</TextLine></TextBlock></PrintSpace></Page></Layout></alto>"""
+
+
 def _docling_document():
     documents = __import__("docling_core.types.doc", fromlist=["DoclingDocument"])
     return documents.DoclingDocument.model_validate(_docling("BOTTOMLEFT"))
@@ -316,6 +334,14 @@ LAYOUTS = (
         "ocrmac's README",
         (_READ[0],),
         arguments={"image_size": SIZE},
+    ),
+    Layout("hOCR", _hocr, "tesseract's manual, hocr", _UPRIGHT),
+    Layout("ALTO XML", _alto, "tesseract's manual, alto", (_READ[0],)),
+    Layout(
+        "ICDAR text",
+        lambda: "\ufeff100,40,220,40,220,80,100,80,EXIT\n300,200,400,220,392,260,292,240,STOP 7\n0,0,9,0,9,9,0,9,###\n",
+        "ICDAR 2015, Incidental Scene Text",
+        (*_UNSCORED, Region(box=(0, 0, 9, 9))),
     ),
     Layout(
         "rows with four points and a text",
