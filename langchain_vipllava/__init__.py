@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from langchain_vipllava.chains.steps import DetectRegions, MarkRegions, RegionPrompt
+    from langchain_vipllava.chains.steps import AskAboutRegions, DetectRegions, MarkRegions, RegionPrompt
     from langchain_vipllava.chat.image_refs import keep_images
     from langchain_vipllava.chat.model import ChatVipLlava
     from langchain_vipllava.chat.trimming import trim_turns
@@ -53,6 +53,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "AnswerTimeoutError": "errors",
+    "AskAboutRegions": "chains.steps",
     "BusyError": "errors",
     "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
@@ -99,6 +100,7 @@ _HOMES = {
 
 __all__ = [
     "AnswerTimeoutError",
+    "AskAboutRegions",
     "BusyError",
     "ChatVipLlava",
     "CheckpointError",

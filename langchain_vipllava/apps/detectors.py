@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.errors import DetectionError
-from langchain_vipllava.regions.detector import Detector
+from langchain_vipllava.regions.detector_call import Detector
 
 
 def detect_shapes(image: Image.Image) -> list[dict[str, Any]]:

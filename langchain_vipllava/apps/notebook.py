@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
 
@@ -80,27 +80,62 @@ class ConversationView:
             return f"<i>{escape(str(error))}</i>"
 
 
-def watch(chunks: Iterable[AIMessageChunk]) -> BaseMessage:
+@overload
+def watch(chunks: Iterable[AIMessageChunk]) -> BaseMessage: ...
+@overload
+def watch(chunks: AsyncIterable[AIMessageChunk]) -> Coroutine[Any, Any, BaseMessage]: ...
+def watch(
+    chunks: Iterable[AIMessageChunk] | AsyncIterable[AIMessageChunk],
+) -> BaseMessage | Coroutine[Any, Any, BaseMessage]:
     """Display a streamed answer in place, as it grows.
 
     Args:
-        chunks: the iterator that `llm.stream(...)` returns.
+        chunks: the iterator that `llm.stream(...)` returns; or that of `llm.astream(...)`, and then await the result:
+            `await watch(llm.astream(...))`.
 
     Returns:
         The whole answer as one message.
 
     Raises:
-        GenerationError: the iterator is empty.
+        GenerationError: the iterator is empty, or is none.
         VipLlavaError: IPython is not installed.
     """
-    whole: AIMessageChunk | None = None
-    output = _Display()
+    if isinstance(chunks, AsyncIterable):
+        return _watch_async(chunks)
+    if not isinstance(chunks, Iterable):
+        raise GenerationError(
+            f"watch got a {type(chunks).__name__}; expected the iterator of llm.stream(...) or llm.astream(...)."
+        )
+    view = _Growing()
     for chunk in chunks:
-        whole = chunk if whole is None else whole + chunk
-        output.show(whole.text)
-    if whole is None:
-        raise GenerationError("no answer came; expected the iterator of llm.stream(...), which can be read only once.")
-    return message_chunk_to_message(whole)
+        view.add(chunk)
+    return view.message()
+
+
+async def _watch_async(chunks: AsyncIterable[AIMessageChunk]) -> BaseMessage:
+    view = _Growing()
+    async for chunk in chunks:
+        view.add(chunk)
+    return view.message()
+
+
+class _Growing:
+    """An answer that grows, and is displayed."""
+
+    def __init__(self) -> None:
+        self._whole: AIMessageChunk | None = None
+        self._output = _Display()
+
+    def add(self, chunk: AIMessageChunk) -> None:
+        self._whole = chunk if self._whole is None else self._whole + chunk
+        self._output.show(self._whole.text)
+
+    def message(self) -> BaseMessage:
+        if self._whole is None:
+            raise GenerationError(
+                "no answer came; expected the iterator of llm.stream(...), which can be read only once."
+            )
+        return message_chunk_to_message(self._whole)
 
 
 class _Display:

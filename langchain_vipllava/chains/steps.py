@@ -1,12 +1,12 @@
-"""`DetectRegions`, `MarkRegions` and `RegionPrompt`: detecting, marking and asking as steps of an LCEL chain."""
+"""`DetectRegions`, `MarkRegions`, `RegionPrompt`, `AskAboutRegions`: steps of an LCEL chain."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from langchain_core.messages import BaseMessage, HumanMessage
-from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializable
 from PIL import Image
 from pydantic import ConfigDict, SkipValidation
 
@@ -18,11 +18,15 @@ from langchain_vipllava.markers.assignment import ColorChoice, KindChoice, check
 from langchain_vipllava.markers.mark import Zoom, check_zoom, mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
-from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.regions.detector import run_detector
+from langchain_vipllava.regions.detector_call import Detector, DetectorInput, check_input
 from langchain_vipllava.regions.format_names import DetectionFormat
 from langchain_vipllava.regions.geometry import BoxFormat
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS, RegionLimits
 from langchain_vipllava.regions.reading import OnError
+
+OnEmpty = Literal["raise", "whole_image", "outcome"]
+"""What an image without detections becomes in a chain."""
 
 
 class _Step(RunnableSerializable[dict[str, Any], Any]):
@@ -69,7 +73,9 @@ class DetectRegions(_DetectionStep):
     """Run a detector: `{"image", ...}` -> the same with `"regions"`.
 
     Attributes:
-        detector: called with the upright RGB PIL image; returns any format that `regions_from` reads.
+        detector: called with the upright RGB PIL image; returns any format that `regions_from` reads. A pipeline of
+            transformers, a model of ultralytics, a function or slicer of supervision: as they are.
+        takes: what the detector takes, where it cannot be found out: "pil", or an array, "rgb" or "bgr".
         channels: "bgr" when `"image"` is an array from `cv2.imread`; the detector gets RGB.
         only: keep only regions with these labels.
         labels: names of class ids, as a sequence or mapping.
@@ -85,17 +91,25 @@ class DetectRegions(_DetectionStep):
     """
 
     detector: Detector
+    takes: Annotated[DetectorInput | None, SkipValidation] = None
     only: list[str] | None = None
+
+    def model_post_init(self, context: Any) -> None:
+        """Check the name of what the detector takes."""
+        super().model_post_init(context)
+        check_input(self.takes)
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
         image = self._image(input)
         drawable = image.copy()  # some detectors draw on their input
-        regions = run_detector(self.detector, drawable, only=self.only, options=self._options)
+        regions = run_detector(self.detector, drawable, only=self.only, options=self._options, takes=self.takes)
         return {**input, "image": image, "regions": regions}
 
 
 class MarkRegions(_DetectionStep):
-    """Draw markers: `{"image", "regions" or "detections", ...}` -> the same with `"marked"`.
+    """Draw markers: `{"image", "regions" or "detections", ...}` -> the same with `"marked"` and `"outcome"`.
+
+    The outcome is "marked", "whole_image" or "no_regions".
 
     Attributes:
         kind, color, width, radius, opacity, numbers, seed, zoom: as `mark` takes them.
@@ -106,10 +120,14 @@ class MarkRegions(_DetectionStep):
         min_score: drop detections below this score.
         max_regions: mark at most this many, the best ones.
         on_error: "raise", or "skip" to drop rows that are not regions, with a `SkippedRowsWarning`.
+        on_empty: what an image without detections becomes. "raise", the default: a DetectionError. "whole_image":
+            `"marked"` is the image without markers, and questions are about all of it. "outcome": `"marked"` is None,
+            and `AskAboutRegions` asks nothing.
         limits: how much `"detections"` may hold.
 
     Raises:
-        DetectionError: nothing to mark, or detections that cannot be read.
+        DetectionError: nothing to mark and `on_empty="raise"`, or detections that cannot be read; at construction for
+            an unknown `on_empty`.
         MarkerError: at construction for an unknown name; more regions than colors and kinds.
     """
 
@@ -122,22 +140,35 @@ class MarkRegions(_DetectionStep):
     numbers: bool = False
     seed: int | None = None
     zoom: Annotated[Zoom | None, SkipValidation] = None
+    on_empty: Annotated[OnEmpty, SkipValidation] = "raise"
 
     def model_post_init(self, context: Any) -> None:
         """Check the names, so that a chain with a wrong one is not made."""
         super().model_post_init(context)
         check_names(self.kind, self.color)
         check_zoom(self.zoom)
+        if self.on_empty not in get_args(OnEmpty):
+            raise DetectionError(f"on_empty={shorten(self.on_empty)}; expected 'raise', 'whole_image' or 'outcome'.")
 
     def _step(self, input: dict[str, Any]) -> dict[str, Any]:
         image = self._image(input)
         detections = input["regions"] if "regions" in input else _need(input, "detections")
         regions = self._options.read(detections, image.size)
         if not regions:
-            raise DetectionError("no detections to mark; lower min_score, or ask about the whole image.")
+            return {**input, "image": image, **self._nothing_found(image)}
         looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")
         marked = mark(image, regions, **{name: getattr(self, name) for name in looks})
-        return {**input, "image": image, "marked": marked}
+        return {**input, "image": image, "marked": marked, "outcome": "marked"}
+
+    def _nothing_found(self, image: Image.Image) -> dict[str, Any]:
+        if self.on_empty == "whole_image":
+            return {"marked": MarkedImage(image, image, ()), "outcome": "whole_image"}
+        if self.on_empty == "outcome":
+            return {"marked": None, "outcome": "no_regions"}
+        raise DetectionError(
+            "no detections to mark; lower min_score, or say what becomes of such images: on_empty='whole_image' asks "
+            "about the whole image, on_empty='outcome' asks nothing and says so."
+        )
 
 
 class RegionPrompt(_Step):
@@ -146,17 +177,30 @@ class RegionPrompt(_Step):
     With a `"history"` (a list of messages) the question follows as the next turn. The image is added unless it is
     already in the history.
 
+    Attributes:
+        whole_question: asked about an image without markers in place of the question, whose placeholders name nothing
+            there; None to ask the question itself.
+
     Raises:
         MarkerError: a placeholder of the question names no marker.
         PromptError: something is missing.
     """
 
+    whole_question: str | None = None
+
     def _step(self, input: dict[str, Any]) -> list[BaseMessage]:
+        if isinstance(input, Mapping) and input.get("outcome") == "no_regions":
+            raise PromptError(
+                "nothing was marked (outcome 'no_regions'), so there is nothing to prompt; AskAboutRegions passes such "
+                "images on, MarkRegions(on_empty='whole_image') asks about the whole image."
+            )
         marked, question = _need(input, "marked"), _need(input, "question")
         if not isinstance(marked, MarkedImage):
             raise PromptError(f"'marked' is a {type(marked).__name__}; expected a MarkedImage, as MarkRegions makes.")
         if not isinstance(question, str):
             raise PromptError(f"'question' is a {type(question).__name__}; expected text.")
+        if not marked.markers and self.whole_question is not None:
+            question = self.whole_question
         history = input.get("history") or []
         if not isinstance(history, list) or not all(isinstance(message, BaseMessage) for message in history):
             raise PromptError(f"'history' is {shorten(history, 80)}; expected a list of messages.")
@@ -167,6 +211,32 @@ class RegionPrompt(_Step):
             for block in message.content
         )
         return [*history, HumanMessage(marked.question(question)) if shown else marked.message(question)]
+
+
+class AskAboutRegions(_Step):
+    """Ask about the markers: `{"marked", "question", ...}` -> the same with `"answer"` and `"message"`.
+
+    An image of which `MarkRegions(on_empty="outcome")` says "no_regions" passes through with the answer None; the model
+    is not asked.
+
+    Attributes:
+        llm: a `ChatVipLlava`, or any runnable that takes messages and returns one.
+        whole_question: as for `RegionPrompt`.
+
+    Raises:
+        MarkerError: a placeholder of the question names no marker.
+        PromptError: something is missing.
+    """
+
+    llm: Runnable[Any, BaseMessage]
+    whole_question: str | None = None
+
+    def _step(self, input: dict[str, Any], config: RunnableConfig | None = None) -> dict[str, Any]:
+        if isinstance(input, Mapping) and input.get("outcome") == "no_regions":
+            return {**input, "answer": None, "message": None}
+        messages = RegionPrompt(whole_question=self.whole_question).invoke(input, config)
+        message = self.llm.invoke(messages, config)
+        return {**input, "answer": message.text, "message": message}
 
 
 def _need(step_input: Any, key: str) -> Any:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
+import numpy as np
 from PIL import Image
 
 from langchain_vipllava.errors import ImageError, MarkerError
@@ -31,17 +32,54 @@ _MAX_LABEL = 80
 class MarkedImage:
     """An image with markers, as `mark` returns it. Immutable.
 
+    It is a collection of its markers: `len(marked)`, `marked[0]`, `for marker in marked`. `np.asarray(marked)` is what
+    the model gets, (H, W, 3) uint8 RGB.
+
     Attributes:
         image: RGB, with the markers, cropped if `mark(zoom="auto")` zoomed in. What the model gets.
         original: RGB, upright, without markers, not cropped.
         markers: one per region, in the order of the regions.
         crop: `(left, top, right, bottom)` of `image` in pixels of `original`; None if it was not cropped.
+
+    Example:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from langchain_vipllava import Region, mark
+        >>> marked = mark(Image.new("RGB", (336, 240)), [Region(box=(10, 10, 90, 90)), Region(box=(99, 10, 200, 90))])
+        >>> len(marked), marked[1].color, np.asarray(marked).shape
+        (2, 'lime', (240, 336, 3))
     """
 
     image: Image.Image
     original: Image.Image = field(repr=False)
     markers: tuple[Marker, ...]
     crop: tuple[int, int, int, int] | None = None
+
+    def __len__(self) -> int:
+        return len(self.markers)
+
+    def __bool__(self) -> bool:
+        return True  # an image without markers is one too
+
+    def __iter__(self) -> Iterator[Marker]:
+        return iter(self.markers)
+
+    @overload
+    def __getitem__(self, index: int) -> Marker: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Marker, ...]: ...
+    def __getitem__(self, index: int | slice) -> Marker | tuple[Marker, ...]:
+        return self.markers[index]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return the marked image as (H, W, 3) uint8 RGB, or as another dtype.
+
+        Raises:
+            ValueError: `copy=False`, as NumPy expects it: the pixels have to be copied.
+        """
+        if copy is False:
+            raise ValueError("a MarkedImage has no array inside; expected copy=None or True.")
+        return np.array(self.image, dtype=dtype)
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -140,6 +178,19 @@ class MarkedImage:
         except (OSError, ValueError, RuntimeError, KeyError) as error:  # KeyError: a format that Pillow only reads
             raise ImageError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
         return target
+
+    def show(self) -> None:
+        """Show the marked image: in the cell of a notebook, else in a viewer of the system."""
+        try:
+            from IPython import get_ipython  # noqa: PLC0415  # only where it runs
+            from IPython.display import display  # noqa: PLC0415
+        except ImportError:
+            self.image.show()
+            return
+        if get_ipython() is None:
+            self.image.show()
+        else:
+            display(self)  # type: ignore[no-untyped-call]
 
     def _repr_html_(self) -> str:
         return marked_image_html(self.image, self.markers, self.original.size, self.crop)

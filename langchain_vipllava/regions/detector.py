@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from PIL import Image
 
-from langchain_vipllava.errors import DetectionError, VipLlavaError, describe_error
 from langchain_vipllava.regions.detection_options import DetectionOptions
+from langchain_vipllava.regions.detector_call import Detector, DetectorInput, call_detector
 from langchain_vipllava.regions.region import Region
 
-Detector = Callable[..., Any]
-"""Called with an RGB PIL image; returns its detections in any format that `regions_from` reads."""
-
 _DEFAULT_OPTIONS = DetectionOptions()
-_LABEL_PARAMETERS = ("candidate_labels", "labels", "text_labels", "classes", "prompts")
-"""Parameters through which open-vocabulary detectors take the labels to look for, the most specific name first."""
 
 
 def run_detector(
@@ -27,21 +20,25 @@ def run_detector(
     *,
     only: Sequence[str] | None = None,
     options: DetectionOptions = _DEFAULT_OPTIONS,
+    takes: DetectorInput | None = None,
 ) -> list[Region]:
     """Detect the regions of an image.
 
     Args:
-        detector: called as `detector(image)`. If it has a parameter `candidate_labels`, `labels`, `text_labels`,
+        detector: a function of an RGB PIL image; a pipeline of transformers, a model of ultralytics, or a function or
+            slicer of supervision, as they are. If it has a parameter `candidate_labels`, `labels`, `text_labels`,
             `classes` or `prompts`, it also gets `only` there.
         image: RGB, upright.
         only: keep only regions with these labels, ignoring case. `options.max_regions` counts these.
         options: how to read the detector's output.
+        takes: what the detector takes: "pil", or an (H, W, 3) uint8 array, "rgb" or "bgr"; None to find out.
 
     Raises:
-        DetectionError: the detector failed, is async, or its output cannot be read.
+        DetectionError: the detector failed, is async, or takes an array of which nothing says the order of colors; its
+            output cannot be read.
     """
     options.limits.check_regions(len(only or ()))
-    detections = _call(detector, image, list(only or ()))
+    detections = call_detector(detector, image, list(only or ()), takes)
     if not only:
         return options.read(detections, image.size)
     labels = {label.strip().lower() for label in only}
@@ -49,26 +46,3 @@ def run_detector(
     regions = replace(options, max_regions=None, limits=all_rows).read(detections, image.size)
     regions = [region for region in regions if (region.label or "").strip().lower() in labels]
     return DetectionOptions(max_regions=options.max_regions, limits=options.limits).read(regions)
-
-
-def _call(detector: Detector, image: Image.Image, labels: list[str]) -> Any:
-    parameter = _labels_parameter(detector) if labels else None
-    try:
-        detections = detector(image, **{parameter: labels}) if parameter else detector(image)
-        if inspect.isawaitable(detections):
-            if inspect.iscoroutine(detections):
-                detections.close()  # or Python warns that it was never awaited
-            raise DetectionError("the detector is async; expected a function that returns its detections.")
-    except VipLlavaError:
-        raise
-    except Exception as error:
-        raise DetectionError(f"the detector failed: {describe_error(error)}") from error
-    return detections
-
-
-def _labels_parameter(detector: Detector) -> str | None:
-    try:
-        parameters = inspect.signature(detector).parameters
-    except (TypeError, ValueError):
-        return None
-    return next((name for name in _LABEL_PARAMETERS if name in parameters), None)

@@ -278,7 +278,14 @@ class Region(BaseModel):
             if name == "mask" and value is not None:
                 yield name, f"<{value.shape[0]} x {value.shape[1]} bool, {int(value.sum())} set>"
             elif value is not None:
-                yield name, value
+                yield name, _tidy(value)
+
+
+def _tidy(value: Any) -> Any:
+    """Round numbers as a person reads them: 31.119999999999976 is 31.12."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    return tuple(map(_tidy, value)) if isinstance(value, tuple) else value
 
 
 def _as_region_error(error: ValidationError) -> RegionError:

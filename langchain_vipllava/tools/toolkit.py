@@ -17,7 +17,7 @@ from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
-from langchain_vipllava.regions.detector import Detector
+from langchain_vipllava.regions.detector_call import Detector
 from langchain_vipllava.tools.base import tool_classes
 from langchain_vipllava.tools.chat_model_vision import ChatModelVision
 from langchain_vipllava.workspace.limits import SessionLimits

@@ -25,7 +25,8 @@ from langchain_vipllava.markers.mark import Zoom
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.regions.detection_options import DetectionOptions
-from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.regions.detector import run_detector
+from langchain_vipllava.regions.detector_call import Detector
 from langchain_vipllava.workspace.attempts import Attempt, attempts
 from langchain_vipllava.workspace.drawing import draw_markers
 from langchain_vipllava.workspace.limits import SessionLimits

@@ -117,6 +117,32 @@ def test_watch_displays_an_answer_as_it_is_streamed(llm, monkeypatch):
     assert answer.response_metadata["token_ids"] == expected.response_metadata["token_ids"]
     with pytest.raises(GenerationError, match="no answer came"):
         watch(iter([]))
+    coroutine = llm.ainvoke("What?")
+    with pytest.raises(GenerationError, match=r"watch got a coroutine; expected the iterator of llm\.stream"):
+        watch(coroutine)
+    coroutine.close()
+
+
+async def test_watch_displays_an_async_stream(llm, monkeypatch):
+    import IPython.display
+
+    displayed = []
+
+    class Handle:
+        def update(self, bundle, raw):
+            displayed.append(bundle["text/plain"])
+
+    monkeypatch.setattr(IPython.display, "display", lambda bundle, raw, display_id: Handle())
+    answer = await watch(llm.astream("What is it?"))
+    assert answer.text == (await llm.ainvoke("What is it?")).text == displayed[-1]
+    assert len(displayed) > 3
+
+    async def nothing():
+        for chunk in ():
+            yield chunk
+
+    with pytest.raises(GenerationError, match="no answer came"):
+        await watch(nothing())
 
 
 def test_boxes_of_the_widget_become_regions(photo):

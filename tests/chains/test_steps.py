@@ -10,6 +10,7 @@ from langchain_core.runnables import RunnablePassthrough
 from PIL import Image
 
 from langchain_vipllava import (
+    AskAboutRegions,
     DetectionError,
     DetectRegions,
     ImageError,
@@ -78,7 +79,7 @@ def test_every_input_key_is_passed_through(photo):
     assert marked["more"] == 5
     assert isinstance(marked["marked"], MarkedImage)
     assert marked["marked"].regions == tuple(regions_from(DETECTIONS))
-    assert set(marked) == {"image", "detections", "question", "more", "marked"}
+    assert set(marked) == {"image", "detections", "question", "more", "marked", "outcome"}
 
 
 def test_input_is_not_changed(chain, photo):
@@ -285,3 +286,57 @@ def test_a_step_with_a_wrong_name_is_not_made(looks):
     with pytest.raises(MarkerError, match="expected"):
         MarkRegions(**looks)
     assert MarkRegions(kind=["arrow", None, "auto"], color=["red", None, "auto"], zoom="auto")
+
+
+def nothing_and_something(image):
+    """Find nothing in a blank image."""
+    return DETECTIONS if image.getextrema() != ((0, 0),) * 3 else []
+
+
+def batch_with_a_blank(photo):
+    blank = Image.new("RGB", (64, 64))
+    question = "What is the object {0}?"
+    return [{"image": image, "question": question} for image in (photo, blank, photo)]
+
+
+def test_images_without_detections_pass_a_batch_with_a_named_outcome(llm, photo):
+    step = DetectRegions(detector=nothing_and_something) | MarkRegions(on_empty="outcome") | AskAboutRegions(llm=llm)
+    first, empty, last = step.batch(batch_with_a_blank(photo))
+    assert (empty["outcome"], empty["answer"], empty["message"], empty["marked"]) == ("no_regions", None, None, None)
+    assert (first["outcome"], last["outcome"]) == ("marked", "marked")
+    assert first["answer"] == last["answer"] == answer_without_chain(llm, photo, "What is the object {0}?")
+    with pytest.raises(PromptError, match=r"outcome 'no_regions'.*AskAboutRegions passes"):
+        (MarkRegions(on_empty="outcome") | RegionPrompt()).invoke(chain_input(photo, detections=[]))
+
+
+async def test_an_outcome_comes_from_async_batches_too(llm, photo):
+    step = DetectRegions(detector=nothing_and_something) | MarkRegions(on_empty="outcome") | AskAboutRegions(llm=llm)
+    results = await step.abatch(batch_with_a_blank(photo))
+    assert [result["outcome"] for result in results] == ["marked", "no_regions", "marked"]
+
+
+@pytest.mark.parametrize("ask", ["step", "prompt"])
+def test_images_without_detections_are_asked_about_as_a_whole(llm, photo, ask):
+    whole = {"whole_question": "What is in the image?"}
+    ending = AskAboutRegions(llm=llm, **whole) if ask == "step" else RegionPrompt(**whole) | llm
+    detect = DetectRegions(detector=nothing_and_something)
+    result = (detect | MarkRegions(on_empty="whole_image") | ending).batch(batch_with_a_blank(photo))[1]
+    marked = MarkRegions(on_empty="whole_image").invoke(chain_input(Image.new("RGB", (64, 64)), detections=[]))
+    assert (marked["outcome"], marked["marked"].markers) == ("whole_image", ())
+    expected = llm.invoke([marked["marked"].message("What is in the image?")]).text
+    assert (result["answer"] if ask == "step" else result.text) == expected
+
+
+def test_a_placeholder_about_the_whole_image_raises(photo):
+    chain = MarkRegions(on_empty="whole_image") | RegionPrompt()
+    with pytest.raises(MarkerError, match="this image has none"):
+        chain.invoke(chain_input(photo, detections=[]))
+    messages = chain.invoke(chain_input(photo, "What is it?", detections=[]))
+    assert [block["type"] for block in messages[0].content] == ["image", "text"]
+
+
+def test_an_unknown_choice_for_empty_images_raises():
+    with pytest.raises(DetectionError, match="on_empty='ignore'; expected 'raise', 'whole_image' or 'outcome'"):
+        MarkRegions(on_empty="ignore")
+    with pytest.raises(DetectionError, match="takes='hsv'; expected 'pil', 'rgb', 'bgr'"):
+        DetectRegions(detector=nothing_and_something, takes="hsv")

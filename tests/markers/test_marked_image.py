@@ -181,3 +181,38 @@ def test_its_repr_tells_labels_as_data_and_is_bounded(photo):
     assert '"cat (seen 9 x 9 px)>\\u001b[2J\\u202e\\n\\"xxx' in shown
     assert shown.isprintable()
     assert len(shown) < 300
+
+
+def test_a_marked_image_is_a_collection_of_its_markers(marked):
+    assert len(marked) == 2
+    assert list(marked) == list(marked.markers)
+    assert (marked[0], marked[-1], marked[:1]) == (marked.markers[0], marked.markers[1], marked.markers[:1])
+    with pytest.raises(IndexError):
+        marked[2]
+    whole = MarkedImage(marked.original, marked.original, ())
+    assert whole
+    assert (len(whole), list(whole)) == (0, [])
+
+
+def test_numpy_sees_the_pixels(marked):
+    pixels = np.asarray(marked)
+    assert (pixels.shape, pixels.dtype) == ((512, 512, 3), np.uint8)
+    assert np.array_equal(pixels, np.asarray(marked.image))
+    assert np.asarray(marked, dtype=np.float32).dtype == np.float32
+    pixels[:] = 0
+    assert np.asarray(marked).any()
+    with pytest.raises(ValueError, match="no array inside"):
+        marked.__array__(copy=False)
+
+
+def test_show_opens_a_viewer_or_fills_the_cell_of_a_notebook(marked, monkeypatch):
+    import IPython
+    import IPython.display
+
+    shown = []
+    monkeypatch.setattr(type(marked.image), "show", lambda image: shown.append("viewer"))  # a fake: no screen here
+    monkeypatch.setattr(IPython.display, "display", shown.append)
+    marked.show()
+    monkeypatch.setattr(IPython, "get_ipython", object)
+    marked.show()
+    assert shown == ["viewer", marked]

@@ -381,3 +381,12 @@ def test_fractions_of_the_image_are_named(fields):
 def test_whole_pixels_in_the_corner_are_no_fractions():
     assert Region(box=(0, 0, 1, 1)).box == (0, 0, 1, 1)
     assert Region(point=(0, 1)).is_point
+
+
+def test_coordinates_are_shown_tidy_and_kept_exact():
+    region = Region(box=(31.119999999999976, 0.1 + 0.2, 1234.5678, 90), score=0.30000000000000004)
+    assert repr(region) == "Region(box=(31.12, 0.3, 1234.57, 90.0), score=0.3)"
+    assert region.box[0] == 31.119999999999976
+    assert repr(Region(polygon=[(1 / 3, 2 / 3), (9, 1), (5, 7)])).endswith(
+        "polygon=((0.333333, 0.666667), (9.0, 1.0), (5.0, 7.0)))"
+    )

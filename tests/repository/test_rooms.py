@@ -95,6 +95,7 @@ def test_every_public_name_exists_and_is_documented(name):
 def test_public_names_are_pinned():
     assert langchain_vipllava.__all__ == [
         "AnswerTimeoutError",
+        "AskAboutRegions",
         "BusyError",
         "ChatVipLlava",
         "CheckpointError",

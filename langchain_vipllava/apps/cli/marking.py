@@ -19,9 +19,11 @@ from langchain_vipllava.markers.kinds import parse_color, parse_kind
 from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
-from langchain_vipllava.regions.detector import Detector, run_detector
+from langchain_vipllava.regions.detector import run_detector
+from langchain_vipllava.regions.detector_call import Detector
 from langchain_vipllava.regions.limits import DEFAULT_LIMITS as REGION_LIMITS
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.text import counted
 
 _EXPECTED = "expected x0,y0,x1,y1 (left, top, right, bottom), or x,y, in pixels"
 
@@ -165,7 +167,7 @@ def _numbers(text: str, option: str = "--box") -> list[float]:
     except ValueError as error:
         raise RegionError(f"{shown}; {_EXPECTED}.") from error
     if len(numbers) not in (2, 4):
-        raise RegionError(f"{shown} has {len(numbers)} numbers; {_EXPECTED}.")
+        raise RegionError(f"{shown} has {counted(len(numbers), 'number')}; {_EXPECTED}.")
     if not all(map(math.isfinite, numbers)):
         raise RegionError(f"{shown} is not finite; {_EXPECTED}.")
     if len(numbers) == 4 and (numbers[2] <= numbers[0] or numbers[3] <= numbers[1]):
