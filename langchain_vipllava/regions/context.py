@@ -121,6 +121,13 @@ class Context:
         angle = degrees_clockwise(values[4].item(), "degrees", clockwise=False)
         return Row(box=values[:4], box_format=box_format, scale=scale, angle=angle, pivot=said.pivot)
 
+    def scaled(self, box_format: BoxFormat, *sources: Any) -> tuple[BoxFormat, float]:
+        """Return a layout that is certain, in the unit that the output states, and the length of a side in it."""
+        said = self._said(sources)
+        if said.scale is None:
+            return box_format, 1.0
+        return with_unit(box_format, normalized=said.scale > 0), said.scale or 1.0
+
     def is_turned(self, *sources: Any) -> bool:
         """Return whether boxes of plain numbers have an angle as fifth number, as the output or a source says."""
         return self._said(sources).pivot is not None

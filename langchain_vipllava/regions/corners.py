@@ -61,9 +61,9 @@ def corner_row(row: Mapping[str, Any], box: Mapping[str, Any], context: Context)
     box_format = _CORNERS[names]
     if names[:2] == ("x", "y"):
         box_format = _xy_box_format(row, context)
-    found = Row(box=[box[name] for name in names], box_format=box_format)
-    normalized = context.box_format is not None and context.box_format.endswith("n")
-    return turned(described(with_outline(found, row, normalized=normalized), row), row)
+    values = [box[name] for name in names]
+    box_format, scale = context.scaled(box_format, row, box)
+    return outlined(Row(box=values, box_format=box_format, scale=scale), row, context)
 
 
 def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:
@@ -76,6 +76,31 @@ def _xy_box_format(row: Mapping[str, Any], context: Context) -> BoxFormat:
         )
     box_format = context.box_format_or("xywh")
     return box_format if box_format.startswith(("xywh", "cxcywh")) else "xywh"
+
+
+def mask_of(row: Mapping[str, Any]) -> Any:
+    """Return the mask of a row under the usual keys; None if it has none, or only the name of a file."""
+    mask = field(row, "mask", "segmentation_mask")
+    if mask is None and _is_mask(row.get("segmentation")):
+        return row["segmentation"]
+    return None if isinstance(mask, str) else mask
+
+
+def _is_mask(found: Any) -> bool:
+    shape = field(found, "shape")
+    is_array = isinstance(shape, tuple) and len(shape) == 2 and shape[1] != 2
+    return is_array or keys_of(found) >= {"size", "counts"}
+
+
+def outlined(row: Row, source: Mapping[str, Any], context: Context) -> Row:
+    """Return the row with everything but its box that a row of any origin has: names, polygons, mask, rotation."""
+    mask = mask_of(source)
+    if mask is None:
+        normalized = row.box_format.endswith("n") or (context.box_format or "").endswith("n")
+        row = with_outline(row, source, normalized=normalized)
+    else:
+        row = replace(row, mask=mask)
+    return turned(described(row, source), source)
 
 
 _DEGREE_KEYS = ("rotation", "rotation_degrees", "rotation_deg", "angle_degrees", "angle_deg", "rotate")
@@ -96,12 +121,13 @@ def turned(row: Row, source: Mapping[str, Any]) -> Row:
     for holder in (source, field(source, "attributes"), field(source, *BOX_KEYS)):
         if not isinstance(holder, Mapping):
             continue
-        degrees, radians, angle = field(holder, *_DEGREE_KEYS), field(holder, *_RADIAN_KEYS), field(holder, "angle")
+        degrees, radians = field(holder, *_DEGREE_KEYS), field(holder, *_RADIAN_KEYS)
+        angle = field(holder, "angle", "orientation")
         if degrees is not None:
             return replace(row, angle=degrees_clockwise(degrees, "degrees"))
         if radians is not None:
             return replace(row, angle=degrees_clockwise(radians, "radians"))
-        if angle is not None:
+        if angle is not None and not isinstance(angle, str):  # an orientation may be "vertical"
             return replace(row, angle=_degrees_of(angle))
     return row
 
@@ -160,4 +186,6 @@ def unit_score(score: Any) -> float | None:
     number = number_or_none(score, "score")
     if number is not None and number > 1 + _ROUNDING:
         raise DetectionError(f"score {number:g} is above 1. If it is in percent, divide it by 100; else drop the key.")
+    if number is not None and number < -_ROUNDING:  # every min_score would drop it
+        raise DetectionError(f"score {number:g} is below 0; expected 0..1. Drop the key where the score is unknown.")
     return number

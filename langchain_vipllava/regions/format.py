@@ -49,10 +49,13 @@ class Precedence(IntEnum):
     OUTLINES = 9
     """Dicts of any origin with a list of points. After boxes that say what they are, which may have an outline, too."""
 
-    UNNAMED = 10
+    MASKS = 10
+    """Dicts of any origin with a mask, which may have a plainer outline, too."""
+
+    UNNAMED = 11
     """Numbers that mean nothing without `box_format`: last, because almost anything can be read as a table."""
 
-    ON_REQUEST = 11
+    ON_REQUEST = 12
     """Cannot be told from other formats: read only where `format=` names it. `matches` says what it may be, for the
     message about an output that nothing recognizes."""
 

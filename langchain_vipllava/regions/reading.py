@@ -66,11 +66,13 @@ def read_regions(
         DetectionError: the format is unknown, a row that is kept is not a region, or there is more than the limits
             of the context allow.
     """
-    format_, output = recognize(detections, context.limits, format)
+    recognized = recognize(detections, context.limits, format)
+    format_, output = recognized.format, recognized.output
     context = replace(context, named=format is not None)
     if format_.precedence > Precedence.TEXT:
         try:
-            context = replace(context, stated=stated_around(output))
+            for level in (*recognized.around, output):
+                context = replace(context, stated=stated_around(level).over(context.stated))
         except RegionError as error:
             raise DetectionError(f"{format_.name}: {error}") from error
     reading = _Reading(format_, context, selection)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, MappingView, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from os import PathLike
 from typing import Any
@@ -69,17 +70,38 @@ def register_format(
     return remove
 
 
-def recognize(detections: Any, limits: RegionLimits, name: DetectionFormat | None = None) -> tuple[Format, Any]:
+_WRAPPERS = (
+    "predictions", "detections", "results", "result", "objects", "data", "output", "outputs", "response", "items",
+    "regions", "annotations", "boxes", "bounding_boxes", "faces", "instances",
+)  # fmt: skip
+"""Keys of dicts that hold the detections, beside other things such as a status."""
+
+_MAX_WRAPPERS = 3
+"""Dicts around each other. Chosen: one more than services write."""
+
+
+@dataclass(frozen=True)
+class Recognized:
+    """An output and its format.
+
+    Attributes:
+        format: how it is read.
+        output: what is read: with text parsed, iterators listed, without the dicts and the list of one around it.
+        around: the dicts that were around it, the outermost first; they may say the layout of its boxes.
+    """
+
+    format: Format
+    output: Any
+    around: tuple[Any, ...] = ()
+
+
+def recognize(detections: Any, limits: RegionLimits, name: DetectionFormat | None = None) -> Recognized:
     """Find the format of a detector's output.
 
     Args:
         detections: one image's detections, or the path of a file with them.
         limits: how much they may hold.
         name: the format, if the caller named it; then nothing is recognized.
-
-    Returns:
-        The format, and what it reads: the output with JSON parsed, iterators listed, and without the list that a
-        batch of one image puts around it.
 
     Raises:
         DetectionError: the format is unknown, the output is a batch of several images, or it holds more than the
@@ -91,14 +113,17 @@ def recognize(detections: Any, limits: RegionLimits, name: DetectionFormat | Non
         return _named(name, output)
     format_, failures = _first_match(output)
     if format_ is not None:
-        return format_, output
+        return Recognized(format_, output)
     inner = _format_of_batch(output)
     if inner is not None:
-        return inner, output[0]
+        return Recognized(inner, output[0])
+    wrapped = _inside(output, (), (*_registered, *RECOGNIZED))
+    if wrapped is not None:
+        return wrapped
     raise DetectionError(unknown(output, (*_registered, *FORMATS)) + failures)
 
 
-def _named(name: DetectionFormat, output: Any) -> tuple[Format, Any]:
+def _named(name: DetectionFormat, output: Any) -> Recognized:
     """Return the reader of a name, and what it reads: of several the first that recognizes the output, else the first.
 
     Raises:
@@ -106,16 +131,37 @@ def _named(name: DetectionFormat, output: Any) -> tuple[Format, Any]:
     """
     empty = FORMATS[0]
     if matches(empty, output):
-        return empty, output
+        return Recognized(empty, output)
     readers = [format_ for format_ in FORMATS if format_.key == name]
     for format_ in readers:
         if matches(format_, output):
-            return format_, output
+            return Recognized(format_, output)
     for format_ in readers:
         if isinstance(output, (list, tuple)) and all(matches(format_, item) for item in output[:_BATCH_SAMPLE]):
             _check_single(output, format_)
-            return format_, output[0]
-    return readers[0], output
+            return Recognized(format_, output[0])
+    return _inside(output, (), readers) or Recognized(readers[0], output)
+
+
+def _inside(output: Any, around: tuple[Any, ...], formats: Sequence[Format]) -> Recognized | None:
+    """Find detections inside of a dict, unless there are several things that might be them."""
+    if not isinstance(output, Mapping) or len(around) >= _MAX_WRAPPERS:
+        return None
+    if any(output.get(key) for key in ("error", "errors", "exception")):
+        return None  # an empty list beside an error is not "nothing detected"
+    found = []
+    lists = [value for value in output.values() if isinstance(value, list) and value and isinstance(value[0], Mapping)]
+    usual = [output[key] for key in _WRAPPERS if key in output]
+    for inner in usual or (lists if len(lists) == 1 else ()):
+        if isinstance(inner, (list, tuple, Mapping)):
+            format_ = next((format_ for format_ in (FORMATS[0], *formats) if matches(format_, inner)), None)
+            if format_ is None:
+                recognized = _inside(inner, (*around, output), formats)
+            else:
+                recognized = Recognized(format_, inner, (*around, output))
+            if recognized is not None:
+                found.append(recognized)
+    return found[0] if len(found) == 1 else None
 
 
 def _check_single(output: Sequence[Any], format_: Format) -> None:

@@ -27,7 +27,7 @@ def test_a_layout_is_read_alike_by_its_named_reader(layout):
     if layout.needs:
         pytest.importorskip(layout.needs)
     if "format" not in layout.arguments:
-        key = recognize(layout.make(), RegionLimits())[0].key
+        key = recognize(layout.make(), RegionLimits()).format.key
         layout.check(format=key)
 
 
@@ -36,9 +36,10 @@ def test_a_layout_is_recognized_by_one_format_of_its_precedence(layout):
     if layout.needs:
         pytest.importorskip(layout.needs)
     try:
-        found, output = recognize(layout.make(), RegionLimits())
+        recognized = recognize(layout.make(), RegionLimits())
     except DetectionError:
         return  # refused before its format is known
+    found, output = recognized.format, recognized.output
     others = [other for other in FORMATS if other.precedence == found.precedence and matches(other, output)]
     assert [other.name for other in others] == [found.name]
 

@@ -29,7 +29,7 @@ def test_the_names_that_editors_complete_are_those_of_the_readers():
 @pytest.mark.parametrize("sample", [row[0] for row in SAMPLES], ids=lambda sample: sample.__name__)
 def test_the_named_reader_reads_what_is_recognized(sample):
     found = sample(2)
-    key = recognize(found, RegionLimits())[0].key
+    key = recognize(found, RegionLimits()).format.key
     assert regions_from(found, format=key, image_size=SIZE, labels=BY_ID) == regions_from(
         sample(2), image_size=SIZE, labels=BY_ID
     )
@@ -75,7 +75,7 @@ def test_options_chains_and_workspaces_take_the_reader(photo):
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        ({"data": {"annotation": [{"bbox": [1, 2, 3, 4], "category": 1, "iscrowd": 0}]}}, ["format='coco'"]),
+        ({"annotation": {"bbox": "1 2 3 4", "category": 1, "iscrowd": 0}}, ["format='coco'"]),
         ({"prediction": {"boxes": [[1, 2, 3, 4]], "scores": [0.5]}}, ["format='torchvision'"]),
         (np.zeros((3, 11)), ["(3, 11)", "Rows of 11 numbers", "'boxes'"]),
         (np.zeros((3, 8)), ["(3, 8)", "pass format=", "'boxmot'", "'quads'", "'xywhr'"]),

@@ -18,7 +18,7 @@ CUP = {"label": "cup", "bbox": [64, 96, 256, 288]}
 
 
 def format_of(found):
-    return recognize(found, RegionLimits())[0].name
+    return recognize(found, RegionLimits()).format.name
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,27 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from langchain_vipllava.regions.context import Context
-from langchain_vipllava.regions.corners import BOX_KEYS, corner_names, corner_row, described, find_corners, turned
+from langchain_vipllava.regions.corners import (
+    BOX_KEYS,
+    corner_names,
+    corner_row,
+    find_corners,
+    mask_of,
+    outlined,
+)
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.frames import column_rows
 from langchain_vipllava.regions.geometry import BoxFormat
-from langchain_vipllava.regions.outlines import with_outline
+from langchain_vipllava.regions.outlines import rings_in
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 _LAYOUT_KEYS: tuple[BoxFormat, ...] = ("xyxy", "xywh", "cxcywh", "yxyx", "xyxyn", "xywhn", "cxcywhn", "yxyxn")
+
+_LAYOUT_NAMES: dict[str, BoxFormat] = {
+    **{key: key for key in _LAYOUT_KEYS},
+    **{f"{name}_{key}": key for name in ("bbox", "box") for key in _LAYOUT_KEYS},
+}
 
 
 def _has_named_corners(output: Any) -> bool:
@@ -43,30 +55,44 @@ def _unnamed_row(row: Mapping[str, Any], context: Context) -> Row:
     box = field(row, *BOX_KEYS)
     if box is None:
         raise KeyError("box")
-    found = context.assumed(box, None, row)
-    return turned(described(with_outline(found, row, normalized=found.box_format.endswith("n")), row), row)
+    return outlined(context.assumed(box, None, row), row, context)
 
 
 def _has_layout_key(output: Any) -> bool:
-    return _has_four_numbers(output, *_LAYOUT_KEYS)
+    return _has_four_numbers(output, *_LAYOUT_NAMES)
 
 
-def _read_layout_key(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
-    yield from each(rows(output), _layout_key_row)
+def _read_layout_key(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
+    yield from each(rows(output), lambda row: _layout_key_row(row, context))
 
 
-def _layout_key_row(row: Mapping[str, Any]) -> Row:
+def _layout_key_row(row: Mapping[str, Any], context: Context) -> Row:
     # Without any of the keys, the lookup below raises a KeyError that names the first.
-    box_format = next((key for key in _LAYOUT_KEYS if key in row), _LAYOUT_KEYS[0])
-    found = with_outline(Row(box=row[box_format], box_format=box_format), row, normalized=box_format.endswith("n"))
-    return turned(described(found, row), row)
+    key = next((key for key in _LAYOUT_NAMES if key in row), _LAYOUT_KEYS[0])
+    return outlined(Row(box=row[key], box_format=_LAYOUT_NAMES[key]), row, context)
 
 
 _CLUES = ("bbox", "box", "height", "label", "left", "score", "top", "width", "x", "x1", "xmin", "y", "y1", "ymin")
 
 
+def _has_masks(output: Any) -> bool:
+    row = first_row(output)
+    return mask_of(row) is not None or bool(rings_in(row.get("segmentation")))
+
+
+def _read_masks(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
+    yield from each(rows(output), lambda row: _mask_row(row, context))
+
+
+def _mask_row(row: Mapping[str, Any], context: Context) -> Row:
+    read = outlined(Row(), row, context)
+    if read.mask is None and not read.rings:
+        raise KeyError("mask")
+    return read
+
+
 def _column_rows(output: Any) -> list[dict[str, Any]] | None:
-    named = isinstance(output, Mapping) and (corner_names(output) or keys_of(output) & {*BOX_KEYS, *_LAYOUT_KEYS})
+    named = isinstance(output, Mapping) and (corner_names(output) or keys_of(output) & {*BOX_KEYS, *_LAYOUT_NAMES})
     return column_rows(output) if named else None
 
 
@@ -92,6 +118,7 @@ def _read_columns(output: Any, context: Context) -> Iterator[Row | UnreadableRow
 
 
 FORMATS = (
+    Format("dicts", "list of dicts with masks or segmentation", _has_masks, _read_masks, Precedence.MASKS),
     Format("dicts", "dict of columns", _has_columns, _read_columns, Precedence.ROWS),
     Format(
         "dicts",

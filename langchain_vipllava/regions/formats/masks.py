@@ -19,6 +19,9 @@ _MIN_SIDE = 8
 """Sides from which an array may be a mask. Chosen: a table of detections is wider only with extra columns, and then
 holds more than two values."""
 
+_MAX_ASPECT = 20
+"""Sides of an image, longer to shorter. Chosen: panoramas have up to 10."""
+
 _MAX_CHANNELS = 4
 """Length of a last axis that may be the channels of an image."""
 
@@ -52,7 +55,11 @@ def _mask_array(output: Any) -> np.ndarray | None:
 
 def _are_masks(output: Any) -> bool:
     array = _mask_array(output)
-    return array is not None and (_is_two_valued(array) or (array.ndim > 2 and _is_soft(array)))
+    if array is None:
+        return False
+    height, width = array.shape[-2:]
+    is_long = max(height, width) > _MAX_ASPECT * min(height, width)  # raw output of a model, such as (1, 84, 8400)
+    return _is_two_valued(array) or (array.ndim > 2 and _is_soft(array) and not is_long)
 
 
 def _read_masks(output: Any, context: Context) -> Iterator[Row]:

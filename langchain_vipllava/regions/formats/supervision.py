@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,10 @@ from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.row import Row
 from langchain_vipllava.regions.values import field
+
+_SCORES = ("scores", "confidences", "score")
+_NAMES = ("labels", "class_names", "classes", "class_ids", "names")
+"""Columns of dicts that a program made from such objects."""
 
 
 def _is_detections(output: Any) -> bool:
@@ -26,9 +30,9 @@ def _read_detections(output: Any, context: Context) -> Iterator[Row]:
     rows = columns(
         field(output, "xyxy"),
         context,
-        scores=field(output, "confidence", "conf"),
+        scores=field(output, "confidence", "conf", *(_SCORES if isinstance(output, Mapping) else ())),
         names=field(data, "class_name"),
-        classes=field(output, "class_id", "cls"),
+        classes=field(output, "class_id", "cls", *(_NAMES if isinstance(output, Mapping) else ())),
         masks=field(output, "mask"),
         ids=field(output, "tracker_id", "id"),
     )

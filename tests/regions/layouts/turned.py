@@ -111,6 +111,14 @@ LAYOUTS = (
         (Region(polygon=TURNED, label="class 1", score=0.9),),
         arguments={"format": "mmrotate"},
     ),
+    Layout(
+        "`pred_instances` with 5 columns",
+        lambda: Stand(
+            pred_instances=Stand(bboxes=tensor([[*CENTER, *SIDES, _RADIANS]]), scores=tensor([0.9]), labels=tensor([1]))
+        ),
+        "mmrotate 1.x",
+        (Region(polygon=TURNED, label="class 1", score=0.9),),
+    ),
     Layout("`cv2.minAreaRect`", lambda: (CENTER, SIDES, DEGREES), "OpenCV", _ONE),
     Layout("list of `cv2.minAreaRect`", lambda: [(CENTER, SIDES, DEGREES)] * 2, "OpenCV", _ONE * 2),
     Layout("`cv2.boxPoints`, (4, 2)", lambda: np.array(TURNED, np.float32), "OpenCV", _ONE),
