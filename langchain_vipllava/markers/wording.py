@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.markers.words import (
     ADJECTIVES,
+    BEFORE_VERBS,
     DETERMINERS,
     FUNCTION_WORDS,
     PAIRED,
@@ -26,9 +27,10 @@ _MAX_WORDS = 6
 _NEAR = 200
 """Characters in front of a name that are looked at. Chosen: longer than six words; it bounds the work."""
 
-_LAST_WORDS = re.compile(rf"(?:[\w'\u2019-]+[ \t]+){{1,{_MAX_WORDS}}}$")
+_LAST_WORDS = re.compile(rf"(?:\w[\w'\u2019-]*[ \t]+){{1,{_MAX_WORDS}}}$")
 _CONTAINERS = re.compile(
-    r"(?<=\w)(?P<in>[ \t]+(?:in|inside(?: of)?|within)[ \t]+)$|\b(?:the [\w-]+|is|are|was|were)(?P<at>[ \t]+at[ \t]+)$",
+    r"(?<=\w)(?P<in>[ \t]+(?:in|inside(?: of)?|within)[ \t]+)$"
+    r"|\b(?:the [\w-]+|is|are|was|were|located|found|observed|see|lies|shown|seen|visible)(?P<at>[ \t]+at[ \t]+)$",
     re.IGNORECASE,
 )
 _THING_IN = re.compile(r"\b(?:the|a|an) [\w-]+(?P<in>[ \t]+(?:in|inside(?: of)?|within|at)[ \t]+)$", re.IGNORECASE)
@@ -147,6 +149,10 @@ def _own_noun(last: Sequence[str], marker: Marker, *, at_start: bool) -> list[st
         return list(last[start:])
     if determiner is not None:
         between = lower[determiner + 1 :]
+        if not between:  # "are both r1 and r2 red"
+            return None
+        if len(between) > 1 and lower[determiner] in ("what", "which") and re.search(r"[^s]s$", between[-1]):
+            return None  # "which color dominates r1"
         is_action = is_verb(between[-1]) and (
             (len(between) > 1 and between[-2] not in ADJECTIVES) or lower[determiner] in RELATIVES
         )
@@ -155,6 +161,8 @@ def _own_noun(last: Sequence[str], marker: Marker, *, at_start: bool) -> list[st
     while start > 0 and lower[start - 1] not in FUNCTION_WORDS and not lower[start - 1].endswith("ly"):
         start -= 1
     bare = list(last[start:])
+    if start > 0 and lower[start - 1] in BEFORE_VERBS:  # "I think r1 is"
+        bare = bare[1:]
     opens = at_start and start == 0
     while bare and (is_verb(bare[0].lower()) or (opens and bare[0].lower() not in THINGS | ADJECTIVES)):
         bare, opens = bare[1:], False
@@ -187,7 +195,7 @@ def _begins(clause: str, words: re.Match[str] | None) -> bool:
 
 def _tail(text: str, words: int) -> str:
     """Return the last words of a text, with the space behind them."""
-    found = re.search(rf"(?:[\w'\u2019-]+[ \t]+){{{words}}}$", text[-_NEAR:])
+    found = re.search(rf"(?:\w[\w'\u2019-]*[ \t]+){{{words}}}$", text[-_NEAR:])
     return found[0] if found else ""
 
 

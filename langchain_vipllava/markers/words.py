@@ -40,6 +40,9 @@ FOREIGN = _words(
 )
 """Function words of other languages: their nouns are not known, and they are none."""
 
+BEFORE_VERBS = _words("i you he she we they to can could will would shall should may might must please let's not")
+"""Words behind which a verb stands."""
+
 COMPARATIVES = _words(
     "larger bigger smaller taller shorter longer wider narrower thinner thicker higher lower nearer closer farther "
     "further darker lighter brighter older younger newer heavier faster slower better worse warmer colder sharper"

@@ -38,6 +38,10 @@ class MarkerNames:
         """Whether numbers are drawn beside the markers."""
         return bool(self._by_number)
 
+    def has(self, number: int) -> bool:
+        """Whether a number is that of a marked region."""
+        return f"r{number}" in self._by_id
+
     def find(self, number: int, *, by_number: bool = False) -> Marker:
         """Return the marker of a region.
 

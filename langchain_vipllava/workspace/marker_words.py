@@ -59,7 +59,7 @@ def read_kind(kind: Any, chosen: Chosen) -> Any:
         MarkerError: an unknown kind, or another number than that of the regions.
     """
     kinds = _per_region(kind, chosen, "kind")
-    if isinstance(kinds, str) or kinds is None:
+    if not isinstance(kinds, list):
         if not chosen.kinds:
             return _kind(kinds, chosen.notes) or "rectangle"
         kinds = [kinds] * len(chosen.regions)
@@ -74,7 +74,7 @@ def read_color(color: Any, chosen: Chosen) -> Any:
         MarkerError: no color, or another number than that of the regions.
     """
     colors = _per_region(color, chosen, "color")
-    if isinstance(colors, str) or colors is None:
+    if not isinstance(colors, list):
         if not chosen.colors:
             return _color(colors, chosen.notes)
         colors = [colors] * len(chosen.regions)
@@ -142,7 +142,7 @@ def _per_region(value: Any, chosen: Chosen, what: str) -> Any:
     if what == "color" and len(value) == 3 and all(map(is_number, value)):
         return f"rgb({','.join(str(max(0, min(255, int(n)))) for n in value)})"
     if len(value) == 1:
-        return value[0]
+        return shorten(value[0]) if isinstance(value[0], (list, tuple)) else value[0]
     if len(value) != len(chosen.regions):
         raise MarkerError(
             f"{len(value)} values in {what} for {counted(len(chosen.regions), 'region')}; expected one {what} for all, "

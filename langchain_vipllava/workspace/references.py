@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from langchain_vipllava.markers.kinds import COLOR_NAMES
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.markers.question_template import PLACEHOLDER
 from langchain_vipllava.markers.wording import Named
@@ -14,9 +15,11 @@ from langchain_vipllava.workspace.marker_names import MarkerNames
 
 _REGION = (
     r"(?:bounding[ _-]?box(?:es)?|bbox(?:es)?|box(?:es)?|regions?|areas?|markers?|markings?|rois?"
-    r"|detections?|segments?)"
+    r"|detections?|segments?|points?|locations?|spots?|positions?)"
 )
-_NUMBERED = rf"(?:{_REGION}|objects?)"
+_COLOR = rf"(?:{'|'.join(COLOR_NAMES)})"
+_KIND = r"(?:rectangles?|ellipses?|arrows?|masks?|contours?|scribbles?)"
+_NUMBERED = rf"(?:{_REGION}|{_KIND}|objects?)"
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u201e\u201a\u300c\u300d"
 
 _ID = re.compile(
@@ -30,6 +33,11 @@ _AFTER_WORD = re.compile(
     r"(?![\w%])(?!\.\d)(?!\s*(?:px|pixels|percent)\b)",
     re.IGNORECASE,
 )
+_GLUED = re.compile(r"\b(?:region|object|obj|marker|bbox|box|roi)_?(?P<n>\d{1,9})(?!\w)(?!\.\d)", re.IGNORECASE)
+_IN_PAIR = re.compile(
+    rf"[(\[{{<{_QUOTES}]\s{{0,3}}{_NUMBERED}[\s_:#-]{{0,3}}r?(?P<n>\d{{1,9}})\s{{0,3}}[)\]}}>{_QUOTES}]", re.IGNORECASE
+)
+_SQUARE = re.compile(r"(?<!\w)[\[<](?P<n>\d{1,9})[\]>]")
 _NEXT_NUMBER = re.compile(
     r"[)\]}>]?\s*(?:,|and|or|&|/|to|through|-|\u2013|,\s*and|,\s*or)\s*[(\[{<]?#?(?P<n>\d{1,9})(?!\w)(?!\.\d)", re.I
 )
@@ -58,13 +66,20 @@ _QUOTED = re.compile(
     r"|\u2018[^\u2019\n]{1,200}\u2019(?!\w)|(?<!\w)'[^'\n]{1,200}'(?!\w)"
 )
 _LINK = re.compile(
-    r"(?<=\s)\(?(?:with\s+(?:the\s+)?(?:region\s+)?(?:id|label|number|marker)|ids?|number|no\.|nr\.|labell?ed(?:\s+as)?"
-    r"|marked(?:\s+(?:as|by|with))?|named|called|tagged(?:\s+as)?|identified\s+(?:as|by)|denoted(?:\s+by)?"
-    r"|referred\s+to\s+as|numbered)\s*[:=]?\s*$",
+    r"(?<=\s)\(?(?:with\s+(?:the\s+)?(?:region\s+)?(?:id|label|number|marker)|ids?|number|no\.|nr\.|named|called|numbered"
+    r"|referred\s+to\s+as|(?:labell?ed|tagged|designated)(?:\s+(?:as|by|with))?|marked(?:\s+(?:as|by|with|in))?"
+    r"|denoted(?:\s+(?:by|as))?|(?:identified|shown|highlighted|referenced)\s+(?:as|by)"
+    r"|(?:indicated|represented|specified|defined|given|enclosed|delimited)\s+by|(?:outlined|boxed)(?:\s+(?:by|in))?)"
+    r"\s*[:=]?\s*$",
     re.IGNORECASE,
 )
-_INSIDE_REGION = re.compile(rf"(\b(?:in|inside(?:\s+of)?|within)\s+)(?:the\s+)?(?:marked\s+)?{_REGION}[\s:_-]*$", re.I)
-_REGION_WORD = re.compile(rf"\b({_REGION})(?:\s*[:=])?[\s_-]*$", re.IGNORECASE)
+_INSIDE_REGION = re.compile(
+    rf"(\b(?:in|inside(?:\s+of)?|within|at)\s+)(?:the\s+)?(?:(?:marked|highlighted|{_COLOR})\s+){{0,2}}{_REGION}[\s:_-]*$",
+    re.IGNORECASE,
+)
+_REGION_WORD = re.compile(
+    rf"\b(?:(?P<color>{_COLOR})\s+)?(?P<word>{_REGION}|(?:mask )?{_KIND})(?:\s*[:=])?[\s_-]*$", re.IGNORECASE
+)
 _REGION_BEHIND = re.compile(rf"\s+{_REGION}(?![\w-])|\s+objects?(?![\w-])", re.IGNORECASE)
 _NOUN_BEHIND = re.compile(r"\s+([A-Za-z]+)(?![\w-])")
 _IN_BRACKETS = re.compile(rf"\s*\(\s*(?P<quote>[{_QUOTES}]?)(?P<words>[A-Za-z][A-Za-z -]{{0,40}}?)[{_QUOTES}]?\s*\)")
@@ -119,6 +134,8 @@ def _atoms(question: str, names: MarkerNames) -> list[_Found]:
     found = [_Found(match.start(), match.end(), (int(match["n"]),)) for match in _ID.finditer(question)]
     if names.has_regions:
         found += [_Found(match.start(), match.end(), (int(match["n"]),)) for match in _HASH.finditer(question)]
+        for pattern in (_GLUED, _IN_PAIR):
+            found += [_Found(match.start(), match.end(), (int(match["n"]),)) for match in pattern.finditer(question)]
         for match in _AFTER_WORD.finditer(question):
             start, end = match.start("n"), match.end("n")
             start -= question[start - 1] == "#"
@@ -127,6 +144,9 @@ def _atoms(question: str, names: MarkerNames) -> list[_Found]:
                 start, end = more.start("n"), more.end("n")
                 start -= question[start - 1] == "#"
                 found.append(_Found(start, end, (int(more["n"]),)))
+        for match in _SQUARE.finditer(question):
+            if names.has(int(match["n"])):
+                found.append(_Found(match.start(), match.end(), (int(match["n"]),)))
         if names.has_numbers:
             for match in _OF_NUMBER.finditer(question):
                 found.append(_Found(match.start(), match.end(), (int(match["n"]),), by_number=True))
@@ -200,7 +220,9 @@ def _dressed(found: _Found, question: str) -> _Found:
         opening, closing = before[-1:], behind[:1]
         is_key = closing in _QUOTES and behind[1:].lstrip().startswith(":")  # of JSON that the model is to write
         is_possessive = closing == "'" and behind[1:2].isalnum()
-        if opening and _PAIRS.get(opening) == closing and not is_key and not is_possessive:
+        # a quotation that ends in front of the name and one that begins behind it: "r1" [r2] "r3"
+        is_between = opening == closing and (len(before), len(behind)) != (start, len(question) - end)
+        if opening and _PAIRS.get(opening) == closing and not (is_key or is_possessive or is_between):
             start, end = len(before) - 1, len(question) - len(behind) + 1
             continue
         tag = _TAG.search(before)
@@ -257,11 +279,16 @@ def _before(text: str, markers: Sequence[Marker], names: MarkerNames) -> tuple[s
     if (inside := _INSIDE_REGION.search(text)) is not None:
         return far + text[: inside.end(1)], False
     word = _REGION_WORD.search(text)
-    if word is None or any(word[1].lower().rstrip("s") in (m.region.label or "").lower() for m in markers):
+    said = "" if word is None else word["word"].lower()
+    is_kind = re.fullmatch(rf"(?:mask )?{_KIND}", said) is not None
+    if word is None or any(said.rstrip("s") in (m.region.label or "").lower() for m in markers):
         return far + text, False
-    is_plural = word[1].lower().endswith("s") or len(markers) > 1
-    noun = "objects" if is_plural else "object"
-    return f"{far}{text[: word.start()]}{noun.capitalize() if word[1][0].isupper() else noun} ", False
+    if is_kind and said.rstrip("s") not in markers[0].kind:
+        return far + text, False
+    noun = "objects" if said.endswith("s") or len(markers) > 1 else "object"
+    is_own_color = (word["color"] or "").lower() == markers[0].color
+    start = word.start() if is_own_color else word.start("word")
+    return f"{far}{text[:start]}{noun.capitalize() if text[start].isupper() else noun} ", False
 
 
 def _behind(
@@ -275,13 +302,13 @@ def _behind(
         named, length = phrase
         names.check_same(named, marker)
         return None, before, end + length
-    without_article = re.sub(r"\bthe\s+$", "", before, flags=re.IGNORECASE)
+    without_article = re.sub(r"\bthe\s+(?:object\s+)?$", "", before, flags=re.IGNORECASE)
     label = (marker.region.label or "").lower()
     brackets = _IN_BRACKETS.match(question, end)
     if brackets is not None:
         words = re.sub(r"^(?:the|a|an)\s+", "", brackets["words"], flags=re.IGNORECASE)
         if brackets["quote"] or words != brackets["words"] or words.lower() == label:
-            return words, without_article, brackets.end()
+            return words, re.sub(r"\bobject\s+$", "", without_article, flags=re.IGNORECASE), brackets.end()
     if (region := _REGION_BEHIND.match(question, end)) is not None:
         return None, before, region.end()
     noun = _NOUN_BEHIND.match(question, end)

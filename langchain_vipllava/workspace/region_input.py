@@ -14,7 +14,7 @@ from langchain_vipllava.workspace.drawing import MAX_REGIONS
 from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.pixels import box_in, points_in, read_numbers
 from langchain_vipllava.workspace.region_names import find_regions
-from langchain_vipllava.workspace.written import is_number, parse_text
+from langchain_vipllava.workspace.written import is_number, is_whole, parse_text
 
 _BOX = "a box [x0, y0, x1, y1]"
 _CORNERS = (
@@ -122,8 +122,8 @@ def add_regions(image: OpenImage, regions: Sequence[Region], limits: RegionLimit
 
 def _not_ids(regions: Sequence[Any]) -> Sequence[Any]:
     """Read [1] as r1; two numbers may be either."""
-    if len(regions) == 1 and isinstance(regions[0], list) and len(regions[0]) == 1 and is_number(regions[0][0]):
-        return [str(regions[0][0])] if regions[0][0] == int(regions[0][0]) else regions
+    if len(regions) == 1 and isinstance(regions[0], list) and len(regions[0]) == 1 and is_whole(regions[0][0]):
+        return [int(regions[0][0])]
     return regions
 
 
@@ -136,7 +136,7 @@ def _read(item: Any, image: OpenImage, limits: RegionLimits, chosen: Chosen, *, 
         return _Item([item], is_new=True)
     if isinstance(item, str):
         return _Item(find_regions(image, item, can_detect=can_detect), is_new=False)
-    if is_number(item) and abs(item) < 10**9 and item == int(item):
+    if is_whole(item):
         return _Item(find_regions(image, f"r{int(item)}", can_detect=can_detect), is_new=False)
     if isinstance(item, (list, tuple)) and all(is_number(n) or isinstance(n, str) for n in item):
         return _Item([_read_list(item, image)], is_new=True)

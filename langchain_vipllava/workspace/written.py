@@ -105,6 +105,11 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number that may be that of an id; 3.0 is one."""
+    return is_number(value) and abs(value) < 10**9 and float(value).is_integer()
+
+
 def _json(text: str) -> Any:
     try:
         parsed = json.loads(text)
