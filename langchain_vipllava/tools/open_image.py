@@ -30,5 +30,5 @@ class OpenImageTool(WorkspaceTool):
     def _run(self, source: str, config: RunnableConfig) -> Reply:
         session = self.session(config)
         with errors_for_llm(self.name):
-            opened = self.workspace.open(source, session=session)
+            opened = self.workspace.open(source.strip(" \n`\"'<>"), session=session)
         return opened.text, opened.to_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import AsyncGenerator, Generator, Sequence
 from contextlib import aclosing, closing
 from typing import Any
@@ -212,11 +213,12 @@ class Workspace:
 
         Args:
             image_id: id of an open image.
-            regions: region ids, `Region`s, boxes, points, polygons or detections, or a text or JSON with them.
+            regions: region ids, labels, `Region`s, boxes, points, polygons or detections, or a text or JSON with
+                them, as LLMs write it. Coordinates that are no pixels of the image are refused.
             session: id of the session.
-            kind: see `mark`.
-            color: see `mark`.
-            zoom: see `mark`.
+            kind: see `mark`; other words for a kind are read too, and `Marked.notes` says so.
+            color: see `mark`; other colors are read too.
+            zoom: see `mark`; True is "auto".
 
         Raises:
             SessionError: no such image or region.
@@ -431,4 +433,6 @@ def _answered(asked: Question, attempt: Attempt, reply: object) -> Answered:
 def _image_id(image_id: object) -> str:
     if not isinstance(image_id, str):
         raise SessionError(f"image_id={shorten(image_id)}; expected the id of an open image, such as 'img1'.")
-    return image_id.strip()
+    # as LLMs write it: `img1`, "Marked 1"
+    dressed = re.fullmatch(r"[\s\"'`\[(<{]*([A-Za-z]{1,20})[ _-]?(\d{1,18})[\s\"'`\])>}]*", image_id)
+    return image_id.strip() if dressed is None else f"{dressed[1].lower()}{dressed[2]}"

@@ -205,3 +205,14 @@ def test_one_region_is_one():
         "mark_regions", image_id="photo1", regions="r1", color="red, blue"
     )
     assert "2 values in color for 1 region;" in content
+
+
+@pytest.mark.parametrize("image_id", ["photo1", " photo1\n", "`photo1`", '"photo1"', "Photo1", "photo 1", "<photo_1>"])
+def test_image_ids_in_any_writing(four, image_id):
+    assert four.call("mark_regions", image_id=image_id, regions=["r1"]).content.startswith("Marked photo1 as marked1")
+    assert four.call("ask_regions", image_id=image_id, question="What is it?").artifact["image_id"] == "photo1"
+
+
+@pytest.mark.parametrize("dress", ["{}", "`{}`", '"{}"', "<{}>", " '{}' "])
+def test_sources_in_any_writing(toolkit, saved, dress):
+    assert ToolCaller(toolkit).call("open_image", source=dress.format(saved)).artifact["width"] == 512
