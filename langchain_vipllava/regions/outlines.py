@@ -122,6 +122,9 @@ def fractions(values: Any, whole: float, what: str) -> list[float]:
     if not np.isfinite(array).all() or (array < 0).any() or (array > whole).any():
         shown = [round(value, 4) for value in array[:8].tolist()]
         raise DetectionError(f"{what} {shown} has values outside of 0..{whole:g}; expected none.")
+    if whole >= 1000 and array.size and array.max() <= 1 and (array % 1).any():
+        shown = [round(value, 4) for value in array[:8].tolist()]
+        raise DetectionError(f"{what} {shown} is in 0..1; expected 0..{whole:g}. Multiply it by {whole:g}.")
     shares: list[float] = (array / whole).tolist()
     return shares
 

@@ -11,6 +11,9 @@ from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.regions.embedded_json import embedded_json
 from langchain_vipllava.regions.limits import RegionLimits
 
+_PADDED = re.compile(r"\[\[\d{3},\d{3},\d{3},\d{3}(?:;\d{3},\d{3},\d{3},\d{3})*\]\]")
+"""CogVLM's boxes. With a zero in front of a number, they look like JSON and are not."""
+
 _TESSERACT = "level\tpage_num\tblock_num"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _MIN_COLUMNS = 4
@@ -38,6 +41,8 @@ def parsed(text: str, limits: RegionLimits) -> Any:
         DetectionError: it starts like JSON, and is not.
     """
     text = text.removeprefix("\ufeff").strip()
+    if _PADDED.fullmatch(text):
+        return text
     if text.startswith(("{", "[")):
         return _json(text, limits)
     if text.startswith(_TESSERACT):  # "007" in its last column is a text, and no number

@@ -52,6 +52,7 @@ def test_text_that_is_none_of_the_layouts_is_refused(text):
     ("found", "words"),
     [
         ([{"box_2d": [0.1, 0.2, 0.5, 1200], "label": "cup"}], "0..1000"),
+        ([{"box_2d": [0.1, 0.2, 0.5, 0.6], "label": "cup"}], "0..1000"),
         ([{"bbox_2d": [10, 20, 30, 40]}], "qwen3"),
         ([{"point_2d": [10, 20]}], "qwen3"),
         ({"objects": [{"x_min": 10, "y_min": 20, "x_max": 300, "y_max": 400}]}, "0..1"),
@@ -150,6 +151,23 @@ def test_an_outline_in_yolo_text_is_no_pose(line):
     (region,) = regions_from(line, image_size=SIZE)
     assert len(region.polygon) == (len(line.split()) - 1) // 2
     assert regions_from(line, image_size=SIZE, format="yolo-seg") == [region]
+
+
+def predicted_pose(tail=""):
+    """A line as Ultralytics saves a prediction: COCO's 17 keypoints, each with its confidence."""
+    places = [(0.35 + 0.075 * (n % 5), 0.15 + 0.7 * n / 16, 0.5 + 0.02 * n) for n in range(17)]
+    return "0 0.5 0.5 0.4 0.8 " + " ".join(f"{x:.4f} {y:.4f} {c:.3f}" for x, y, c in places) + tail
+
+
+@pytest.mark.parametrize(("tail", "score", "id"), [("", None, None), (" 0.93", 0.93, None), (" 0.93 4", 0.93, "4")])
+def test_a_predicted_pose_is_its_box_with_its_score_and_track(tail, score, id):
+    (region,) = regions_from(predicted_pose(tail), image_size=SIZE)
+    assert region == Region(box=(192, 48, 448, 432), label="class 0", score=score, id=id)
+
+
+def test_a_line_with_very_many_numbers_is_decided_at_once():
+    line = "0 .5 .5 .4 .4 " + ".35 .35 1 .65 .65 1 " * 15_000
+    refused(line, "yolo-pose", image_size=SIZE)
 
 
 def test_poses_and_outlines_in_one_file_of_yolo_are_told_apart_by_all_lines():

@@ -83,7 +83,8 @@ def _with_id(regions):
 
 def _brush_rle():
     """The mask as thi.ng's rle-pack of RGBA: words of 8 bits, runs of 3, 4, 8 or 16 bits."""
-    values = np.repeat(_mask().astype(np.uint8).ravel() * 255, 4).tolist()
+    # a black brush: only the opacity says where it was
+    values = [value for is_set in _mask().ravel().tolist() for value in (0, 0, 0, 255 * is_set)]
     bits = f"{len(values):032b}{7:05b}" + "".join(f"{size - 1:04b}" for size in (3, 4, 8, 16))
     at = 0
     while at < len(values):

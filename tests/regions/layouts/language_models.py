@@ -297,6 +297,13 @@ LAYOUTS = (
         arguments={"format": "cogvlm", **_SIZED},
     ),
     Layout(
+        "CogVLM, one box that is no JSON",
+        lambda: "[[012,200,400,600]]",
+        "CogVLM's README",
+        (Region(box=(7.68, 96, 256, 288)),),
+        arguments=_SIZED,
+    ),
+    Layout(
         "moondream `detect`",
         lambda: {"objects": [{"x_min": 0.1, "y_min": 0.2, "x_max": 0.4, "y_max": 0.6}]},
         "moondream's documentation, Detect",
