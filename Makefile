@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 VLLM := .venv-vllm
+DETECTORS := .venv-detectors
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-detectors test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -29,6 +30,7 @@ help:
 	@echo "make eval         measure the bundled checkpoint"
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
 	@echo "make test-slow    tests that take minutes"
+	@echo "make test-detectors  read real objects of ultralytics, sahi, mediapipe, torchvision, ... (an environment of its own)"
 	@echo "make test-gpu     tests that need a CUDA device"
 
 $(READY): pyproject.toml constraints.txt
@@ -41,7 +43,7 @@ demo: $(READY)
 	$(BIN)/langchain-vipllava demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not gpu"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not detectors"
 
 fuzz: $(READY)
 	FUZZ=long FUZZ_SUMMARY=docs/fuzz.json $(BIN)/python -m pytest -m "not gpu" tests/fuzz
@@ -49,6 +51,17 @@ fuzz: $(READY)
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+$(DETECTORS)/.ready: pyproject.toml constraints.txt constraints-detectors.txt
+	$(PYTHON) -m venv $(DETECTORS)
+	$(DETECTORS)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(DETECTORS)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test
+	$(DETECTORS)/bin/python -m pip install --quiet --no-deps --requirement constraints-detectors.txt
+	@touch $@
+
+test-detectors: $(DETECTORS)/.ready
+	$(DETECTORS)/bin/python -m pytest -m "not slow and not gpu" \
+		tests/regions/test_real_detectors.py tests/regions/test_layouts.py
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
@@ -118,7 +131,7 @@ $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu" --ignore tests/standard
+	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu and not detectors" --ignore tests/standard
 
 clean:
-	rm -rf $(VENV) $(OLDEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache
