@@ -48,7 +48,8 @@ def pin_to_commit(options: LoadOptions) -> LoadOptions:
     reason = "local_files_only=True, and no copy is in the cache"
     if not options.local_files_only:
         try:
-            return replace(options, revision=_ask(options))
+            _ask(options)
+            return replace(options, revision=_fetch_commit(options))
         except _AwayError as error:
             reason = f"{error}, and no copy is in the cache"
     if cached is not None:
@@ -68,8 +69,24 @@ def _cached_commit(options: LoadOptions) -> str | None:
     return extract_commit_hash(path, None) or options.revision
 
 
-def _ask(options: LoadOptions) -> str | None:
-    """Ask the hub, in a thread, because nothing bounds how long a name server takes."""
+def _fetch_commit(options: LoadOptions) -> str | None:
+    """Fetch the config from a hub that answers, so that the cache knows the branch when the hub is away later."""
+    try:
+        path = cached_file(options.source, "config.json", revision=options.revision or "main")
+    except Exception as error:
+        raise _AwayError(
+            f"the hub at {constants.ENDPOINT} has no config.json of it ({describe_error(error)})"
+        ) from error
+    return extract_commit_hash(path, None) or options.revision
+
+
+def _ask(options: LoadOptions) -> None:
+    """Ask the hub whether there is such a model, in a thread: nothing bounds how long a name server takes.
+
+    Raises:
+        CheckpointError: there is none.
+        _AwayError: the hub does not answer.
+    """
     found: list[Any] = []
     thread = threading.Thread(target=_look_up, args=(options, found), name="vipllava-hub", daemon=True)
     thread.start()
@@ -78,7 +95,7 @@ def _ask(options: LoadOptions) -> str | None:
         raise _AwayError(f"the hub did not answer within {_LOOKUP_SECONDS:.0f} seconds")
     outcome = found[0]
     if not isinstance(outcome, BaseException):
-        return str(outcome)
+        return
     known = f"cannot find the checkpoint {options.model!r}: "
     if isinstance(outcome, HFValidationError):
         raise CheckpointError(
@@ -89,7 +106,8 @@ def _ask(options: LoadOptions) -> str | None:
         raise CheckpointError(f"{known}it has no revision {options.revision!r} on the hub.") from outcome
     if isinstance(outcome, GatedRepoError):
         raise CheckpointError(f"{known}its owner has to grant access; then log in: hf auth login.") from outcome
-    if isinstance(outcome, RepositoryNotFoundError):
+    status = getattr(getattr(outcome, "response", None), "status_code", None)
+    if isinstance(outcome, RepositoryNotFoundError) or status in (401, 403, 404):
         raise CheckpointError(
             f"{known}the hub has no such model, or it is private. Check the spelling, such as "
             "'llava-hf/vip-llava-7b-hf', or log in: hf auth login."

@@ -17,6 +17,7 @@ from langchain_vipllava.markers.kinds import (
     parse_color,
     parse_kind,
 )
+from langchain_vipllava.text import counted
 
 Look = tuple[MarkerColor, MarkerKind]
 
@@ -140,5 +141,8 @@ def _one_each(count: int, value: str | Sequence[str | None] | None, name: str) -
     if any(isinstance(value, (int, float)) for value in values):
         raise MarkerError(f"{name}={shorten(values)}; expected names, not numbers: the model was trained on names.")
     if len(values) != count:
-        raise MarkerError(f"{len(values)} values in {name}= for {count} regions; expected one name, or one per region.")
+        raise MarkerError(
+            f"{counted(len(values), 'value')} in {name}= for {counted(count, 'region')}; expected one "
+            "name, or one per region."
+        )
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 
 import numpy as np
@@ -137,3 +138,13 @@ def test_a_reader_that_goes_away_ends_the_command_quietly(tmp_path):
     assert "Traceback" not in done.stderr
     assert "Broken" not in done.stderr
     assert done.stderr.splitlines()[-1] == "141"
+
+
+def test_help_whose_reader_is_gone_ends_quietly(tmp_path):
+    ours, theirs = os.pipe()
+    os.close(ours)
+    done = subprocess.run(
+        [*COMMAND, "ask", "--help"], stdout=theirs, stderr=subprocess.PIPE, timeout=300, check=False, env=environment()
+    )
+    os.close(theirs)
+    assert (done.returncode, done.stderr) == (141, b"")

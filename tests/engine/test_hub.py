@@ -131,6 +131,40 @@ def test_every_file_is_of_the_commit_that_the_doctor_shows(tiny_checkpoint, tmp_
     hub.shutdown()
 
 
+ASK_ONCE = """
+from langchain_vipllava import CheckpointError
+from langchain_vipllava.engine.loading import pin
+from langchain_vipllava.protocol.load_options import LoadOptions
+for revision in (None, "v9"):
+    try:
+        print(pin(LoadOptions("someone/tiny", revision=revision)))
+    except CheckpointError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("status", [404, 500, 503])
+def test_a_hub_is_asked_once_whatever_it_answers(tmp_path, status):
+    server = Hub(status=status)
+    printed = run(ASK_ONCE, server.url, tmp_path)
+    asked = [path for path in server.paths if "/someone/" in path]
+    assert len(asked) == 2, asked  # one for each revision; the hub's client would try six times
+    expected = "no such model, or it is private" if status == 404 else "is away (HfHubHTTPError"
+    assert printed.count(expected) == 2
+    server.shutdown()
+
+
+def test_a_cached_checkpoint_loads_while_the_hub_is_away(tiny_checkpoint, tmp_path, llm):
+    hub = Hub(tiny_checkpoint)
+    answer = run(LOAD, hub.url, tmp_path)
+    hub.shutdown()
+    assert run(LOAD, "http://127.0.0.1:9", tmp_path) == answer
+    failing = Hub(status=503)
+    assert run(LOAD, failing.url, tmp_path) == answer
+    assert len([path for path in failing.paths if "/someone/" in path]) == 1, failing.paths
+    failing.shutdown()
+
+
 def test_calls_that_wait_for_a_hub_that_is_away_share_its_error(monkeypatch):
     waiting, loads = threading.Semaphore(0), []
     run_locked = runner_module.run_locked

@@ -45,6 +45,8 @@ def run(arguments: list[str]) -> int:
     try:
         app(arguments)
     except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # rich ends with 1 when nobody reads its output
+            return exits.BROKEN_PIPE
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except BrokenPipeError:
         return exits.BROKEN_PIPE

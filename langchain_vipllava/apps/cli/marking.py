@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +53,7 @@ class MarkOptions:
         Raises:
             VipLlavaError: an option that cannot be right.
         """
+        self._check_used()
         for text in self.box or ():
             _numbers(text)
         for kind in self.kind or ():
@@ -65,6 +67,27 @@ class MarkOptions:
         if self.detections not in (None, stdin.STDIN) and not Path(str(self.detections)).expanduser().is_file():
             raise DetectionError(f"cannot read the detections in {self.detections!r}: there is no such file.")
         _ = self.detection_options, self._detector
+
+    def _check_used(self) -> None:
+        """Refuse options that would change nothing."""
+        detects = self.detections is not None or self.detector is not None
+        if not detects:
+            about_detections = {
+                "--format": self.format,
+                "--box-format": self.box_format,
+                "--min-score": self.min_score or None,
+                "--max-regions": self.max_regions,
+            }
+            _refuse(about_detections, "--detections FILE or --detector NAME")
+        if not detects and not self.box:
+            about_markers = {
+                "--kind": self.kind or None,
+                "--color": self.color or None,
+                "--numbers": self.numbers or None,
+                "--zoom": self.zoom or None,
+                "--seed": self.seed,
+            }
+            _refuse(about_markers, "a region: --box x0,y0,x1,y1, --detections FILE or --detector NAME")
 
     @cached_property
     def detection_options(self) -> DetectionOptions:
@@ -188,6 +211,13 @@ def _one_or_per_region(values: list[str] | None) -> str | list[str] | None:
     if not values:
         return None
     return values[0] if len(values) == 1 else values
+
+
+def _refuse(options: Mapping[str, object], needs: str) -> None:
+    given = [name for name, value in options.items() if value is not None]
+    if given:
+        them = "it" if len(given) == 1 else "them"
+        raise VipLlavaError(f"{' and '.join(given)} without anything to use {them} on; pass {needs}.")
 
 
 def expect_regions(marked: MarkedImage) -> None:

@@ -26,12 +26,14 @@ _OPTIONS = {
 _SWITCHES = ("numbers", "zoom")
 _NAME = rf"(?<![\w.-])({'|'.join(_OPTIONS)})"
 _WITH_QUOTED = re.compile(rf"""{_NAME}\s?=\s?(?:str )?(?:'([^']*)'|"([^"]*)")""")
-_WITH_VALUE = re.compile(rf"{_NAME}\s?=\s?(None|True|-?[\w.]+\w)")
+_WITH_VALUE = re.compile(rf"{_NAME}\s?=\s?(?:int |float )?(None|True|-?\w[\w.]*(?<!\.))")
 _ALONE = re.compile(rf"{_NAME}=")
 _IN_PROSE = re.compile(rf"(?<![\w.-])({'|'.join(name for name in _OPTIONS if '_' in name)})(?!\w)")
 _PHRASES = (
     (re.compile(r"regions_from\(\.\.\., (--[^()]*)\)"), r"--detections FILE \1"),
     (re.compile(r"Region\(box=\(x0, y0, x1, y1\)\)"), "--box x0,y0,x1,y1"),
+    (re.compile(r", or on several views with mark_pages"), ", as --max-regions does"),
+    (re.compile(r"The program can allow a private host with .*$"), "Download it first."),
     (re.compile(r"local_files_only=True does not ask it"), "HF_HUB_OFFLINE=1 does not ask it"),
     (re.compile(r"\blocal_files_only=True\b"), "HF_HUB_OFFLINE=1"),
 )
