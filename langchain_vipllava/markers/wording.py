@@ -153,7 +153,7 @@ def _own_noun(last: Sequence[str], marker: Marker, *, at_start: bool) -> list[st
             return None
         if len(between) > 1 and lower[determiner] in ("what", "which") and re.search(r"[^s]s$", between[-1]):
             return None  # "which color dominates r1"
-        is_action = is_verb(between[-1]) and (
+        is_action = (is_verb(between[-1]) and between[-1] not in THINGS) and (
             (len(between) > 1 and between[-2] not in ADJECTIVES) or lower[determiner] in RELATIVES
         )
         return None if is_action else list(last[determiner + 1 :])
@@ -166,7 +166,7 @@ def _own_noun(last: Sequence[str], marker: Marker, *, at_start: bool) -> list[st
     opens = at_start and start == 0
     while bare and (is_verb(bare[0].lower()) or (opens and bare[0].lower() not in THINGS | ADJECTIVES)):
         bare, opens = bare[1:], False
-    if not bare or is_verb(bare[-1].lower()):
+    if not bare or (is_verb(bare[-1].lower()) and bare[-1].lower() not in THINGS):
         return None
     return bare
 

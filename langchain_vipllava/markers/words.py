@@ -70,7 +70,7 @@ THINGS = _words(
     "dog cat bird horse cow car truck bus bike bicycle motorcycle vehicle cup bottle glass plate bowl knife fork "
     "spoon table chair bed sofa book phone laptop screen keyboard bag hat shirt jacket shoe ball sign text word "
     "label logo building house tree plant flower food fruit door window lamp icon button field menu image picture "
-    "figure shape symbol part"
+    "figure shape symbol part light square circle triangle star cross orange"
 )
 """Nouns that begin a sentence without an article, where most words would be a command."""
 

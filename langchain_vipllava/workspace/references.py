@@ -307,6 +307,8 @@ def _behind(
     brackets = _IN_BRACKETS.match(question, end)
     if brackets is not None:
         words = re.sub(r"^(?:the|a|an)\s+", "", brackets["words"], flags=re.IGNORECASE)
+        if words.lower() == "region":  # as mark_regions calls one without a label
+            return None, before, brackets.end()
         if brackets["quote"] or words != brackets["words"] or words.lower() == label:
             return words, re.sub(r"\bobject\s+$", "", without_article, flags=re.IGNORECASE), brackets.end()
     if (region := _REGION_BEHIND.match(question, end)) is not None:
