@@ -110,6 +110,6 @@ def test_an_llm_is_told_what_to_do_about_a_faint_marker():
     text = workspace.mark(photo, [list(BOX)], session="anna", color="red").text
     assert text.splitlines()[-1] == (
         "Note: the vision model can hardly see the red rectangle of r1 against the image. "
-        'Mark it again with color="lime" or without a color.'
+        'Mark it again with color "lime" or without a color.'
     )
     assert "Note" not in workspace.mark(photo, [list(BOX)], session="anna").text
