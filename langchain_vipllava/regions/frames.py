@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from langchain_vipllava.regions.limits import RegionLimits
+from langchain_vipllava.regions.parsing import json_cell
 from langchain_vipllava.regions.values import plain, rows
 
 
@@ -66,6 +67,8 @@ def _pandas_rows(frame: Any) -> Any:
 
 
 def _present(value: Any) -> Any:
+    if isinstance(value, str):
+        return json_cell(value)  # as `read_csv` leaves boxes
     return None if isinstance(value, float) and math.isnan(value) else value
 
 

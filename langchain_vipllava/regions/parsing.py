@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+from contextlib import suppress
 from typing import Any, Literal
 
 from langchain_vipllava.errors import DetectionError, shorten
@@ -18,6 +19,9 @@ _TESSERACT = "level\tpage_num\tblock_num"
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _MIN_COLUMNS = 4
 """Columns of a table with a header line; a box has four numbers."""
+
+_BOX_COLUMNS = {"bbox", "box", "boxes", "xyxy", "xywh", "cxcywh", "polygon", "segmentation"}
+"""Columns that hold a whole box as JSON."""
 
 
 def decoded(data: bytes | bytearray, limits: RegionLimits) -> str:
@@ -79,7 +83,8 @@ def table_rows(text: str, limits: RegionLimits) -> list[dict[str, Any]] | None:
     """
     first, _, rest = text.partition("\n")
     delimiter = max(",\t;", key=first.count)
-    if first.count(delimiter) < _MIN_COLUMNS - 1 or not rest.strip():
+    has_boxes = bool(_BOX_COLUMNS & {name.strip() for name in first.split(delimiter)})
+    if (first.count(delimiter) < _MIN_COLUMNS - 1 and not has_boxes) or not rest.strip():
         return None
     limits.check_rows(rest.count("\n"))
     try:
@@ -101,4 +106,12 @@ def _cell(text: str) -> Any:
     text = text.strip()
     if _NUMBER.fullmatch(text):
         return float(text) if set(text) & set(".eE") else int(text)
-    return text or None
+    return json_cell(text) if text else None
+
+
+def json_cell(text: str) -> Any:
+    """Return the list or dict that a cell of a table holds as JSON; any other text as it is."""
+    if text.startswith(("[", "{")):
+        with suppress(ValueError, RecursionError):
+            return json.loads(text)
+    return text

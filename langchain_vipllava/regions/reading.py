@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from langchain_vipllava.errors import DetectionError, RegionError
+from langchain_vipllava.errors import DetectionError, RegionError, shorten
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.format_names import DetectionFormat
@@ -76,7 +76,14 @@ def read_regions(
         except RegionError as error:
             raise DetectionError(f"{format_.name}: {error}") from error
     reading = _Reading(format_, context, selection)
-    rows = reading.rows(output)
+    try:
+        rows = reading.rows(output)
+    except DetectionError as error:
+        if format is None or matches(format_, output):
+            raise
+        raise DetectionError(
+            f"{describe(output)} is not what format={format!r} reads. {shorten(str(error), 200)[1:-1]}"
+        ) from error
     if format is not None and not rows and not matches(format_, output):
         raise DetectionError(f"{describe(output)} holds nothing that format={format!r} reads.")
     regions = reading.regions(rows)

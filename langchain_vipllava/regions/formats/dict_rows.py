@@ -19,6 +19,7 @@ from langchain_vipllava.regions.frames import column_rows
 from langchain_vipllava.regions.geometry import BoxFormat
 from langchain_vipllava.regions.outlines import rings_in
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
+from langchain_vipllava.regions.stated import stated
 from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
 
 _LAYOUT_KEYS: tuple[BoxFormat, ...] = ("xyxy", "xywh", "cxcywh", "yxyx", "xyxyn", "xywhn", "cxcywhn", "yxyxn")
@@ -85,7 +86,10 @@ def _read_masks(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
 
 
 def _mask_row(row: Mapping[str, Any], context: Context) -> Row:
-    read = outlined(Row(), row, context)
+    box = field(row, *BOX_KEYS)
+    # without a word about the layout of the box, the mask says where it is
+    is_known = box is not None and (context.box_format or stated(row).over(context.stated).box_format)
+    read = outlined(context.assumed(box, None, row) if is_known else Row(), row, context)
     if read.mask is None and not read.rings:
         raise KeyError("mask")
     return read

@@ -36,7 +36,8 @@ def _read_number_table(output: Any, context: Context) -> Iterator[Row]:
     for row in table:
         if len(row) > 4 and not 0 <= row[4] <= 1:
             raise ValueError(
-                f"its fifth column is {row[4]:g}; expected a score in 0..1. If the class comes first, as in YOLO's "
+                f"its fifth column is {row[4]:g}; expected a score in 0..1. For track ids pass "
+                "format='sort'. If the class comes first, as in YOLO's "
                 "text, pass the columns in a dict: {'boxes': ..., 'labels': ...}"
             )
         yield Row(

@@ -74,6 +74,13 @@ LAYOUTS = (
         "any",
         (Region(box=CUP, mask=mask_of(CUP)),),
     ),
+    Layout(
+        "a box and an empty mask",
+        lambda: [{"label": "cup", "score": 0.9, "bbox": fractions(CUP), "mask": np.zeros((480, 640), np.uint8)}],
+        "a REST service",
+        (_CUP,),
+        arguments={"image_size": SIZE, "box_format": "xyxyn"},
+    ),
     Layout("`segmentation` as an array", lambda: [{"segmentation": mask_of(CUP), "name": "cup"}], "any", (_MASK,)),
     Layout(
         "`segmentation` as RLE", lambda: [{"segmentation": encode_rle(mask_of(CUP)), "name": "cup"}], "any", (_MASK,)

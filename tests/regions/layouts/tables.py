@@ -156,6 +156,21 @@ LAYOUTS = (
         (_CUP,),
     ),
     Layout(
+        "CSV with a column of boxes as JSON",
+        lambda: 'name,bbox,confidence\ncup,"[300, 100, 400, 200]",0.9\n',
+        "pandas `to_csv`",
+        (_CUP,),
+        arguments={"box_format": "xyxy"},
+    ),
+    Layout(
+        "`DataFrame` of that file",
+        lambda: _frame(bbox=["[300, 100, 400, 200]"], name=["cup"], score=[0.9]),
+        "pandas `read_csv`",
+        (_CUP,),
+        arguments={"box_format": "xyxy"},
+        needs="pandas",
+    ),
+    Layout(
         "JSON lines",
         lambda: '{"xyxy": [300, 100, 400, 200], "label": "cup", "score": 0.9}\n' * 2,
         "text",
