@@ -176,7 +176,7 @@ def turned_boxes() -> GalleryScene:
         corners = _turned(x, y, int(rng.integers(110, 190)), int(rng.integers(24, 50)), float(rng.uniform(0, math.pi)))
         pen.polygon([(a, b) for a, b in _turned_hull(corners)], fill=_PAINTS[index % len(_PAINTS)])
         regions.append(Region(polygon=corners, id=f"r{index + 1}"))
-    options = {"numbers": True, "kind": "mask contour"}
+    options = {"numbers": True}
     return GalleryScene("turned-boxes", "Turned boxes", image, regions, options)
 
 

@@ -21,6 +21,13 @@ jumps to wherever noise in the outline makes it deepest."""
 _CORNERS = 4
 """Corners of a polygon that is taken for a turned box."""
 
+_UPRIGHT = 0.02
+"""Slope of a box's sides up to which it is upright. Chosen: one pixel in 50, some 1 degree."""
+
+_FILLED = 0.8
+"""Share of its smallest turned box that a polygon of four corners fills if it is one. Chosen: text in perspective is
+one, a trapezoid is not."""
+
 _MAX_CANDIDATES = 20_000
 """Pixels of a mask among which `pull_inside` looks for the nearest. Chosen to bound the time on
 large masks."""
@@ -85,6 +92,18 @@ class Extent:
             sides = cv2.minAreaRect(self._polygon.astype(np.float32))[1]
             return max(min(*sides, self.short_side), 0.5)
         return self.short_side
+
+    @cached_property
+    def turned_box(self) -> np.ndarray | None:
+        """Corners of a region that is a turned box, (4, 2); None for any other region."""
+        corners = np.array(self.region.polygon or (), dtype=np.float32).reshape(-1, 2)
+        if self.region.mask is not None or len(corners) != _CORNERS or np.abs(corners).max() > _FAR:
+            return None
+        sides = np.roll(corners, -1, axis=0) - corners
+        is_turned = np.abs(sides).min(axis=1).max() > _UPRIGHT * np.abs(sides).max()
+        width, height = cv2.minAreaRect(corners)[1]
+        fills = cv2.contourArea(corners) >= _FILLED * width * height > 0
+        return corners if is_turned and fills and cv2.isContourConvex(corners) else None
 
     @property
     def thickness(self) -> float:

@@ -60,12 +60,17 @@ _ROW_GAP = 2.4
 _HEAD_HALF_ANGLE = math.radians(60)
 """Angle between an arrow's shaft and the sides of its head, in training."""
 
+_MIN_SHRINK = 0.2
+"""Smallest scale of a shape that lies inside equal ones. Chosen: still a shape."""
+
 _HEAD_WIDTHS = 1.5
 """Smallest length of an arrow's head, in line widths. Chosen by looking: a wide shaft must not hide the head."""
 
 
 def rectangle(extent: Extent, style: Style) -> list[Ink]:
-    """Draw the box, with a line of whole pixels and square corners, as in training."""
+    """Draw the box, with a line of whole pixels and square corners, as in training; a turned box as it is turned."""
+    if extent.turned_box is not None:
+        return _turned_rectangle(extent.turned_box, extent, style)
     max_width = max(_LINE_WIDTHS[1], style.width) * extent.unit
     width = max(1, min(round(style.width * extent.unit), math.floor(max_width)))
     x0, y0, x1, y1 = _inset_box(extent, width, style.inset)
@@ -80,6 +85,12 @@ def rectangle(extent: Extent, style: Style) -> list[Ink]:
         Bar((right - width, top + width, right, bottom - width)),
         Bar((left, bottom - width, right, bottom)),
     ]
+
+
+def _turned_rectangle(corners: np.ndarray, extent: Extent, style: Style) -> list[Ink]:
+    center = corners.mean(axis=0)
+    inward = style.inset * extent.unit / (max(extent.breadth, 1e-6) / 2)
+    return [Stroke(center + (corners - center) * max(1 - inward, _MIN_SHRINK), _line_width(style, extent))]
 
 
 def ellipse(extent: Extent, style: Style) -> list[Ink]:
@@ -196,7 +207,7 @@ def _shrunk(corners: np.ndarray, inset: float) -> float:
     (ax, ay), (bx, by), (cx, cy) = corners
     perimeter = sum(math.dist(corners[i], corners[i - 1]) for i in range(3))
     inradius = abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / (perimeter + 1e-9)
-    return max(1 - inset / (float(inradius) + 1e-9), 0.2)  # 0.2: still a triangle
+    return max(1 - inset / (float(inradius) + 1e-9), _MIN_SHRINK)
 
 
 def _one_of_a_row(extent: Extent, style: Style, radius: float) -> tuple[Point, float]:

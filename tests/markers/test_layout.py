@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -132,3 +133,38 @@ def test_the_frame_of_a_turned_box_follows_its_outline_and_its_breadth():
         x, y = (middle + step * 200 * along).round().astype(int)
         assert not inked[y - 3 : y + 4, x - 3 : x + 4].any()  # the middle line is free
     assert inked.mean() > 0.003
+
+
+TURNED = [(200, 60), (340, 200), (290, 250), (150, 110)]
+
+
+@pytest.mark.parametrize("polygon", [TURNED, [(100, 100), (300, 130), (297, 160), (97, 130)]])
+def test_a_rectangle_follows_a_turned_box(polygon):
+    marked = mark(gray((400, 300)), Region(polygon=polygon))
+    ink = changed(marked)
+    outline = np.array(polygon, np.int32)
+    along = cv2.polylines(np.zeros(ink.shape, np.uint8), [outline], True, 1, 3) > 0
+    near = cv2.polylines(np.zeros(ink.shape, np.uint8), [outline], True, 1, 15) > 0
+    assert ink[along].mean() > 0.9
+    assert not ink[~near].any()
+    assert marked.phrases == ["within the red rectangle"]
+
+
+@pytest.mark.parametrize(
+    "polygon",
+    [
+        [(100, 100), (300, 101), (300, 200), (100, 199)],  # as good as upright
+        [(100, 100), (300, 100), (220, 200), (180, 200)],  # a trapezoid
+        [(100, 100), (200, 40), (300, 100), (260, 200), (140, 200)],
+    ],
+)
+def test_a_rectangle_around_any_other_polygon_is_upright(polygon):
+    xs, ys = zip(*polygon, strict=True)
+    image = gray((400, 300))
+    upright = mark(image, Region(box=(min(xs), min(ys), max(xs), max(ys))))
+    assert np.array_equal(changed(mark(image, Region(polygon=polygon))), changed(upright))
+
+
+def test_two_equal_turned_boxes_are_both_visible():
+    marked = mark(gray((400, 300)), [Region(polygon=TURNED)] * 2)
+    assert min(m.visible for m in marked.markers) > 0.5
