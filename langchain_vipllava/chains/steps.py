@@ -10,7 +10,7 @@ from langchain_core.runnables import Runnable, RunnableConfig, RunnableSerializa
 from PIL import Image
 from pydantic import ConfigDict, SkipValidation
 
-from langchain_vipllava.errors import DetectionError, PromptError, shorten
+from langchain_vipllava.errors import DetectionError, MarkerError, PromptError, shorten
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
@@ -182,7 +182,8 @@ class RegionPrompt(_Step):
             there; None to ask the question itself.
 
     Raises:
-        MarkerError: a placeholder of the question names no marker.
+        MarkerError: a placeholder of the question names no marker, or the image has none and there is no
+            `whole_question`.
         PromptError: something is missing.
     """
 
@@ -210,7 +211,15 @@ class RegionPrompt(_Step):
             for message in history
             for block in message.content
         )
-        return [*history, HumanMessage(marked.question(question)) if shown else marked.message(question)]
+        try:
+            return [*history, HumanMessage(marked.question(question)) if shown else marked.message(question)]
+        except MarkerError as error:
+            if marked.markers:
+                raise
+            raise MarkerError(
+                f"the question {shorten(question)} names regions, but this image has none; pass whole_question=, what "
+                "is asked about such images instead."
+            ) from error
 
 
 class AskAboutRegions(_Step):

@@ -329,7 +329,7 @@ def test_images_without_detections_are_asked_about_as_a_whole(llm, photo, ask):
 
 def test_a_placeholder_about_the_whole_image_raises(photo):
     chain = MarkRegions(on_empty="whole_image") | RegionPrompt()
-    with pytest.raises(MarkerError, match="this image has none"):
+    with pytest.raises(MarkerError, match="this image has none; pass whole_question="):
         chain.invoke(chain_input(photo, detections=[]))
     messages = chain.invoke(chain_input(photo, "What is it?", detections=[]))
     assert [block["type"] for block in messages[0].content] == ["image", "text"]
