@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.regions.geometry import (
     MAX_NORMALIZED,
     BoxFormat,
@@ -125,7 +125,9 @@ class Context:
         """Return a layout that is certain, in the unit that the output states, and the length of a side in it."""
         said = self._said(sources)
         if said.scale is None:
+            self._check_pixels(said, normalized=(self.box_format or box_format).endswith("n"))
             return box_format, 1.0
+        self._check_pixels(said, normalized=said.scale > 0)
         return with_unit(box_format, normalized=said.scale > 0), said.scale or 1.0
 
     def is_turned(self, *sources: Any) -> bool:
@@ -146,13 +148,24 @@ class Context:
         normalized = chosen.endswith("n") or self.box_format == with_unit(chosen, normalized=True)
         if said.scale is not None:
             normalized = said.scale > 0
+        self._check_pixels(said, normalized=normalized)
         settled = with_unit(chosen, normalized=normalized)
-        if said != NOTHING and self.box_format not in (None, settled):
+        if said.is_layout and self.box_format not in (None, settled):
             raise DetectionError(
                 f"box_format={self.box_format!r} contradicts the output, which says that its boxes are {settled}; omit "
                 "box_format."
             )
         return settled
+
+    def _check_pixels(self, said: Stated, *, normalized: bool) -> None:
+        """Refuse numbers in a unit that is not known, and pixels of an image of another size."""
+        if said.unknown_unit is not None:
+            raise DetectionError(
+                f"it says unit={shorten(said.unknown_unit, 40)}; expected 'pixel', 'percent' or 'normalized'. Convert "
+                "its numbers, and change or drop the key."
+            )
+        if said.size is not None and not normalized:
+            self.with_size(said.size)
 
     def required_box_format(self, reason: str, hint: str = "") -> BoxFormat:
         """Return the caller's `box_format`, for boxes whose layout is unknown without it.

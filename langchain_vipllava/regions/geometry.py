@@ -186,6 +186,11 @@ def bool_mask(mask: Any, image_size: Size | None, limits: RegionLimits) -> np.nd
     _check_mask_size(array.shape[1], array.shape[0], image_size)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DetectionError("mask contains NaN or infinity; expected probabilities in 0..1.")
+    if array.dtype.kind == "f" and array.size and array.min() < 0:
+        raise DetectionError(
+            f"mask has values from {array.min():g} to {array.max():g}; expected probabilities in 0..1. For logits, "
+            "pass mask > 0."
+        )
     mask_array: np.ndarray = array >= 0.5 if array.dtype.kind == "f" else array != 0
     return mask_array
 

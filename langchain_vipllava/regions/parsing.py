@@ -11,6 +11,7 @@ from typing import Any, Literal
 from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.regions.embedded_json import embedded_json
 from langchain_vipllava.regions.limits import RegionLimits
+from langchain_vipllava.regions.values import TEXT_KEYS
 
 _PADDED = re.compile(r"\[\[\d{3},\d{3},\d{3},\d{3}(?:;\d{3},\d{3},\d{3},\d{3})*\]\]")
 """CogVLM's boxes. With a zero in front of a number, they look like JSON and are not."""
@@ -32,6 +33,8 @@ def decoded(data: bytes | bytearray, limits: RegionLimits) -> str:
     """
     limits.check_text(data)
     encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    if b"\0" in data[:2]:  # UTF-16 without its mark: the first character is of JSON, XML or a table, so below 256
+        encoding = "utf-16-be" if data[:1] == b"\0" else "utf-16-le"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -82,8 +85,8 @@ def table_rows(text: str, limits: RegionLimits) -> list[dict[str, Any]] | None:
         DetectionError: more rows than the limits allow.
     """
     first, _, rest = text.partition("\n")
-    delimiter = max(",\t;", key=first.count)
-    has_boxes = bool(_BOX_COLUMNS & {name.strip() for name in first.split(delimiter)})
+    delimiter = max(",\t;|", key=first.count)
+    has_boxes = bool(_BOX_COLUMNS & {name.strip().lower() for name in first.split(delimiter)})
     if (first.count(delimiter) < _MIN_COLUMNS - 1 and not has_boxes) or not rest.strip():
         return None
     limits.check_rows(rest.count("\n"))
@@ -96,14 +99,18 @@ def table_rows(text: str, limits: RegionLimits) -> list[dict[str, Any]] | None:
     except csv.Error:
         return None
     header = [name.strip() for name in lines[0]]
+    if header[0] == "":  # pandas' to_csv names its index so
+        header[0] = "Unnamed: 0"
     named = all(header) and len(set(header)) == len(header) and not any(map(_NUMBER.fullmatch, header))
     if not named or any(len(line) != len(header) for line in lines):
         return None
-    return [{name: _cell(value) for name, value in zip(header, line, strict=True)} for line in lines[1:]]
+    return [{name: _cell(value, name) for name, value in zip(header, line, strict=True)} for line in lines[1:]]
 
 
-def _cell(text: str) -> Any:
+def _cell(text: str, name: str) -> Any:
     text = text.strip()
+    if name.lower() in TEXT_KEYS:
+        return text or None
     if _NUMBER.fullmatch(text):
         return float(text) if set(text) & set(".eE") else int(text)
     return json_cell(text) if text else None

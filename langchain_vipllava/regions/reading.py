@@ -86,11 +86,39 @@ def read_regions(
         ) from error
     if format is not None and not rows and not matches(format_, output):
         raise DetectionError(f"{describe(output)} holds nothing that format={format!r} reads.")
+    if not rows:
+        _check_success((*recognized.around, output))
     regions = reading.regions(rows)
     if reading.skipped:
         numbered = dict(sorted(reading.skipped.items()))
         warnings.warn(SkippedRowsWarning(numbered), stacklevel=4)
     return regions
+
+
+def _check_success(levels: Sequence[Any]) -> None:
+    """Refuse an empty output that says of itself that the detector failed.
+
+    Raises:
+        DetectionError: it says so.
+    """
+    for level in levels:
+        for key in ("success", "ok", "status", "state", "code", "status_code", "error", "errors"):
+            value = level.get(key) if type(level) is dict else None
+            if key.startswith("error"):
+                failed = bool(value)
+            elif isinstance(value, str):
+                failed = value.strip().lower() in ("failed", "failure", "fail", "error", "timeout", "false")
+            else:
+                failed = value is False or (key.startswith(("status", "code")) and _is_http_error(value))
+            if failed:
+                raise DetectionError(
+                    f"it holds no detections, and says {key}={shorten(value, 60)}: the detector failed. Pass [] where "
+                    "nothing was detected."
+                )
+
+
+def _is_http_error(value: Any) -> bool:
+    return isinstance(value, int) and 400 <= value < 600
 
 
 class _Reading:

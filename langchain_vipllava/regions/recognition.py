@@ -17,7 +17,7 @@ from langchain_vipllava.regions.format_names import DetectionFormat
 from langchain_vipllava.regions.formats import FORMATS
 from langchain_vipllava.regions.frames import as_rows
 from langchain_vipllava.regions.limits import RegionLimits
-from langchain_vipllava.regions.nearest import unknown
+from langchain_vipllava.regions.nearest import possible, unknown
 from langchain_vipllava.regions.parsing import decoded, parsed
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.regions.row import Row
@@ -166,9 +166,13 @@ def _inside(output: Any, around: tuple[Any, ...], formats: Sequence[Format]) -> 
 
 def _check_single(output: Sequence[Any], format_: Format) -> None:
     if len(output) > 1:
+        others = (
+            {repr(other.key) for other in possible(output, FORMATS)} if format_.precedence >= Precedence.UNNAMED else ()
+        )
+        named = f" If it is one for each class, pass format={' or '.join(sorted(others))}." if others else ""
         raise DetectionError(
             f"a list of {len(output)} outputs ({format_.name}), one per image; pass the one of your image, for "
-            "example result[0]."
+            f"example result[0].{named}"
         )
 
 

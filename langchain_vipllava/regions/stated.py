@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_vipllava.errors import DetectionError, shorten
-from langchain_vipllava.regions.geometry import BOX_FORMATS, BoxFormat
+from langchain_vipllava.regions.geometry import BOX_FORMATS, BoxFormat, Size
+from langchain_vipllava.regions.keys import usual
 from langchain_vipllava.regions.turned import Pivot
+from langchain_vipllava.regions.values import keys_of, numbers
 
 _LAYOUT_KEYS = (
     "box_format", "bbox_format", "boxes_format", "bounding_box_format", "boxFormat", "bboxFormat", "bbox_mode",
@@ -21,7 +23,10 @@ _LAYOUT_KEYS = (
 _VAGUE_KEYS = ("format", "mode", "layout")
 """Keys that may say something else, such as the format of a file: heeded where they name a layout."""
 
-_UNIT_KEYS = ("unit", "units", "coordinate_unit", "coord_unit", "coordinates", "coordinate_system", "bbox_unit")
+_UNIT_KEYS = ("unit", "units", "coordinate_unit", "coord_unit", "bbox_unit", "box_unit")
+"""Keys whose only meaning is the unit of numbers: what they say is known, or an error."""
+
+_VAGUE_UNIT_KEYS = ("coordinates", "coordinate_system")
 _FLAG_KEYS = ("normalized", "is_normalized", "normalised", "relative", "box_normalized", "bbox_normalized")
 
 _MODES: dict[int, BoxFormat] = {0: "xyxy", 1: "xywh", 2: "xyxyn", 3: "xywhn"}
@@ -40,9 +45,9 @@ trackers mean x0, y0, x1, y1 by it, others top, left, bottom, right."""
 
 _PIXEL_UNITS = {"pixel", "pixels", "px", "absolute", "abs"}
 _SCALES = {
-    "percent": 100.0, "percentage": 100.0, "%": 100.0, "normalized": 1.0, "normalised": 1.0, "relative": 1.0,
-    "rel": 1.0, "fraction": 1.0, "fractions": 1.0, "ratio": 1.0, "0-1": 1.0, "0..1": 1.0, "0-1000": 1000.0,
-    "0..1000": 1000.0, "per_mille": 1000.0,
+    "percent": 100.0, "percentage": 100.0, "pct": 100.0, "%": 100.0, "normalized": 1.0, "normalised": 1.0,
+    "relative": 1.0, "rel": 1.0, "fraction": 1.0, "fractions": 1.0, "ratio": 1.0, "0-1": 1.0, "0..1": 1.0,
+    "0-1000": 1000.0, "0..1000": 1000.0, "per_mille": 1000.0,
 }  # fmt: skip
 
 
@@ -55,11 +60,20 @@ class Stated:
         scale: length of a side of the image in their unit; 0 for pixels.
         pivot: set where a fifth number is an angle in counterclockwise degrees: the point around which the box is
             turned. Sources: detectron2's XYWHA_ABS, torchvision's CXCYWHR and XYWHR.
+        unknown_unit: what it says of their unit, where that is no known one.
+        size: `(width, height)` in pixels of the image that they are in.
     """
 
     box_format: BoxFormat | None = None
     scale: float | None = None
     pivot: Pivot | None = None
+    unknown_unit: str | None = None
+    size: Size | None = None
+
+    @property
+    def is_layout(self) -> bool:
+        """Whether it says what the numbers of boxes mean."""
+        return (self.box_format, self.scale, self.pivot) != (None, None, None)
 
     def over(self, outer: Stated) -> Stated:
         """Return what holds for a row that says this, inside of an output that says `outer`."""
@@ -67,6 +81,8 @@ class Stated:
             self.box_format or outer.box_format,
             outer.scale if self.scale is None else self.scale,
             self.pivot or outer.pivot,
+            (self.unknown_unit or outer.unknown_unit) if self.scale is None else None,
+            self.size or outer.size,
         )
 
 
@@ -79,6 +95,7 @@ def stated(source: Any) -> Stated:
     Raises:
         DetectionError: it names a layout that is not known.
     """
+    source = usual(source)
     named = NOTHING
     for key in _LAYOUT_KEYS:
         value = _value(source, key)
@@ -95,7 +112,8 @@ def stated(source: Any) -> Stated:
         named = NOTHING if value is None or isinstance(value, int) else _named(value)
         if named is not NOTHING:
             break
-    return Stated(named.box_format, _scale(source) if named.scale is None else named.scale, named.pivot)
+    scale, unknown = (named.scale, None) if named.scale is not None else _scale(source)
+    return Stated(named.box_format, scale, named.pivot, unknown, _size(source))
 
 
 def stated_around(output: Any) -> Stated:
@@ -157,15 +175,51 @@ def _named(value: Any) -> Stated:
     return Stated(layout, 1.0 if layout.endswith("n") else scale)
 
 
-def _scale(source: Any) -> float | None:
-    for key in _UNIT_KEYS:
+_FLAGS = {"true": 1.0, "1": 1.0, "false": 0.0, "0": 0.0}
+"""What flags are in JSON, CSV and NumPy, as text."""
+
+
+def _scale(source: Any) -> tuple[float | None, str | None]:
+    """Return the length of a side in the unit that is stated, and the unit where it is not known."""
+    unknown = None
+    for key in (*_UNIT_KEYS, *_VAGUE_UNIT_KEYS):
         value = _value(source, key)
-        if isinstance(value, str) and value.strip().lower() in _PIXEL_UNITS:
-            return 0.0
-        if isinstance(value, str) and value.strip().lower() in _SCALES:
-            return _SCALES[value.strip().lower()]
+        word = value.strip().lower() if isinstance(value, str) else ""
+        if word in _PIXEL_UNITS:
+            return 0.0, None
+        if word in _SCALES:
+            return _SCALES[word], None
+        if word and key in _UNIT_KEYS:
+            unknown = word
     for key in _FLAG_KEYS:
-        value = _value(source, key)
-        if isinstance(value, bool):
-            return 1.0 if value else 0.0
+        flag = _FLAGS.get(str(_value(source, key)).lower())
+        if flag is not None:
+            return flag, None
+    return None, unknown
+
+
+_SIZE_KEYS = (("image_width", "image_height"), ("img_width", "img_height"), ("image_w", "image_h"), ("img_w", "img_h"))
+
+
+def _size(source: Any) -> Size | None:
+    """Return the size of the image that a mapping states, in keys that mean nothing else."""
+    if type(source) is not dict:  # a foreign class may raise
+        return None
+    keys = keys_of(source)
+    pairs: tuple[tuple[str, str], ...] = _SIZE_KEYS
+    if keys & {"filename", "file_name"} and keys & {"xmax", "x_max", "x2", "right", "bbox"}:
+        pairs = (*_SIZE_KEYS, ("width", "height"))  # TensorFlow's and Kaggle's CSV files
+    image = source.get("image")
+    found = [(source.get(width), source.get(height)) for width, height in pairs]
+    if isinstance(image, Mapping):
+        found.append((image.get("width"), image.get("height")))
+    for key in ("image_shape", "img_shape", "orig_shape", "original_shape"):  # (height, width), as of NumPy
+        sides = source.get(key)
+        if isinstance(sides, (list, tuple)) and len(sides) in (2, 3):
+            found.append((sides[1], sides[0]))
+    for size in found:
+        with suppress(DetectionError):
+            width, height = numbers(size, "size").tolist()
+            if width >= 1 and height >= 1 and width % 1 == height % 1 == 0:
+                return int(width), int(height)
     return None

@@ -18,6 +18,10 @@ _short.maxstring = _short.maxother = 60
 _short.maxdict = _short.maxlist = _short.maxtuple = 4
 
 
+TEXT_KEYS = frozenset({"text", "txt", "transcription", "content", "text_content", "words", "plate"})
+"""Keys under which a number is a text that was read, and no class: "007" keeps its zeros."""
+
+
 def field(source: Any, *names: str) -> Any:
     """Return the first key or attribute of `source` among `names` that is not None, else None."""
     for name in names:

@@ -17,10 +17,11 @@ from langchain_vipllava.regions.corners import (
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.frames import column_rows
 from langchain_vipllava.regions.geometry import BoxFormat
+from langchain_vipllava.regions.keys import usual_first, usual_rows
 from langchain_vipllava.regions.outlines import rings_in
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.stated import stated
-from langchain_vipllava.regions.values import field, first_row, keys_of, numbers, rows
+from langchain_vipllava.regions.values import field, keys_of, numbers
 
 _LAYOUT_KEYS: tuple[BoxFormat, ...] = ("xyxy", "xywh", "cxcywh", "yxyx", "xyxyn", "xywhn", "cxcywhn", "yxyxn")
 
@@ -31,15 +32,15 @@ _LAYOUT_NAMES: dict[str, BoxFormat] = {
 
 
 def _has_named_corners(output: Any) -> bool:
-    return corner_names(find_corners(first_row(output))) is not None
+    return corner_names(find_corners(usual_first(output))) is not None
 
 
 def _read_named_corners(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
-    yield from each(rows(output), lambda row: corner_row(row, find_corners(row), context))
+    yield from each(usual_rows(output), lambda row: corner_row(row, find_corners(row), context))
 
 
 def _has_four_numbers(output: Any, *names: str) -> bool:
-    box = field(first_row(output), *names)
+    box = field(usual_first(output), *names)
     return box is not None and numbers(box, "box").size == 4
 
 
@@ -48,8 +49,8 @@ def _has_unnamed_box(output: Any) -> bool:
 
 
 def _read_unnamed_box(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
-    context.layout(None, first_row(output))  # nobody who says it: an error about all rows
-    yield from each(rows(output), lambda row: _unnamed_row(row, context))
+    context.layout(None, usual_first(output))  # nobody who says it: an error about all rows
+    yield from each(usual_rows(output), lambda row: _unnamed_row(row, context))
 
 
 def _unnamed_row(row: Mapping[str, Any], context: Context) -> Row:
@@ -64,29 +65,32 @@ def _has_layout_key(output: Any) -> bool:
 
 
 def _read_layout_key(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
-    yield from each(rows(output), lambda row: _layout_key_row(row, context))
+    yield from each(usual_rows(output), lambda row: _layout_key_row(row, context))
 
 
 def _layout_key_row(row: Mapping[str, Any], context: Context) -> Row:
     # Without any of the keys, the lookup below raises a KeyError that names the first.
     key = next((key for key in _LAYOUT_NAMES if key in row), _LAYOUT_KEYS[0])
-    return outlined(Row(box=row[key], box_format=_LAYOUT_NAMES[key]), row, context)
+    box_format, scale = context.scaled(_LAYOUT_NAMES[key], row)
+    return outlined(Row(box=row[key], box_format=box_format, scale=scale), row, context)
 
 
 _CLUES = ("bbox", "box", "height", "label", "left", "score", "top", "width", "x", "x1", "xmin", "y", "y1", "ymin")
 
 
 def _has_masks(output: Any) -> bool:
-    row = first_row(output)
+    row = usual_first(output)
     return mask_of(row) is not None or bool(rings_in(row.get("segmentation")))
 
 
 def _read_masks(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
-    yield from each(rows(output), lambda row: _mask_row(row, context))
+    yield from each(usual_rows(output), lambda row: _mask_row(row, context))
 
 
 def _mask_row(row: Mapping[str, Any], context: Context) -> Row:
-    box = field(row, *BOX_KEYS)
+    box = find_corners(row)
+    if corner_names(box):
+        return corner_row(row, box, context)
     # without a word about the layout of the box, the mask says where it is
     is_known = box is not None and (context.box_format or stated(row).over(context.stated).box_format)
     read = outlined(context.assumed(box, None, row) if is_known else Row(), row, context)

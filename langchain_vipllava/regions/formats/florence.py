@@ -36,10 +36,10 @@ def _read_bare_answer(output: Any, context: Context) -> Iterator[Row]:
 
 
 def _rows(answer: Mapping[str, Any], box_format: BoxFormat, context: Context) -> Iterator[Row]:
-    labels = answer.get("labels")
+    labels = _without_end(answer.get("labels"))
     boxes = field(answer, "bboxes")
     if boxes is not None:
-        names = answer.get("bboxes_labels", labels)
+        names = _without_end(answer.get("bboxes_labels", labels))
         yield from columns(boxes, context, box_format, scores=answer.get("scores"), classes=names)
     quads = field(answer, "quad_boxes")
     if quads is not None:
@@ -48,9 +48,16 @@ def _rows(answer: Mapping[str, Any], box_format: BoxFormat, context: Context) ->
             yield Row(rings=[quad], label=name)
     polygons = field(answer, "polygons")
     if polygons is not None:
-        names = column(answer.get("polygons_labels", labels), len(polygons), "labels")
+        names = column(_without_end(answer.get("polygons_labels", labels)), len(polygons), "labels")
         for rings, name in zip(polygons, names, strict=True):
             yield Row(rings=rings, label=name)
+
+
+def _without_end(labels: Any) -> Any:
+    """Drop the end-of-sequence token that Florence-2's own processor leaves in the text that it reads."""
+    if not isinstance(labels, (list, tuple)):
+        return labels
+    return [label.replace("</s>", "") if isinstance(label, str) else label for label in labels]
 
 
 _CLUES = ("bboxes", "labels", "polygons", "quad_boxes")

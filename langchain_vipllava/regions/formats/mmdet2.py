@@ -20,7 +20,9 @@ def _are_per_class(output: Any, width: int) -> bool:
 
 
 def _is_table(boxes: Any, width: int) -> bool:
-    array = np.asarray(plain(boxes))
+    array = np.asarray(plain(boxes), dtype=np.float64 if isinstance(boxes, list) else None)
+    if isinstance(boxes, list) and not boxes:  # as `tolist()` writes a class without boxes
+        return True
     return array.dtype.kind == "f" and array.ndim == 2 and array.shape[1] == width
 
 

@@ -125,7 +125,7 @@ def _read_keras_ocr(output: Any, _context: Context) -> Iterator[Row | Unreadable
 
 def _is_ocrmac(output: Any) -> bool:
     row = _first(output)
-    return len(row) == 3 and isinstance(row[0], str) and _is_number(row[1]) and len(row[2]) == 4
+    return len(row) == 3 and isinstance(row[0], str) and _is_number(row[1]) and len(row[2]) == 4 and max(row[2]) <= 1
 
 
 def _read_ocrmac(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:

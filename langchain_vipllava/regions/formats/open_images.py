@@ -11,13 +11,15 @@ from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.frames import table_rows
 from langchain_vipllava.regions.outlines import fractions
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
-from langchain_vipllava.regions.values import first_row, keys_of
+from langchain_vipllava.regions.values import first_row, keys_of, numbers
 
 _CORNERS = ("XMin", "YMin", "XMax", "YMax")
 
 
 def _is_open_images(output: Any) -> bool:
-    return keys_of(first_row(output)) >= set(_CORNERS)
+    row = first_row(output)
+    # Kaggle's files spell corners in pixels so, too
+    return keys_of(row) >= set(_CORNERS) and numbers([row[side] for side in _CORNERS], "box").max() <= 1
 
 
 def _read_open_images(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:

@@ -9,9 +9,10 @@ from langchain_vipllava.errors import DetectionError
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import BOX_KEYS, described
 from langchain_vipllava.regions.format import Format, Precedence
+from langchain_vipllava.regions.keys import usual_first, usual_rows
 from langchain_vipllava.regions.outlines import is_points, outline_row, rings_in
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
-from langchain_vipllava.regions.values import first_row, keys_of, numbers, rows
+from langchain_vipllava.regions.values import keys_of, numbers
 
 _OUTLINES = ("polygon", "poly", "quad", "quad_box", "text_region", "vertices", "corners", "outline", "contour")
 _QUADS = ("points", "boxes")
@@ -37,26 +38,27 @@ def _rings(row: Any) -> list[Any]:
 
 
 def _are_outlines(output: Any) -> bool:
-    return bool(_rings(first_row(output)))
+    return bool(_rings(usual_first(output)))
 
 
 def _read_outlines(output: Any, context: Context) -> Iterator[Row | UnreadableRow]:
-    yield from each(rows(output), lambda row: _row(row, context))
+    yield from each(usual_rows(output), lambda row: _row(row, context))
 
 
 def _row(row: Mapping[str, Any], context: Context) -> Row:
     rings = _rings(row)
     if not rings:
         raise KeyError(_OUTLINES[0])
-    normalized = context.layout("xyxy", row)[0].endswith("n")
+    box_format, scale = context.layout("xyxy", row)
+    normalized = box_format.endswith("n")
     if not normalized and 0 < max(float(numbers(ring, "the outline").max()) for ring in rings) <= 1:
         raise DetectionError(
             "its outline has all its values in 0..1. If they are fractions of the image's sides, pass "
             "box_format='xyxyn' and image_size=(width, height)."
         )
     if len(rings) == 1:
-        return described(outline_row(rings[0], normalized=normalized), row)
-    return described(Row(rings=rings, rings_normalized=normalized), row)
+        return described(outline_row(rings[0], normalized=normalized, scale=scale), row)
+    return described(Row(rings=rings, rings_normalized=normalized, scale=scale), row)
 
 
 FORMATS = (

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from langchain_vipllava.regions.columns import columns
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.row import Row
-from langchain_vipllava.regions.values import field
+from langchain_vipllava.regions.values import field, plain
 
 _SCORES = ("scores", "confidences", "score")
 _NAMES = ("labels", "class_names", "classes", "class_ids", "names")
@@ -18,7 +20,8 @@ _NAMES = ("labels", "class_names", "classes", "class_ids", "names")
 
 
 def _is_detections(output: Any) -> bool:
-    return field(output, "xyxy") is not None
+    corners = field(output, "xyxy")
+    return corners is not None and not (isinstance(output, Mapping) and np.ndim(plain(corners)) == 1)  # a dict row
 
 
 def _read_detections(output: Any, context: Context) -> Iterator[Row]:

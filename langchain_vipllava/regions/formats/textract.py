@@ -21,7 +21,7 @@ def _is_textract(output: Any) -> bool:
     blocks = _blocks(output)
     if isinstance(output, Mapping) and blocks == []:
         return True
-    return keys_of(first_row(blocks)) >= {"BlockType", "Id"}
+    return keys_of(first_row(blocks)) >= {"BlockType", "Geometry"}
 
 
 def _read_textract(output: Any, _context: Context) -> Iterator[Row | UnreadableRow]:
@@ -29,15 +29,15 @@ def _read_textract(output: Any, _context: Context) -> Iterator[Row | UnreadableR
     pages = {block.get("Page", 1) for block in blocks}
     if len(pages) > 1:
         raise DetectionError(f"it holds {len(pages)} pages; keep the Blocks of one Page.")
-    words = {block["Id"] for block in blocks if block["BlockType"] == "WORD"}
+    words = {block.get("Id") for block in blocks if block["BlockType"] == "WORD"}
     yield from each([block for block in blocks if _is_read(block, words)], _row)
 
 
-def _is_read(block: Mapping[str, Any], words: set[str]) -> bool:
+def _is_read(block: Mapping[str, Any], words: set[str | None]) -> bool:
     """Whether a block is a word, a line whose words are missing, or a thing without text."""
     if block["BlockType"] == "LINE":
         children = {id for related in block.get("Relationships") or () for id in related.get("Ids") or ()}
-        return not children & words
+        return None not in words and not children & words
     return block["BlockType"] in ("WORD", "SIGNATURE", "SELECTION_ELEMENT") or (
         not words and block["BlockType"].startswith(("LAYOUT_", "TABLE"))
     )

@@ -9,7 +9,7 @@ import numpy as np
 
 from langchain_vipllava.regions.columns import column
 from langchain_vipllava.regions.context import Context
-from langchain_vipllava.regions.corners import BOX_KEYS, corner_row
+from langchain_vipllava.regions.corners import corner_row, find_corners
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.geometry import SegmentMask
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
@@ -27,9 +27,13 @@ def _read_object_detection(output: Any, context: Context) -> Iterator[Row | Unre
 
 def _is_image_segmentation(output: Any) -> bool:
     row = first_row(output)
-    if not keys_of(row) >= {"mask", "label"} or keys_of(row) & set(BOX_KEYS):  # the pipeline writes no boxes
-        return False
-    return row["mask"] is not None and not isinstance(row["mask"], str)  # Gemini writes masks as text
+    # Gemini writes masks as text. A box beside the mask is not of the pipeline, and must not be lost.
+    return (
+        keys_of(row) >= {"mask", "label"}
+        and find_corners(row) is None
+        and row["mask"] is not None
+        and not isinstance(row["mask"], str)
+    )
 
 
 def _read_image_segmentation(output: Any, _context: Context) -> Iterator[Row]:

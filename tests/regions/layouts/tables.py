@@ -171,6 +171,18 @@ LAYOUTS = (
         needs="pandas",
     ),
     Layout(
+        "CSV with pandas' index",
+        lambda: ",label,xmin,ymin,xmax,ymax\n0,cup,300,100,400,200\n",
+        "pandas `to_csv`",
+        (Region(box=CUP, label="cup"),),
+    ),
+    Layout(
+        "CSV with the boxes of several images",
+        lambda: "filename,class,xmin,ymin,xmax,ymax\na.jpg,cup,300,100,400,200\nb.jpg,cup,1,1,20,20\n",
+        "TensorFlow's object detection, CSV",
+        refusal="its rows are of 2 images",
+    ),
+    Layout(
         "JSON lines",
         lambda: '{"xyxy": [300, 100, 400, 200], "label": "cup", "score": 0.9}\n' * 2,
         "text",

@@ -147,7 +147,14 @@ LAYOUTS = (
         "dicts with `rotation`",
         lambda: [{"x": _XYWH[0], "y": _XYWH[1], "width": 200, "height": 40, "rotation": DEGREES, "label": "ship"}],
         "annotation tools",
+        refusal="pass box_format='cxcywh' or 'xywh'",
+    ),
+    Layout(
+        "dicts with `rotation`",
+        lambda: [{"x": _XYWH[0], "y": _XYWH[1], "width": 200, "height": 40, "rotation": DEGREES, "label": "ship"}],
+        "annotation tools",
         (Region(polygon=TURNED, label="ship"),),
+        arguments={"box_format": "xywh"},
     ),
     Layout(
         "dicts with `theta`",
