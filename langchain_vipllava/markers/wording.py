@@ -11,6 +11,9 @@ from langchain_vipllava.markers.words import (
     ADJECTIVES,
     BEFORE_VERBS,
     DETERMINERS,
+    FOREIGN,
+    FOREIGN_ARTICLES,
+    FOREIGN_ONLY,
     FUNCTION_WORDS,
     PAIRED,
     RELATIVES,
@@ -36,7 +39,9 @@ _CONTAINERS = re.compile(
 _THING_IN = re.compile(r"\b(?:the|a|an) [\w-]+(?P<in>[ \t]+(?:in|inside(?: of)?|within|at)[ \t]+)$", re.IGNORECASE)
 """Words for which a marker's own stand: "what is in r1" is "what is within the red rectangle"."""
 _JOINER = re.compile(r"\s*(?:,\s*(?:and|or|nor|&)?|and|or|nor|&)\s*", re.IGNORECASE)
-_SENTENCE_START = re.compile(r"(?:^|[.!?][\"'\u201d\u2019)]*\s+|\n)[\s\"'\u201c\u2018(*-]*$")
+_SENTENCE_START = re.compile(
+    r"(?:^|(?<!\bvs)(?<!\be\.g)(?<!\bi\.e)[.!?][\"'\u201d\u2019)]*\s+|\n)[\s\"'\u201c\u2018(*-]*$"
+)
 _POSSESSIVE = re.compile(r"['\u2019]s?(?=\s|[?.!,;:)]|$)")
 _POSSESSED = re.compile(r"[ \t]+([A-Za-z-]+)(?:[ \t]+([A-Za-z-]+))?")
 _NAMES_MARKER = re.compile(r"\b(?:what|which)\s+(?:object|thing|item|animal)s?\s+(?:is|are)\s+$", re.IGNORECASE)
@@ -71,6 +76,7 @@ def write_question(parts: Sequence[str | Named]) -> str:
         >>> print(write_question(["Describe ", cup, "."]), write_question(["Where is the cup ", cup, "?"]))
         Describe the object within the red rectangle. Where is the cup within the red rectangle?
     """
+    parts = _share_possessions(parts)
     written = ""
     noun: str | None = None  # of a plural in front of a list, for all of its names
     name_at = behind = 0  # where the last name begins, and where the text behind it does
@@ -79,11 +85,13 @@ def write_question(parts: Sequence[str | Named]) -> str:
             rest = part
             if index > 0 and isinstance(parts[index - 1], Named):
                 written, rest = _join_possession(written[:name_at], written[name_at:], part)
+                behind = len(written)
             noun = noun if _JOINER.fullmatch(rest) else None
             written += rest
             continue
         if noun is not None:
-            in_front, name = written, f"the {noun} {part.marker.phrase}"
+            name = f"the {noun} {part.marker.phrase}" if noun else part.marker.phrase
+            in_front = written
         else:
             joiner, *others = parts[index + 1 : index + 3] or [""]
             in_list = isinstance(joiner, str) and bool(_JOINER.fullmatch(joiner)) and bool(others)
@@ -91,6 +99,32 @@ def write_question(parts: Sequence[str | Named]) -> str:
         written, name_at = in_front + name, len(in_front)
         behind = len(written)
     return written
+
+
+def _share_possessions(parts: Sequence[str | Named]) -> list[str | Named]:
+    """Write "r1's and r2's colors" and "r1 and r2's colors" as "the colors of r1 and r2"."""
+    shared = list(parts)
+    for index in range(len(shared) - 3):
+        first, between, second, behind = shared[index : index + 4]
+        if not (isinstance(first, Named) and isinstance(between, str) and isinstance(second, Named)):
+            continue
+        owned = _POSSESSIVE.match(between)
+        joiner = between[owned.end() if owned else 0 :]
+        mark = _POSSESSIVE.match(behind) if isinstance(behind, str) else None
+        if mark is None or not isinstance(behind, str) or not re.fullmatch(r"\s+(?:and|or|&)\s+", joiner):
+            continue
+        found = _POSSESSED.match(behind[mark.end() :])
+        if found is None or is_verb(found[1].lower()) or found[1].lower() in FUNCTION_WORDS:
+            continue
+        if owned is None and not found[1].endswith("s"):
+            continue
+        in_front = shared[index - 1] if index else ""
+        kept = re.sub(r"\b(?:the\s+)?objects?\s*$", "", in_front) if isinstance(in_front, str) else ""
+        noun = f"{_article(kept)}{found[1]} of "
+        rest = behind[mark.end() + found.end(1) :]
+        head: list[str | Named] = [*shared[: max(index - 1, 0)], kept + noun, first, joiner, second, rest]
+        return [*head, *shared[index + 4 :]]
+    return shared
 
 
 def _with_noun(written: str, named: Named, behind: int, *, in_list: bool) -> tuple[str, str, str | None]:
@@ -103,21 +137,28 @@ def _with_noun(written: str, named: Named, behind: int, *, in_list: bool) -> tup
         in_list: whether another name follows.
 
     Returns:
-        The text in front of the noun phrase, the noun phrase, and the noun of a list that begins here.
+        The text in front of the noun phrase, the noun phrase, and the noun of a list that begins here ("" for a list of
+        places, such as "in r1 or r2", which needs none).
     """
     phrase, clause = named.marker.phrase, written[max(behind, len(written) - _NEAR) :]
     if named.noun is not None:
         return written, f"{_article(written)}{named.noun} {phrase}", None
     container = (_CONTAINERS if behind == 0 else _THING_IN).search(clause)
-    if container is not None and not in_list:
+    if container is not None:
         kept = written[: len(written) - len(clause) + container.start(container.lastgroup or 0)]
-        return f"{kept.rstrip()} ", phrase, None
+        return f"{kept.rstrip()} ", phrase, "" if in_list else None
     words = _LAST_WORDS.search(clause)
     last = words[0].split() if words else []
     lower = [word.lower() for word in last]
     if _NAMES_MARKER.search(clause) or _WHAT_DO_YOU_SEE.search(clause) or (lower and lower[-1] in SEEING):
         return written, phrase, None
+    if last and _is_foreign(lower):
+        is_named = (len(lower) > 1 and lower[-2] in FOREIGN_ARTICLES) or "'" in lower[-1].replace("\u2019", "'")
+        has_noun = is_named and lower[-1] not in FOREIGN
+        return written, phrase if has_noun else f"{_article(written)}object {phrase}", None
     determiner = _determiner(lower)
+    if determiner == len(last) - 1 and in_list and lower[-1] in ("neither", "either"):
+        determiner, last, lower = None, [], []
     is_open = determiner is not None and (lower[-1] in ADJECTIVES - THINGS or lower[-1] in DETERMINERS - _PRONOUNS)
     own = [] if is_open else _own_noun(last, named.marker, at_start=_begins(clause, words)) or []
     first = len(last) - len(own) if determiner is None else _first_determiner(lower, determiner)
@@ -135,6 +176,11 @@ def _with_noun(written: str, named: Named, behind: int, *, in_list: bool) -> tup
     if determiner is None:
         return kept, f"{_article(kept)}{_uncapitalized(' '.join(own), kept)} {phrase}", None
     return kept, f"{tail.rstrip()} {phrase}", None
+
+
+def _is_foreign(lower: Sequence[str]) -> bool:
+    """Whether words are of another language, whose nouns are not known."""
+    return any(word in FOREIGN_ONLY or re.match(r"(?:l|d|qu|c)['\u2019]\w", word) for word in lower)
 
 
 def _own_noun(last: Sequence[str], marker: Marker, *, at_start: bool) -> list[str] | None:
@@ -227,12 +273,19 @@ def _join_possession(in_front: str, name: str, text: str) -> tuple[str, str]:
     if mark is None:
         return in_front + name, text
     rest = text[mark.end() :]
+    if not name.lower().startswith("the "):  # "the person in r1's hand": the hand is the person's
+        owner = re.search(r"\b(?:the|an?)\s+[\w-]+\s+$", in_front, re.IGNORECASE)
+        kept = in_front[: owner.start()] if owner else in_front
+        in_front, name = kept, f"{owner[0] if owner else 'the object '}{name}"
     inner = name[0].lower() + name[1:]
     found = _POSSESSED.match(rest)
     if found is None:  # "darker than r2's?"
         return f"{in_front}{_article(in_front).replace('he ', 'hat')} of {inner}", rest
     first, second = found[1].lower(), (found[2] or "").lower()
-    if first in FUNCTION_WORDS | DETERMINERS - ADJECTIVES or (first.endswith("ing") and is_verb(first)):
+    is_side = first in ADJECTIVES and bool(second) and second not in FUNCTION_WORDS | DETERMINERS  # "r1's left hand"
+    if (first in FUNCTION_WORDS | DETERMINERS - ADJECTIVES and not is_side) or (
+        first.endswith("ing") and is_verb(first)
+    ):
         return f"{in_front}{name} is", rest
     is_pair = bool(second) and second not in FUNCTION_WORDS | DETERMINERS and (first in ADJECTIVES or first in PAIRED)
     end = found.end(2 if is_pair else 1)

@@ -40,6 +40,18 @@ FOREIGN = _words(
 )
 """Function words of other languages: their nouns are not known, and they are none."""
 
+FOREIGN_ARTICLES = _words("el los las le les der das den dem la un una une ein eine il lo um uma o os as het een")
+"""Articles of other languages: the word behind one is a noun."""
+
+FOREIGN_ONLY = _words(
+    "ist sind est son \u00e8 et del el los las der das dem von zu mit hay qu\u00e9 que "
+    "cu\u00e1l c\u00f3mo en es "
+    "quelle quel dans sur qui welche welcher wer wo wie und auf im qual "
+    "\u0447\u0442\u043e \u0442\u0430\u043a\u043e\u0435 "
+    "\u0432 \u0438 qu'est-ce c'est beschreibe d\u00e9cris d\u00e9crivez"
+)
+"""Words that are of another language in any sentence."""
+
 BEFORE_VERBS = _words("i you he she we they to can could will would shall should may might must please let's not")
 """Words behind which a verb stands."""
 

@@ -12,6 +12,12 @@ from langchain_vipllava.markers.marker import Marker
 _MAX_LISTED = 40
 """Ids that a message lists. Chosen: some 200 characters."""
 
+_MAX_LOOKS = 9
+"""Markers whose words a message lists. Chosen: those of one page."""
+
+_ANY_KIND = frozenset(("outline", "border", "marker", "frame", "highlight", "edge", "boundary"))
+"""Words for a marker of any kind."""
+
 
 class MarkerNames:
     """The markers of an image, by region id, number, label and words.
@@ -72,6 +78,53 @@ class MarkerNames:
         if len(same) == 1 and (number := re.fullmatch(r"r(\d+)", same[0].region.id or "")):
             return int(number[1])
         raise MarkerError(self._describe_missing(shorten(name, 60)))
+
+    def at(self, place: int, said: str) -> int:
+        """Return the number of the id of the region at a place in the order of the markers.
+
+        Args:
+            place: from 1; -1 is the last.
+            said: how the question says it, for messages.
+
+        Raises:
+            MarkerError: there is none, or its id has another number.
+        """
+        if not self._markers or not 0 < abs(place) <= len(self._markers):
+            raise MarkerError(self._describe_missing(shorten(said, 60)))
+        region_id = self._markers[place - 1 if place > 0 else place].region.id or ""
+        if place > 0 and region_id != f"r{place}":
+            raise MarkerError(
+                f"{shorten(said, 60)} may be {region_id}, the marker at that place, or r{place}. Write the id of the "
+                "one that you mean."
+            )
+        return int(region_id[1:])
+
+    def looking(self, color: str, kind: str, said: str) -> Marker | None:
+        """Return the one marker of a color and of a kind, or of any kind where the word says none.
+
+        Args:
+            color: one of the nine.
+            kind: one of the eight, or another word.
+            said: the word for the kind.
+        """
+        same = [marker for marker in self._markers if marker.color == color]
+        fitting = [marker for marker in same if marker.kind == kind]
+        if not fitting and said in _ANY_KIND:
+            fitting = same
+        return fitting[0] if len(fitting) == 1 else None
+
+    def refuse_look(self, said: str) -> None:
+        """Refuse words for a marker that no marker has; where there are none, they are a thing of the image.
+
+        Raises:
+            MarkerError: the image has markers.
+        """
+        if self._markers:
+            looks = ", ".join(f'{m.region.id} "{m.phrase}"' for m in self._markers[:_MAX_LOOKS])
+            raise MarkerError(
+                f"the question names {shorten(said, 60)}, which no marker of {self._image_id} is; its markers "
+                f"are {looks}. Name one of these by its id."
+            )
 
     def phrase_at_end(self, text: str) -> Marker | None:
         """Return the marker whose words end a text: "the object within the red rectangle"."""

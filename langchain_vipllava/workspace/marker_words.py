@@ -15,18 +15,20 @@ from langchain_vipllava.text import counted
 from langchain_vipllava.workspace.region_input import Chosen
 from langchain_vipllava.workspace.written import is_number, parse_text
 
-_KIND_WORDS: dict[str, MarkerKind] = {
+KIND_WORDS: dict[str, MarkerKind] = {
     **dict.fromkeys(("box", "bbox", "bounding box", "rect", "square", "frame", "boxe", "highlight box"), "rectangle"),
     **dict.fromkeys(("circle", "oval", "ring", "round"), "ellipse"),
     **dict.fromkeys(("outline", "contour", "border", "edge", "boundary", "polygon", "silhouette"), "mask contour"),
     **dict.fromkeys(("dot", "keypoint", "key point", "pin", "marker", "spot"), "point"),
-    **dict.fromkeys(("segmentation", "segment", "overlay", "fill", "filled", "highlight", "shade"), "mask"),
+    **dict.fromkeys(
+        ("segmentation", "segmentation mask", "segment", "overlay", "fill", "filled", "highlight", "shade"), "mask"
+    ),
     **dict.fromkeys(("freehand", "stroke", "squiggle", "doodle", "hand drawn"), "scribble"),
     **dict.fromkeys(("pointer",), "arrow"),
 }
 """What LLMs call the kinds, beside their names. Chosen: the words of drawing and annotation tools."""
 
-_COLOR_WORDS: dict[str, MarkerColor] = {
+COLOR_WORDS: dict[str, MarkerColor] = {
     "green": "lime",
     "magenta": "fuchsia",
     "pink": "fuchsia",
@@ -159,9 +161,9 @@ def _kind(kind: Any, notes: list[str]) -> str | None:
     for name in (text, text.rstrip("s"), text.removesuffix("es"), text.removesuffix(" marker")):
         if name in KINDS:
             return name
-        if name in _KIND_WORDS:
-            _note(notes, f'there is no kind "{text}"; "{_KIND_WORDS[name]}" was used.')
-            return _KIND_WORDS[name]
+        if name in KIND_WORDS:
+            _note(notes, f'there is no kind "{text}"; "{KIND_WORDS[name]}" was used.')
+            return KIND_WORDS[name]
     raise MarkerError(f"there is no kind {shorten(kind)}; expected one of {', '.join(KINDS)}, or auto.")
 
 
@@ -172,7 +174,7 @@ def _color(color: Any, notes: list[str]) -> str | None:
     name = next((name for name in (text, text.rstrip("s")) if name in COLORS), None)
     if name is not None:
         return name
-    known = _COLOR_WORDS.get(text) or _COLOR_WORDS.get(_SHADES.sub("", text)) or _nearest(text)
+    known = COLOR_WORDS.get(text) or COLOR_WORDS.get(_SHADES.sub("", text)) or _nearest(text)
     if known is None and _SHADES.sub("", text) in COLORS:
         known = _SHADES.sub("", text)
     rgb = _rgb(text)

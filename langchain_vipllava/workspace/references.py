@@ -12,6 +12,8 @@ from langchain_vipllava.markers.question_template import PLACEHOLDER
 from langchain_vipllava.markers.wording import Named
 from langchain_vipllava.markers.words import THINGS
 from langchain_vipllava.workspace.marker_names import MarkerNames
+from langchain_vipllava.workspace.marker_words import COLOR_WORDS
+from langchain_vipllava.workspace.reference_words import ORDINAL, name_markers, numbered_in_words
 
 _REGION = (
     r"(?:bounding[ _-]?box(?:es)?|bbox(?:es)?|box(?:es)?|regions?|areas?|markers?|markings?|rois?"
@@ -23,8 +25,10 @@ _NUMBERED = rf"(?:{_REGION}|{_KIND}|objects?)"
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u201e\u201a\u300c\u300d"
 
 _ID = re.compile(
-    r"(?<![0-9A-Za-z_\\@.&])(?<!\D[/-])[rR\uff32\uff52](?:(?P<brace>_\{)|[_-])?(?P<n>\d{1,9})(?(brace)\})(?![0-9A-Za-z_])(?!\.\w)(?!-(?![rR]?\d)\w)(?!/(?![rR]\d)\w)"
+    r"(?<![0-9A-Za-z_\\.&])(?<!\w@)(?<!\D[/-])[rR\uff32\uff52](?:(?P<brace>_\{)|[_-])?(?P<n>\d{1,9})(?(brace)\})(?![0-9A-Za-z_])(?!\.\w)(?!-(?![rR]?\d)\w)(?!/(?![rR]\d)\w)"
 )
+_SPACED_ID = re.compile(r"(?<![\w.&'\u2019-])[rR][ .](?P<n>\d{1,3})(?!\w)(?![.,]\d)(?!\s*[%/])")
+_OWNED = re.compile(r"(?<![\w.&-])([rR]\d{1,3})s(?=\s[a-z])")
 _HASH = re.compile(r"(?<![\w#&/])#\s?(?P<n>\d{1,9})(?!\w)(?!\.\d)")
 _BRACED_NUMBER = re.compile(r"\{\s*(?P<n>\d{1,9})\s*\}")
 _AFTER_WORD = re.compile(
@@ -65,8 +69,21 @@ _QUOTED = re.compile(
     r"\"[^\"\n]{1,200}\"|\u201c[^\u201d\n]{1,200}\u201d|\u00ab[^\u00bb\n]{1,200}\u00bb|`[^`\n]{1,200}`"
     r"|\u2018[^\u2019\n]{1,200}\u2019(?!\w)|(?<!\w)'[^'\n]{1,200}'(?!\w)"
 )
+_SAYS = re.compile(
+    r"\w[\s,]*\b(?:says?|said|saying|reads?|spells?)\s*(?:[\"\u201c'][^\"\u201d'\n]{1,60}[\"\u201d']\s*(?:,|or|and)[\s,]*(?:or\s+)?)*$"
+)
+"""Words behind which a quotation is text of the image, even if it looks like an id. An order, "Read", is none."""
+_EACH_OF = re.compile(
+    rf"\b(?:each|every\s+one)\s+of\s+(?:(?:the|these|those)\s+)?(?:(?:two|three|four|five|six|seven|eight|nine|\d+)\s+)?"
+    rf"(?:(?:(?:marked|following|highlighted|detected)\s+)?(?:{_REGION}|objects?)\s*:?\s*)?$|\b(?:each|every\s+one)"
+    r"\s+of\s+(?:the|these|those)\s+(?=[a-z]+s\s*$)",
+    re.IGNORECASE,
+)
+_FIRST_REGION = re.compile(rf"\b(?P<the>the\s+){ORDINAL}\s+(?P<word>(?:{_REGION}|objects?)\s*),?\s*$", re.IGNORECASE)
+_FIRST = re.compile(rf"\b(?:the\s+|(?P<and>(?:and|or)\s+)(?:the\s+)?){ORDINAL}\s*$", re.IGNORECASE)
 _LINK = re.compile(
-    r"(?<=\s)\(?(?:with\s+(?:the\s+)?(?:region\s+)?(?:id|label|number|marker)|ids?|number|no\.|nr\.|named|called|numbered"
+    r"(?<=\s)\(?(?:with\s+(?:the\s+)?(?:region\s+)?(?:id|label|number|marker)"
+    r"|(?:(?:region|object|box)[ _-])?ids?|number|no\.|nr\.|named|called|numbered"
     r"|referred\s+to\s+as|(?:labell?ed|tagged|designated)(?:\s+(?:as|by|with))?|marked(?:\s+(?:as|by|with|in))?"
     r"|denoted(?:\s+(?:by|as))?|(?:identified|shown|highlighted|referenced)\s+(?:as|by)"
     r"|(?:indicated|represented|specified|defined|given|enclosed|delimited)\s+by|(?:outlined|boxed)(?:\s+(?:by|in))?)"
@@ -106,7 +123,11 @@ def read_references(question: str, names: MarkerNames) -> list[str | Named]:
     Raises:
         MarkerError: it names a region that is not marked.
     """
+    question = name_markers(_OWNED.sub(r"\1's", question), names)
     found = _drop_quoted(_joined(_atoms(question, names), question), question)
+    if names.has_regions and not found:
+        in_words = [_Found(start, end, numbers) for start, end, numbers in numbered_in_words(question, names)]
+        found = _drop_quoted(in_words, question)
     parts: list[str | Named] = []
     end = 0
     for reference in found:
@@ -114,7 +135,7 @@ def read_references(question: str, names: MarkerNames) -> list[str | Named]:
             continue
         markers = _resolve(reference, names)
         before = question[end : reference.start]
-        before, skip = _before(before, markers, names)
+        before, skip = _before(before, markers, names, in_brackets=question[reference.start] == "(")
         if skip:
             parts.append(before)
             end = reference.end
@@ -144,7 +165,7 @@ def _atoms(question: str, names: MarkerNames) -> list[_Found]:
                 start, end = more.start("n"), more.end("n")
                 start -= question[start - 1] == "#"
                 found.append(_Found(start, end, (int(more["n"]),)))
-        for match in _SQUARE.finditer(question):
+        for match in (*_SQUARE.finditer(question), *_SPACED_ID.finditer(question)):
             if names.has(int(match["n"])):
                 found.append(_Found(match.start(), match.end(), (int(match["n"]),)))
         if names.has_numbers:
@@ -169,6 +190,9 @@ def _joined(atoms: Sequence[_Found], question: str) -> list[_Found]:
         if joined:
             last = joined[-1]
             between = question[last.end : atom.start]
+            if atom.numbers == last.numbers and not between.strip() and question[atom.start] in "([":  # "region 1 (r1)"
+                joined[-1] = replace(last, end=atom.end)
+                continue
             is_range = _RANGE.fullmatch(between) or (
                 _TO.fullmatch(between) and _PLURAL_IN_FRONT.search(_near(question[: last.start]))
             )
@@ -229,6 +253,8 @@ def _dressed(found: _Found, question: str) -> _Found:
         if tag is not None and (close := re.match(rf"</{tag[1]}>", behind)) is not None:
             start, end = tag.start(), len(question) - len(behind) + close.end()
             continue
+        if re.search(r"(?:^|[\s(])[@$]$", question[max(start - 2, 0) : start]):  # "@r1", "$r1"
+            start -= 1
         return found if (start, end) == (found.start, found.end) else replace(found, start=start, end=end)
 
 
@@ -249,6 +275,9 @@ def _drop_quoted(found: Sequence[_Found], question: str) -> list[_Found]:
     for quoted in _QUOTED.finditer(question):
         if quoted[0].strip(_QUOTES).rstrip().endswith("?") or quoted[0] == question.strip():
             continue
+        if _SAYS.search(_near(question[: quoted.start()])):
+            kept = [one for one in kept if not (quoted.start() <= one.start and one.end <= quoted.end())]
+            continue
         kept = [
             one
             for one in kept
@@ -265,7 +294,7 @@ def _resolve(reference: _Found, names: MarkerNames) -> list[Marker]:
     return list({id(marker): marker for marker in markers}.values())
 
 
-def _before(text: str, markers: Sequence[Marker], names: MarkerNames) -> tuple[str, bool]:
+def _before(text: str, markers: Sequence[Marker], names: MarkerNames, *, in_brackets: bool) -> tuple[str, bool]:
     """Tidy the text in front of a name; say whether it names the marker itself, so that the name can go."""
     if len(markers) == 1:
         named = names.phrase_at_end(_near(text.rstrip(" ,(")))
@@ -273,6 +302,9 @@ def _before(text: str, markers: Sequence[Marker], names: MarkerNames) -> tuple[s
             names.check_same(named, markers[0])
             return text.rstrip(" ,("), True
     far, text = text[: -len(_near(text))] if text else "", _near(text)
+    text = _FIRST_REGION.sub(r"\g<the>\g<word>", _EACH_OF.sub("", text))
+    if in_brackets:
+        text = _FIRST.sub(r"\g<and>", text)
     link = _LINK.search(text)
     if link is not None:
         text = text[: link.start()]
@@ -288,7 +320,8 @@ def _before(text: str, markers: Sequence[Marker], names: MarkerNames) -> tuple[s
     noun = "objects" if said.endswith("s") or len(markers) > 1 else "object"
     is_own_color = (word["color"] or "").lower() == markers[0].color
     start = word.start() if is_own_color else word.start("word")
-    return f"{far}{text[:start]}{noun.capitalize() if text[start].isupper() else noun} ", False
+    is_capital = text[start].isupper() and not word["word"].isupper()
+    return f"{far}{text[:start]}{noun.capitalize() if is_capital else noun} ", False
 
 
 def _behind(
@@ -307,7 +340,8 @@ def _behind(
     brackets = _IN_BRACKETS.match(question, end)
     if brackets is not None:
         words = re.sub(r"^(?:the|a|an)\s+", "", brackets["words"], flags=re.IGNORECASE)
-        if words.lower() == "region":  # as mark_regions calls one without a label
+        is_own_color = COLOR_WORDS.get(words.lower(), words.lower()) == marker.color
+        if words.lower() == "region" or is_own_color:  # as mark_regions calls one without a label
             return None, before, brackets.end()
         if brackets["quote"] or words != brackets["words"] or words.lower() == label:
             return words, re.sub(r"\bobject\s+$", "", without_article, flags=re.IGNORECASE), brackets.end()

@@ -86,7 +86,50 @@ def test_a_region_that_is_not_marked_is_refused_with_advice(question, said):
     assert made.conversation("marked1").turns == ()
 
 
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("What is the color of the object in the green box?", f"What is the color of the object {LIME}?"),
+        ("What is inside the green rectangle?", f"What is {LIME}?"),
+        ("What is in the lime-colored box?", f"What is {LIME}?"),
+        ("In the green frame, what do you see?", f"{LIME.capitalize()}, what do you see?"),
+        ("What is the object marked with a green rectangle?", f"What is the object {LIME}?"),
+        ("What is r2 (green)?", f"What is the object {LIME}?"),
+        ("Which object is outlined in red?", f"Which object is {RED}?"),
+        ("Compare the red box and the green box.", "Compare the red rectangle and the lime rectangle."),
+        ("What is r2 (green box)?", f"What is the object {LIME}?"),
+        ("Is the thing in the red bounding box a car?", f"Is the thing {RED} a car?"),
+        ("Does the bright green outline touch r1?", f"Does the lime rectangle touch the object {RED}?"),
+    ],
+)
+def test_a_marker_is_found_by_other_words_for_its_look(question, expected):
+    assert workspace().ask("marked1", question).question == expected
+
+
+def test_a_circle_is_an_ellipse():
+    made = workspace()
+    made.mark("photo1", ["r1", "r2"], kind="ellipse", color=["red", "lime"])
+    assert made.ask("marked2", "What is circled in red?").question == "What is within the red ellipse?"
+    assert made.ask("marked2", "What is in the green circle?").question == "What is within the lime ellipse?"
+
+
+def test_order_in_words_is_refused_where_ids_have_another():
+    made = workspace()
+    made.mark("photo1", ["r2", "r3"])
+    assert made.ask("marked2", "What is region two?").question == f"What is the object {RED}?"
+    with pytest.raises(MarkerError, match=r"may be r2, the marker at that place, or r1\. Write the id"):
+        made.ask("marked2", "What is the first region?")
+    with pytest.raises(MarkerError, match=r"fifth region.* is not marked"):
+        made.ask("marked2", "What is the fifth region?")
+    with pytest.raises(MarkerError, match=r"purple bounding box.*r2 \"within the red rectangle\".*by its id"):
+        made.ask("marked2", "What is in the purple bounding box?")
+
+
 UNCHANGED = [
+    "Who is holding the red box? Is the parcel green?",
+    "What is inside the red circle?",
+    'Does the sign say "in the green box" and "region one"?',
+    "Is the second box from the left red?",
     f"What is the object {RED}?",
     f"Is the object {RED} left of the object {LIME}?",
     "Is R2D2 or r2d2 in the image?",
