@@ -11,7 +11,7 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 """Status when nobody reads the output any more: 128 + SIGPIPE, as shells report it."""
 
-_at_prompt = False
+_at_prompt = _is_watched = False
 
 
 def set_default(name: str, value: str) -> None:
@@ -29,29 +29,50 @@ def end_on_interrupt() -> None:
 
 
 def read_line(prompt: str) -> "str | None":
-    """Read a line from a person at a terminal; None at the end. Ctrl-C ends the process.
-
-    The only place where Ctrl-C raises: readline has to put the terminal back before the process may end.
-    """
+    """Read a line from a person at a terminal; None at the end. Ctrl-C ends the process, its terminal in order."""
     global _at_prompt  # noqa: PLW0603  # a signal handler gets no argument of ours
+    _end_at_prompt()
     try:
         _at_prompt = True
         line = input(prompt)
-        _at_prompt = False
     except EOFError:
         return None
-    except KeyboardInterrupt:
-        end_now(INTERRUPTED)
     finally:
         _at_prompt = False
     return line
 
 
+def _end_at_prompt() -> None:
+    """Let a thread end the process when Ctrl-C is pressed at the prompt.
+
+    Python's handler may come too late there: it runs between two steps of Python, and a signal that arrives right
+    before readline waits for a key is handled at the next key.
+    """
+    global _is_watched  # noqa: PLW0603
+    if _is_watched or signal.getsignal(signal.SIGINT) is not _interrupted:
+        return
+    import termios  # noqa: PLC0415  # only where a person types
+    import threading  # noqa: PLC0415
+
+    settings = termios.tcgetattr(0)
+    signals, written = os.pipe()
+    os.set_blocking(written, False)
+    signal.set_wakeup_fd(written)  # every signal with a Python handler is written there as it arrives
+
+    def wait() -> None:
+        while signal.SIGINT not in os.read(signals, 64) or not _at_prompt:
+            pass  # elsewhere, the handler is in time
+        termios.tcsetattr(0, termios.TCSADRAIN, settings)  # readline has changed them
+        end_now(INTERRUPTED)
+
+    threading.Thread(target=wait, name="vipllava-interrupt", daemon=True).start()
+    _is_watched = True
+
+
 def _interrupted(number: int, frame: object) -> None:
     del number, frame
-    if _at_prompt:
-        raise KeyboardInterrupt
-    end_now(INTERRUPTED)
+    if not _at_prompt:
+        end_now(INTERRUPTED)
 
 
 def end_now(status: int) -> None:
