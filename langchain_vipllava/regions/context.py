@@ -187,7 +187,7 @@ class Context:
             RegionError: the row is ambiguous, outside the image or not a region.
         """
         context = self.with_size(row.image_size)
-        rings = context._rings(row)
+        rings, holes = context._rings(row), context._outlines(row.holes, row)
         box = context._box(row)
         if row.angle and box is not None and not rings:
             rings = [turned_ring(box, row.angle, row.pivot)]
@@ -203,9 +203,9 @@ class Context:
                     "Raise the detector's threshold (or min_score), or drop the row."
                 )
             mask = None
-        if mask is None and len(rings) > 1:
-            mask = context._mask_of(rings, has_box=box is not None)
-        polygon = rings[0] if len(rings) == 1 else None
+        if mask is None and (len(rings) > 1 or holes):
+            mask = context._mask_of(rings, holes, has_box=box is not None)
+        polygon = rings[0] if len(rings) == 1 and not holes else None
         if box is None and polygon is not None:
             box = context._bounds(polygon)
         point = None if row.point is None else context._point(row)
@@ -252,16 +252,20 @@ class Context:
         return pixel_box(row.box, box_format, self.image_size, row.scale)
 
     def _rings(self, row: Row) -> list[list[Point]]:
+        rings = self._outlines(row.rings, row)
+        if row.rings and not rings and row.box is None and row.mask is None:
+            raise DetectionError("its polygons have fewer than 3 points each, and there is no box.")
+        return rings
+
+    def _outlines(self, found: Sequence[Any], row: Row) -> list[list[Point]]:
         # Annotation tools and segmenters write polygons of one or two points; these enclose nothing.
         rings, count = [], 0
-        for ring in row.rings:
+        for ring in found:
             points = ring_points(ring, self.limits)
             count += max(len(points), 1)
             self.limits.check_points(count)
             if len(points) > 2:
                 rings.append(points)
-        if row.rings and not rings and row.box is None and row.mask is None:
-            raise DetectionError("its polygons have fewer than 3 points each, and there is no box.")
         if not rings or not row.rings_normalized:
             return rings
         return [self._pixels(ring, row.scale, "polygon") for ring in rings]
@@ -277,14 +281,15 @@ class Context:
         width, height = self.image_size
         return [(x * width / scale, y * height / scale) for x, y in points]
 
-    def _mask_of(self, rings: list[list[Point]], *, has_box: bool) -> np.ndarray | None:
+    def _mask_of(self, rings: list[list[Point]], holes: list[list[Point]], *, has_box: bool) -> np.ndarray | None:
         if self.image_size is None:
-            raise DetectionError(
-                f"it has {len(rings)} polygons, which become one mask; pass image_size=(width, height)."
-            )
-        if not np.isfinite([side for ring in rings for point in ring for side in point]).all():
+            what = f"{len(rings)} polygons" if len(rings) > 1 else "a polygon with holes"
+            raise DetectionError(f"it has {what}, which become one mask; pass image_size=(width, height).")
+        if not np.isfinite([side for ring in (*rings, *holes) for point in ring for side in point]).all():
             raise DetectionError("its polygons contain NaN or infinity; expected finite pixels.")
         mask = fill(rings, self.image_size, self.masks)
+        if holes:
+            mask &= ~fill(holes, self.image_size, self.masks)
         if mask.any():
             return mask
         if has_box:

@@ -158,7 +158,8 @@ def turned(row: Row, source: Mapping[str, Any]) -> Row:
             return replace(row, angle=degrees_clockwise(degrees, "degrees"))
         if radians is not None:
             return replace(row, angle=degrees_clockwise(radians, "radians"))
-        if angle is not None and not isinstance(angle, str):  # an orientation may be "vertical"
+        is_word = isinstance(angle, str) and not any(map(str.isdigit, angle))  # an orientation may be "vertical"
+        if angle is not None and not is_word:
             return replace(row, angle=_degrees_of(angle, str(field(holder, *_ANGLE_UNIT_KEYS)).lower()))
     return row
 
@@ -182,6 +183,9 @@ _LABEL_KEYS = (
     "title", "classname", "object_name", "display_name", "tag_name", "predicted_class", "class_label", "object_class",
     "labels", "classes", "class_names", "plate", "words",
 )  # fmt: skip
+_CLASS_KEYS = ("class", "cls", "category")
+"""Keys under which digits are the id of a class, also as text."""
+
 _SCORE_KEYS = (
     "score", "confidence", "conf", "probability", "prob", "det_score", "confident",
     "confidence_score", "class_confidence", "detection_confidence", "predicted_score", "scores",
@@ -204,6 +208,8 @@ def described(row: Row, source: Mapping[str, Any]) -> Row:
     )
     for key in _LABEL_KEYS:
         value = _name_in(field(source, key))
+        if key in _CLASS_KEYS and isinstance(value, str) and value.isdecimal() and value.isascii():
+            value = int(value)  # as in a table, whose cells are numbers
         if value is not None:
             row = named(row, str(value) if key in TEXT_KEYS else value)
         if row.label is not None:

@@ -69,7 +69,8 @@ def _pandas_rows(frame: Any) -> Any:
 def _present(value: Any) -> Any:
     if isinstance(value, str):
         return json_cell(value)  # as `read_csv` leaves boxes
-    return None if isinstance(value, float) and math.isnan(value) else value
+    is_missing = isinstance(value, float) and math.isnan(value)
+    return None if is_missing or type(value).__name__ in ("NAType", "NaTType") else value
 
 
 def column_rows(columns: Mapping[str, Any]) -> list[dict[str, Any]] | None:

@@ -186,13 +186,19 @@ def bool_mask(mask: Any, image_size: Size | None, limits: RegionLimits) -> np.nd
     _check_mask_size(array.shape[1], array.shape[0], image_size)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DetectionError("mask contains NaN or infinity; expected probabilities in 0..1.")
-    if array.dtype.kind == "f" and array.size and array.min() < 0:
-        raise DetectionError(
-            f"mask has values from {array.min():g} to {array.max():g}; expected probabilities in 0..1. For logits, "
-            "pass mask > 0."
-        )
+    if array.dtype.kind == "f" and array.size:
+        _check_probabilities(array)
     mask_array: np.ndarray = array >= 0.5 if array.dtype.kind == "f" else array != 0
     return mask_array
+
+
+def _check_probabilities(array: np.ndarray) -> None:
+    low, high = float(array.min()), float(array.max())
+    if low < 0 or (high > MAX_NORMALIZED and not np.isin(array, (0, high)).all()):  # 0 and 255 are a mask, too
+        raise DetectionError(
+            f"mask has values from {low:g} to {high:g}; expected probabilities in 0..1. For logits, pass mask > 0; for "
+            "0..255, divide by 255."
+        )
 
 
 def _check_mask_size(width: int, height: int, image_size: Size | None) -> None:

@@ -35,6 +35,9 @@ def rings_in(value: Any) -> list[Any]:
     Pairs, {x, y}, flat numbers, {x: [...], y: [...]}, {paths: [...]}, or a list of these.
     """
     if isinstance(value, Mapping):
+        exterior = rings_in(value.get("exterior"))
+        if exterior:
+            return exterior
         paths = value.get("paths")
         if isinstance(paths, (list, tuple)):
             return [ring for path in paths for ring in rings_in(path)]
@@ -55,6 +58,16 @@ def rings_in(value: Any) -> list[Any]:
     return []
 
 
+HOLES = ("holes", "interiors", "interior", "inner_rings")
+"""Keys beside a polygon that hold what is cut out of it."""
+
+
+def holes_in(source: Mapping[str, Any]) -> list[Any]:
+    """Return the polygons that a row cuts out of its own: beside it, or inside of it beside its exterior."""
+    holders = [source, *(source[key] for key in _POLYGONS if isinstance(source.get(key), Mapping))]
+    return [ring for holder in holders for key in HOLES for ring in rings_in(holder.get(key))]
+
+
 _POLYGONS = ("polygon", "poly", "segments", "segmentation", "contour", "outline", "mask_polygon")
 
 
@@ -67,7 +80,7 @@ def with_outline(row: Row, source: Mapping[str, Any], *, normalized: bool) -> Ro
             return replace(row, mask=value)
         rings = rings_in(value)
         if rings:
-            return replace(row, rings=rings, rings_normalized=normalized)
+            return replace(row, rings=rings, holes=holes_in(source), rings_normalized=normalized)
     return row
 
 

@@ -26,6 +26,7 @@ class Row:
         pivot: the point of the box that stays where it is when it is turned.
         mask: (H, W) array, tensor, PIL image or COCO RLE. Probabilities of 0.5 and more are set.
         rings: polygons that together are one object, each flat or as pairs, in pixels.
+        holes: polygons that are cut out of the rings, in their unit.
         rings_normalized: whether the rings are fractions of the image's sides instead, up to `scale`.
         point: `(x, y)` in pixels, for a detection that is only a point.
         point_normalized: whether the point is in fractions of the image's sides instead, up to `scale`.
@@ -43,6 +44,7 @@ class Row:
     pivot: Pivot = "center"
     mask: Any = None
     rings: Sequence[Any] = ()
+    holes: Sequence[Any] = ()
     rings_normalized: bool = False
     point: Any = None
     point_normalized: bool = False

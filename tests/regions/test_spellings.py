@@ -163,8 +163,51 @@ def test_a_row_whose_mask_is_empty_is_its_box(mask):
     assert one([{"label": "cup", "box": CORNERS, "mask": mask}], image_size=SIZE).box == CUP
 
 
-def test_logits_are_not_cut_at_the_threshold_of_probabilities():
-    assert "mask > 0" in refused([{"label": "cup", "mask": np.full((480, 640), -5.0)}])
+@pytest.mark.parametrize("values", [(-5.0, 5.0, 5.0), (0.0, 130.0, 255.0)])
+def test_a_float_mask_that_holds_no_probabilities_is_not_cut_at_their_threshold(values):
+    mask = np.zeros((480, 640))
+    mask[100:200, 300:400], mask[:100], mask[200:] = values[2], values[0], values[1]
+    assert "mask > 0" in refused([{"label": "cup", "mask": mask}])
+    refused(mask[None])
+    assert one([{"label": "cup", "mask": (mask == values[2]) * 255.0}]).mask[150, 350]
+
+
+@pytest.mark.parametrize("key", ["holes", "interiors", "interior"])
+def test_a_hole_beside_a_polygon_is_cut_out(key):
+    outer, hole = [[300, 100], [400, 100], [400, 200], [300, 200]], [[320, 120], [380, 120], [380, 180], [320, 180]]
+    for row in ({"polygon": outer, key: [hole]}, {"xyxy": CUP, "polygon": outer, key: [hole]}):
+        mask = one([row], image_size=SIZE).mask
+        assert mask[110, 310]
+        assert not mask[150, 350]
+    region = one([{"polygon": {"exterior": outer, "interior": [hole]}, "label": "cup"}], image_size=SIZE)
+    assert region.label == "cup"
+    assert not region.mask[150, 350]
+
+
+def test_an_angle_in_text_is_an_angle_and_a_word_is_none():
+    turned = {"cx": 300, "cy": 200, "w": 200, "h": 40}
+    assert one([{**turned, "rotation": "30"}]).polygon == one([{**turned, "rotation": 30}]).polygon
+    assert one([{**turned, "orientation": "vertical"}]).polygon is None
+
+
+def test_digits_under_a_class_key_are_a_class_and_under_a_text_key_a_text():
+    assert one([{**CORNERS, "class": "1"}], labels=["tree", "cup"]).label == "cup"
+    assert one([{**CORNERS, "text": "1"}], labels=["tree", "cup"]).label == "1"
+
+
+def test_rois_without_masks_are_asked_for_their_order():
+    found = {"rois": np.array([[300, 100, 400, 200]]), "class_ids": np.array([1]), "scores": np.array([0.9])}
+    assert "box_format='yxyx' or 'xyxy'" in refused([found])
+    assert one([found], box_format="xyxy").box == CUP
+    assert one([found], box_format="yxyx").box == (100, 300, 200, 400)
+    assert one(found, format="mask-rcnn").box == (100, 300, 200, 400)
+
+
+def test_a_missing_value_of_pandas_is_missing():
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({**{key: [value] for key, value in CORNERS.items()}, "name": pd.array([None], dtype="string")})
+    frame["score"] = pd.array([None], dtype="Float64")
+    assert (one(frame).label, one(frame).score) == (None, None)
 
 
 @pytest.mark.parametrize("text", ["007", "1e5", "12.50"])

@@ -10,7 +10,7 @@ from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.corners import BOX_KEYS, described
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.keys import usual_first, usual_rows
-from langchain_vipllava.regions.outlines import is_points, outline_row, rings_in
+from langchain_vipllava.regions.outlines import holes_in, is_points, outline_row, rings_in
 from langchain_vipllava.regions.row import Row, UnreadableRow, each
 from langchain_vipllava.regions.values import keys_of, numbers
 
@@ -56,9 +56,10 @@ def _row(row: Mapping[str, Any], context: Context) -> Row:
             "its outline has all its values in 0..1. If they are fractions of the image's sides, pass "
             "box_format='xyxyn' and image_size=(width, height)."
         )
-    if len(rings) == 1:
+    holes = holes_in(row)
+    if len(rings) == 1 and not holes:
         return described(outline_row(rings[0], normalized=normalized, scale=scale), row)
-    return described(Row(rings=rings, rings_normalized=normalized, scale=scale), row)
+    return described(Row(rings=rings, holes=holes, rings_normalized=normalized, scale=scale), row)
 
 
 FORMATS = (

@@ -67,10 +67,16 @@ def _is_mask_rcnn(output: Any) -> bool:
 
 def _read_mask_rcnn(output: Mapping[str, Any], context: Context) -> Iterator[Row]:
     masks = field(output, "masks")
+    is_certain = masks is not None or context.named
+    if not is_certain and context.box_format is None:
+        raise DetectionError(
+            "rois without masks are yxyx in Matterport's Mask R-CNN and xyxy in PyTorch's EfficientDet: pass "
+            "box_format='yxyx' or 'xyxy'."
+        )
     yield from columns(
         output["rois"],
         context,
-        "yxyx",
+        "yxyx" if is_certain else None,
         scores=field(output, "scores"),
         classes=output["class_ids"],
         masks=None if masks is None else np.moveaxis(np.asarray(plain(masks)), -1, 0),  # (H, W, N)

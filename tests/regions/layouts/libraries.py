@@ -95,6 +95,12 @@ LAYOUTS = (
         arguments={"image_size": SIZE},
     ),
     Layout(
+        "`[{rois, class_ids, scores}]`",
+        lambda: [{"rois": np.array([_YXYX]), "class_ids": np.array([1]), "scores": np.array([0.9])}],
+        "EfficientDet for PyTorch, or Matterport without masks",
+        refusal="box_format='yxyx' or 'xyxy'",
+    ),
+    Layout(
         "`{rois, class_ids, scores, masks}`",
         lambda: {
             "rois": np.array([_YXYX]),
