@@ -29,6 +29,9 @@ has more around each than a crop around one."""
 _MAX_REGIONS = 1000
 """Most regions of all pages. Chosen: grouping 1,000 takes seconds, and hardly anyone asks about more."""
 
+_NEIGHBORS = 8
+"""Groups to which a region may move. Chosen: those around one in a grid; it bounds the work."""
+
 MAX_PER_PAGE = len(COLORS)
 """Most regions of a page: one of each color."""
 
@@ -171,7 +174,7 @@ def mark_pages(
         >>> regions = [Region(box=(x, y, x + 60, y + 60), id=f"r{i}") for i, (x, y) in enumerate(cells)]
         >>> pages = mark_pages(Image.new("RGB", (640, 480)), regions)
         >>> len(pages), pages.question("What is {r17}?")
-        (3, 'What is the object within the purple rectangle?')
+        (3, 'What is the object within the orange rectangle?')
     """
     to_mark = check_regions(regions, _MAX_REGIONS)
     original = load_image(image, channels=channels)
@@ -206,8 +209,44 @@ def _groups(regions: Sequence[Region], size: tuple[int, int], per_page: int) -> 
             if len(group) < per_page and is_readable_together([regions[k] for k in [*group, index]], size, _CONTEXT):
                 group.append(index)
         left = [index for index in left if index not in group]
-        groups.append(sorted(group))
-    return groups
+        groups.append(group)
+    return _balanced(groups, regions, size, per_page)
+
+
+def _balanced(
+    groups: list[list[int]], regions: Sequence[Region], size: tuple[int, int], per_page: int
+) -> list[list[int]]:
+    """Give small groups to those beside them, and even out the rest, so that no region is left alone needlessly."""
+
+    def fits(index: int, group: Sequence[int]) -> bool:
+        return len(group) < per_page and is_readable_together([regions[k] for k in [*group, index]], size, _CONTEXT)
+
+    def by_distance(index: int, others: Iterable[list[int]]) -> list[list[int]]:
+        center = regions[index].center
+        nearness = [(min(_distance(regions[k].center, center) for k in other), other) for other in others]
+        return [other for _, other in sorted(nearness, key=lambda pair: pair[0])[:_NEIGHBORS]]
+
+    for small in sorted(groups, key=len):
+        if 2 * len(small) > per_page:
+            break
+        if small not in groups:  # it took regions of another one
+            continue
+        rest = [list(group) for group in groups if group != small]
+        for index in small:
+            taker = next((group for group in by_distance(index, rest) if fits(index, group)), None)
+            if taker is None:
+                break
+            taker.append(index)
+        else:
+            groups = rest
+    for small in sorted(groups, key=len):
+        for group in by_distance(small[0], [group for group in groups if len(group) > len(small) + 1]):
+            for index in sorted(group, key=lambda k: _distance(regions[k].center, regions[small[0]].center)):
+                if len(group) > len(small) + 1 and fits(index, small):
+                    group.remove(index)
+                    small.append(index)
+    in_order = [sorted(group) for group in groups]
+    return sorted(in_order, key=lambda group: min((regions[k].center[1], regions[k].center[0]) for k in group))
 
 
 def _distance(a: tuple[float, float], b: tuple[float, float]) -> float:

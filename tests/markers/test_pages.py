@@ -136,3 +136,20 @@ def test_what_mark_refuses_pages_refuse():
         mark_pages(Image.new("RGB", SIZE), [*icons(3), Region(box=(3000, 0, 3100, 90))])
     with pytest.raises(MarkerError, match="unknown marker kind"):
         mark_pages(Image.new("RGB", SIZE), icons(3), kind="circle")
+
+
+@pytest.mark.parametrize("count", [10, 18, 19, 28, 37, 73])
+def test_pages_share_the_regions_evenly(count):
+    cells = [(10 + 300 * (index % 6), 10 + 170 * (index // 6 % 6)) for index in range(count)]
+    regions = [Region(box=(x, y, x + 280, y + 150)) for x, y in cells]
+    counts = [len(page.regions) for page in mark_pages(Image.new("RGB", (1920, 1080)), regions)]
+    assert sum(counts) == count
+    assert len(counts) == -(-count // 9)
+    assert max(counts) - min(counts) <= 2
+
+
+def test_what_is_far_from_all_others_keeps_a_page_of_its_own():
+    boxes = [(10 + 30 * index, 10, 30 + 30 * index, 30) for index in range(4)] + [(1880, 1040, 1900, 1060)]
+    pages = mark_pages(Image.new("RGB", (1920, 1080)), [Region(box=box) for box in boxes])
+    assert [len(page.regions) for page in pages] == [4, 1]
+    assert pages.order[4] == (1, 0)
