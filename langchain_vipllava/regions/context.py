@@ -164,8 +164,8 @@ class Context:
                 f"it says unit={shorten(said.unknown_unit, 40)}; expected 'pixel', 'percent' or 'normalized'. Convert "
                 "its numbers, and change or drop the key."
             )
-        if said.size is not None and not normalized:
-            self.with_size(said.size)
+        if said.sizes and self.image_size not in said.sizes and not normalized:
+            self.with_size(said.sizes[0])
 
     def required_box_format(self, reason: str, hint: str = "") -> BoxFormat:
         """Return the caller's `box_format`, for boxes whose layout is unknown without it.

@@ -188,7 +188,11 @@ def bool_mask(mask: Any, image_size: Size | None, limits: RegionLimits) -> np.nd
         raise DetectionError("mask contains NaN or infinity; expected probabilities in 0..1.")
     if array.dtype.kind == "f" and array.size:
         _check_probabilities(array)
-    mask_array: np.ndarray = array >= 0.5 if array.dtype.kind == "f" else array != 0
+    if array.dtype.kind == "f":
+        threshold = 0.5
+    else:  # the noise of a mask that was a JPEG is not set
+        threshold = 128 if array.dtype == np.uint8 and array.size and array.max() == 255 else 1
+    mask_array: np.ndarray = array >= threshold if array.dtype.kind in "fu" else array != 0
     return mask_array
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -61,14 +61,14 @@ class Stated:
         pivot: set where a fifth number is an angle in counterclockwise degrees: the point around which the box is
             turned. Sources: detectron2's XYWHA_ABS, torchvision's CXCYWHR and XYWHR.
         unknown_unit: what it says of their unit, where that is no known one.
-        size: `(width, height)` in pixels of the image that they are in.
+        sizes: `(width, height)` in pixels of the image that they are in; two where it may be the other way round.
     """
 
     box_format: BoxFormat | None = None
     scale: float | None = None
     pivot: Pivot | None = None
     unknown_unit: str | None = None
-    size: Size | None = None
+    sizes: tuple[Size, ...] = ()
 
     @property
     def is_layout(self) -> bool:
@@ -82,7 +82,7 @@ class Stated:
             outer.scale if self.scale is None else self.scale,
             self.pivot or outer.pivot,
             (self.unknown_unit or outer.unknown_unit) if self.scale is None else None,
-            self.size or outer.size,
+            self.sizes or outer.sizes,
         )
 
 
@@ -113,7 +113,7 @@ def stated(source: Any) -> Stated:
         if named is not NOTHING:
             break
     scale, unknown = (named.scale, None) if named.scale is not None else _scale(source)
-    return Stated(named.box_format, scale, named.pivot, unknown, _size(source))
+    return Stated(named.box_format, scale, named.pivot, unknown, _sizes(source))
 
 
 def stated_around(output: Any) -> Stated:
@@ -201,25 +201,38 @@ def _scale(source: Any) -> tuple[float | None, str | None]:
 _SIZE_KEYS = (("image_width", "image_height"), ("img_width", "img_height"), ("image_w", "image_h"), ("img_w", "img_h"))
 
 
-def _size(source: Any) -> Size | None:
-    """Return the size of the image that a mapping states, in keys that mean nothing else."""
+def _sizes(source: Any) -> tuple[Size, ...]:
+    """Return the size of the image that a mapping states; in both orders where the mapping does not say which."""
     if type(source) is not dict:  # a foreign class may raise
-        return None
+        return ()
     keys = keys_of(source)
-    pairs: tuple[tuple[str, str], ...] = _SIZE_KEYS
-    if keys & {"filename", "file_name"} and keys & {"xmax", "x_max", "x2", "right", "bbox"}:
-        pairs = (*_SIZE_KEYS, ("width", "height"))  # TensorFlow's and Kaggle's CSV files
-    image = source.get("image")
-    found = [(source.get(width), source.get(height)) for width, height in pairs]
-    if isinstance(image, Mapping):
-        found.append((image.get("width"), image.get("height")))
-    for key in ("image_shape", "img_shape", "orig_shape", "original_shape"):  # (height, width), as of NumPy
+    is_table = keys & {"filename", "file_name"} and keys & {"xmax", "x_max", "x2", "right", "bbox"}
+    is_around = any(isinstance(value, list) and keys_of(next(iter(value), None)) for value in source.values())
+    holders: list[tuple[Any, Sequence[tuple[str, str]]]] = [(source, _SIZE_KEYS)]
+    if is_table or is_around:  # a row has width and height of its own; TensorFlow's CSV has those of the image
+        holders.append((source, _SIDES))
+    named = ("image", "image_size", "img_size", *(("image_info", "size") if is_around else ()))
+    holders += [(source.get(key), _SIDES) for key in named]
+    for holder, pairs in holders:
+        for width, height in pairs if isinstance(holder, Mapping) else ():
+            size = _checked((holder.get(width), holder.get(height)))
+            if size is not None:
+                return (size,)
+    for key in ("image_shape", "img_shape", "orig_shape", "original_shape"):  # (height, width, ...), as of NumPy
         sides = source.get(key)
-        if isinstance(sides, (list, tuple)) and len(sides) in (2, 3):
-            found.append((sides[1], sides[0]))
-    for size in found:
-        with suppress(DetectionError):
-            width, height = numbers(size, "size").tolist()
-            if width >= 1 and height >= 1 and width % 1 == height % 1 == 0:
-                return int(width), int(height)
+        size = _checked(sides[1::-1]) if isinstance(sides, (list, tuple)) and len(sides) in (2, 3) else None
+        if size is not None:
+            return (size,)
+    size = _checked(source.get("image_size", source.get("img_size")))
+    return () if size is None else (size, size[::-1])
+
+
+_SIDES = (("width", "height"), ("w", "h"))
+
+
+def _checked(sides: Any) -> Size | None:
+    with suppress(Exception):  # of a foreign class
+        width, height = numbers(sides, "size").tolist()
+        if width >= 1 and height >= 1 and width % 1 == height % 1 == 0:
+            return int(width), int(height)
     return None

@@ -99,12 +99,33 @@ def test_a_unit_that_is_not_known_is_not_taken_for_pixels(row):
         {"imgWidth": 1280, "imgHeight": 960},
         {"image": {"width": 1280, "height": 960}},
         {"orig_shape": [960, 1280]},
+        {"image_size": [1280, 960]},
+        {"image_size": [960, 1280]},
+        {"img_size": {"width": 1280, "height": 960}},
     ],
 )
 def test_pixels_of_an_image_of_another_size_are_refused(row, size):
     for found in ([{**row, **size}], {**size, "detections": [row]}):
-        assert "1280 x 960" in refused(found, image_size=SIZE)
+        assert "960" in refused(found, image_size=SIZE)
         assert one(found, image_size=(1280, 960)).box == CUP
+
+
+def test_the_width_and_height_around_rows_are_those_of_the_image_and_in_a_row_those_of_its_box():
+    row = {"xyxy": CUP, "width": 100, "height": 100, "size": {"width": 100, "height": 100}}
+    assert one([row], image_size=SIZE).box == CUP
+    assert "1280 x 960" in refused({"width": 1280, "height": 960, "detections": [row]}, image_size=SIZE)
+
+
+def test_a_mask_with_the_noise_of_a_jpeg_is_cut_in_the_middle():
+    mask = np.full((480, 640), 3, np.uint8)
+    mask[100:200, 300:400] = 255
+    assert one([{"label": "cup", "mask": mask}]).box == CUP
+
+
+def test_predictions_beside_the_name_of_an_image_are_not_roboflows():
+    row = {"x": 300, "y": 100, "width": 100, "height": 100, "label": "cup", "score": 0.9}
+    assert one({"image": "a.jpg", "predictions": [row]}).box == CUP
+    assert "Roboflow" in refused({"image": "a.jpg", "predictions": [{**row, "class": "cup", "confidence": 0.9}]})
 
 
 def test_fractions_are_read_whatever_the_size_of_the_image_was():

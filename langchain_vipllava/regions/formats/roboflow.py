@@ -15,8 +15,11 @@ from langchain_vipllava.regions.values import field, first_row, keys_of, rows
 
 def _is_roboflow(output: Any) -> bool:
     predictions = field(output, "predictions")
-    return keys_of(output) >= {"predictions", "image"} and (
-        predictions == [] or keys_of(first_row(predictions)) >= {"x", "y", "width", "height"}
+    # Others write the name of the image there, and the corner of a box.
+    return (
+        isinstance(field(output, "image"), Mapping)
+        and isinstance(output, Mapping)
+        and (predictions == [] or keys_of(first_row(predictions)) >= {"x", "y", "width", "height"})
     )
 
 
