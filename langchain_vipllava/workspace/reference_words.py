@@ -16,7 +16,7 @@ _REGION = r"(?:bounding[ _-]?box(?:es)?|bbox(?:es)?|box(?:es)?|regions?|markers?
 _AND = r"(?:\s*,\s*(?:and\s+|or\s+|&\s*)?|\s+and\s+|\s+or\s+|\s*&\s*)"
 
 _AFTER_WORD = re.compile(
-    rf"\b(?:the\s+)?(?:{_REGION}|objects?)(?:\s+number)?\s+(?P<all>{_NUMBER}(?:{_AND}{_NUMBER})*)"
+    rf"\b(?:the\s+)?(?:{_REGION}|objects?)(?:\s+number)?\s+(?P<all>{_NUMBER}(?:{_AND}{_NUMBER}){{0,9}})"
     r"(?![\w-])(?!\s+(?:of|inch\w*|feet|foot|met(?:er|re)s?|pixels?|times?|more|or|and|person|people|objects?)\b)",
     re.IGNORECASE,
 )
@@ -27,11 +27,12 @@ _PLACED = (
 """What does not follow "the second box" where the order is that of the regions."""
 _MARKED = r"(?:(?:marked|highlighted|numbered|annotated|indicated|outlined)\s+)"
 _AT = re.compile(
-    rf"\bthe\s+(?P<all>{ORDINAL}(?:{_AND}(?:the\s+)?{ORDINAL})*)(?:\s+(?P<many>{_NUMBER}|[2-9]))?\s+"
-    rf"(?:{_MARKED}?{_REGION}|{_MARKED}objects?){_PLACED}",
+    rf"\bthe\s+(?P<all>{ORDINAL}(?:{_AND}(?:the\s+)?{ORDINAL}){{0,9}})(?:\s+(?P<many>{_NUMBER}|[2-9]))?\s+"
+    rf"(?:{_MARKED}?{_REGION}|{_MARKED}objects?)(?:\s+of\s+interest)?{_PLACED}",
     re.IGNORECASE,
 )
-_COLOR = rf"(?:(?:bright|light|dark|neon)[ -])?(?P<color>{'|'.join((*COLOR_NAMES, *COLOR_WORDS))})"
+_COLORS = rf"(?:{'|'.join((*COLOR_NAMES, *COLOR_WORDS))})"
+_COLOR = rf"(?:(?:bright|light|dark|neon)[ -])?(?P<color>{_COLORS})"
 _COLORED = r"(?:[- ](?:colou?red|outlined|bordered|highlighted))?"
 _KIND_NAMES = sorted((*KIND_WORDS, "bounding-box", "rectangle", "ellipse", "triangle", "arrow", "mask", "scribble"))
 _KIND = rf"(?P<kind>mask contour|(?:colored |thin |thick )?(?:{'|'.join(sorted(_KIND_NAMES, key=len, reverse=True))}))"
@@ -41,8 +42,20 @@ _INSIDE = (
     r"(?: by| with| in))\s+)"
 )
 _MARKER = re.compile(
-    rf"(?:{_INSIDE}(?:the|a|an)\s+|(?P<bracket>[(]\s*)(?:the\s+|an?\s+)?|\b(?P<the>the)\s+){_COLOR}{_COLORED}\s+{_KIND}"
+    rf"(?:{_INSIDE}(?:the|(?<=by )an?|(?<=with )an?)\s+|(?P<bracket>[(]\s*)(?:the\s+|an?\s+)?|\b(?P<the>the)\s+)"
+    rf"{_COLOR}{_COLORED}\s+{_KIND}"
     r"(?![\w-])(?!\s+of\b)",
+    re.IGNORECASE,
+)
+_TWO_COLORS = re.compile(
+    rf"(?P<in>\b(?:in|inside|within)\s+)?\bthe\s+(?P<first>{_COLORS})\s+and\s+(?P<second>{_COLORS})\s+"
+    r"(?P<kind>bounding[ -]box|bbox|rectangle|ellipse|arrow|outline)(?:e?s)\b",
+    re.IGNORECASE,
+)
+_COLOR_BEHIND = re.compile(
+    r"\bthe\s+(?P<kind>bounding[ -]box|bbox|rectangle|ellipse|box|frame|circle)\s*"
+    r"(?:\s(?:colou?red|that\s+is|which\s+is|drawn\s+in|with\s+(?:the|an?)|in)\s+(?:the\s+)?|\(\s*)"
+    rf"(?P<color>{_COLORS})(?:\s+(?:border|outline|frame|lines?|edges?)|\s*\))?(?![\w-])(?!\s+[a-z]*ing\b)",
     re.IGNORECASE,
 )
 _IN_COLOR = re.compile(
@@ -63,8 +76,13 @@ _MAX_QUOTED = 200
 _QUOTED = re.compile(rf"\"[^\"\n]{{1,{_MAX_QUOTED}}}\"|\u201c[^\u201d\n]{{1,{_MAX_QUOTED}}}\u201d")
 
 
-def numbered_in_words(question: str, names: MarkerNames) -> list[tuple[int, int, tuple[int, ...]]]:
-    """Find "region one" and, where no other name stands in front that it may count, "the first region".
+def numbered_in_words(question: str, names: MarkerNames, *, others: bool) -> list[tuple[int, int, tuple[int, ...]]]:
+    """Find "region one" and, where no other name stands that it may count, "the first region".
+
+    Args:
+        question: as the LLM wrote it.
+        names: the markers of the image.
+        others: whether the question names regions in another way, too.
 
     Returns:
         Where each begins and ends, and the numbers of its regions' ids.
@@ -76,7 +94,7 @@ def numbered_in_words(question: str, names: MarkerNames) -> list[tuple[int, int,
     for match in _AFTER_WORD.finditer(question):
         numbers = tuple(_NUMBERS.index(word.lower()) + 1 for word in re.findall(_NUMBER, match["all"], re.IGNORECASE))
         found.append((match.start(), match.end(), numbers))
-    if not found:
+    if not found and not others:
         for match in _AT.finditer(question):
             words = re.findall(ORDINAL, match["all"], re.IGNORECASE)
             places = [_place(word.lower()) for word in words]
@@ -94,6 +112,9 @@ def name_markers(question: str, names: MarkerNames) -> str:
     Raises:
         MarkerError: a bounding box of a color that no marker has.
     """
+    if _QUOTED.search(question) is None:
+        question = _COLOR_BEHIND.sub(r"the \g<color> \g<kind>", question)
+        question = _TWO_COLORS.sub(r"\g<in>the \g<first> \g<kind> and \g<in>the \g<second> \g<kind>", question)
     quotations = [quoted.span() for quoted in _QUOTED.finditer(question)]
 
     compared = {match["color"].lower() for match in _BARE.finditer(question)}
@@ -117,6 +138,10 @@ def name_markers(question: str, names: MarkerNames) -> str:
         if f"the {said} {kind}" == bare and not match["bracket"]:
             return match[0]
         if match["in"]:
+            behind_id = re.search(r"\b[rR](\d+)\s*$", question[max(match.start() - 12, 0) : match.start()])
+            asks_inside = behind_id is not None and f"r{behind_id[1]}" != marker.region.id  # "is r2 in the red box"
+            if asks_inside or question[match.end() : match.end() + 2] in ("'s", "\u2019s"):
+                return f"{match['in']}{bare}"
             return marker.phrase[0].upper() + marker.phrase[1:] if match[0][0].isupper() else marker.phrase
         if match["bracket"]:
             return f"{match['bracket']}{bare}"

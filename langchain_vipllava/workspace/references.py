@@ -4,54 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from langchain_vipllava.markers.kinds import COLOR_NAMES
 from langchain_vipllava.markers.marker import Marker
-from langchain_vipllava.markers.question_template import PLACEHOLDER
 from langchain_vipllava.markers.wording import Named
 from langchain_vipllava.markers.words import THINGS
 from langchain_vipllava.workspace.marker_names import MarkerNames
 from langchain_vipllava.workspace.marker_words import COLOR_WORDS
+from langchain_vipllava.workspace.reference_names import (
+    COLOR,
+    KIND,
+    NUMBERED,
+    QUOTES,
+    REGION,
+    Found,
+    find_names,
+    write_possessives,
+)
 from langchain_vipllava.workspace.reference_words import ORDINAL, name_markers, numbered_in_words
-
-_REGION = (
-    r"(?:bounding[ _-]?box(?:es)?|bbox(?:es)?|box(?:es)?|regions?|areas?|markers?|markings?|rois?"
-    r"|detections?|segments?|points?|locations?|spots?|positions?)"
-)
-_COLOR = rf"(?:{'|'.join(COLOR_NAMES)})"
-_KIND = r"(?:rectangles?|ellipses?|arrows?|masks?|contours?|scribbles?)"
-_NUMBERED = rf"(?:{_REGION}|{_KIND}|objects?)"
-_QUOTES = "\"'`\u2018\u2019\u201c\u201d\u00ab\u00bb\u201e\u201a\u300c\u300d"
-
-_ID = re.compile(
-    r"(?<![0-9A-Za-z_\\.&])(?<!\w@)(?<!\D[/-])[rR\uff32\uff52](?:(?P<brace>_\{)|[_-])?(?P<n>\d{1,9})(?(brace)\})(?![0-9A-Za-z_])(?!\.\w)(?!-(?![rR]?\d)\w)(?!/(?![rR]\d)\w)"
-)
-_SPACED_ID = re.compile(r"(?<![\w.&'\u2019-])[rR][ .](?P<n>\d{1,3})(?!\w)(?![.,]\d)(?!\s*[%/])")
-_OWNED = re.compile(r"(?<![\w.&-])([rR]\d{1,3})s(?=\s[a-z])")
-_HASH = re.compile(r"(?<![\w#&/])#\s?(?P<n>\d{1,9})(?!\w)(?!\.\d)")
-_BRACED_NUMBER = re.compile(r"\{\s*(?P<n>\d{1,9})\s*\}")
-_AFTER_WORD = re.compile(
-    rf"\b{_NUMBERED}(?:[ _-]{{0,3}}(?:ids?|numbers?|no\.?|nr\.?))?\s{{0,3}}[:=]?\s{{0,3}}"
-    rf"[\s_(\[{{<{_QUOTES}#-]\s{{0,3}}#?(?P<n>\d{{1,9}})"
-    r"(?![\w%])(?!\.\d)(?!\s*(?:px|pixels|percent)\b)",
-    re.IGNORECASE,
-)
-_GLUED = re.compile(r"\b(?:region|object|obj|marker|bbox|box|roi)_?(?P<n>\d{1,9})(?!\w)(?!\.\d)", re.IGNORECASE)
-_IN_PAIR = re.compile(
-    rf"[(\[{{<{_QUOTES}]\s{{0,3}}{_NUMBERED}[\s_:#-]{{0,3}}r?(?P<n>\d{{1,9}})\s{{0,3}}[)\]}}>{_QUOTES}]", re.IGNORECASE
-)
-_SQUARE = re.compile(r"(?<!\w)[\[<](?P<n>\d{1,9})[\]>]")
-_NEXT_NUMBER = re.compile(
-    r"[)\]}>]?\s*(?:,|and|or|&|/|to|through|-|\u2013|,\s*and|,\s*or)\s*[(\[{<]?#?(?P<n>\d{1,9})(?!\w)(?!\.\d)", re.I
-)
-_OF_NUMBER = re.compile(r"\b(?:number|marked|numbered|no\.)\s+(?P<n>\d{1,9})(?!\w)(?!\.\d)", re.IGNORECASE)
 
 _RANGE = re.compile(r"\s*(?:-{1,2}|[\u2013\u2014~\u2026]|\.{2,3}|through|thru)\s*", re.IGNORECASE)
 _TO = re.compile(r"\s*(?:to|until|till|up to)\s*", re.IGNORECASE)
-_PLURAL_IN_FRONT = re.compile(rf"\b(?:{_NUMBERED})(?<=s)(?:\s+ids?)?(?:\s+from)?\s*[(\[]?\s*$", re.IGNORECASE)
+_PLURAL_IN_FRONT = re.compile(rf"\b(?:{NUMBERED})(?<=s)(?:\s+ids?)?(?:\s+from)?\s*[(\[]?\s*$", re.IGNORECASE)
 _TOGETHER = re.compile(r"\s*[/|+&]\s*")
-_LISTED = re.compile(rf"[\s{_QUOTES}]*(?:,\s*(?:and|or)?|;|and|or|&)[\s{_QUOTES}]*", re.IGNORECASE)
+_LISTED = re.compile(rf"[\s{QUOTES}]*(?:,\s*(?:and|or)?|;|and|or|&)[\s{QUOTES}]*", re.IGNORECASE)
 
 _NEAR = 100
 """Characters beside a name that are looked at. Chosen: longer than "the object with the region id"; bounds the work."""
@@ -75,12 +51,17 @@ _SAYS = re.compile(
 """Words behind which a quotation is text of the image, even if it looks like an id. An order, "Read", is none."""
 _EACH_OF = re.compile(
     rf"\b(?:each|every\s+one)\s+of\s+(?:(?:the|these|those)\s+)?(?:(?:two|three|four|five|six|seven|eight|nine|\d+)\s+)?"
-    rf"(?:(?:(?:marked|following|highlighted|detected)\s+)?(?:{_REGION}|objects?)\s*:?\s*)?$|\b(?:each|every\s+one)"
+    rf"(?:(?:(?:marked|following|highlighted|detected)\s+)?(?:{REGION}|objects?)\s*:?\s*)?$|\b(?:each|every\s+one)"
     r"\s+of\s+(?:the|these|those)\s+(?=[a-z]+s\s*$)",
     re.IGNORECASE,
 )
-_FIRST_REGION = re.compile(rf"\b(?P<the>the\s+){ORDINAL}\s+(?P<word>(?:{_REGION}|objects?)\s*),?\s*$", re.IGNORECASE)
+_FIRST_REGION = re.compile(rf"\b(?P<the>the\s+){ORDINAL}\s+(?P<word>(?:{REGION}|objects?)\s*),?\s*$", re.IGNORECASE)
 _FIRST = re.compile(rf"\b(?:the\s+|(?P<and>(?:and|or)\s+)(?:the\s+)?){ORDINAL}\s*$", re.IGNORECASE)
+_CLAUSE = re.compile(
+    r"\b(?:true|false|say|says|think|know|clear|sure|possible|likely|claim|assume)\s+that\s+(?=objects?\s*$)",
+    re.IGNORECASE,
+)
+"""What makes "that" begin a clause: "is it true that object 2 is red"."""
 _LINK = re.compile(
     r"(?<=\s)\(?(?:with\s+(?:the\s+)?(?:region\s+)?(?:id|label|number|marker)"
     r"|(?:(?:region|object|box)[ _-])?ids?|number|no\.|nr\.|named|called|numbered"
@@ -91,26 +72,15 @@ _LINK = re.compile(
     re.IGNORECASE,
 )
 _INSIDE_REGION = re.compile(
-    rf"(\b(?:in|inside(?:\s+of)?|within|at)\s+)(?:the\s+)?(?:(?:marked|highlighted|{_COLOR})\s+){{0,2}}{_REGION}[\s:_-]*$",
+    rf"(\b(?:in|inside(?:\s+of)?|within|at)\s+)(?:the\s+)?(?:(?:marked|highlighted|{COLOR})\s+){{0,2}}{REGION}[\s:_-]*$",
     re.IGNORECASE,
 )
 _REGION_WORD = re.compile(
-    rf"\b(?:(?P<color>{_COLOR})\s+)?(?P<word>{_REGION}|(?:mask )?{_KIND})(?:\s*[:=])?[\s_-]*$", re.IGNORECASE
+    rf"\b(?:(?P<color>{COLOR})\s+)?(?P<word>{REGION}|(?:mask )?{KIND})(?:\s*[:=])?[\s_-]*$", re.IGNORECASE
 )
-_REGION_BEHIND = re.compile(rf"\s+{_REGION}(?![\w-])|\s+objects?(?![\w-])", re.IGNORECASE)
+_REGION_BEHIND = re.compile(rf"\s+{REGION}(?![\w-])|\s+objects?(?![\w-])", re.IGNORECASE)
 _NOUN_BEHIND = re.compile(r"\s+([A-Za-z]+)(?![\w-])")
-_IN_BRACKETS = re.compile(rf"\s*\(\s*(?P<quote>[{_QUOTES}]?)(?P<words>[A-Za-z][A-Za-z -]{{0,40}}?)[{_QUOTES}]?\s*\)")
-
-
-@dataclass(frozen=True)
-class _Found:
-    """Region numbers that stand in a question from one index to another."""
-
-    start: int
-    end: int
-    numbers: tuple[int, ...]
-    joiner: str = " and "
-    by_number: bool = False
+_IN_BRACKETS = re.compile(rf"\s*\(\s*(?P<quote>[{QUOTES}]?)(?P<words>[A-Za-z][A-Za-z -]{{0,40}}?)[{QUOTES}]?\s*\)")
 
 
 def read_references(question: str, names: MarkerNames) -> list[str | Named]:
@@ -123,11 +93,12 @@ def read_references(question: str, names: MarkerNames) -> list[str | Named]:
     Raises:
         MarkerError: it names a region that is not marked.
     """
-    question = name_markers(_OWNED.sub(r"\1's", question), names)
-    found = _drop_quoted(_joined(_atoms(question, names), question), question)
-    if names.has_regions and not found:
-        in_words = [_Found(start, end, numbers) for start, end, numbers in numbered_in_words(question, names)]
-        found = _drop_quoted(in_words, question)
+    question = name_markers(write_possessives(question), names)
+    found = _drop_quoted(_joined(find_names(question, names), question), question)
+    if names.has_regions:
+        in_words = numbered_in_words(question, names, others=bool(found))
+        others = _drop_quoted([Found(*place) for place in in_words], question)
+        found = sorted([*found, *others], key=lambda one: one.start)
     parts: list[str | Named] = []
     end = 0
     for reference in found:
@@ -150,42 +121,9 @@ def read_references(question: str, names: MarkerNames) -> list[str | Named]:
     return _without_empty(parts)
 
 
-def _atoms(question: str, names: MarkerNames) -> list[_Found]:
-    """Find single names of regions."""
-    found = [_Found(match.start(), match.end(), (int(match["n"]),)) for match in _ID.finditer(question)]
-    if names.has_regions:
-        found += [_Found(match.start(), match.end(), (int(match["n"]),)) for match in _HASH.finditer(question)]
-        for pattern in (_GLUED, _IN_PAIR):
-            found += [_Found(match.start(), match.end(), (int(match["n"]),)) for match in pattern.finditer(question)]
-        for match in _AFTER_WORD.finditer(question):
-            start, end = match.start("n"), match.end("n")
-            start -= question[start - 1] == "#"
-            found.append(_Found(start, end, (int(match["n"]),)))
-            while (more := _NEXT_NUMBER.match(question, end)) is not None:
-                start, end = more.start("n"), more.end("n")
-                start -= question[start - 1] == "#"
-                found.append(_Found(start, end, (int(more["n"]),)))
-        for match in (*_SQUARE.finditer(question), *_SPACED_ID.finditer(question)):
-            if names.has(int(match["n"])):
-                found.append(_Found(match.start(), match.end(), (int(match["n"]),)))
-        if names.has_numbers:
-            for match in _OF_NUMBER.finditer(question):
-                found.append(_Found(match.start(), match.end(), (int(match["n"]),), by_number=True))
-    found += [_Found(match.start(), match.end(), (int(match["n"]),)) for match in _BRACED_NUMBER.finditer(question)]
-    for match in PLACEHOLDER.finditer(question):
-        number = names.labeled((match[1] if match[2] is None else match[2]).strip())
-        if number is not None:
-            found.append(_Found(match.start(), match.end(), (number,)))
-    apart: list[_Found] = []
-    for atom in sorted(found, key=lambda atom: (atom.start, -atom.end)):
-        if not apart or atom.start >= apart[-1].end:
-            apart.append(atom)
-    return apart
-
-
-def _joined(atoms: Sequence[_Found], question: str) -> list[_Found]:
+def _joined(atoms: Sequence[Found], question: str) -> list[Found]:
     """Join ranges, pairs and lists in brackets, and add the brackets and quotes around each."""
-    joined: list[_Found] = []
+    joined: list[Found] = []
     for atom in (_dressed(atom, question) for atom in atoms):
         if joined:
             last = joined[-1]
@@ -207,9 +145,9 @@ def _joined(atoms: Sequence[_Found], question: str) -> list[_Found]:
     return _lists(joined, question)
 
 
-def _lists(found: Sequence[_Found], question: str) -> list[_Found]:
+def _lists(found: Sequence[Found], question: str) -> list[Found]:
     """Join what stands in one pair of brackets: [r1, r2], (r1 or r2)."""
-    result: list[_Found] = []
+    result: list[Found] = []
     index = 0
     while index < len(found):
         group, last = found[index], index
@@ -230,19 +168,19 @@ def _lists(found: Sequence[_Found], question: str) -> list[_Found]:
     return result
 
 
-def _is_listed(found: Sequence[_Found], index: int, question: str) -> bool:
+def _is_listed(found: Sequence[Found], index: int, question: str) -> bool:
     """Whether a name and the next one belong to one list."""
     between = question[found[index].end : found[index + 1].start]
     return len(between) < _NEAR and _LISTED.fullmatch(between) is not None
 
 
-def _dressed(found: _Found, question: str) -> _Found:
+def _dressed(found: Found, question: str) -> Found:
     """Add the brackets, quotes and tags around a name to it."""
     start, end = found.start, found.end
     while True:
         before, behind = question[:start].rstrip(" "), question[end:].lstrip(" ")
         opening, closing = before[-1:], behind[:1]
-        is_key = closing in _QUOTES and behind[1:].lstrip().startswith(":")  # of JSON that the model is to write
+        is_key = closing in QUOTES and behind[1:].lstrip().startswith(":")  # of JSON that the model is to write
         is_possessive = closing == "'" and behind[1:2].isalnum()
         # a quotation that ends in front of the name and one that begins behind it: "r1" [r2] "r3"
         is_between = opening == closing and (len(before), len(behind)) != (start, len(question) - end)
@@ -269,11 +207,11 @@ def _range(first: int, last: int) -> tuple[int, ...]:
     return tuple(range(first, last + step, step)) if abs(last - first) < 1000 else (first, last)
 
 
-def _drop_quoted(found: Sequence[_Found], question: str) -> list[_Found]:
+def _drop_quoted(found: Sequence[Found], question: str) -> list[Found]:
     """Leave out what is part of a longer quotation: text in the image, such as "R1 route"."""
     kept = list(found)
     for quoted in _QUOTED.finditer(question):
-        if quoted[0].strip(_QUOTES).rstrip().endswith("?") or quoted[0] == question.strip():
+        if quoted[0].strip(QUOTES).rstrip().endswith("?") or quoted[0] == question.strip():
             continue
         if _SAYS.search(_near(question[: quoted.start()])):
             kept = [one for one in kept if not (quoted.start() <= one.start and one.end <= quoted.end())]
@@ -289,7 +227,7 @@ def _drop_quoted(found: Sequence[_Found], question: str) -> list[_Found]:
     return kept
 
 
-def _resolve(reference: _Found, names: MarkerNames) -> list[Marker]:
+def _resolve(reference: Found, names: MarkerNames) -> list[Marker]:
     markers = [names.find(number, by_number=reference.by_number) for number in reference.numbers]
     return list({id(marker): marker for marker in markers}.values())
 
@@ -303,6 +241,7 @@ def _before(text: str, markers: Sequence[Marker], names: MarkerNames, *, in_brac
             return text.rstrip(" ,("), True
     far, text = text[: -len(_near(text))] if text else "", _near(text)
     text = _FIRST_REGION.sub(r"\g<the>\g<word>", _EACH_OF.sub("", text))
+    text = _CLAUSE.sub(r"\g<0>the ", text)
     if in_brackets:
         text = _FIRST.sub(r"\g<and>", text)
     link = _LINK.search(text)
@@ -312,7 +251,7 @@ def _before(text: str, markers: Sequence[Marker], names: MarkerNames, *, in_brac
         return far + text[: inside.end(1)], False
     word = _REGION_WORD.search(text)
     said = "" if word is None else word["word"].lower()
-    is_kind = re.fullmatch(rf"(?:mask )?{_KIND}", said) is not None
+    is_kind = re.fullmatch(rf"(?:mask )?{KIND}", said) is not None
     if word is None or any(said.rstrip("s") in (m.region.label or "").lower() for m in markers):
         return far + text, False
     if is_kind and said.rstrip("s") not in markers[0].kind:
