@@ -75,7 +75,8 @@ def test_scenes(samples):
 
 
 def test_marked_pixels(samples):
-    assert digest(*(pixels for _, _, pixels in samples)) == "3a4d9d9c19cb0e7b"
+    # the checkpoint was trained before widths, turned boxes and their corners were drawn as they are now
+    assert digest(*(pixels for _, _, pixels in samples)) == "0cf8bb6d7a2e8fad"
 
 
 def test_labels(samples):

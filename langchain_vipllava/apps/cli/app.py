@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 from importlib import metadata
 from typing import Annotated
 
@@ -47,7 +48,10 @@ def run(arguments: list[str]) -> int:
     except SystemExit as end:
         if isinstance(end.__context__, BrokenPipeError):  # rich ends with 1 when nobody reads its output
             return exits.BROKEN_PIPE
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        if end.code is not None and not isinstance(end.code, int):  # a detector's own sys.exit("no weights")
+            print(end.code, file=sys.stderr)  # noqa: T201
+            return 1
+        return end.code or 0
     except BrokenPipeError:
         return exits.BROKEN_PIPE
     except Exception as error:

@@ -133,7 +133,7 @@ class MarkOptions:
     def _open(self) -> Image.Image:
         if self.image != stdin.STDIN:
             return load_image(self.image)
-        return load_image(stdin.read_bytes("the bytes of an image", DEFAULT_LIMITS.max_bytes))
+        return load_image(stdin.read_input("the bytes of an image", DEFAULT_LIMITS.max_bytes))
 
     def _detect(self, image: Image.Image) -> list[Region]:
         if self._detector is not None:
@@ -202,7 +202,7 @@ def _numbers(text: str, option: str = "--box") -> list[float]:
 
 def _read_detections(name: str) -> Path | bytes:
     if name == stdin.STDIN:
-        return stdin.read_bytes("a detector's output", REGION_LIMITS.max_text_bytes)
+        return stdin.read_input("a detector's output", REGION_LIMITS.max_text_bytes)
     return Path(name).expanduser()
 
 

@@ -26,7 +26,7 @@ def check_single(**users: bool) -> None:
         )
 
 
-def read_bytes(what: str, max_bytes: int) -> bytes:
+def read_input(what: str, max_bytes: int) -> bytes:
     """Read all of standard input.
 
     Raises:
