@@ -164,7 +164,8 @@ class Placement:
         cost += _CROWDED * (1 - to_others / (2 * label[1])).clip(0) * (away > 0)
         cost += _CROWDED * (1 - to_numbers / (2 * label[1])).clip(0)
         cost += _AWAY * away / label[1] + self._reading_order(extent, part)
-        cost += _WRONG * self._is_wrong(index, part, away, to_others)
+        # where every place is wrong, the nearest one is the least so
+        cost += _WRONG * self._is_wrong(index, part, away, to_others) * (1 + away / label[1])
         hidden = _HIDES * in_own * label[0] * label[1] / self._areas[index]
         depths: np.ndarray = cv2.distanceTransform(np.pad(own, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         depths = depths / max(float(depths.max()), 1e-6)

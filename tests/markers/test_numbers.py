@@ -211,3 +211,20 @@ def test_72_numbers_find_their_places(drawn_at):
     boxes = [place for _, place in drawn_at]
     assert len(boxes) == 72
     assert not any(overlap(a, b) for i, a in enumerate(boxes) for b in boxes[:i])
+
+
+@pytest.mark.filterwarnings("ignore::langchain_vipllava.TinyRegionWarning")
+@pytest.mark.filterwarnings("ignore::langchain_vipllava.FaintMarkerWarning")
+def test_a_number_without_a_right_place_stays_near_its_region(drawn_at):
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        corners = rng.uniform((0, 0), (900, 250), (60, 2))
+        sides = rng.uniform(15, (250, 120), (60, 2))
+        boxes = np.hstack([corners, np.minimum(corners + sides, (1000, 300))])
+        corner = Region(box=(995, 295, 1000, 300))
+        overlapping = Region(box=(940, 270, 998, 300))
+        regions = [corner, overlapping, *(Region(box=tuple(box)) for box in boxes.tolist())]
+        drawn_at.clear()
+        mark(gray((1000, 300)), regions, kind="auto", numbers=True)
+        _, y0, x1, y1 = drawn_at[0][1]
+        assert max(995 - x1, 295 - y1) <= 2 * (y1 - y0), seed
