@@ -15,7 +15,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_vipllava.chat.messages import TOKEN_IDS
 from langchain_vipllava.chat.output import may_be_calls, split_answer
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.answer import Answer
+from langchain_vipllava.protocol.answer import Answer, Timings
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 PROVIDER = "vipllava"
@@ -97,8 +97,15 @@ def _metadata(answer: Answer, model_name: str) -> dict[str, Any]:
     if answer.token_ids is not None:
         metadata[TOKEN_IDS] = list(answer.token_ids)
     if answer.timings is not None:
-        metadata["timings"] = asdict(answer.timings)
+        metadata["timings"] = _whole(answer.timings)
     return metadata
+
+
+def _whole(timings: Timings) -> dict[str, int]:
+    """Return timings in whole microseconds: LangChain cannot add the floats of two answers' chunks."""
+    seconds = asdict(timings)
+    reused = seconds.pop("reused_tokens")
+    return {**{f"{name}_us": round(value * 1e6) for name, value in seconds.items()}, "reused_tokens": reused}
 
 
 def _usage(answer: Answer) -> UsageMetadata:

@@ -16,7 +16,7 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
-from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables import ConfigurableField, chain
 from PIL import Image
 
 from langchain_vipllava import (
@@ -66,8 +66,23 @@ def test_an_answer_has_usage_and_response_metadata(llm, marked):
         "model_provider": "vipllava",
         "finish_reason": "length",
     }
-    assert set(timings) == {"queued", "prefill", "first_token", "decode", "reused_tokens"}
-    assert all(value >= 0 for value in timings.values())
+    assert set(timings) == {"queued_us", "prefill_us", "first_token_us", "decode_us", "reused_tokens"}
+    assert all(isinstance(value, int) and value >= 0 for value in timings.values())  # LangChain adds no floats
+
+
+def test_two_streamed_answers_add_up_to_both_texts(llm, marked):
+    question = marked.message("What is {0}?")
+    once = llm.invoke([question])
+
+    @chain
+    def ask_twice(_):
+        yield from llm.stream([question])
+        yield from llm.stream([question])
+
+    summed = functools.reduce(operator.add, [*llm.stream([question]), *llm.stream([question])])
+    for both in (summed, ask_twice.invoke("")):
+        assert both.text == 2 * once.text != ""
+        assert both.usage_metadata["output_tokens"] == 2 * once.usage_metadata["output_tokens"]
 
 
 def test_token_counts_include_image_tokens(llm, marked):
