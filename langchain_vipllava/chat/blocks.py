@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal
 
+from langchain_vipllava.chat.tool_results import as_json, is_image_url, name_of, texts_and_parts
 from langchain_vipllava.errors import PromptError, shorten
 from langchain_vipllava.images.image import sniff_mime_type
 from langchain_vipllava.images.inline import Base64Text, decode_base64
@@ -14,44 +15,78 @@ from langchain_vipllava.images.stored_files import ID_PREFIX
 
 Content = tuple[str, tuple[ImageSource, ...]]
 
+Origin = Literal["user", "assistant", "tool"]
+"""Whose content it is: a user's is read whole or refused; an answer of any model and a tool's result are read as far as
+they can be, because an error would end the run of an agent that cannot change them."""
+
 _SKIPPED_TYPES = frozenset(
     {"reasoning", "reasoning_content", "thinking", "redacted_thinking", "tool_call", "tool_use", "tool_call_chunk",
      "invalid_tool_call", "function_call", "server_tool_call", "server_tool_result", "citation"}
 )  # fmt: skip
-"""Blocks of answers that are not part of the text."""
+"""Blocks that are not part of a text, wherever they stand. In answers, all that is no text is left out."""
 
 _OTHER_MEDIA = frozenset({"audio", "input_audio", "audio_url", "video", "video_url"})
 
 
-def read_content(content: str | list[Any]) -> Content:
+def read_content(content: str | list[Any], origin: Origin = "user") -> Content:
     """Split a message's content into its text and the sources of its images.
 
     Texts are joined by line breaks. No image is opened.
 
+    Args:
+        content: text, or blocks as any provider writes them.
+        origin: whose it is.
+
     Raises:
-        PromptError: a block that is neither text nor image.
+        PromptError: a user's block that is neither text nor image.
     """
     if isinstance(content, str):
         return content, ()
-    texts: list[str] = []
-    images: list[ImageSource] = []
-    for block in content:
-        part = _read_block(block)
-        if isinstance(part, _Image):
-            images.append(part.source)
-        elif part:
-            texts.append(part)
-    return "\n".join(texts), tuple(images)
+    parts = list(_parts(content, origin))
+    texts = [part for part in parts if isinstance(part, str) and part]
+    return "\n".join(texts), tuple(part.source for part in parts if isinstance(part, _Image))
 
 
 def read_image(block: Any) -> ImageSource | None:
-    """Return the source of an image block; None for any other block.
-
-    Raises:
-        PromptError: a block that cannot be read.
-    """
-    part = _read_block(block)
+    """Return the source of an image block; None for any other block, and for one that cannot be read."""
+    try:
+        part = _read_block(block)
+    except PromptError:
+        return None
     return part.source if isinstance(part, _Image) else None
+
+
+def _parts(content: Iterable[Any], origin: Origin) -> Iterator[str | _Image]:
+    for block in content:
+        if origin == "assistant":
+            yield _read_answer(block)
+            continue
+        inner = texts_and_parts(block) if isinstance(block, Mapping) else None
+        if inner is not None:
+            is_result = block.get("type") == "tool_result"
+            yield from _parts(inner, "tool" if is_result else origin)
+        else:
+            yield _read_block(block) if origin == "user" else _read_result(block)
+
+
+def _read_answer(block: Any) -> str | _Image:
+    """Read what an answer says; other models' searches, calls and the like are left out."""
+    if isinstance(block, Mapping) and block.get("type") == "refusal":
+        return str(block.get("refusal") or "")
+    try:
+        return _read_block(block)
+    except PromptError:
+        return ""
+
+
+def _read_result(block: Any) -> str | _Image:
+    """Read a part of a tool's result; what is neither text nor image is named."""
+    try:
+        return _read_block(block)
+    except PromptError:
+        if not isinstance(block, Mapping):
+            return as_json(block)
+        return name_of(block) if {"type", "file"} & block.keys() else as_json(block)
 
 
 class _Image:
@@ -151,6 +186,8 @@ def _file(block: Mapping[str, Any]) -> _Image:
     inner = nested if isinstance(nested, Mapping) else block
     file_data = inner.get("file_data")
     mime = inner.get("mime_type") or (str(file_data)[5:].split(";")[0] if str(file_data).startswith("data:") else None)
+    if not mime and is_image_url(inner.get("url")):
+        mime = "image/*"  # the bytes decide which
     image = _Image(str(file_data)) if file_data else _image(inner)
     # LangChain calls every file in OpenAI's form a PDF: the bytes decide, not the name
     if not sniff_mime_type(_first_bytes(image.source)):

@@ -53,10 +53,7 @@ def keep_images(
     resolve = (access or ImageAccessPolicy()).resolve
 
     def keep(block: Any) -> Any:
-        try:
-            source = read_image(block)
-        except PromptError:  # a state holds other models' answers too, whose blocks we cannot read
-            return block
+        source = read_image(block)
         if source is None or source_kind(source) in ("id", "url"):
             return block
         image = resolve(source)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
 from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_vipllava.chat.blocks import read_content
+from langchain_vipllava.chat.blocks import Content, read_content
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.source import ImageSource
@@ -21,6 +22,9 @@ TOKEN_IDS = "token_ids"  # noqa: S105  # not a password
 
 UNOPENED = EncodedImage(b"", name="an image that was not opened")
 """Stands for every image where images only count."""
+
+CONTINUE = "Continue."
+"""Question behind a conversation that ends with an answer: agents pass such a one on for a structured response."""
 
 _NO_OUTPUT = "(no output)"
 """Text of a tool message that has none."""
@@ -42,37 +46,50 @@ def read_messages(
     """Read messages as the turns of one conversation.
 
     Consecutive messages of the same side are one turn, their texts joined by line breaks; a tool's output is read as
-    the user's. System messages go in front, wherever they stand.
+    the user's. System messages go in front, wherever they stand. A conversation that begins with an answer has an empty
+    question in front of it; one that ends with an answer gets the question "Continue.".
 
     Args:
         messages: one conversation.
         resolve: opens an image; `ImageAccessPolicy.resolve`, or a function that returns `UNOPENED`.
-        allow_partial: also accept a part of a conversation, which may begin with an answer.
+        allow_partial: whether this is a part of a conversation, which may end with an answer.
 
     Raises:
-        PromptError: no question, an answer before the first question, or a block that cannot be read.
+        PromptError: no message to answer, or a block of the user's that cannot be read.
         ImageError: from `resolve`.
     """
     system: list[str] = []
     turns: list[Turn] = []
     for message in messages:
         role = role_of(message)
-        text, sources = read_content(message.content)
+        text, sources = content_of(message)
         if role == "system":
             if sources:
                 raise PromptError("an image in a system message; expected it in a human message.")
             system.append(text)
         elif role == "assistant":
             if sources:
-                raise PromptError("an image in an answer; expected it in a human message: ViP-LLaVA answers in text.")
-            if not turns and allow_partial:
+                _warn_of_images(len(sources))
+            if not turns:
                 turns.append(Turn(""))
             answer = "\n".join(part for part in (text, _calls_text(message)) if part)
             _add_answer(turns, answer, read_token_ids(message))
         else:
             empty = isinstance(message, ToolMessage) and not text.strip() and not sources
             _add_question(turns, Turn(_NO_OUTPUT if empty else text, tuple(map(resolve, sources))))
+    if turns and turns[-1].answer is not None and not allow_partial:
+        turns.append(Turn(CONTINUE))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
+
+
+def content_of(message: BaseMessage) -> Content:
+    """Return a message's text and the sources of its images.
+
+    Raises:
+        PromptError: a block of the user's that is neither text nor image.
+    """
+    is_tool = isinstance(message, ToolMessage)
+    return read_content(message.content, "tool" if is_tool else "assistant" if _is_answer(message) else "user")
 
 
 def unopened(source: ImageSource) -> EncodedImage:
@@ -164,13 +181,22 @@ def _add_question(turns: list[Turn], turn: Turn) -> None:
 
 
 def _add_answer(turns: list[Turn], text: str, ids: tuple[int, ...] | None) -> None:
-    if not turns:
-        raise PromptError("the conversation begins with an answer; expected a human message first.")
     before = turns[-1].answer
     if before is None:
         turns[-1] = replace(turns[-1], answer=text, answer_ids=ids)
     else:
         turns[-1] = replace(turns[-1], answer=f"{before}\n{text}", answer_ids=None)
+
+
+def _is_answer(message: BaseMessage) -> bool:
+    return role_of(message) == "assistant"
+
+
+def _warn_of_images(count: int) -> None:
+    warnings.warn(
+        f"{count} image(s) in an answer are left out: ViP-LLaVA answers in text. Show them in a human message.",
+        stacklevel=2,
+    )
 
 
 def _calls_text(message: BaseMessage) -> str:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 from langchain_core.messages import BaseMessage, ToolMessage
 
-from langchain_vipllava.chat.blocks import read_content
 from langchain_vipllava.chat.guard import tree_errors
-from langchain_vipllava.chat.messages import role_of
+from langchain_vipllava.chat.messages import content_of, role_of
 from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS
 
@@ -82,4 +81,4 @@ def _asks(message: BaseMessage) -> bool:
 
 
 def _has_image(turn: Sequence[BaseMessage]) -> bool:
-    return any(read_content(message.content)[1] for message in turn)
+    return any(content_of(message)[1] for message in turn)

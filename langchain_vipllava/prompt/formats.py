@@ -162,8 +162,10 @@ def _check(conversation: Conversation) -> None:
     if not conversation.turns:
         raise PromptError("a conversation without a question; expected at least one human message.")
     for index, turn in enumerate(conversation.turns):
-        # a tool may answer with nothing but an image; a conversation that begins so has no question
-        if not turn.question.strip() and not (index and turn.images):
+        # a tool may answer with nothing but an image; a conversation that begins so has no question. One that begins
+        # with an answer, such as a greeting, has an empty turn in front of it.
+        begins_with_answer = not index and turn.answer is not None and not turn.images
+        if not turn.question.strip() and not (index and turn.images) and not begins_with_answer:
             what = "an image without a question" if turn.images else "an empty question"
             raise PromptError(f"{what}; expected text, such as 'Describe the image.'.")
     if conversation.turns[-1].answer is not None:

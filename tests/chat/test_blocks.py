@@ -7,11 +7,11 @@ import io
 
 import numpy as np
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, FetchPolicy, ImageError, PromptError, load_image
-from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.chat.messages import UNOPENED, read_messages
 from tests.support.engine import open_image
 
 IMAGE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), dtype=np.uint8))
@@ -180,10 +180,130 @@ def test_images_come_before_the_question_in_message_order():
     assert [image.decode() for image in turn.images] == [IMAGE, other]
 
 
-def test_an_image_in_an_answer_raises(llm):
-    answer = AIMessage([{"type": "text", "text": "Here."}, {"type": "image", "base64": B64, "mime_type": "image/png"}])
-    with pytest.raises(PromptError, match="image in an answer"):
-        llm.render_prompt([HumanMessage("Draw."), answer, HumanMessage("Why?")])
+ANSWERS = {
+    "OpenAI web search": [{"type": "web_search_call", "id": "ws_1", "status": "completed"}],
+    "OpenAI code": [{"type": "code_interpreter_call", "id": "ci_1", "code": "1 + 1", "outputs": []}],
+    "OpenAI MCP": [{"type": "mcp_list_tools", "server_label": "x", "tools": []}, {"type": "mcp_call", "id": "m"}],
+    "OpenAI image": [{"type": "image_generation_call", "id": "ig_1", "result": B64}],
+    "Anthropic search": [
+        {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "x"}},
+        {"type": "web_search_tool_result", "tool_use_id": "s", "content": [{"type": "web_search_result", "url": "x"}]},
+    ],
+    "Anthropic MCP": [{"type": "mcp_tool_use", "id": "m", "name": "f", "input": {}}],
+    "Google code": [
+        {"type": "executable_code", "executable_code": "1 + 1", "language": "PYTHON"},
+        {"type": "code_execution_result", "code_execution_result": "2", "outcome": 1},
+    ],
+    "Bedrock": [{"reasoning_content": {"text": "hmm"}}, {"cachePoint": {"type": "default"}}],
+    "unknown": [{"type": "hologram", "data": "x"}, {}, None],
+}
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_blocks_of_other_models_answers_are_left_out(name):
+    answer = AIMessage([{"type": "text", "text": "It is"}])
+    answer.content = [*ANSWERS[name], {"type": "text", "text": "It is"}, *ANSWERS[name], "a cat."]
+    conversation = read_messages([HumanMessage("What?"), answer, HumanMessage("Why?")], open_image)
+    assert [(turn.question, turn.answer) for turn in conversation.turns] == [("What?", "It is\na cat."), ("Why?", None)]
+
+
+def test_a_refusal_is_what_the_answer_says():
+    answer = AIMessage([{"type": "refusal", "refusal": "I cannot say."}])
+    assert read_messages([HumanMessage("What?"), answer], open_image).turns[0].answer == "I cannot say."
+
+
+def test_images_in_answers_are_left_out_with_a_warning():
+    answer = AIMessage(["Here.", IMAGE_BLOCKS["v1 base64"]])
+    with pytest.warns(UserWarning, match=r"1 image\(s\) in an answer are left out"):
+        conversation = read_messages([HumanMessage("Draw."), answer], open_image)
+    assert conversation.turns[0].answer == "Here."
+    assert conversation.images == ()
+
+
+PDF, PDF_TYPE = "JVBERi0xLjcK", "application/pdf"
+RESULTS = {
+    "Bedrock json": ({"json": {"count": 2}}, '{"count": 2}'),
+    "json": ({"type": "json", "json": [1, "ä"]}, '[1, "ä"]'),
+    "Anthropic search result": (
+        {
+            "type": "search_result", "title": "Cups", "source": "https://a.com/cups",
+            "content": [{"type": "text", "text": "Cups are round."}], "citations": {"enabled": True},
+        },
+        "Cups\nhttps://a.com/cups\nCups are round.",
+    ),
+    "Anthropic text document": (
+        {"type": "document", "title": "Note", "source": {"type": "text", "media_type": "text/plain", "data": "Hi."}},
+        "Note\nHi.",
+    ),
+    "Anthropic content document": (
+        {"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "Hi."}]}},
+        "Hi.",
+    ),
+    "Anthropic PDF document": (
+        {"type": "document", "title": "R.pdf", "source": {"type": "base64", "media_type": PDF_TYPE, "data": PDF}},
+        "[document R.pdf]",
+    ),
+    "LangChain PDF": ({"type": "file", "base64": PDF, "mime_type": PDF_TYPE, "filename": "r.pdf"}, "[file r.pdf]"),
+    "MCP link to text": ({"type": "file", "url": "https://a.com/b/c.txt", "mime_type": "text/plain"}, "[file c.txt]"),
+    "MCP link to PDF": (
+        {"type": "resource_link", "uri": "file:///tmp/a/report.pdf", "name": "report.pdf", "mimeType": PDF_TYPE},
+        "[file report.pdf]",
+    ),
+    "MCP text": ({"type": "resource", "resource": {"uri": "note://1", "text": "Hi.", "mimeType": "text/plain"}}, "Hi."),
+    "MCP blob": ({"type": "resource", "resource": {"uri": "a://b/c.zip", "blob": PDF, "mimeType": "application/zip"}},
+                 "[file c.zip]"),
+    "audio": ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "[audio]"),
+    "any dict": ({"boxes": [1, 2]}, '{"boxes": [1, 2]}'),
+    "a number": (5, "5"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_blocks_of_tool_results_are_text(name):
+    block, text = RESULTS[name]
+    result = ToolMessage("x", tool_call_id="1")
+    result.content = [block, {"type": "text", "text": "Done."}]
+    messages = [HumanMessage("What?"), AIMessage("", tool_calls=[{"name": "f", "args": {}, "id": "1"}]), result]
+    assert read_messages(messages, open_image).turns[1].question == f"{text}\nDone."
+
+
+RESULT_IMAGES = {
+    "Anthropic": {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": B64}},
+    "MCP blob": {"type": "resource", "resource": {"uri": "a://b.png", "blob": B64, "mimeType": "image/png"}},
+    "nested": {"type": "tool_result", "tool_use_id": "1", "content": [IMAGE_BLOCKS["v1 base64"]]},
+}
+
+
+@pytest.mark.parametrize("name", RESULT_IMAGES)
+def test_images_of_tool_results_are_shown(name):
+    result = ToolMessage([RESULT_IMAGES[name]], tool_call_id="1")
+    conversation = read_messages([HumanMessage("What?"), result], open_image)
+    assert [image.decode().size for image in conversation.images] == [IMAGE.size]
+
+
+@pytest.mark.parametrize("kind", ["file", "resource_link"])
+def test_a_link_to_a_png_without_a_type_is_an_image(kind):
+    key = "url" if kind == "file" else "uri"
+    result = ToolMessage(
+        [{"type": kind, key: "https://example.com/a/chart.png?x=1", "name": "chart"}], tool_call_id="1"
+    )
+    opened = []
+    read_messages([HumanMessage("What?"), result], lambda source: opened.append(source) or UNOPENED)
+    assert opened == ["https://example.com/a/chart.png?x=1"]
+
+
+def test_anthropics_tool_result_in_a_human_message():
+    block = {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "42"}, {"json": {"a": 1}}]}
+    conversation = read_messages([HumanMessage([block, {"type": "text", "text": "Why?"}])], open_image)
+    assert conversation.turns[0].question == '42\n{"a": 1}\nWhy?'
+    plain = {"type": "tool_result", "tool_use_id": "1", "content": "42"}
+    assert read_messages([HumanMessage([plain])], open_image).turns[0].question == "42"
+
+
+def test_a_file_of_the_users_own_is_still_refused():
+    block = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
+    with pytest.raises(PromptError, match="neither text nor image"):
+        read_messages([HumanMessage([block, "Read this."])], open_image)
 
 
 def test_images_of_messages_are_limited_to_the_image_root_and_public_hosts(tmp_path):

@@ -16,6 +16,7 @@ from langchain_core.messages import (
     SystemMessage,
     ToolMessage,
 )
+from langgraph.graph.message import add_messages
 from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, pad_to_square
@@ -119,13 +120,37 @@ def test_every_input_type_of_a_chat_model_is_rendered():
         assert unloaded().render_prompt(messages) == expected
 
 
+GREETED = {
+    "user_assistant": "USER: ASSISTANT: Hello.USER: Hi.ASSISTANT:",
+    "llava_v1": f"{FORMATS['llava_v1'].system} USER:  ASSISTANT: Hello.</s>USER: Hi. ASSISTANT:",
+    "human_assistant": "###Human: ###Assistant: Hello.###Human: Hi.###Assistant:",
+}
+ANSWERED = {
+    "user_assistant": "USER: Hi.ASSISTANT: Hello.USER: Continue.ASSISTANT:",
+    "llava_v1": f"{FORMATS['llava_v1'].system} USER: Hi. ASSISTANT: Hello.</s>USER: Continue. ASSISTANT:",
+    "human_assistant": "###Human: Hi.###Assistant: Hello.###Human: Continue.###Assistant:",
+}
+
+
+@pytest.mark.parametrize("name", GREETED)
+def test_a_conversation_may_begin_or_end_with_an_answer(name):
+    chat = unloaded(prompt_format=name)
+    assert chat.render_prompt([AIMessage("Hello."), HumanMessage("Hi.")]) == GREETED[name]
+    assert chat.render_prompt([HumanMessage("Hi."), AIMessage("Hello.")]) == ANSWERED[name]
+
+
+def test_a_conversation_may_lose_its_first_question():
+    state = [HumanMessage("Hi.", id="1"), AIMessage("Hello.", id="2"), HumanMessage("Why?", id="3")]
+    kept = add_messages(state, [RemoveMessage(id="1")])
+    assert unloaded().render_prompt(kept) == "USER: ASSISTANT: Hello.USER: Why?ASSISTANT:"
+    assert unloaded().render_prompt([AIMessage("Hello.")]) == "USER: ASSISTANT: Hello.USER: Continue.ASSISTANT:"
+
+
 @pytest.mark.parametrize(
     ("messages", "error_text"),
     [
         ([], "without a question"),
         ([SystemMessage("Be brief.")], "without a question"),
-        ([AIMessage("Hello.")], "begins with an answer"),
-        ([HumanMessage("Hi"), AIMessage("Hello.")], "ends with an answer"),
         ([HumanMessage("  \n")], "empty question"),
         ([HumanMessage([IMAGE])], "image without a question"),
         ([HumanMessage("Hi"), AIMessage("Yes"), HumanMessage("")], "empty question"),
