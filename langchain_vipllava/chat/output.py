@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import InvalidToolCall, ToolCall
-from langchain_core.utils.function_calling import convert_to_openai_tool
 
+from langchain_vipllava.chat.schema import openai_tool
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.limits import RequestLimits
+from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 Tool = Mapping[str, Any]
@@ -26,7 +27,12 @@ def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
     tools, must_call = _choose(tuple(map(_function, settings.get("tools") or ())), settings.get("tool_choice"))
     # a model that was not trained to call tools makes as many calls as it may: several only for who asks for them
     parallel = settings.get("parallel_tool_calls") is True
-    return OutputSpec(tools, must_call, parallel, _schema(settings.get("response_format")))
+    schema = _schema(settings.get("response_format"))
+    try:
+        tools = tuple({**tool, "parameters": narrow_schema(tool.get("parameters") or {})} for tool in tools)
+        return OutputSpec(tools, must_call, parallel, None if schema is None else narrow_schema(schema))
+    except RecursionError as error:
+        raise GenerationError("a schema contains itself; refer to it with '$ref' instead.") from error
 
 
 def read_tools(tools: Sequence[Any], limits: RequestLimits, *, strict: bool | None = None) -> list[dict[str, Any]]:
@@ -38,7 +44,7 @@ def read_tools(tools: Sequence[Any], limits: RequestLimits, *, strict: bool | No
     limits.check_tools(tools)
     limits.check_schemas(tool for tool in tools if isinstance(tool, Mapping))  # LangChain recurses into these
     try:
-        return [convert_to_openai_tool(tool, strict=strict) for tool in tools]
+        return [openai_tool(tool, strict=strict) for tool in tools]
     except RecursionError as error:
         raise GenerationError("the arguments of a tool are nested too deep; expected a flatter schema.") from error
 

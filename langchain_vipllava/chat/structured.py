@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.output_parsers import (
-    JsonOutputKeyToolsParser,
-    JsonOutputParser,
-    PydanticOutputParser,
-    PydanticToolsParser,
-)
+from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputParser
 from langchain_core.outputs import Generation
 from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
-from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from langchain_vipllava.chat.output import read_output_spec
+from langchain_vipllava.chat.schema import AnswerSchema
 from langchain_vipllava.errors import GenerationError, describe_error, shorten
 
 if TYPE_CHECKING:
@@ -53,47 +47,73 @@ def structured(
     if method not in get_args(StructuredMethod):
         raise GenerationError(f"method={method!r}; expected one of {', '.join(get_args(StructuredMethod))}.")
     if schema is None and method != "json_mode":
-        raise GenerationError("schema is None; expected a pydantic class, a TypedDict or a JSON schema.")
-    ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
-    if method == "function_calling":
-        bound, parser = _bind_tool(model, schema, ls_format)
+        raise GenerationError("schema is None; expected a pydantic class, a type, a TypedDict or a JSON schema.")
+    answer = None if schema is None else AnswerSchema.read(schema)
+    traced = {} if answer is None else {"title": answer.name, **answer.json}  # LangChain converts no other types
+    ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": traced}
+    bound: Runnable[Any, Any]
+    parser: Runnable[Any, Any]
+    if answer is not None and method == "function_calling":
+        tool = answer.as_tool()
+        name = tool["function"]["name"]
+        bound = model.bind_tools([tool], tool_choice=name, ls_structured_output_format=ls_format)
+        parser = _CallParser(key_name=name, first_tool_only=True, answer=answer)
     else:
-        response_format = _response_format(schema)
+        response_format = _response_format(answer)
         check(read_output_spec({"response_format": response_format}))
         bound = model.bind(response_format=response_format, ls_structured_output_format=ls_format)
-        parser = PydanticOutputParser(pydantic_object=schema) if _is_model(schema) else JsonOutputParser()
+        parser = _AnswerParser(answer=answer)
     parse: Runnable[Any, Any] = RunnableGenerator(_check_complete, _acheck_complete) | parser
     chain: Runnable[Any, Any] = bound | (_RawAndParsed(parse) if include_raw else parse)
     return chain
 
 
-def _response_format(schema: Any) -> dict[str, Any]:
+def _response_format(answer: AnswerSchema | None) -> dict[str, Any]:
     """Write a schema as OpenAI's `response_format`; None accepts any JSON object."""
-    if schema is None:
+    if answer is None:
         return {"type": "json_object"}
-    json_schema = _json_schema(schema)
-    return {"type": "json_schema", "json_schema": {"name": json_schema.get("title", "answer"), "schema": json_schema}}
+    return {"type": "json_schema", "json_schema": {"name": answer.name, "schema": answer.json}}
 
 
-def _bind_tool(model: BaseChatModel, schema: Any, ls_format: dict[str, Any]) -> tuple[Any, Any]:
-    """Bind a tool whose arguments are the output."""
-    name = convert_to_openai_tool(schema)["function"]["name"]
-    bound = model.bind_tools([schema], tool_choice=name, ls_structured_output_format=ls_format)
-    if _is_model(schema):
-        return bound, _CallParser(tools=[schema], first_tool_only=True)
-    return bound, JsonOutputKeyToolsParser(key_name=name, first_tool_only=True)
+class _AnswerParser(JsonOutputParser):
+    """Reads the JSON of an answer, piece by piece where it is streamed, and checks it at its end."""
 
-
-class _CallParser(PydanticToolsParser):
-    """LangChain's, with the errors of its parser for JSON: a validator may refuse what fits the schema."""
+    answer: AnswerSchema | None = None
 
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
-        try:
+        if self.answer is None or self.answer.validate is None:
             return super().parse_result(result, partial=partial)
+        text = result[0].text
+        try:
+            return self.answer.validate(json.dumps(super().parse_result(result, partial=True)) if partial else text)
         except ValueError as error:  # pydantic's ValidationError too
-            if isinstance(error, OutputParserException):
-                raise
-            raise OutputParserException(f"the call does not fit its class: {describe_error(error)}") from error
+            if partial:
+                return None
+            raise _does_not_fit(error, text) from error
+
+
+class _CallParser(JsonOutputKeyToolsParser):
+    """Reads the arguments of a call."""
+
+    answer: AnswerSchema
+
+    def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        arguments = super().parse_result(result, partial=partial)
+        if arguments is None:
+            return None
+        try:
+            return self.answer.result_of(arguments)
+        except ValueError as error:
+            if partial:
+                return None
+            raise _does_not_fit(error, json.dumps(arguments)) from error
+
+
+def _does_not_fit(error: ValueError, text: str) -> OutputParserException:
+    """What a validator of the user's refuses fits the schema all the same."""
+    return OutputParserException(
+        f"the answer does not fit its type: {describe_error(error)}. The answer: {shorten(text[:200])}", llm_output=text
+    )
 
 
 class _RawAndParsed(Runnable[Any, dict[str, Any]]):
@@ -167,17 +187,3 @@ def _refuse_cut(message: Any) -> None:
             "leave out what stops it.",
             llm_output=text,
         ) from error
-
-
-def _is_model(schema: Any) -> bool:
-    """Whether a schema is a pydantic class, of version 2 or 1."""
-    return isinstance(schema, type) and is_basemodel_subclass(schema)
-
-
-def _json_schema(schema: Any) -> dict[str, Any]:
-    if _is_model(schema) and hasattr(schema, "model_json_schema"):
-        full: dict[str, Any] = schema.model_json_schema()  # keeps its $defs, which LangChain inlines
-        return full
-    if isinstance(schema, dict) and not {"function", "parameters", "input_schema", "toolSpec"} & schema.keys():
-        return schema  # not wrapped as a function of OpenAI, Anthropic or Bedrock: the schema itself
-    return convert_to_json_schema(schema)

@@ -54,7 +54,7 @@ class OutputSpec:
         calls = []
         for index, tool in enumerate(self.tools):
             name = f"tool{index}"
-            parameters = _relocate(tool.get("parameters") or {"type": "object", "properties": {}}, _DEFINITIONS + name)
+            parameters = relocate(tool.get("parameters") or {"type": "object", "properties": {}}, _DEFINITIONS + name)
             definitions[name] = {"additionalProperties": False, **parameters}
             properties = {"name": {"const": tool["name"]}, "arguments": {"$ref": _DEFINITIONS + name}}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
@@ -69,15 +69,15 @@ def format_calls(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     return json.dumps(listed, separators=(",", ":"), ensure_ascii=False)
 
 
-def _relocate(part: Any, place: str) -> Any:
+def relocate(part: Any, place: str) -> Any:
     """Move a schema to a place inside a larger one: its references start there."""
     if isinstance(part, Mapping):
-        moved = {key: _relocate(value, place) for key, value in part.items()}
+        moved = {key: relocate(value, place) for key, value in part.items()}
         reference = part.get("$ref")
         if isinstance(reference, str) and reference.startswith("#"):
             moved["$ref"] = place + reference.removeprefix("#")
         return moved
-    return [_relocate(value, place) for value in part] if isinstance(part, (list, tuple)) else part
+    return [relocate(value, place) for value in part] if isinstance(part, (list, tuple)) else part
 
 
 def _signature(tool: Mapping[str, Any]) -> str:

@@ -1,0 +1,204 @@
+"""`AnswerSchema`: what users write for the form of an answer, as a JSON schema and a check of what it reads."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from pydantic import BaseModel, TypeAdapter
+from pydantic.errors import PydanticUserError
+from typing_extensions import is_typeddict
+
+from langchain_vipllava.chat.pydantic_schema import json_schema_of
+from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.output_spec import relocate
+
+_VALUE = "value"
+"""Argument of a call whose schema is no object: arguments have names."""
+
+_FUNCTION_KEYS = frozenset({"function", "parameters", "input_schema", "toolSpec"})
+"""Keys of a function in the form of OpenAI, Anthropic or Bedrock."""
+
+_CONSTRAINTS = frozenset(
+    {"type", "properties", "patternProperties", "additionalProperties", "required", "enum", "const", "anyOf", "oneOf",
+     "allOf", "not", "if", "then", "else", "items", "prefixItems", "contains", "$ref", "minimum", "maximum",
+     "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern", "format", "minItems",
+     "maxItems", "uniqueItems", "minProperties", "maxProperties", "propertyNames", "dependentSchemas",
+     "dependentRequired", "unevaluatedProperties", "unevaluatedItems"}
+)  # fmt: skip
+_ANNOTATIONS = frozenset(
+    {"$schema", "$id", "$anchor", "$defs", "$comment", "definitions", "title", "description", "default", "examples",
+     "deprecated", "readOnly", "writeOnly", "discriminator", "contentEncoding", "contentMediaType", "contentSchema",
+     "strict", "nullable", "example"}
+)  # fmt: skip
+_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_PLAIN_VALUES = ("const", "enum", "default", "examples", "example", "required", "discriminator")
+
+_NEAR = 0.8
+"""Likeness to a keyword, by difflib, from which another one is a misspelling. Chosen: "propertys" is one, "x-order" is
+not."""
+
+
+@dataclass(frozen=True)
+class AnswerSchema:
+    """The form of an answer.
+
+    Attributes:
+        name: of the answer, for providers' formats.
+        json: the JSON schema.
+        validate: makes the result of an answer's JSON text; None where the JSON is the result.
+    """
+
+    name: str
+    json: Mapping[str, Any]
+    validate: Callable[[str], Any] | None = None
+
+    @classmethod
+    def read(cls, schema: Any) -> AnswerSchema:
+        """Read a pydantic class, a type, an enum, a `TypedDict`, a JSON schema or a provider's wrapper around one.
+
+        Raises:
+            GenerationError: it is none of these.
+        """
+        if isinstance(schema, Mapping):
+            try:
+                return cls._of_mapping(schema)
+            except RecursionError as error:
+                raise GenerationError("the schema contains itself; refer to it with '$ref' instead.") from error
+        if is_typeddict(schema) or (isinstance(schema, type) and _is_old_model(schema)) or _is_function(schema):
+            converted = convert_to_json_schema(schema)
+            validate = getattr(schema, "parse_raw", None)  # of pydantic 1
+            return cls(str(converted.get("title", "answer")), converted, validate)
+        try:
+            adapter: TypeAdapter[Any] = TypeAdapter(schema)
+            written = json_schema_of(schema if isinstance(schema, type) and _is_model(schema) else adapter)
+        except (PydanticUserError, TypeError, NameError) as error:
+            raise GenerationError(
+                f"schema={shorten(schema)}; expected a pydantic class, a type such as list[int], an Enum, a TypedDict "
+                "or a JSON schema."
+            ) from error
+        return cls(str(written.get("title", "answer")), written, adapter.validate_json)
+
+    @classmethod
+    def _of_mapping(cls, schema: Mapping[str, Any]) -> AnswerSchema:
+        wrapped = schema.get("json_schema", schema)
+        if isinstance(wrapped, Mapping) and isinstance(wrapped.get("schema"), Mapping):
+            inner = cls._of_mapping(wrapped["schema"])
+            return cls(str(wrapped.get("name", inner.name)), inner.json)
+        if _FUNCTION_KEYS & schema.keys():
+            converted = convert_to_json_schema(dict(schema))
+            return cls(str(converted.get("title", "answer")), converted)
+        _check_keywords(schema)
+        return cls(str(schema.get("title", "answer")), schema)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether every value is an object, so that it can be the arguments of a call."""
+        top = _inlined(self.json)
+        return top.get("type") == "object" or ("type" not in top and "properties" in top)
+
+    def as_tool(self) -> dict[str, Any]:
+        """Return a function whose arguments are the answer, in OpenAI's form."""
+        parameters = _inlined(self.json)
+        if not self.is_object:
+            moved = relocate(self.json, f"#/properties/{_VALUE}")
+            parameters = {"type": "object", "properties": {_VALUE: moved}, "required": [_VALUE]}
+        name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.name)[:64] or "answer"
+        description = str(self.json.get("description", ""))
+        return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
+
+    def result_of(self, arguments: Any) -> Any:
+        """Return the result of a call's arguments.
+
+        Raises:
+            ValueError: they do not fit the type.
+        """
+        value = arguments if self.is_object else arguments.get(_VALUE)
+        return value if self.validate is None else self.validate(json.dumps(value))
+
+
+def openai_tool(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
+    """Write a tool, function or class as OpenAI does, with all of its arguments' schema: LangChain's own function
+    flattens schemas that contain themselves.
+    """
+    converted = convert_to_openai_tool(tool, strict=strict)
+    parameters = _parameters_of(tool)
+    if parameters is not None:
+        kept = {name: value for name, value in _inlined(parameters).items() if name not in ("title", "description")}
+        return {**converted, "function": {**converted["function"], "parameters": kept}}
+    return converted
+
+
+def _parameters_of(tool: Any) -> Mapping[str, Any] | None:
+    if isinstance(tool, Mapping) or is_typeddict(tool):
+        return None
+    if isinstance(tool, BaseTool):
+        tool = tool.tool_call_schema
+    elif _is_function(tool):
+        try:
+            tool = StructuredTool.from_function(tool, parse_docstring=False, description="x").tool_call_schema
+        except Exception:  # a function that only LangChain's own conversion reads
+            return None
+    if isinstance(tool, Mapping):
+        return tool
+    return json_schema_of(tool) if isinstance(tool, type) and _is_model(tool) else None
+
+
+def _inlined(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Replace a reference at the top by what it refers to."""
+    reference = schema.get("$ref")
+    if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
+        return schema
+    definition = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"))
+    return {**definition, "$defs": schema["$defs"]} if isinstance(definition, Mapping) else schema
+
+
+def _check_keywords(schema: Mapping[str, Any]) -> None:
+    """Refuse a mapping that is no JSON schema, and misspelt keywords in one.
+
+    Raises:
+        GenerationError: it is not, or has some.
+    """
+    if schema and not _CONSTRAINTS & schema.keys():
+        example = "{'title': 'Thing', 'type': 'object', 'properties': {'shape': {'type': 'string'}}}"
+        raise GenerationError(
+            f"schema={shorten(schema)} has no keyword of JSON schema, so it says nothing; expected such as {example}."
+        )
+    for part in _subschemas(schema):
+        for key in part.keys() - _CONSTRAINTS - _ANNOTATIONS:
+            meant = difflib.get_close_matches(str(key), _CONSTRAINTS, 1, _NEAR)
+            if meant:
+                raise GenerationError(f"unknown keyword {shorten(key)} in the schema; did you mean {meant[0]!r}?")
+
+
+def _subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
+    if isinstance(schema, (list, tuple)):
+        for item in schema:
+            yield from _subschemas(item)
+    elif isinstance(schema, Mapping):
+        yield schema
+        for key, value in schema.items():
+            if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+                yield from _subschemas(list(value.values()))
+            elif key not in _PLAIN_VALUES:
+                yield from _subschemas(value)
+
+
+def _is_model(schema: type) -> bool:
+    return issubclass(schema, BaseModel)
+
+
+def _is_old_model(schema: type) -> bool:
+    """Whether it is a class of pydantic 1."""
+    return is_basemodel_subclass(schema) and not _is_model(schema)
+
+
+def _is_function(schema: Any) -> bool:
+    return callable(schema) and hasattr(schema, "__code__")

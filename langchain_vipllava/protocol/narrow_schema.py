@@ -1,0 +1,196 @@
+"""`narrow_schema`: a JSON schema without the values that fit it and that no program can use.
+
+JSON schema admits numbers that overflow a float, dates like the 30th of February and integers of a hundred digits. A
+grammar admits all of them, and a model that is led by it writes some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from langchain_vipllava.errors import GenerationError
+
+SAFE_INTEGER = 2**53 - 1
+"""Largest integer that every JSON parser reads exactly; the bound of integers without one."""
+
+MAX_INTEGER = 2**63 - 1
+"""Largest integer that databases and msgpack hold, and that the grammar counts to."""
+
+MAX_NUMBER = 1e15
+"""Bound of numbers without one. Chosen: a float still tells 0.1 from 0.2 there, and no digits overflow it."""
+
+_YEAR = r"(?:000[1-9]|00[1-9]\d|0[1-9]\d\d|[1-9]\d{3})"
+_LEAP_YEAR = r"(?:\d\d(?:0[48]|[2468][048]|[13579][26])|(?:0[48]|[2468][048]|[13579][26])00)"
+_MONTH_DAY = (
+    r"(?:(?:0[13578]|1[02])-(?:0[1-9]|[12]\d|3[01])|(?:0[469]|11)-(?:0[1-9]|[12]\d|30)|02-(?:0[1-9]|1\d|2[0-8]))"
+)
+_CLOCK = r"(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?"
+_ZONE = r"(?:Z|[+-](?:[01]\d|2[0-3]):[0-5]\d)"
+_TIME_PART = r"T(?:\d{1,4}H(?:\d{1,4}M)?(?:\d{1,4}S)?|\d{1,4}M(?:\d{1,4}S)?|\d{1,6}(?:\.\d{1,6})?S)"
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_HEX = "[0-9a-f]"
+
+
+def dates(year: str = _YEAR) -> str:
+    """Return the pattern of the dates of the Gregorian calendar whose year fits a pattern."""
+    return f"(?:{year}-{_MONTH_DAY}|{_LEAP_YEAR}-02-29)" if year == _YEAR else f"{year}-{_MONTH_DAY}"
+
+
+def date_times(date: str, *, aware: bool | None = None) -> str:
+    """Return the pattern of date-times; with, without, or perhaps with an offset from UTC."""
+    return f"{date}T{times(aware=aware)}"
+
+
+def times(*, aware: bool | None = None) -> str:
+    """Return the pattern of times of day; with, without, or perhaps with an offset from UTC."""
+    return _CLOCK + {True: _ZONE, False: "", None: f"{_ZONE}?"}[aware]
+
+
+def uuids(version: str = "[1-8]") -> str:
+    """Return the pattern of UUIDs of a version."""
+    return f"{_HEX}{{8}}-{_HEX}{{4}}-{version}{_HEX}{{3}}-[89ab]{_HEX}{{3}}-{_HEX}{{12}}"
+
+
+_BASE64 = "[A-Za-f][A-HQ-Xg-nw-z0-3]"
+"""Two characters of base64 that begin with an ASCII character, and go on with the first half of another."""
+
+_BASE64_ASCII = f"(?:{_BASE64}[ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9])"
+"""Three ASCII characters in base64."""
+
+
+PATTERNS: Mapping[str, str] = {
+    "date": dates(),
+    "date-time": date_times(dates(), aware=True),
+    "time": times(),
+    "duration": rf"P(?:\d{{1,4}}D(?:{_TIME_PART})?|{_TIME_PART})",
+    "uuid": uuids(),
+    "uuid1": uuids("1"),
+    "uuid3": uuids("3"),
+    "uuid4": uuids("4"),
+    "uuid5": uuids("5"),
+    "uuid6": uuids("6"),
+    "uuid7": uuids("7"),
+    "uuid8": uuids("8"),
+    "base64": f"{_BASE64_ASCII}{{0,200}}",
+    "base64url": f"{_BASE64_ASCII}{{0,200}}",
+    "ipvanyaddress": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
+    "ipv4network": rf"{_OCTET}(?:\.{_OCTET}){{3}}/32",
+    "ipv4interface": rf"{_OCTET}(?:\.{_OCTET}){{3}}/(?:[12]?\d|3[0-2])",
+    "ipvanynetwork": rf"{_OCTET}(?:\.{_OCTET}){{3}}/32",
+    "ipvanyinterface": rf"{_OCTET}(?:\.{_OCTET}){{3}}/(?:[12]?\d|3[0-2])",
+    "json-string": r"(?:null|true|false|-?[1-9]\d{0,14}|\[\]|\{\})",
+    "regex": r"[A-Za-z0-9 ]{1,60}",
+}
+"""What strings of a format have to match. These parse as Python's and pydantic's type of the format."""
+
+_ENFORCED = frozenset({"email", "hostname", "ipv4", "ipv6", "uri", "unknown"})
+"""Formats that the grammar enforces itself. All others are not enforced: they are strings."""
+
+_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_PLAIN_VALUES = ("const", "enum", "default", "examples", "required", "discriminator")
+
+
+def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a JSON schema what no program can use.
+
+    - Strings of a format match `PATTERNS`; formats that cannot be enforced are plain strings.
+    - Numbers are finite and integers at most 53 bits long, unless the bounds of the schema ask for more.
+    - `uniqueItems` is not enforced: pydantic's sets drop what is there twice.
+    - `propertyNames` becomes the properties that an enum names, or `patternProperties`.
+
+    Raises:
+        GenerationError: bounds of integers beyond 64 bits, or a string that holds JSON of a schema.
+    """
+    definitions = schema.get("$defs")
+    narrowed: dict[str, Any] = _narrow(schema, definitions if isinstance(definitions, Mapping) else {})
+    return narrowed
+
+
+def _narrow(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, (list, tuple)):
+        return [_narrow(item, definitions) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    narrowed: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+            narrowed[key] = {name: _narrow(inner, definitions) for name, inner in value.items()}
+        else:
+            narrowed[key] = value if key in _PLAIN_VALUES else _narrow(value, definitions)
+    narrowed.pop("uniqueItems", None)
+    if "enum" not in narrowed and "const" not in narrowed:
+        _narrow_string(narrowed)
+        _narrow_number(narrowed)
+    _name_properties(narrowed, definitions)
+    return narrowed
+
+
+def _types(schema: Mapping[str, Any]) -> list[Any]:
+    types = schema.get("type")
+    return list(types) if isinstance(types, (list, tuple)) else [types]
+
+
+def _narrow_string(schema: dict[str, Any]) -> None:
+    name = schema.get("format")
+    if schema.get("contentMediaType") == "application/json":
+        if schema.get("contentSchema"):
+            raise GenerationError("a string that holds JSON of a schema cannot be enforced; use the schema itself.")
+        name = schema["format"] = "json-string"
+    if not isinstance(name, str) or "string" not in _types(schema) + ["string"] * ("type" not in schema):
+        return
+    pattern = PATTERNS.get(name)
+    if pattern is not None and not {"pattern", "minLength", "maxLength"} & schema.keys():
+        del schema["format"]
+        schema["pattern"] = f"^{pattern}$"
+    elif name not in _ENFORCED and pattern is None:
+        del schema["format"]
+
+
+def _narrow_number(schema: dict[str, Any]) -> None:
+    types = _types(schema)
+    if "number" in types:
+        _bound(schema, MAX_NUMBER, 1000)
+    elif "integer" in types:
+        _bound(schema, SAFE_INTEGER, 1000)
+        for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"):
+            bound = schema.get(name)
+            if isinstance(bound, (int, float)) and abs(bound) >= MAX_INTEGER:
+                raise GenerationError(
+                    f"{name}={bound} of an integer; expected bounds within 64 bits. Make it a string of digits."
+                )
+
+
+def _bound(schema: dict[str, Any], limit: float, factor: int) -> None:
+    """Add the bounds that a schema leaves out."""
+    lower, upper = (
+        [schema[name] for name in names if isinstance(schema.get(name), (int, float))]
+        for names in (("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum"))
+    )
+    largest = max(map(abs, [*lower, *upper]), default=0)
+    if largest > limit / factor:
+        limit = min(largest * factor, MAX_INTEGER - 1) if isinstance(limit, int) else largest * factor
+    if not lower:
+        schema["minimum"] = -limit
+    if not upper:
+        schema["maximum"] = limit
+
+
+def _name_properties(schema: dict[str, Any], definitions: Mapping[str, Any]) -> None:
+    """Write `propertyNames`, which the grammar does not enforce, as properties."""
+    names = schema.get("propertyNames")
+    if isinstance(names, Mapping) and "$ref" in names:
+        names = definitions.get(str(names["$ref"]).removeprefix("#/$defs/"))
+    values = schema.get("additionalProperties", True)
+    if not isinstance(names, Mapping) or values is False:
+        return
+    listed = [names["const"]] if "const" in names else names.get("enum")
+    if isinstance(listed, (list, tuple)):
+        schema["properties"] = {**{str(name): values for name in listed}, **schema.get("properties", {})}
+    elif isinstance(names.get("pattern"), str):
+        schema["patternProperties"] = {names["pattern"]: values, **schema.get("patternProperties", {})}
+    else:
+        schema.pop("propertyNames")
+        return
+    schema.pop("propertyNames")
+    schema["additionalProperties"] = False
