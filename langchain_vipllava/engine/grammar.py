@@ -69,11 +69,7 @@ class Grammar:
         Raises:
             GenerationError: not a JSON schema, or one with a part that cannot be enforced.
         """
-        text = _to_json(schema)
-        try:
-            return cls(LLMatcher.grammar_from_json_schema(text, overrides=_COMPACT))
-        except ValueError as error:
-            raise _invalid_schema(schema, error) from error
+        return cls.from_alternatives([schema], or_text=False)
 
     @classmethod
     def from_alternatives(cls, schemas: abc.Sequence[Mapping[str, Any]], *, or_text: bool) -> Grammar:
@@ -94,7 +90,8 @@ class Grammar:
         if or_text:
             names.append("TEXT")
             rules.append(r"TEXT: /\s*[^\[\s](.|\n)*/")
-        return cls(LLMatcher.grammar_from_lark("\n".join([f"start: {' | '.join(names)}", *rules])))
+        # After "ASSISTANT:" training always had a space: a model's likeliest beginnings carry it. The text is stripped.
+        return cls(LLMatcher.grammar_from_lark("\n".join([f'start: " "? ({" | ".join(names)})', *rules])))
 
 
 class ConstraintFactory:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import jsonschema
 import numpy as np
 import pytest
+import torch
 from llguidance import LLMatcher
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
@@ -107,9 +108,27 @@ def test_a_decimal_within_an_exclusive_bound_parses_within_it(runner, bounds, re
         assert fits == (text in accepted), text
 
 
+@pytest.mark.parametrize(
+    ("schema", "beginning"), [({"type": "boolean"}, "▁t"), ({"enum": ["red"]}, "▁"), ({"type": "object"}, "▁")], ids=str
+)
+def test_an_answer_may_begin_with_the_space_that_follows_assistant_in_training(runner, schema, beginning):
+    constraint = runner._constraints.start(Grammar.from_schema(schema), 20)
+    logits = torch.zeros(runner.model.config.text_config.vocab_size)
+    token = runner.encoder.tokenizer.convert_tokens_to_ids(beginning)
+    assert constraint.mask(logits)[token] == 0
+    constraint.accept(token)
+    assert torch.isneginf(constraint.mask(logits)[token])  # one space, not any number
+
+
+def test_the_space_is_not_part_of_the_answer(runner):
+    for schema in ({"type": "boolean"}, {"enum": ["red", "blue"]}, {"type": "integer", "minimum": 0, "maximum": 9}):
+        answer = generate(runner, ask(Grammar.from_schema(schema)))
+        assert answer.text == answer.text.strip() == json.dumps(json.loads(answer.text))
+
+
 @pytest.mark.parametrize("number", [1, 0.01, 7, 3600, 16_384, 10**9, 0.0001])
 def test_multiples_of_usual_numbers_are_not_refused(number):
-    assert f'"multipleOf":{number}' in Grammar.from_schema({"type": "number", "multipleOf": number}).text
+    assert f'"multipleOf": {number}' in Grammar.from_schema({"type": "number", "multipleOf": number}).text
 
 
 @pytest.mark.parametrize(
