@@ -9,7 +9,7 @@ from typing import Any, cast
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from langchain_vipllava.protocol.narrow_schema import date_times, dates, times
+from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, times
 
 _NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
@@ -19,15 +19,15 @@ class PydanticSchema(GenerateJsonSchema):
 
     def date_schema(self, schema: core_schema.DateSchema) -> JsonSchemaValue:
         """A date that is past or future, where the type says so."""
-        return _pattern(dates(*_years(schema.get("now_op"))))
+        return _pattern("date", dates(*_years(schema.get("now_op"))))
 
     def datetime_schema(self, schema: core_schema.DatetimeSchema) -> JsonSchemaValue:
         """The same for a date-time, with or without an offset where the type says so."""
-        return _pattern(date_times(dates(*_years(schema.get("now_op"))), aware=_aware(schema)))
+        return _pattern("date-time", date_times(dates(*_years(schema.get("now_op"))), aware=_aware(schema)))
 
     def time_schema(self, schema: core_schema.TimeSchema) -> JsonSchemaValue:
         """A time of day."""
-        return _pattern(times(aware=_aware(schema)))
+        return _pattern("time", times(aware=_aware(schema)))
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
         """A number: a decimal may also come as text, which has no bounds."""
@@ -51,7 +51,8 @@ class PydanticSchema(GenerateJsonSchema):
         if not schemes:
             return super().url_schema(schema)
         return _pattern(
-            rf"(?:{'|'.join(schemes)})://[a-z0-9-]{{1,40}}(?:\.[a-z]{{2,8}}){{1,2}}(?:/[A-Za-z0-9_.~-]{{0,40}}){{0,6}}"
+            "url",
+            rf"(?:{'|'.join(schemes)})://[a-z0-9-]{{1,40}}(?:\.[a-z]{{2,8}}){{1,2}}(?:/[A-Za-z0-9_.~-]{{0,40}}){{0,6}}",
         )
 
 
@@ -61,17 +62,16 @@ def json_schema_of(adapter: Any) -> dict[str, Any]:
     return cast(dict[str, Any], make(schema_generator=PydanticSchema))
 
 
-def _pattern(pattern: str) -> JsonSchemaValue:
-    return {"type": "string", "pattern": f"^{pattern}$"}
+def _pattern(kind: str, pattern: str) -> JsonSchemaValue:
+    return {"type": "string", "pattern": f"^{pattern}$", KIND: kind}
 
 
 def _years(now: str | None) -> tuple[str, ...]:
-    """Return the pattern of the years before or after this one; none for any year."""
+    """Return the pattern of the hundred years before or after this one; none for any year."""
     if now is None:
         return ()
     year = datetime.now(UTC).year
-    decade = year // 10 * 10  # of the decades before and after this one, the nearest century or so
-    listed = range(decade - 90, year) if now == "past" else range(year + 2, decade + 100)
+    listed = range(year - 100, year) if now == "past" else range(year + 1, year + 101)
     return (f"(?:{'|'.join(map(str, listed))})",)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PER_CALL = (
     "temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "escape_turn_markers", "multi_image",
-    "image_fit",
+    "image_fit", "schema_in_prompt",
 )  # fmt: skip
 """Fields of the model that `invoke`, `bind` and the like may override."""
 
@@ -125,6 +125,7 @@ class CallSettings:
             prompt_format=check_format(values["prompt_format"]),
             image_fit=values["image_fit"],
             escape_turn_markers=values["escape_turn_markers"],
+            schema_in_prompt=values["schema_in_prompt"],
         )
         defaults.limits.check_output(template.output)
         model = defaults.model if kwargs.get("model") is None else model_name(kwargs["model"])

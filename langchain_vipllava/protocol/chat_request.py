@@ -30,10 +30,11 @@ class ChatRequest:
         escape_turn_markers: make turn markers in the texts unlike those of the prompt format, so that no text can begin
             a turn.
         image_fit: how images become square.
+        schema_in_prompt: tell the model the schema of its answer, in a line behind the last question.
 
     Raises:
-        GenerationError: `max_tokens` below 1, an empty stop text, an unknown `image_fit`, an `escape_turn_markers`
-            that is neither True nor False.
+        GenerationError: `max_tokens` below 1, an empty stop text, an unknown `image_fit`, an `escape_turn_markers` or a
+            `schema_in_prompt` that is neither True nor False.
     """
 
     conversation: Conversation = field(repr=False)
@@ -44,6 +45,7 @@ class ChatRequest:
     prompt_format: PromptFormatName = "user_assistant"
     image_fit: ImageFit = "pad"
     escape_turn_markers: bool = True
+    schema_in_prompt: bool = True
 
     def __post_init__(self) -> None:
         positive = is_number(self.max_tokens, Integral) and self.max_tokens >= 1
@@ -51,8 +53,8 @@ class ChatRequest:
         texts = all(isinstance(text, str) and text for text in self.stop)
         expect(texts, "stop", self.stop, "texts that are not empty")
         expect(self.image_fit in get_args(ImageFit), "image_fit", self.image_fit, "'pad' or 'center_crop'")
-        is_switch = isinstance(self.escape_turn_markers, bool)
-        expect(is_switch, "escape_turn_markers", self.escape_turn_markers, "True or False")
+        for name in ("escape_turn_markers", "schema_in_prompt"):
+            expect(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
 
     @property
     def format(self) -> PromptFormat:
@@ -65,7 +67,8 @@ class ChatRequest:
         return (*self.stop, *self.format.stop)
 
     def render(self, *, allow_partial: bool = False) -> Prompt:
-        """Write the prompt: the conversation, with the instructions for tools in its system text.
+        """Write the prompt: the conversation, with the instructions for tools in its system text, and the schema of the
+        answer behind the last question.
 
         Raises:
             PromptError: the conversation does not end with a question, unless `allow_partial`.
@@ -75,6 +78,11 @@ class ChatRequest:
             system = self.format.system if conversation.system is None else conversation.system
             system = "\n".join(text for text in (system, instructions) if text)
             conversation = replace(conversation, system=system)
+        suffix = self.output.question_suffix if self.schema_in_prompt else ""
+        if suffix and conversation.turns and conversation.turns[-1].answer is None:
+            *earlier, last = conversation.turns
+            last = replace(last, question=last.question + suffix)
+            conversation = replace(conversation, turns=(*earlier, last))
         return self.format.render(
             conversation, allow_partial=allow_partial, escape_turn_markers=self.escape_turn_markers
         )

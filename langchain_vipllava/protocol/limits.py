@@ -83,7 +83,9 @@ class RequestLimits:
         conversation = request.conversation
         self.check_images(conversation.images)
         turns = (text for turn in conversation.turns for text in (turn.question, turn.answer or ""))
-        self.check_texts([conversation.system or "", *turns, request.output.instructions])
+        self.check_texts(
+            [conversation.system or "", *turns, request.output.instructions, request.output.question_suffix]
+        )
 
     def check_texts(self, texts: Iterable[str]) -> None:
         """Check the texts of a request.

@@ -11,6 +11,9 @@ from typing import Any
 
 from langchain_vipllava.errors import GenerationError
 
+KIND = "$comment"
+"""Where a schema keeps the name of the format that its pattern stands for: no validator reads it."""
+
 SAFE_INTEGER = 2**53 - 1
 """Largest integer that every JSON parser reads exactly; the bound of integers without one."""
 
@@ -143,6 +146,7 @@ def _narrow_string(schema: dict[str, Any]) -> None:
     if pattern is not None and not {"pattern", "minLength", "maxLength"} & schema.keys():
         del schema["format"]
         schema["pattern"] = f"^{pattern}$"
+        schema.setdefault(KIND, name)
     elif name not in _ENFORCED and pattern is None:
         del schema["format"]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_vipllava.protocol.schema_text import schema_text
+
 _MAX_CALLS = 4
 """Maximum number of calls in one answer when several are allowed. Chosen: a model that was not trained to call tools
 makes as many calls as it may."""
@@ -43,6 +45,14 @@ class OutputSpec:
         lines = [f"- {_signature(tool)}: {tool.get('description') or tool['name']}" for tool in self.tools]
         example = format_calls([("tool", {"argument": "value"})])
         return "\n".join(["Tools:", *lines, f"To call tools, answer with a list such as {example}."])
+
+    @property
+    def question_suffix(self) -> str:
+        """What a question tells the model about the JSON of its answer, in a line of its own; empty for free text."""
+        if self.schema is None or self.must_call:
+            return ""
+        line = schema_text(self.schema)
+        return f"\nAnswer in JSON: {line}" if line else "\nAnswer in JSON."
 
     def calls_schema(self) -> dict[str, Any]:
         """JSON schema of a list of calls.

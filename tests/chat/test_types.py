@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, Literal, TypedDict
 
 import pytest
+from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from pydantic import (
     UUID4,
@@ -36,6 +37,8 @@ from pydantic import (
 )
 
 from langchain_vipllava import ChatVipLlava, GenerationError
+from langchain_vipllava.chat.settings import CallSettings
+from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 
 class Shape(enum.Enum):
@@ -201,6 +204,33 @@ def test_what_is_no_schema_is_refused_when_it_is_bound(llm, schema, error_text):
     for method in ("json_schema", "function_calling", "json_mode"):
         with pytest.raises(GenerationError, match=error_text):
             llm.with_structured_output(schema, method=method)
+
+
+class Described(BaseModel):
+    color: Literal["red", "blue"] = Field(description="of the object")
+    seen: datetime.date
+    weight: float | None
+    tags: list[str] = []
+    counts: dict[str, int]
+
+
+def test_the_question_tells_the_schema_unless_it_must_not(llm):
+    bound = llm.with_structured_output(Described).first
+    written = llm.render_prompt("What is it?")
+    assert written == "USER: What is it?ASSISTANT:"
+    line = (
+        'Answer in JSON: {"color": "red" | "blue" (of the object), "seen": date, "weight": number | null, '
+        '"tags"?: [text, ...], "counts": {text: whole number, ...}}'
+    )
+    request = CallSettings.read(llm, None, {"response_format": bound.kwargs["response_format"]})
+    conversation = Conversation((Turn("Hi", answer="Yes"), Turn("What is it?")))
+    assert request.request(conversation).render().text == f"USER: HiASSISTANT: YesUSER: What is it?\n{line}ASSISTANT:"
+    quiet = CallSettings.read(llm, None, {**bound.kwargs, "schema_in_prompt": False})
+    assert quiet.request(conversation).render().text == "USER: HiASSISTANT: YesUSER: What is it?ASSISTANT:"
+    silent = ChatVipLlava(model="bundled", schema_in_prompt=False).with_structured_output(Count)
+    told = llm.with_structured_output(Count, include_raw=True).invoke("How many?")["raw"].usage_metadata
+    assert isinstance(silent.invoke("How many?"), Count)
+    assert told["input_tokens"] > llm.get_num_tokens_from_messages([HumanMessage("How many?")]) + 8
 
 
 def random_type(rng, depth=0):

@@ -1,0 +1,95 @@
+"""`schema_text`: a JSON schema in a line that a model reads: `{"color": "red" | "blue", "count": whole number}`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from langchain_vipllava.protocol.narrow_schema import KIND
+from langchain_vipllava.text import cut
+
+_MAX_LENGTH = 1000
+"""Characters of a line. Chosen: some 300 tokens, a tenth of the context of the published checkpoints."""
+
+_MAX_VALUES, _MAX_DESCRIPTION = 40, 80
+"""Values of an enum and characters of a description that are shown. Chosen: more would fill the line."""
+
+_DEPTHS = (8, 4, 2, 1)
+"""Levels that are written out, the deepest whose line is short enough."""
+
+_WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true | false", "null": "null"}
+
+
+def schema_text(schema: Mapping[str, Any]) -> str:
+    """Write a JSON schema in one line; empty where it says nothing, or does not fit into a line.
+
+    Example:
+        >>> color = {"enum": ["red", "blue"]}
+        >>> schema_text({"type": "object", "properties": {"color": color, "many": {"type": "boolean"}}})
+        '{"color"?: "red" | "blue", "many"?: true | false}'
+    """
+    for depth in _DEPTHS:
+        line = _write(schema, schema, depth)
+        if len(line) <= _MAX_LENGTH:
+            return "" if line == "{...}" else line
+    return ""
+
+
+def _write(schema: Any, root: Mapping[str, Any], depth: int) -> str:
+    if not isinstance(schema, Mapping):
+        return "anything"
+    if isinstance(schema.get("$ref"), str):
+        return _write_reference(schema["$ref"], root, depth)
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if isinstance(values, (list, tuple)):
+        shown = [json.dumps(value, ensure_ascii=False, default=str) for value in values[:_MAX_VALUES]]
+        return " | ".join(shown + ["..."] * (len(values) > _MAX_VALUES))
+    for key, sign in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " and ")):
+        if isinstance(schema.get(key), (list, tuple)):
+            return sign.join(dict.fromkeys(_write(part, root, depth) for part in schema[key]))
+    types = schema.get("type", "object" if "properties" in schema else None)
+    if isinstance(types, (list, tuple)):
+        return " | ".join(_write({**schema, "type": name}, root, depth) for name in types)
+    if types == "object":
+        return _write_object(schema, root, depth)
+    if types == "array":
+        return _write_array(schema, root, depth)
+    return str(schema.get(KIND) or _WORDS.get(str(types), "anything"))
+
+
+def _write_reference(reference: str, root: Mapping[str, Any], depth: int) -> str:
+    place: Any = root
+    for name in reference.removeprefix("#").strip("/").split("/"):
+        place = place.get(name) if isinstance(place, Mapping) and name else place
+    return _write(place, root, depth - 1) if depth > 0 else "{...}"
+
+
+def _write_object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> str:
+    properties, required = schema.get("properties"), schema.get("required") or ()
+    values = schema.get("additionalProperties")
+    parts = []
+    if isinstance(properties, Mapping) and depth > 0:
+        for name, part in properties.items():
+            sign = "" if name in required else "?"
+            parts.append(
+                f"{json.dumps(str(name), ensure_ascii=False)}{sign}: {_write(part, root, depth - 1)}{_said(part)}"
+            )
+    if isinstance(values, Mapping) and values and depth > 0:
+        parts.append(f"text: {_write(values, root, depth - 1)}, ...")
+    return f"{{{', '.join(parts)}}}" if parts else "{...}"
+
+
+def _write_array(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> str:
+    first: Sequence[Any] = schema.get("prefixItems") or ()
+    parts = [_write(part, root, depth - 1) for part in first] if depth > 0 else []
+    items = schema.get("items")
+    if isinstance(items, Mapping) and depth > 0:
+        parts += [_write(items, root, depth - 1), "..."]
+    return f"[{', '.join(parts or ['...'])}]"
+
+
+def _said(part: Any) -> str:
+    """What the schema says about a property, in parentheses."""
+    description = part.get("description") if isinstance(part, Mapping) else None
+    return f" ({cut(' '.join(description.split()), _MAX_DESCRIPTION)})" if isinstance(description, str) else ""
