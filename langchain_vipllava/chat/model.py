@@ -92,7 +92,7 @@ class ChatVipLlava(TreeErrors):
         escape_turn_markers: write turn markers in the texts of messages as `USER :` and `ASSISTANT :`, so that no text
             can begin a turn. False leaves every text as it is, for messages that you wrote yourself.
         schema_in_prompt: tell the model the schema of a structured answer, in a line behind the question, as in
-            `Answer in JSON: {"color": "red" | "blue"}`. False leaves the question as it is; answers fit all the same.
+            `Answer in JSON: {"color": red | blue}`. False leaves the question as it is; answers fit all the same.
         multi_image: with several images in one conversation "keep" them (and warn once), "restart" at the newest, or
             "error". The model was trained on one.
         image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the long sides off.

@@ -1,8 +1,9 @@
-"""`schema_text`: a JSON schema in a line that a model reads: `{"color": "red" | "blue", "count": whole number}`."""
+"""`schema_text`: a JSON schema in a line that a model reads: `{"color": red | blue, "count": whole number}`."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,8 @@ _MAX_VALUES, _MAX_DESCRIPTION = 40, 80
 _DEPTHS = (8, 4, 2, 1)
 """Levels that are written out, the deepest whose line is short enough."""
 
+_WORD = re.compile(r"[^\W\d_][\w -]*")
+
 _WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true | false", "null": "null"}
 
 
@@ -27,7 +30,7 @@ def schema_text(schema: Mapping[str, Any]) -> str:
     Example:
         >>> color = {"enum": ["red", "blue"]}
         >>> schema_text({"type": "object", "properties": {"color": color, "many": {"type": "boolean"}}})
-        '{"color"?: "red" | "blue", "many"?: true | false}'
+        '{"color"?: red | blue, "many"?: true | false}'
     """
     for depth in _DEPTHS:
         line = _write(schema, schema, depth)
@@ -43,7 +46,7 @@ def _write(schema: Any, root: Mapping[str, Any], depth: int) -> str:
         return _write_reference(schema["$ref"], root, depth)
     values = [schema["const"]] if "const" in schema else schema.get("enum")
     if isinstance(values, (list, tuple)):
-        shown = [json.dumps(value, ensure_ascii=False, default=str) for value in values[:_MAX_VALUES]]
+        shown = [_write_value(value) for value in values[:_MAX_VALUES]]
         return " | ".join(shown + ["..."] * (len(values) > _MAX_VALUES))
     for key, sign in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " and ")):
         if isinstance(schema.get(key), (list, tuple)):
@@ -56,6 +59,13 @@ def _write(schema: Any, root: Mapping[str, Any], depth: int) -> str:
     if types == "array":
         return _write_array(schema, root, depth)
     return str(schema.get(KIND) or _WORDS.get(str(types), "anything"))
+
+
+def _write_value(value: Any) -> str:
+    """Write a word as it is, which takes fewer tokens, and anything else as JSON."""
+    if isinstance(value, str) and _WORD.fullmatch(value) and value not in ("true", "false", "null"):
+        return value
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _write_reference(reference: str, root: Mapping[str, Any], depth: int) -> str:
