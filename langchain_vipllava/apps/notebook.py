@@ -67,7 +67,7 @@ class ConversationView:
 
         lines: list[tuple[str, str, list[ImageSource]]] = []
         remaining = iter(sources)
-        for turn in read_messages(self.messages, collect).turns:
+        for turn in read_messages(self.messages, collect, allow_partial=True).turns:
             lines.append(("USER", turn.question, [next(remaining) for _ in turn.images]))
             if turn.answer is not None:
                 lines.append(("ASSISTANT", turn.answer, []))
