@@ -5,8 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,11 +22,7 @@ from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
-from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt, Segment
-
-_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
-"""Unicode's private-use code points: of the basic plane, and planes 15 and 16."""
-
+from langchain_vipllava.prompt.formats import END_TOKEN, IMAGE_TOKEN, Prompt
 
 _MAX_DIGESTS = 1024
 """Encoded images that are remembered by their pixels. Chosen: some 100 KB."""
@@ -101,8 +96,7 @@ class PromptEncoder:
         self._pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
         self._special_ids = frozenset(self.tokenizer.get_added_vocab().values())
-        special = sorted(self.tokenizer.get_added_vocab(), key=len, reverse=True)
-        self._special = re.compile("|".join(re.escape(token) for token in special) or r"(?!)")
+        self._end_id = int(self.tokenizer.convert_tokens_to_ids(END_TOKEN))
 
     def encode(self, request: GenerationRequest) -> EncodedPrompt:
         """Encode a request.
@@ -164,16 +158,33 @@ class PromptEncoder:
         return self.context_length * max(map(len, self.tokenizer.get_vocab()))
 
     def _tokenize(self, prompt: Prompt) -> list[int]:
-        """Tokenize as the checkpoint's own processor does, except that generated answers keep their own ids."""
+        """Tokenize as the training did: each text between structural tokens by itself.
+
+        Llama's tokenizer puts a space in front of a text. In training there was one at the start and behind an image,
+        whose texts were tokenized apart, and none behind `</s>`. Generated answers keep their own ids.
+        """
         ids: list[int] = []
-        run: list[Segment] = []
+        run: list[str] = []
+        begins = True
+
+        def end_run(then: Sequence[int] = ()) -> None:
+            ids.extend([*self._tokenize_run("".join(run), first=not ids, begins=begins), *then])
+            run.clear()
+
         for segment in prompt.segments:
-            if segment.ids is not None and self._decodes_to(segment.ids, segment.text):
-                ids += [*self._tokenize_run(run, first=not ids), *segment.ids]
-                run = []
+            if segment.kind == "image":
+                end_run([self._image_id])
+                begins = True
+            elif segment.kind == "end":
+                end_run([self._end_id])
+                begins = False
+            elif segment.ids is not None and self._decodes_to(segment.ids, segment.text):
+                end_run(segment.ids)
+                begins = False
             else:
-                run.append(segment)
-        return ids + self._tokenize_run(run, first=not ids)
+                run.append(segment.text)
+        end_run()
+        return ids
 
     def _decodes_to(self, ids: tuple[int, ...], text: str) -> bool:
         """Whether ids decode to a text. Those of another checkpoint, or of an answer that was edited, do not.
@@ -189,34 +200,20 @@ class PromptEncoder:
             decoded = detokenize(self.tokenizer, ids)
         return decoded.strip() == text.strip()
 
-    def _tokenize_run(self, segments: list[Segment], *, first: bool) -> list[int]:
-        """Tokenize consecutive segments; special tokens that a user typed stay text."""
-        typed: list[str] = []
-        placeholder = _unused_character("".join(segment.text for segment in segments))
+    def _tokenize_run(self, text: str, *, first: bool, begins: bool) -> list[int]:
+        """Tokenize a text in which special tokens are what a user typed: plain text.
 
-        def hide(match: re.Match[str]) -> str:
-            typed.append(match[0])
-            return placeholder
-
-        text = "".join(s.text if s.kind != "text" else self._special.sub(hide, s.text) for s in segments)
-        if not first:  # after a line break, as in the middle of a prompt: the start of a text is tokenized differently
-            text = "\n" + text
-        encoded = self.tokenizer(text, add_special_tokens=first, return_offsets_mapping=bool(typed))
-        ids: list[int] = []
-        last = -1
-        offsets = encoded["offset_mapping"] if typed else [(0, 0)] * len(encoded["input_ids"])
-        for token, (start, end) in zip(encoded["input_ids"], offsets, strict=True):
-            if placeholder not in text[start:end]:
-                ids.append(token)
-            elif start != last:  # a character that is not in the vocabulary is several byte tokens
-                ids += self._literal_ids(typed.pop(0))
-                last = start
-        return ids if first else ids[len(self._newline) :]
-
-    def _literal_ids(self, text: str) -> list[int]:
-        """Token ids of the name of a special token as plain text, as in the middle of a line."""
-        line = self._splitting_tokenizer("\n" + text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-        return list(line[len(self._newline) :])
+        Args:
+            text: may be empty.
+            first: whether it begins the prompt.
+            begins: whether it is tokenized like the start of a text.
+        """
+        if not text and not first:
+            return []
+        # after a line break, as in the middle of a text: the start of one is tokenized differently
+        line = text if begins else f"\n{text}"
+        encoded = self._splitting_tokenizer(line, add_special_tokens=first, split_special_tokens=True)["input_ids"]
+        return list(encoded if begins else encoded[len(self._newline) :])
 
     @cached_property
     def _splitting_tokenizer(self) -> Any:
@@ -315,14 +312,6 @@ def _keeps_every_character(tokenizer: Mapping[str, Any]) -> bool:
     strips = any(token["lstrip"] or token["rstrip"] for token in tokenizer.get("added_tokens") or ())
     model = tokenizer["model"]
     return all(keeps) and splits and not strips and model["type"] == "BPE" and bool(model.get("byte_fallback"))
-
-
-def _unused_character(text: str) -> str:
-    used = set(text)
-    unused = next((chr(code) for plane in _PRIVATE_USE for code in plane if chr(code) not in used), None)
-    if unused is None:
-        raise PromptError("the text contains every private-use character of Unicode; expected one to be unused.")
-    return unused
 
 
 def _check_text(text: str) -> None:

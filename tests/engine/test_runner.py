@@ -33,6 +33,7 @@ from langchain_vipllava.engine.prefix_cache import PrefixCache
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.formats import FORMATS
 from tests.support.engine import generate, open_image
+from tests.support.training_ids import training_ids
 
 TOKENS = 12
 SHAPES = [(56, 56), (336, 336), (640, 480), (480, 640), (300, 100), (100, 300), (37, 211), (5, 5), (1, 40), (1000, 17)]
@@ -76,7 +77,10 @@ class Plain:
     def ids(self, messages, tokens=TOKENS, name="user_assistant"):
         read = read_messages(messages, open_image)
         images = [pad_to_square(load_image(image)) for image in read.images]
-        inputs = self.processor(text=[FORMATS[name].render(read).text], images=images or None, return_tensors="pt")
+        text = FORMATS[name].render(read).text
+        inputs = self.processor(text=[text], images=images or None, return_tensors="pt")
+        inputs["input_ids"] = torch.tensor([training_ids(self.processor, text, images)])
+        inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
         made = self.model.generate(**inputs, do_sample=False, max_new_tokens=tokens)
         ids = made[0, inputs["input_ids"].shape[1] :].tolist()
         return tuple(ids[:-1] if ids[-1] == self.processor.tokenizer.eos_token_id else ids)
@@ -124,6 +128,8 @@ def wait_for_idle():
     """Join the engine's threads; return those that do not end."""
     threads = [thread for thread in threading.enumerate() if thread.name == "vipllava-engine"]
     for thread in threads:
+        while thread.ident is None:  # listed before it has started
+            os.sched_yield()
         thread.join(60)
     return [thread for thread in threads if thread.is_alive()]
 

@@ -23,6 +23,7 @@ from langchain_vipllava import ChatVipLlava, GenerationError, PromptError, pad_t
 from langchain_vipllava.chat.messages import read_messages
 from langchain_vipllava.prompt.formats import FORMATS
 from tests.support.engine import open_image
+from tests.support.training_ids import training_ids
 
 CASES = json.loads((Path(__file__).parents[1] / "data" / "prompt_cases.json").read_text())["cases"]
 VICUNA = (
@@ -268,14 +269,14 @@ def test_an_image_token_in_user_text_is_counted_as_text(llm):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_token_ids_equal_those_of_the_processor(llm, name):
+def test_token_ids_equal_those_of_training(llm, name):
     prompt_format = FORMATS[name]
     image = pad_to_square(IMAGE["image"])
     for messages in (three_turns(), [HumanMessage("What ünï 中文\n\n  is it?")], [ask("  Spaces \n", IMAGE)]):
         prompt = prompt_format.render(read_messages(messages, open_image))
         images = [image] * prompt.text.count("<image>")
-        expected = llm.backend.runner.processor(text=[prompt.text], images=images or None)["input_ids"][0]
-        assert list(llm.backend.runner.encoder.encode_text(prompt)) == list(expected)
+        expected = training_ids(llm.backend.runner.processor, prompt.text, images)
+        assert list(llm.backend.runner.encoder.encode_text(prompt)) == expected
 
 
 def test_a_prompt_longer_than_the_context_raises_with_token_counts(llm):
