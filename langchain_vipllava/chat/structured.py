@@ -11,6 +11,8 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputParser
 from langchain_core.outputs import Generation
 from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
+from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing_extensions import is_typeddict
 
 from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.chat.schema import AnswerSchema
@@ -49,8 +51,7 @@ def structured(
     if schema is None and method != "json_mode":
         raise GenerationError("schema is None; expected a pydantic class, a type, a TypedDict or a JSON schema.")
     answer = None if schema is None else AnswerSchema.read(schema)
-    traced = {} if answer is None else {"title": answer.name, **answer.json}  # LangChain converts no other types
-    ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": traced}
+    ls_format = {"kwargs": {"method": method, "strict": strict}, "schema": _traced(schema, answer)}
     bound: Runnable[Any, Any]
     parser: Runnable[Any, Any]
     if answer is not None and method == "function_calling":
@@ -66,6 +67,13 @@ def structured(
     parse: Runnable[Any, Any] = RunnableGenerator(_check_complete, _acheck_complete) | parser
     chain: Runnable[Any, Any] = bound | (_RawAndParsed(parse) if include_raw else parse)
     return chain
+
+
+def _traced(schema: Any, answer: AnswerSchema | None) -> Any:
+    """Return what LangChain traces: the class itself, or for a type that it cannot convert its JSON schema."""
+    if answer is None or (isinstance(schema, type) and (is_basemodel_subclass(schema) or is_typeddict(schema))):
+        return schema
+    return {"title": answer.name, **answer.json}
 
 
 def _response_format(answer: AnswerSchema | None) -> dict[str, Any]:
