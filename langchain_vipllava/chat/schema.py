@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from typing_extensions import is_typeddict
 
 from langchain_vipllava.chat.pydantic_schema import json_schema_of
 from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.json_schema import subschemas
 from langchain_vipllava.protocol.output_spec import relocate
 
 _VALUE = "value"
@@ -38,9 +39,6 @@ _ANNOTATIONS = frozenset(
      "deprecated", "readOnly", "writeOnly", "discriminator", "contentEncoding", "contentMediaType", "contentSchema",
      "strict", "nullable", "example"}
 )  # fmt: skip
-_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_PLAIN_VALUES = ("const", "enum", "default", "examples", "example", "required", "discriminator")
-
 _NEAR = 0.8
 """Likeness to a keyword, by difflib, from which another one is a misspelling. Chosen: "propertys" is one, "x-order" is
 not."""
@@ -171,24 +169,11 @@ def _check_keywords(schema: Mapping[str, Any]) -> None:
         raise GenerationError(
             f"schema={shorten(schema)} has no keyword of JSON schema, so it says nothing; expected such as {example}."
         )
-    for part in _subschemas(schema):
+    for part in subschemas(schema):
         for key in part.keys() - _CONSTRAINTS - _ANNOTATIONS:
             meant = difflib.get_close_matches(str(key), _CONSTRAINTS, 1, _NEAR)
             if meant:
                 raise GenerationError(f"unknown keyword {shorten(key)} in the schema; did you mean {meant[0]!r}?")
-
-
-def _subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
-    if isinstance(schema, (list, tuple)):
-        for item in schema:
-            yield from _subschemas(item)
-    elif isinstance(schema, Mapping):
-        yield schema
-        for key, value in schema.items():
-            if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
-                yield from _subschemas(list(value.values()))
-            elif key not in _PLAIN_VALUES:
-                yield from _subschemas(value)
 
 
 def _is_model(schema: type) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import abc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
@@ -17,6 +17,7 @@ from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
+from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES, subschemas
 
 _COMPACT: Any = {"whitespace_flexible": False}
 """llguidance's option for JSON without whitespace: a model that may pad JSON with spaces may pad it indefinitely."""
@@ -278,7 +279,7 @@ def _find_problem(grammar: str) -> str | None:
 
 def _to_json(schema: Mapping[str, Any]) -> str:
     try:
-        closed = not any(map(_is_composed, _subschemas(schema)))  # recurses without end into one that contains itself
+        closed = not any(map(_is_composed, subschemas(schema)))  # recurses without end into one that contains itself
         adapted = _adapt(schema, closed=closed)
         text = json.dumps(adapted, allow_nan=False)
         text.encode()
@@ -297,17 +298,11 @@ def _invalid_schema(schema: Mapping[str, Any], error: Exception) -> GenerationEr
     return GenerationError(f"{shorten(schema)} is not a JSON schema that can be enforced: {error}.")
 
 
-_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-"""Keywords whose value maps arbitrary names to schemas."""
-
 _REFERENCES = ("$ref", "anyOf", "oneOf")
 """Keywords that apply other schemas to the same value."""
 
 _ANNOTATIONS = frozenset({"title", "description", "default", "examples", "type", "$defs", "definitions"})
 """Keywords that constrain no number."""
-
-_PLAIN_VALUES = ("const", "enum", "default", "examples", "required")
-"""Keywords whose value is not a schema."""
 
 _ADD_PROPERTIES = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
 """Keywords that may describe properties of an object that its "properties" do not name."""
@@ -328,10 +323,10 @@ def _adapt(schema: Any, *, closed: bool) -> Any:
         return schema
     adapted: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
             adapted[key] = {name: _adapt(inner, closed=closed) for name, inner in value.items()}
         else:
-            adapted[key] = value if key in _PLAIN_VALUES else _adapt(value, closed=closed)
+            adapted[key] = value if key in PLAIN_VALUES else _adapt(value, closed=closed)
     bounds = [adapted[name] for name in ("exclusiveMinimum", "exclusiveMaximum") if _is_number(adapted.get(name))]
     if bounds and "multipleOf" not in adapted and adapted.get("type") not in ("integer", ["integer"]):
         adapted["multipleOf"] = _smallest_step(max(abs(bound) for bound in bounds))
@@ -343,26 +338,12 @@ def _adapt(schema: Any, *, closed: bool) -> Any:
     return adapted
 
 
-def _subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and every schema inside it."""
-    if isinstance(schema, (list, tuple)):
-        for item in schema:
-            yield from _subschemas(item)
-    elif isinstance(schema, Mapping):
-        yield schema
-        for key, value in schema.items():
-            if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
-                yield from _subschemas(list(value.values()))
-            elif key not in _PLAIN_VALUES:
-                yield from _subschemas(value)
-
-
 def _steps(schema: Any) -> int:
     """Return how many remainders all `multipleOf` of a schema tell apart: trailing zeros and decimal places are free.
 
     Where several schemas may describe one value, every combination of theirs counts.
     """
-    schemas = list(_subschemas(schema))
+    schemas = list(subschemas(schema))
     values = [inner["multipleOf"] for inner in schemas if _is_number(inner.get("multipleOf"))]
     digits = [Decimal(str(value)).normalize().as_tuple().digits for value in values]
     steps = [max(int("".join(map(str, part))), 1) for part in digits]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES
 
 KIND = "$comment"
 """Where a schema keeps the name of the format that its pattern stands for: no validator reads it."""
@@ -90,9 +91,6 @@ PATTERNS: Mapping[str, str] = {
 _ENFORCED = frozenset({"email", "hostname", "ipv4", "ipv6", "uri", "unknown"})
 """Formats that the grammar enforces itself. All others are not enforced: they are strings."""
 
-_MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
-_PLAIN_VALUES = ("const", "enum", "default", "examples", "required", "discriminator")
-
 
 def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Leave out of a JSON schema what no program can use.
@@ -117,10 +115,10 @@ def _narrow(schema: Any, definitions: Mapping[str, Any]) -> Any:
         return schema
     narrowed: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in _MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
             narrowed[key] = {name: _narrow(inner, definitions) for name, inner in value.items()}
         else:
-            narrowed[key] = value if key in _PLAIN_VALUES else _narrow(value, definitions)
+            narrowed[key] = value if key in PLAIN_VALUES else _narrow(value, definitions)
     narrowed.pop("uniqueItems", None)
     if "enum" not in narrowed and "const" not in narrowed:
         _narrow_string(narrowed)
