@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from langchain_vipllava.errors import AnswerTimeoutError, GenerationError
+from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError, shorten
 from langchain_vipllava.protocol.admission import Admission, admission_of
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
@@ -299,7 +299,7 @@ def import_engine() -> None:
     the thread going on.
 
     Raises:
-        ImportError: a package is missing or damaged.
+        CheckpointError: a package is missing or damaged.
     """
     global _is_imported  # noqa: PLW0603  # once for the process
     if _is_imported:
@@ -313,8 +313,24 @@ def import_engine() -> None:
     else:
         thread.join()
     if errors:
-        raise errors[0]
+        raise _import_error(errors[0]) from errors[0]
     _is_imported = True
+
+
+def _import_error(error: BaseException) -> BaseException:
+    """Say what is damaged: transformers' own message names whatever of its classes was asked for."""
+    if not isinstance(error, (ImportError, OSError, RuntimeError, AttributeError)):
+        return error
+    causes: list[BaseException] = [error]
+    while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None and cause not in causes:
+        causes.append(cause)
+    reason = shorten(causes[-1], 200)
+    if any("torchvision" in str(cause) for cause in causes):
+        return CheckpointError(
+            f"torchvision does not fit the torch that is installed: {reason}. Install the one that was built for it, "
+            "or uninstall torchvision, which is not needed here."
+        )
+    return CheckpointError(f"torch or transformers cannot be imported: {reason}. Install them again.")
 
 
 def _import_engine(errors: list[BaseException]) -> None:

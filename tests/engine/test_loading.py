@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import shutil
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -385,3 +388,35 @@ def test_a_pickle_beside_safetensors_is_not_read(copy):
         pickle.dump(Evil(), file)
     assert ChatVipLlava(model=str(copy), max_tokens=2).invoke("Hi").id
     assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "body", "expected"),
+    [
+        ("torchvision", "raise RuntimeError('operator torchvision::nms does not exist')", "uninstall torchvision"),
+        ("transformers", "raise ImportError('cannot import name GenerationMixin')", "transformers cannot be imported"),
+    ],
+)
+def test_a_package_that_does_not_load_is_named(package, body, expected, tmp_path):
+    folder = tmp_path / package
+    folder.mkdir()
+    (folder / "__init__.py").write_text(body)
+    (folder / "transforms").mkdir()
+    info = tmp_path / f"{package}-0.28.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 0.28.0\n")
+    code = (
+        "from langchain_vipllava import ChatVipLlava, CheckpointError\n"
+        "try: ChatVipLlava(model='bundled').invoke('Hi')\n"
+        "except CheckpointError as error: print(error)\n"
+    )
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    run = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert expected in run.stdout, run.stderr[-2000:]
+    assert len(run.stdout) < 400
