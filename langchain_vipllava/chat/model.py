@@ -88,7 +88,8 @@ class ChatVipLlava(TreeErrors):
         limits: bounds of one request and of the requests in flight.
         streaming: whether `invoke` streams to callbacks, as other models do.
         max_retries, api_key: accepted as other models accept them; a local model has no use for them.
-        prompt_format: "user_assistant", "llava_v1" or "human_assistant".
+        prompt_format: "user_assistant", with which the bundled checkpoint was trained; "llava_v1", with which the
+            published 7B and 13B were; or "human_assistant", the chat template inside of those.
         escape_turn_markers: write turn markers in the texts of messages as `USER :` and `ASSISTANT :`, so that no text
             can begin a turn. False leaves every text as it is, for messages that you wrote yourself.
         schema_in_prompt: tell the model the schema of a structured answer, in a line behind the question, as in

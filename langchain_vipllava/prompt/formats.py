@@ -8,12 +8,13 @@ from types import MappingProxyType
 from typing import Literal, assert_never, get_args
 
 from langchain_vipllava.errors import PromptError
-from langchain_vipllava.prompt.conversation import Conversation
+from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.turn_markers import escape_turn_markers as escape
 
 PromptFormatName = Literal["user_assistant", "llava_v1", "human_assistant"]
-"""`user_assistant` is the format of the model page, `llava_v1` that of the training, `human_assistant` that of the
-chat template in the llava-hf checkpoints."""
+"""`user_assistant` is the format of the bundled checkpoint's training, and the one with which transformers documented
+LLaVA models first; `llava_v1` that of the published weights' training; `human_assistant` that of the chat template in
+the llava-hf checkpoints."""
 
 SegmentKind = Literal["text", "image", "end"]
 IMAGE_TOKEN = "<image>"  # noqa: S105  # not a password
@@ -62,6 +63,10 @@ class PromptFormat:
         assistant: text after every question.
         answer: text in front of every answer.
         closes_answers: whether `</s>` follows each answer.
+        edges_of_training: write what is empty or padded as the code of the published weights' training did
+            (`Conversation.get_prompt` and `preprocess_multimodal` of the ViP-LLaVA repository): a space in front of
+            the first turn also without a system text, an empty question or answer without the spaces and the `</s>`
+            around it, and a question with images without whitespace at its ends.
         stop: texts that end an answer, for models that run on into the next turn.
     """
 
@@ -72,6 +77,7 @@ class PromptFormat:
     assistant: str
     answer: str = " "
     closes_answers: bool = False
+    edges_of_training: bool = False
     stop: tuple[str, ...] = ()
 
     @property
@@ -102,19 +108,26 @@ class PromptFormat:
             _check(conversation)
         markers = self.turn_markers if escape_turn_markers else ()
         system = self.system if conversation.system is None else escape(conversation.system, markers)
-        segments = [Segment(system + self.system_end)] if system else []
+        segments = [Segment(system + self.system_end)] if system or self.edges_of_training else []
         for turn in conversation.turns:
-            segments.append(Segment(self.user))
-            for _ in turn.images:
-                segments += [Segment(IMAGE_TOKEN, "image"), Segment("\n")]
-            segments.append(Segment(escape(turn.question, markers) + self.assistant))
-            if turn.answer is not None:
+            segments += self._question(turn, escape(turn.question, markers))
+            if turn.answer is not None and (turn.answer or not self.edges_of_training):
                 answer = escape(turn.answer, markers)
                 ids = turn.answer_ids if answer == turn.answer else None  # those of a model that ran on
                 segments.append(Segment(self.answer + answer, ids=ids))
                 if self.closes_answers:
                     segments.append(Segment(END_TOKEN, "end"))
         return Prompt(tuple(segments))
+
+    def _question(self, turn: Turn, question: str) -> list[Segment]:
+        """Write a question with its images, up to where its answer begins."""
+        images = [Segment(IMAGE_TOKEN, "image"), Segment("\n")] * len(turn.images)
+        if self.edges_of_training and images:
+            question = question.strip()
+            images = images if question else images[:-1]
+        elif self.edges_of_training and not question:
+            return [Segment("".join(self.turn_markers))]
+        return [Segment(self.user), *images, Segment(question + self.assistant)]
 
 
 def _make(name: PromptFormatName) -> PromptFormat:
@@ -132,6 +145,7 @@ def _make(name: PromptFormatName) -> PromptFormat:
                 user="USER: ",
                 assistant=" ASSISTANT:",
                 closes_answers=True,
+                edges_of_training=True,
             )
         case "human_assistant":
             return PromptFormat(

@@ -26,7 +26,7 @@ class ChatRequest:
         sampling: how tokens are chosen.
         max_tokens: maximum number of tokens of the answer.
         stop: texts that end the answer and are not part of it, besides those of the prompt format.
-        prompt_format: how the turns are written.
+        prompt_format: how the turns are written; "llava_v1" is how the published 7B and 13B were trained.
         escape_turn_markers: make turn markers in the texts unlike those of the prompt format, so that no text can begin
             a turn.
         image_fit: how images become square.

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from langchain_vipllava.errors import CheckpointError
+from langchain_vipllava.prompt.formats import PromptFormatName
 
 DType = Literal["auto", "float16", "bfloat16", "float32"]
 Quantization = Literal["8bit", "4bit"]
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled"
+
+TRAINED_FORMATS: Mapping[str, PromptFormatName] = MappingProxyType(
+    {
+        BUNDLED: "user_assistant",
+        "llava-hf/vip-llava-7b-hf": "llava_v1",
+        "llava-hf/vip-llava-13b-hf": "llava_v1",
+    }
+)
+"""Prompt formats with which checkpoints were trained, where that is known. The published ones: PROMPT_VERSION in
+`scripts/finetune_stage2.sh` and `finetune_stage3.sh` of the ViP-LLaVA repository. The bundled one: `training/`."""
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,32 @@ def test_doctor_names_the_dtype_that_fits_where_the_default_does_not(monkeypatch
     assert "It fits in no way on this machine: 7.2 GiB are missing in the smallest (--device cpu --dtype bfloat16)" in (
         found.text()
     )
+
+
+@pytest.mark.parametrize(
+    ("model", "chosen", "row"),
+    [
+        ("bundled", "user_assistant", "user_assistant, with which the weights were trained"),
+        ("bundled", "llava_v1", "weights were trained with user_assistant: --prompt-format user_assistant"),
+        (
+            "llava-hf/vip-llava-7b-hf",
+            "user_assistant",
+            "weights were trained with llava_v1: --prompt-format llava_v1",
+        ),
+        ("llava-hf/vip-llava-13b-hf", "llava_v1", "llava_v1, with which the weights were trained"),
+        (None, "user_assistant", "that of the training is not known (published 7B and 13B: llava_v1)"),
+    ],
+)
+def test_doctor_says_with_which_prompt_format_a_checkpoint_was_trained(tiny_checkpoint, model, chosen, row):
+    from langchain_vipllava.apps.cli import report
+    from langchain_vipllava.protocol.load_options import LoadOptions
+
+    found = report.examine(LoadOptions(model or str(tiny_checkpoint), local_files_only=True), chosen)
+    assert re.search(rf"prompt format +.*{re.escape(row)}", found.text())
+    assert row in found.record()["prompt format"]
+
+
+def test_an_unknown_prompt_format_is_named_as_an_option():
+    result = run("doctor", "--prompt-format", "chatml")
+    assert result.returncode == 1
+    assert "--prompt-format chatml; expected one of user_assistant, llava_v1, human_assistant" in result.stderr

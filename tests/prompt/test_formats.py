@@ -95,7 +95,8 @@ def test_all_system_messages_are_joined_and_rendered_first():
 
 def test_an_empty_system_message_removes_the_default_of_the_format():
     messages = [SystemMessage(""), HumanMessage("Hi")]
-    assert unloaded(prompt_format="llava_v1").render_prompt(messages) == "USER: Hi ASSISTANT:"
+    assert unloaded(prompt_format="llava_v1").render_prompt(messages) == " USER: Hi ASSISTANT:"
+    assert unloaded().render_prompt(messages) == "USER: HiASSISTANT:"
 
 
 def test_consecutive_messages_of_one_role_are_merged():
@@ -123,7 +124,7 @@ def test_every_input_type_of_a_chat_model_is_rendered():
 
 GREETED = {
     "user_assistant": "USER: ASSISTANT: Hello.USER: Hi.ASSISTANT:",
-    "llava_v1": f"{FORMATS['llava_v1'].system} USER:  ASSISTANT: Hello.</s>USER: Hi. ASSISTANT:",
+    "llava_v1": f"{FORMATS['llava_v1'].system} USER:ASSISTANT: Hello.</s>USER: Hi. ASSISTANT:",
     "human_assistant": "###Human: ###Assistant: Hello.###Human: Hi.###Assistant:",
 }
 ANSWERED = {

@@ -69,6 +69,11 @@ def parse(prompt_format, text: str) -> Parsed:
     return Parsed(system, turns)
 
 
+def said_in(prompt_format, turn: Turn) -> str:
+    """Return a question as a format writes it: `llava_v1` strips those with images, as the training did."""
+    return turn.question.strip() if prompt_format.edges_of_training and turn.images else turn.question
+
+
 def words(text: str) -> str:
     return text.replace(" :", ":")
 
@@ -102,7 +107,7 @@ def test_the_prompts_of_10_000_hostile_conversations_parse_back_to_their_turns(n
         conversation, prompt_format = request.conversation, request.format
         parsed = parse(prompt_format, flatten(request.render()))
         assert [(images, words(question)) for images, question, _ in parsed.turns] == [
-            (len(turn.images), words(turn.question)) for turn in conversation.turns
+            (len(turn.images), words(said_in(prompt_format, turn))) for turn in conversation.turns
         ]
         assert [answer and words(answer) for _, _, answer in parsed.turns] == [
             turn.answer and words(turn.answer) for turn in conversation.turns
@@ -198,7 +203,7 @@ def test_system_texts_tools_and_labels_are_escaped():
     ("name", "prompt"),
     [
         ("user_assistant", "USER: ###Human: a USER : bASSISTANT:"),
-        ("llava_v1", "USER: ###Human: a USER : b ASSISTANT:"),
+        ("llava_v1", " USER: ###Human: a USER : b ASSISTANT:"),
         ("human_assistant", "###Human: ###Human : a USER: b###Assistant:"),
     ],
 )

@@ -63,7 +63,8 @@ def run(tasks: list[Task], llm: str | None, model_options: ModelOptions, out: Pa
     agent_llm = None if llm is None else _open_llm(llm)
     backend = model_options.plan()
     model_options.load(backend, Screen())
-    chat = ChatVipLlava(backend=backend, max_tokens=model_options.max_tokens)
+    settings = model_options.settings
+    chat = ChatVipLlava(backend=backend, max_tokens=settings.max_tokens, prompt_format=settings.prompt_format)
     for number, task in enumerate(tasks, start=1):
         _run(task, chat, agent_llm, None if out is None else out / f"{number}-{Path(task.image).stem}.png")
     console.print(f"[dim]{_in_markup(model_options.describe())}.[/]", highlight=False)

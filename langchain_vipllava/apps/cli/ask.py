@@ -45,6 +45,7 @@ def ask(
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,
     attention: options.AttentionOption = None,
+    prompt_format: options.PromptFormatOption = "user_assistant",
     max_tokens: options.MaxTokensOption = 256,
     temperature: options.TemperatureOption = 0.0,
     sampling_seed: options.SamplingSeedOption = None,
@@ -63,7 +64,9 @@ def ask(
     screen = Screen(quiet, as_json)
     from_stdin = questions == [stdin.STDIN]
     stdin.check_single(image=image == stdin.STDIN, question=from_stdin, detections=detections == stdin.STDIN)
-    model_options = ModelOptions(model, device, dtype, quantization, attention, max_tokens, temperature, sampling_seed)
+    model_options = ModelOptions(
+        model, device, dtype, quantization, attention, prompt_format, max_tokens, temperature, sampling_seed
+    )
     model_options.check()
     mark_options = marking.MarkOptions(
         image, box, detections, detector, format, box_format, min_score, max_regions, kind, color, numbers, zoom, seed

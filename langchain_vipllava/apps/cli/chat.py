@@ -24,6 +24,7 @@ def chat(
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,
     attention: options.AttentionOption = None,
+    prompt_format: options.PromptFormatOption = "user_assistant",
     max_tokens: options.MaxTokensOption = 256,
     temperature: options.TemperatureOption = 0.0,
     sampling_seed: options.SamplingSeedOption = None,
@@ -39,7 +40,9 @@ def chat(
 
     screen = Screen(quiet, as_json)
     stdin.check_single(image=image == stdin.STDIN, detections=detections == stdin.STDIN, **{"the conversation": True})
-    model_options = ModelOptions(model, device, dtype, quantization, attention, max_tokens, temperature, sampling_seed)
+    model_options = ModelOptions(
+        model, device, dtype, quantization, attention, prompt_format, max_tokens, temperature, sampling_seed
+    )
     model_options.check()
     mark_options = marking.MarkOptions(
         image, box, detections, detector, format, box_format, min_score, max_regions, kind, color, numbers, zoom, seed

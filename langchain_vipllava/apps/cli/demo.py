@@ -30,13 +30,14 @@ def demo(
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,
     attention: options.AttentionOption = None,
+    prompt_format: options.PromptFormatOption = "user_assistant",
     max_tokens: options.MaxTokensOption = 256,
 ) -> None:
     """Run an agent that detects, marks and asks, on a bundled scene and on a photograph."""
     from langchain_vipllava.apps.cli import agent_demo  # noqa: PLC0415  # --help loads nothing
     from langchain_vipllava.apps.cli.model import ModelOptions  # noqa: PLC0415
 
-    model_options = ModelOptions(model, device, dtype, quantization, attention, max_tokens)
+    model_options = ModelOptions(model, device, dtype, quantization, attention, prompt_format, max_tokens)
     model_options.check()
     tasks = agent_demo.choose_tasks(image, detector, tuple(question or ()))
     agent_demo.run(tasks, llm, model_options, out)

@@ -13,6 +13,7 @@ def doctor(
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,
     attention: options.AttentionOption = None,
+    prompt_format: options.PromptFormatOption = "user_assistant",
     max_tokens: options.MaxTokensOption = 256,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -22,9 +23,9 @@ def doctor(
     from langchain_vipllava.apps.cli.model import ModelOptions  # noqa: PLC0415
 
     del max_tokens  # accepted so that one set of options fits every command
-    model_options = ModelOptions(model, device, dtype, quantization, attention)
+    model_options = ModelOptions(model, device, dtype, quantization, attention, prompt_format)
     model_options.check()
-    found = report.examine(model_options.load_options)
+    found = report.examine(model_options.load_options, model_options.settings.prompt_format)
     screen = Screen(as_json=as_json)
     if as_json:
         screen.record(found.record())

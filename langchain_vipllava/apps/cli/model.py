@@ -12,6 +12,7 @@ from langchain_vipllava.apps.cli.console import Screen
 from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.prompt.formats import check_format
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.load_options import BUNDLED, LoadOptions
 from langchain_vipllava.protocol.sampling import Sampling
@@ -30,6 +31,7 @@ class ModelOptions:
     dtype: str
     quantization: str | None
     attention: str | None
+    prompt_format: str = "user_assistant"
     max_tokens: int = 256
     temperature: float = 0.0
     sampling_seed: int | None = None
@@ -40,6 +42,7 @@ class ModelOptions:
         Raises:
             CheckpointError: impossible options.
             GenerationError: settings out of range.
+            PromptError: an unknown prompt format.
         """
         _ = self.load_options, self.settings
 
@@ -63,7 +66,12 @@ class ModelOptions:
     def settings(self) -> ChatRequest:
         """A request without a question, for its settings."""
         sampling = Sampling(temperature=self.temperature, seed=self.sampling_seed)
-        return ChatRequest(Conversation(()), sampling=sampling, max_tokens=self.max_tokens)
+        return ChatRequest(
+            Conversation(()),
+            sampling=sampling,
+            max_tokens=self.max_tokens,
+            prompt_format=check_format(self.prompt_format),
+        )
 
     def plan(self) -> LocalBackend:
         """Find the checkpoint and the device; loads no weights.

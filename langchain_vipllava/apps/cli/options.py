@@ -102,6 +102,14 @@ QuantizationOption = Annotated[
     str | None, typer.Option(help="8bit or 4bit weights, on a CUDA GPU.", rich_help_panel=_MODEL)
 ]
 AttentionOption = Annotated[str | None, typer.Option(help="sdpa, eager or flash_attention_2.", rich_help_panel=_MODEL)]
+PromptFormatOption = Annotated[
+    str,
+    typer.Option(
+        help="user_assistant, llava_v1 or human_assistant. The published 7B and 13B were trained with llava_v1, the "
+        "bundled checkpoint with user_assistant.",
+        rich_help_panel=_MODEL,
+    ),
+]
 MaxTokensOption = Annotated[int, typer.Option(help="Maximum number of tokens of an answer.", rich_help_panel=_MODEL)]
 TemperatureOption = Annotated[
     float,

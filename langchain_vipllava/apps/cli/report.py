@@ -21,7 +21,8 @@ from langchain_vipllava.engine.memory_plan import (
     plan_placement,
 )
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.protocol.load_options import DType, LoadOptions, Quantization
+from langchain_vipllava.prompt.formats import PromptFormatName
+from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, DType, LoadOptions, Quantization
 
 _PACKAGES = ("langchain-vipllava", "torch", "transformers", "langchain-core", "opencv-python")
 _OPTIONAL = (
@@ -157,7 +158,7 @@ class Report:
         )
 
 
-def examine(load_options: LoadOptions) -> Report:
+def examine(load_options: LoadOptions, prompt_format: PromptFormatName = "user_assistant") -> Report:
     """Find out what the options mean on this machine. Loads no weights."""
     plan: dict[str, str] = {}
     try:
@@ -181,6 +182,7 @@ def examine(load_options: LoadOptions) -> Report:
         "dtype": estimate.dtype + (f", weights in {load_options.quantization}" if load_options.quantization else ""),
         "attention": estimate.attention + ("" if load_options.attn_implementation else " (transformers' choice)"),
         "decoding": f"{'compiled' if compiled else 'eager'}: {reason}",
+        "prompt format": _format_note(load_options.model, prompt_format),
     }
     return Report(load_options.model, plan, estimate, free, tuple(_ways(load_options, config, count)), problem)
 
@@ -233,6 +235,16 @@ def _commit(load_options: LoadOptions, pinned: LoadOptions) -> str:
     if pinned.revision == load_options.revision:
         return pinned.revision
     return f"{pinned.revision} (of {load_options.revision or 'main'}, which can change: revision= pins it)"
+
+
+def _format_note(model: str, chosen: PromptFormatName) -> str:
+    """The prompt format, and with which one the weights were trained."""
+    trained = TRAINED_FORMATS.get(model)
+    if trained == chosen:
+        return f"{chosen}, with which the weights were trained"
+    if trained is not None:
+        return f"{chosen}; the weights were trained with {trained}: --prompt-format {trained}"
+    return f"{chosen}; that of the training is not known (published 7B and 13B: llava_v1)"
 
 
 def _section(title: str, rows: list[tuple[str, str]]) -> str:

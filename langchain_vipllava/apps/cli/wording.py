@@ -18,6 +18,7 @@ _OPTIONS = {
     "min_score": "min-score",
     "model": "model",
     "numbers": "numbers",
+    "prompt_format": "prompt-format",
     "quantization": "quantization",
     "seed": "seed",
     "temperature": "temperature",
