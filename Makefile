@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-detectors test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -31,6 +31,7 @@ help:
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
 	@echo "make test-slow    tests that take minutes"
 	@echo "make test-detectors  read real objects of ultralytics, sahi, mediapipe, torchvision, ... (an environment of its own)"
+	@echo "make test-7b      token ids with the published checkpoints' vocabulary, rebuilt with npm, on the pinned and the oldest versions"
 	@echo "make test-gpu     tests that need a CUDA device"
 
 $(READY): pyproject.toml constraints.txt
@@ -43,7 +44,7 @@ demo: $(READY)
 	$(BIN)/langchain-vipllava demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not detectors"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not detectors and not npm"
 
 fuzz: $(READY)
 	FUZZ=long FUZZ_SUMMARY=docs/fuzz.json $(BIN)/python -m pytest -m "not gpu" tests/fuzz
@@ -66,6 +67,11 @@ test-detectors: $(DETECTORS)/.ready
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
+
+# apart from CI: the vocabulary is Meta's, so it is rebuilt from an npm package and not kept
+test-7b: $(READY) $(OLDEST)/.ready
+	$(BIN)/python -m pytest -m npm tests/published
+	$(OLDEST)/bin/python -m pytest -m npm tests/published
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -132,7 +138,7 @@ $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu and not detectors" --ignore tests/standard
+	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm" --ignore tests/standard
 
 clean:
 	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache

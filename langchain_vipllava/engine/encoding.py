@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from langchain_vipllava.engine.detokenizer import REPLACEMENT_CHARACTER, detoken
 from langchain_vipllava.engine.model_sizes import image_tokens
 from langchain_vipllava.engine.pixel_values import PixelValues
 from langchain_vipllava.engine.request import GenerationRequest
+from langchain_vipllava.engine.tokenizer import begin_ids, check_tokenizer, keeps_every_character, text_prefix
 from langchain_vipllava.errors import GenerationError, ImageError, PromptError, PromptTooLongError, shorten
 from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
@@ -79,13 +80,19 @@ class PromptEncoder:
     Args:
         processor: the checkpoint's `LlavaProcessor`.
         config: the checkpoint's `VipLlavaConfig`.
+
+    Raises:
+        CheckpointError: the tokenizer does not begin texts as that of the training did.
     """
 
     def __init__(self, processor: Any, config: Any) -> None:
         self.tokenizer = processor.tokenizer
+        check_tokenizer(self.tokenizer)
         # A tokenizer changes its own settings when a call needs others, which no other thread may see: here only this
         # first call may, as all later ones are alike.
         self.tokenizer("\n", add_special_tokens=False)
+        self._beginning = begin_ids(self.tokenizer)
+        self._prefix = text_prefix(self.tokenizer)
         self._image_processor = processor.image_processor
         self._image_id = int(config.image_token_id)
         self.side = int(config.vision_config.image_size)
@@ -153,7 +160,7 @@ class PromptEncoder:
     @cached_property
     def _max_characters(self) -> int | None:
         """Characters that the context can hold; None if a token may stand for any number of them."""
-        if not _keeps_every_character(json.loads(self.tokenizer.backend_tokenizer.to_str())):
+        if not keeps_every_character(json.loads(self.tokenizer.backend_tokenizer.to_str())):
             return None
         return self.context_length * max(map(len, self.tokenizer.get_vocab()))
 
@@ -208,12 +215,14 @@ class PromptEncoder:
             first: whether it begins the prompt.
             begins: whether it is tokenized like the start of a text.
         """
-        if not text and not first:
-            return []
-        # after a line break, as in the middle of a text: the start of one is tokenized differently
-        line = text if begins else f"\n{text}"
-        encoded = self._splitting_tokenizer(line, add_special_tokens=first, split_special_tokens=True)["input_ids"]
-        return list(encoded if begins else encoded[len(self._newline) :])
+        ids = list(self._beginning) if first else []
+        if text:
+            # behind a line break, as in the middle of a text: of the space in front of a text, and of one that it
+            # begins with, transformers 5 makes one
+            line = f"\n{self._prefix if begins else ''}{text}"
+            encoded = self._splitting_tokenizer(line, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            ids += encoded[len(self._newline) :]
+        return ids
 
     @cached_property
     def _splitting_tokenizer(self) -> Any:
@@ -224,7 +233,7 @@ class PromptEncoder:
 
     @cached_property
     def _newline(self) -> list[int]:
-        return list(self.tokenizer("\n", add_special_tokens=False)["input_ids"])
+        return self.token_ids("\n")
 
     def _encode_images(self, request: GenerationRequest, ids: tuple[int, ...]) -> tuple[PromptImage, ...]:
         places = sum(segment.kind == "image" for segment in request.prompt.segments)
@@ -291,27 +300,6 @@ def _resizing(image_processor: Any, side: int) -> tuple[int, Image.Resampling]:
         int(size.get("shortest_edge") or size.get("height") or side),
         Image.Resampling.BICUBIC if resample is None else Image.Resampling(int(resample)),
     )
-
-
-def _keeps_every_character(tokenizer: Mapping[str, Any]) -> bool:
-    """Whether every character of a text is in one of its tokens, by the tokenizer's own description.
-
-    Known are the parts of Llama's tokenizers. Others may drop spaces, or make one token of any number of characters.
-    """
-    normalizer = tokenizer.get("normalizer") or {}
-    normalizers = normalizer.get("normalizers") or [normalizer]
-    keeps = [
-        part.get("type") in (None, "Prepend")
-        or (part.get("type") == "Replace" and (part["pattern"], part["content"]) == ({"String": " "}, "▁"))
-        for part in normalizers
-    ]
-    pre_tokenizer = tokenizer.get("pre_tokenizer") or {}
-    splits = pre_tokenizer.get("type") in (None, "Metaspace") or (
-        pre_tokenizer["type"] == "Split" and pre_tokenizer["behavior"] == "Isolated"
-    )
-    strips = any(token["lstrip"] or token["rstrip"] for token in tokenizer.get("added_tokens") or ())
-    model = tokenizer["model"]
-    return all(keeps) and splits and not strips and model["type"] == "BPE" and bool(model.get("byte_fallback"))
 
 
 def _check_text(text: str) -> None:
