@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from langchain_vipllava.chains.steps import AskAboutRegions, DetectRegions, MarkRegions, RegionPrompt
+    from langchain_vipllava.chat.confidence import confidence
     from langchain_vipllava.chat.image_refs import keep_images
     from langchain_vipllava.chat.model import ChatVipLlava
     from langchain_vipllava.chat.trimming import trim_turns
@@ -87,6 +88,7 @@ _HOMES = {
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
     "Workspace": "workspace.workspace",
+    "confidence": "chat.confidence",
     "keep_images": "chat.image_refs",
     "load_image": "images.load",
     "mark": "markers.mark",
@@ -134,6 +136,7 @@ __all__ = [
     "VipLlavaError",
     "VipLlavaToolkit",
     "Workspace",
+    "confidence",
     "keep_images",
     "load_image",
     "mark",

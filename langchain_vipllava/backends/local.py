@@ -17,6 +17,7 @@ from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import LoadOptions
+from langchain_vipllava.protocol.logprobs import AnswerPiece
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 if TYPE_CHECKING:
@@ -181,10 +182,12 @@ class LocalBackend:
         finally:
             submission.cancel()
 
-    def stream(self, request: ChatRequest, *, timeout: float | None = None) -> Generator[str | Answer, None, None]:
+    def stream(
+        self, request: ChatRequest, *, timeout: float | None = None
+    ) -> Generator[str | AnswerPiece | Answer, None, None]:
         """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
         deadline = _deadline(timeout)
-        pieces: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        pieces: queue.SimpleQueue[str | AnswerPiece | None] = queue.SimpleQueue()
         submission = _Submission(self, request, pieces.put)
         handle = submission.handle
         handle.future.add_done_callback(lambda _: pieces.put(None))
@@ -200,12 +203,12 @@ class LocalBackend:
 
     async def astream(
         self, request: ChatRequest, *, timeout: float | None = None
-    ) -> AsyncGenerator[str | Answer, None]:
+    ) -> AsyncGenerator[str | AnswerPiece | Answer, None]:
         """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
         loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | None] = asyncio.Queue()
+        pieces: asyncio.Queue[str | AnswerPiece | None] = asyncio.Queue()
 
-        def put(piece: str | None) -> None:
+        def put(piece: str | AnswerPiece | None) -> None:
             with suppress(RuntimeError):  # the loop is closed: nobody listens any more
                 loop.call_soon_threadsafe(pieces.put_nowait, piece)
 
@@ -258,7 +261,10 @@ class _Submission:
     """
 
     def __init__(
-        self, backend: LocalBackend, request: ChatRequest, on_piece: Callable[[str], None] | None = None
+        self,
+        backend: LocalBackend,
+        request: ChatRequest,
+        on_piece: Callable[[str | AnswerPiece], None] | None = None,
     ) -> None:
         import_engine()
         from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
@@ -357,6 +363,7 @@ def compile_request(request: ChatRequest) -> GenerationRequest:
         sampling=request.sampling,
         image_fit=request.image_fit,
         grammar=compile_output(request.output),
+        top_logprobs=request.top_logprobs,
     )
 
 

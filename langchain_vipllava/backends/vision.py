@@ -10,6 +10,7 @@ from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.backend import Backend
 from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.protocol.logprobs import AnswerPiece
 from langchain_vipllava.workspace.vision_model import ModelReply
 
 
@@ -39,16 +40,22 @@ class BackendVision:
         """Yield pieces of text, and the whole answer last."""
         with closing(self.backend.stream(self._request(conversation), timeout=self.timeout)) as pieces:
             for piece in pieces:
-                yield piece if isinstance(piece, str) else _reply(piece)
+                yield _shown(piece)
 
     async def astream(self, conversation: Conversation) -> AsyncGenerator[str | ModelReply, None]:
         """Yield pieces of text, and the whole answer last."""
         async with aclosing(self.backend.astream(self._request(conversation), timeout=self.timeout)) as pieces:
             async for piece in pieces:
-                yield piece if isinstance(piece, str) else _reply(piece)
+                yield _shown(piece)
 
     def _request(self, conversation: Conversation) -> ChatRequest:
         return replace(self.settings, conversation=conversation)
+
+
+def _shown(piece: str | AnswerPiece | Answer) -> str | ModelReply:
+    if isinstance(piece, AnswerPiece):
+        return piece.text
+    return piece if isinstance(piece, str) else _reply(piece)
 
 
 def _reply(answer: Answer) -> ModelReply:

@@ -22,7 +22,7 @@ from langchain_vipllava.chat.guard import TreeErrors, tree_errors
 from langchain_vipllava.chat.image_refs import is_cached, name_mime_types, open_for_cache
 from langchain_vipllava.chat.messages import check_size, read_messages, unopened
 from langchain_vipllava.chat.output import read_tools
-from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result
+from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result, text_of
 from langchain_vipllava.chat.settings import (
     LOADING,
     NO_MODEL,
@@ -45,6 +45,7 @@ from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage
 from langchain_vipllava.prompt.formats import PromptFormatName
 from langchain_vipllava.protocol.admission import Slot, admission_of
+from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.backend import Backend
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
 from langchain_vipllava.protocol.limits import RequestLimits
@@ -94,6 +95,9 @@ class ChatVipLlava(TreeErrors):
             can begin a turn. False leaves every text as it is, for messages that you wrote yourself.
         schema_in_prompt: tell the model the schema of a structured answer, in a line behind the question, as in
             `Answer in JSON: {"color": red | blue}`. False leaves the question as it is; answers fit all the same.
+        logprobs: return the log-probability of each token in `response_metadata["logprobs"]`, in OpenAI's layout, and
+            how sure the model was of each part of its answer, which `confidence(message)` reads.
+        top_logprobs: return the likeliest tokens of each place too, 0 to 20.
         multi_image: with several images in one conversation "keep" them (and warn once), "restart" at the newest, or
             "error". The model was trained on one.
         image_fit: "pad" shows the whole image, as in training; "center_crop" cuts the long sides off.
@@ -154,6 +158,8 @@ class ChatVipLlava(TreeErrors):
     prompt_format: Annotated[PromptFormatName, SkipValidation] = "user_assistant"
     escape_turn_markers: Annotated[bool, SkipValidation] = True
     schema_in_prompt: Annotated[bool, SkipValidation] = True
+    logprobs: Annotated[bool | None, SkipValidation] = None
+    top_logprobs: Annotated[int | None, SkipValidation] = None
     multi_image: Annotated[MultiImage, SkipValidation] = "keep"
     image_fit: Annotated[ImageFit, SkipValidation] = "pad"
     image_store: ImageStore | None = Field(default=None, exclude=True)
@@ -351,8 +357,8 @@ class ChatVipLlava(TreeErrors):
             chunks = AnswerChunks(request.output, backend.name)
             for piece in stack.enter_context(closing(backend.stream(request, timeout=self.timeout))):
                 for chunk in chunks.of(piece):
-                    if run_manager is not None and isinstance(piece, str):
-                        run_manager.on_llm_new_token(piece, chunk=chunk)
+                    if run_manager is not None and not isinstance(piece, Answer):
+                        run_manager.on_llm_new_token(text_of(piece), chunk=chunk)
                     yield chunk
 
     async def _astream(
@@ -369,8 +375,8 @@ class ChatVipLlava(TreeErrors):
             pieces = await stack.enter_async_context(aclosing(backend.astream(request, timeout=self.timeout)))
             async for piece in pieces:
                 for chunk in chunks.of(piece):
-                    if run_manager is not None and isinstance(piece, str):
-                        await run_manager.on_llm_new_token(piece, chunk=chunk)
+                    if run_manager is not None and not isinstance(piece, Answer):
+                        await run_manager.on_llm_new_token(text_of(piece), chunk=chunk)
                     yield chunk
 
     def _prepare(

@@ -12,6 +12,7 @@ from langchain_vipllava.errors import CheckpointError, GenerationError, VipLlava
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage, check_multi_image
 from langchain_vipllava.prompt.formats import check_format
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatRequest
+from langchain_vipllava.protocol.logprobs import MAX_TOP_LOGPROBS
 from langchain_vipllava.protocol.output_spec import OutputSpec
 from langchain_vipllava.protocol.sampling import Sampling
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 PER_CALL = (
     "temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "escape_turn_markers", "multi_image",
-    "image_fit", "schema_in_prompt",
+    "image_fit", "schema_in_prompt", "logprobs", "top_logprobs",
 )  # fmt: skip
 """Fields of the model that `invoke`, `bind` and the like may override."""
 
@@ -126,6 +127,7 @@ class CallSettings:
             image_fit=values["image_fit"],
             escape_turn_markers=values["escape_turn_markers"],
             schema_in_prompt=values["schema_in_prompt"],
+            top_logprobs=read_top_logprobs(defaults, kwargs),
         )
         defaults.limits.check_output(template.output)
         model = defaults.model if kwargs.get("model") is None else model_name(kwargs["model"])
@@ -139,6 +141,33 @@ class CallSettings:
     def request(self, conversation: Conversation) -> ChatRequest:
         """Return the request for a conversation."""
         return replace(self.template, conversation=conversation)
+
+
+def read_top_logprobs(defaults: Any, kwargs: Mapping[str, Any]) -> int | None:
+    """Read `logprobs` and `top_logprobs`, as OpenAI writes them; a number of alternatives alone asks for both.
+
+    Returns:
+        The number of alternatives of each token; None if no log-probabilities are asked for.
+
+    Raises:
+        GenerationError: a value out of range, or alternatives of what is not asked for.
+    """
+    asked: bool | None = None
+    number: int | None = None
+    for source in (kwargs, {name: getattr(defaults, name) for name in ("logprobs", "top_logprobs")}):
+        logprobs, top = source.get("logprobs"), source.get("top_logprobs")
+        if logprobs is not None and not isinstance(logprobs, bool):
+            raise GenerationError(
+                f"logprobs={shorten(logprobs)}; expected True or False. top_logprobs is the number of alternatives."
+            )
+        if top is not None and (isinstance(top, bool) or not isinstance(top, int) or not 0 <= top <= MAX_TOP_LOGPROBS):
+            raise GenerationError(f"top_logprobs={shorten(top)}; expected a whole number, 0 to {MAX_TOP_LOGPROBS}.")
+        if logprobs is False and top:
+            raise GenerationError(f"top_logprobs={top} beside logprobs=False; leave one of them out.")
+        if asked is None:
+            asked = logprobs if logprobs is not None else (True if top is not None else None)
+        number = top if number is None else number
+    return (number or 0) if asked else None
 
 
 def check_names(kwargs: Mapping[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import abc
 from collections.abc import Callable, Collection
 from typing import Protocol
@@ -54,6 +55,8 @@ class IncrementalDetokenizer:
         self._stop = stop
         self._on_piece = on_piece
         self._text = ""  # all decoded text
+        self._starts: list[int] = []  # for each of the ids, the character of it with which its text begins
+        self._is_cut = False  # at a stop text
         self._searched = 0  # characters of it that are known to hold no stop text
         self._longest_stop = max(map(len, stop), default=0)
         self._emitted = 0  # characters of it that were emitted, or stripped at its beginning
@@ -64,6 +67,13 @@ class IncrementalDetokenizer:
         """The emitted text."""
         return self._text[: self._emitted].lstrip()
 
+    @property
+    def emitted_tokens(self) -> int:
+        """Number of tokens whose text begins in the emitted text; of a whole answer, all in front of a stop text."""
+        if self.finish_reason is not None and not self._is_cut:
+            return len(self.ids)
+        return bisect_left(self._starts, len(self._text) if self._is_cut else self._emitted)
+
     def add(self, token: int, *, last: bool = False) -> None:
         """Add the next token; `last` ends the answer after it. Does nothing if the answer has ended."""
         if self.finish_reason is not None:
@@ -72,6 +82,7 @@ class IncrementalDetokenizer:
             self.finish("stop")
             return
         self.ids.append(token)
+        self._starts.append(len(self._text))
         self._decode(final=False)
         if self._cut_at_stop() or last:
             self.finish("stop")
@@ -106,6 +117,7 @@ class IncrementalDetokenizer:
         self._searched = len(self._text)
         if starts:
             self._text = self._text[: min(starts)]
+            self._is_cut = True
         return bool(starts)
 
     def _final_length(self) -> int:

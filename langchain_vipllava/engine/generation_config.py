@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
+
+from langchain_vipllava.errors import CheckpointError, shorten
 
 
 def eos_token_ids(model: Any) -> tuple[int, ...]:
@@ -12,6 +15,20 @@ def eos_token_ids(model: Any) -> tuple[int, ...]:
         if ids is not None:
             return tuple(ids) if isinstance(ids, (list, tuple)) else (int(ids),)
     return ()
+
+
+def confidence_temperature(model: Any) -> float:
+    """Return what divides a model's logits before its confidences are computed: `make calibration` finds it.
+
+    Raises:
+        CheckpointError: the checkpoint's config.json has no positive number for it.
+    """
+    value = getattr(model.config, "confidence_temperature", 1.0)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise CheckpointError(
+            f"confidence_temperature={shorten(value)} in the checkpoint's config.json; expected a positive number."
+        )
+    return float(value)
 
 
 _NEUTRAL_VALUES = {

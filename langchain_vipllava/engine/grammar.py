@@ -195,6 +195,10 @@ class Constraint:
         closing_tokens: tokens that bring the answer to its end.
         max_tokens: maximum number of tokens of the answer.
         decode_bytes: returns the bytes of tokens.
+
+    Attributes:
+        admitted: which tokens the grammar admitted when `mask` was last called, (vocabulary,) bool, also where only
+            closing ones were left.
     """
 
     def __init__(
@@ -207,6 +211,7 @@ class Constraint:
         self._matcher, self._closing_tokens, self._decode_bytes = matcher, closing_tokens, decode_bytes
         self._tokens_left, self._close_from = max_tokens, int(_CLOSING_SHARE * max_tokens)
         self._in_string = self._escaped = False
+        self.admitted: np.ndarray | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -222,6 +227,7 @@ class Constraint:
         allowed = _allowed_tokens(self._matcher)[: len(logits)]
         if not allowed.any():
             raise GenerationError(f"no token fits the schema: {_first_line(self._matcher) or 'it is complete'}.")
+        self.admitted = allowed
         if self._tokens_left <= self._close_from:
             allowed = self._closing_tokens.narrow(
                 allowed, in_string=self._in_string, may_end_after=self._string_may_end_after

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from langchain_vipllava.engine.future import AnswerFuture
 from langchain_vipllava.engine.request import GenerationRequest
+from langchain_vipllava.protocol.logprobs import AnswerPiece
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class RequestHandle:
         cancelled: whether the caller asked to stop.
     """
 
-    on_piece: Callable[[str], None] | None = field(default=None, repr=False)
+    on_piece: Callable[[str | AnswerPiece], None] | None = field(default=None, repr=False)
     request: GenerationRequest | None = None
     future: AnswerFuture = field(default_factory=AnswerFuture, repr=False)
     cancelled: bool = False
@@ -34,7 +35,7 @@ class RequestHandle:
         """Stop the answer within one token; its finish reason is "cancelled"."""
         self.cancelled = True
 
-    def emit(self, piece: str) -> None:
+    def emit(self, piece: str | AnswerPiece) -> None:
         """Pass a piece of text on. A listener that raises has stopped listening; other answers are not affected."""
         if self.on_piece is not None:
             try:

@@ -24,6 +24,7 @@ class GenerationRequest:
         sampling: how tokens are chosen.
         image_fit: how images become square.
         grammar: what the answer has to match; None for free text.
+        top_logprobs: alternatives of each token to record; None to record nothing.
     """
 
     prompt: Prompt
@@ -33,3 +34,4 @@ class GenerationRequest:
     sampling: Sampling = field(default_factory=Sampling)
     image_fit: ImageFit = "pad"
     grammar: Grammar | None = None
+    top_logprobs: int | None = None

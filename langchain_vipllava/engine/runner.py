@@ -14,10 +14,11 @@ from langchain_vipllava.engine.compiled_decode import choose_decode
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.engine import Engine
-from langchain_vipllava.engine.generation_config import eos_token_ids, ignored_settings
+from langchain_vipllava.engine.generation_config import confidence_temperature, eos_token_ids, ignored_settings
 from langchain_vipllava.engine.grammar import ConstraintFactory
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
+from langchain_vipllava.engine.logprobs import LogprobRecorder, TokenTexts
 from langchain_vipllava.engine.memory_plan import free_bytes
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.sampler import TokenSampler
@@ -26,6 +27,7 @@ from langchain_vipllava.engine.worker import EngineWorker
 from langchain_vipllava.errors import CheckpointError, GenerationError, shorten
 from langchain_vipllava.locks import fork_safe_lock, is_held_here, run_locked
 from langchain_vipllava.protocol.load_options import LoadOptions
+from langchain_vipllava.protocol.logprobs import AnswerPiece
 
 logger = logging.getLogger(__name__)
 
@@ -114,6 +116,8 @@ class ModelRunner:
         self._end_ids = eos_token_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
         self._constraints = ConstraintFactory(self.encoder.tokenizer, vocabulary, self._end_ids)
+        self._token_texts = TokenTexts(self.encoder.tokenizer)
+        self._confidence_temperature = confidence_temperature(model)
         if ignored := ignored_settings(self.model):
             logger.warning("%s: its generation settings %s are not applied", self.name, ", ".join(ignored))
         self._worker = EngineWorker(self._engine)
@@ -127,7 +131,7 @@ class ModelRunner:
     def submit(
         self,
         request: GenerationRequest,
-        on_piece: Callable[[str], None] | None = None,
+        on_piece: Callable[[str | AnswerPiece], None] | None = None,
         *,
         handle: RequestHandle | None = None,
     ) -> RequestHandle:
@@ -148,16 +152,30 @@ class ModelRunner:
         handle.request = replace(request, images=())  # the prompt holds what is needed of them
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
         constraint = None if request.grammar is None else self._constraints.start(request.grammar, max_tokens)
+        recorder = self._recorder(request)
+        emitted = 0
+
+        def emit_recorded(piece: str) -> None:
+            nonlocal emitted
+            assert recorder is not None  # noqa: S101  # or it is not called
+            before, emitted = emitted, detokenizer.emitted_tokens
+            handle.emit(AnswerPiece(piece, tuple(recorder.places[before:emitted])))
+
         detokenizer = IncrementalDetokenizer(
             self.encoder.tokenizer,
             end_ids=self._end_ids,
             max_tokens=max_tokens,
             stop=request.stop,
-            on_piece=handle.emit,
+            on_piece=handle.emit if recorder is None else emit_recorded,
         )
-        sampler = TokenSampler(request.sampling, constraint)
-        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler))
+        sampler = TokenSampler(request.sampling, constraint, recorder)
+        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler, recorder))
         return handle
+
+    def _recorder(self, request: GenerationRequest) -> LogprobRecorder | None:
+        if request.top_logprobs is None:
+            return None
+        return LogprobRecorder(self._token_texts, int(request.top_logprobs), self._confidence_temperature)
 
     def stats(self) -> EngineStats:
         """Return what the engine holds and has done so far."""

@@ -6,6 +6,7 @@ import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
 from langchain_vipllava.engine.grammar import Constraint
+from langchain_vipllava.engine.logprobs import LogprobRecorder
 from langchain_vipllava.protocol.sampling import Sampling
 
 
@@ -15,11 +16,15 @@ class TokenSampler:
     Args:
         sampling: the settings.
         constraint: which tokens may be chosen; None for all.
+        recorder: records how likely each chosen token was; None if nobody asks.
     """
 
-    def __init__(self, sampling: Sampling, constraint: Constraint | None = None) -> None:
+    def __init__(
+        self, sampling: Sampling, constraint: Constraint | None = None, recorder: LogprobRecorder | None = None
+    ) -> None:
         self._greedy = sampling.temperature == 0
         self._constraint = constraint
+        self._recorder = recorder
         self._sampling = sampling
         self._generator = torch.Generator()
         if sampling.seed is None:
@@ -29,8 +34,8 @@ class TokenSampler:
 
     @property
     def is_greedy(self) -> bool:
-        """Whether it always chooses the token with the highest logit."""
-        return self._greedy and self._constraint is None
+        """Whether it always chooses the token with the highest logit, and records nothing."""
+        return self._greedy and self._constraint is None and self._recorder is None
 
     @property
     def is_complete(self) -> bool:
@@ -43,11 +48,13 @@ class TokenSampler:
         Raises:
             GenerationError: no token fits the grammar.
         """
-        if self._constraint is None:
-            return self._sample(logits)
-        allowed = self._constraint.mask(logits)
+        constraint = self._constraint
+        allowed = logits if constraint is None else constraint.mask(logits)
         token = int(allowed.argmax()) if self._greedy else self._sample(allowed)
-        self._constraint.accept(token)
+        if constraint is not None:
+            constraint.accept(token)
+        if self._recorder is not None:
+            self._recorder.add(token, logits, None if constraint is None else constraint.admitted)
         return token
 
     def _sample(self, logits: torch.Tensor) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import EncodedPrompt
 from langchain_vipllava.engine.handle import RequestHandle
+from langchain_vipllava.engine.logprobs import LogprobRecorder
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.protocol.answer import Answer, Timings
 
@@ -21,6 +22,7 @@ class Sequence:
         prompt: what the model reads.
         detokenizer: collects the tokens of the answer.
         sampler: chooses them.
+        recorder: records how likely they were; None if nobody asks.
         length_at_admission: its length when it got its row.
         reused_tokens: tokens of the prompt that were cached at the first prefill; None before it.
         oom_retried: whether it ran out of memory alone, and was tried again.
@@ -30,6 +32,7 @@ class Sequence:
     prompt: EncodedPrompt
     detokenizer: IncrementalDetokenizer
     sampler: TokenSampler
+    recorder: LogprobRecorder | None = None
     length_at_admission: int = 0
     reused_tokens: int | None = None
     oom_retried: bool = False
@@ -64,6 +67,7 @@ class Sequence:
         if self.handle.future.done():
             return
         self.detokenizer.finish("cancelled")  # does nothing if the answer is complete
+        places = None if self.recorder is None else self.recorder.places
         self.handle.future.set_result(
             Answer(
                 text=self.detokenizer.text,
@@ -72,6 +76,8 @@ class Sequence:
                 finish_reason=self.detokenizer.finish_reason or "cancelled",
                 token_ids=tuple(self.detokenizer.ids),
                 timings=self._timings(),
+                logprobs=None if places is None else tuple(places[: self.detokenizer.emitted_tokens]),
+                end=None if places is None else next(iter(places[len(self.detokenizer.ids) :]), None),
             )
         )
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from langchain_vipllava.protocol.logprobs import TokenLogprob
+
 FinishReason = Literal["stop", "length", "cancelled"]
 
 
@@ -39,6 +41,9 @@ class Answer:
             or "cancelled".
         token_ids: ids of the answer, without the token that ended it; None where a backend does not know them.
         timings: where the time went; None where a backend does not measure.
+        logprobs: a place per token, without those of a stop text; None unless the request asks for them.
+        end: the place of the token that ended the answer; None where a stop text, the form of the answer or
+            `max_tokens` ended it.
     """
 
     text: str
@@ -47,3 +52,5 @@ class Answer:
     finish_reason: FinishReason
     token_ids: tuple[int, ...] | None = None
     timings: Timings | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    end: TokenLogprob | None = None

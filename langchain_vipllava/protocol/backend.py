@@ -7,6 +7,7 @@ from typing import Protocol
 
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.protocol.logprobs import AnswerPiece
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 
@@ -71,8 +72,15 @@ class Backend(Protocol):
     async def agenerate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
         """Answer a request without blocking the event loop; cancellation stops the model."""
 
-    def stream(self, request: ChatRequest, *, timeout: float | None = None) -> Generator[str | Answer, None, None]:
-        """Yield pieces of text while the model writes, and the whole answer last. Closing it stops the model."""
+    def stream(
+        self, request: ChatRequest, *, timeout: float | None = None
+    ) -> Generator[str | AnswerPiece | Answer, None, None]:
+        """Yield pieces of text while the model writes, and the whole answer last. Closing it stops the model.
 
-    def astream(self, request: ChatRequest, *, timeout: float | None = None) -> AsyncGenerator[str | Answer, None]:
+        For a request that asks for log-probabilities, the pieces are `AnswerPiece`s, and the answer repeats them all.
+        """
+
+    def astream(
+        self, request: ChatRequest, *, timeout: float | None = None
+    ) -> AsyncGenerator[str | AnswerPiece | Answer, None]:
         """Do the same asynchronously."""

@@ -9,6 +9,7 @@ from typing import get_args
 from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.prompt.formats import FORMATS, Prompt, PromptFormat, PromptFormatName
+from langchain_vipllava.protocol.logprobs import MAX_TOP_LOGPROBS
 from langchain_vipllava.protocol.output_spec import OutputSpec
 from langchain_vipllava.protocol.sampling import Sampling, expect, is_number
 
@@ -31,10 +32,12 @@ class ChatRequest:
             a turn.
         image_fit: how images become square.
         schema_in_prompt: tell the model the schema of its answer, in a line behind the last question.
+        top_logprobs: return the log-probability of each token, and of this many alternatives, 0 to 20; None for
+            neither.
 
     Raises:
         GenerationError: `max_tokens` below 1, an empty stop text, an unknown `image_fit`, an `escape_turn_markers` or a
-            `schema_in_prompt` that is neither True nor False.
+            `schema_in_prompt` that is neither True nor False, `top_logprobs` out of range.
     """
 
     conversation: Conversation = field(repr=False)
@@ -46,6 +49,7 @@ class ChatRequest:
     image_fit: ImageFit = "pad"
     escape_turn_markers: bool = True
     schema_in_prompt: bool = True
+    top_logprobs: int | None = None
 
     def __post_init__(self) -> None:
         positive = is_number(self.max_tokens, Integral) and self.max_tokens >= 1
@@ -55,6 +59,9 @@ class ChatRequest:
         expect(self.image_fit in get_args(ImageFit), "image_fit", self.image_fit, "'pad' or 'center_crop'")
         for name in ("escape_turn_markers", "schema_in_prompt"):
             expect(isinstance(getattr(self, name), bool), name, getattr(self, name), "True or False")
+        top = self.top_logprobs
+        in_range = top is None or (is_number(top, Integral) and 0 <= top <= MAX_TOP_LOGPROBS)
+        expect(in_range, "top_logprobs", top, f"a whole number, 0 to {MAX_TOP_LOGPROBS}")
 
     @property
     def format(self) -> PromptFormat:

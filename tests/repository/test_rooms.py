@@ -129,6 +129,7 @@ def test_public_names_are_pinned():
         "VipLlavaError",
         "VipLlavaToolkit",
         "Workspace",
+        "confidence",
         "keep_images",
         "load_image",
         "mark",

@@ -135,6 +135,7 @@ class Asker:
     def stream(self, asked: str) -> Iterator[str | Answer]:
         """Ask the next question of the conversation, and yield pieces of the answer, and the whole answer last."""
         from langchain_vipllava.protocol.answer import Answer  # noqa: PLC0415  # beside the type of the signature
+        from langchain_vipllava.protocol.logprobs import AnswerPiece  # noqa: PLC0415
 
         request = self._request(asked)
         for piece in self.backend.stream(request):
@@ -143,7 +144,7 @@ class Asker:
                     *request.conversation.turns[:-1],
                     replace(request.conversation.turns[-1], answer=piece.text, answer_ids=piece.token_ids),
                 ]
-            yield piece
+            yield piece.text if isinstance(piece, AnswerPiece) else piece
 
     def _request(self, asked: str) -> ChatRequest:
         images = () if self.turns else (self.marked.encoded,)
