@@ -7,7 +7,7 @@ OLDEST := .venv-oldest
 VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -28,6 +28,7 @@ help:
 	@echo "make bench-startup  how long the commands take to start: docs/startup.json"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
 	@echo "make eval         measure the bundled checkpoint"
+	@echo "make calibration  how often the bundled checkpoint is right, beside how sure it is: confidence(message)"
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
 	@echo "make test-slow    tests that take minutes"
 	@echo "make test-detectors  read real objects of ultralytics, sahi, mediapipe, torchvision, ... (an environment of its own)"
@@ -130,6 +131,9 @@ train: $(READY)
 eval: $(READY)
 	$(BIN)/python -m training.evaluate
 	$(BIN)/python -m training.grounds
+
+calibration: $(READY)
+	$(BIN)/python -m benchmarks.calibration
 
 $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 	$(PYTHON) -m venv $(OLDEST)
