@@ -21,6 +21,7 @@ from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
 from benchmarks.answering import ask, ask_all, make_request, timings
 from benchmarks.checkpoint import PATCH, SIDE, make_image, make_processor
+from langchain_vipllava.engine.kv_cache import cache_argument
 from langchain_vipllava.engine.loading import load_checkpoint, published_config
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -91,12 +92,13 @@ def bare_forward(runner: ModelRunner, tokens: int, cached: int, device: str) -> 
 
     text = runner.model.model.language_model
     embed = runner.model.get_input_embeddings()
+    name = cache_argument(text)
 
     @torch.inference_mode()
     def forward(cache: Any, count: int, start: int) -> None:
         ids = torch.ones((1, count), dtype=torch.long, device=device)
         positions = torch.arange(start, start + count, device=device)[None]
-        hidden = text(inputs_embeds=embed(ids), position_ids=positions, past_key_values=cache, use_cache=True)
+        hidden = text(inputs_embeds=embed(ids), position_ids=positions, use_cache=True, **{name: cache})
         runner.model.lm_head(hidden.last_hidden_state[:, -1])
 
     times = []

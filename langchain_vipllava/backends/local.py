@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError, shorten
 from langchain_vipllava.protocol.admission import Admission, admission_of
 from langchain_vipllava.protocol.answer import Answer
@@ -283,7 +284,9 @@ class _Submission:
             self._slot.release()
             return
         try:
-            self._backend.runner.submit(compile_request(self._request), handle=self.handle)
+            runner = self._backend.runner
+            clock = RequestClock()  # behind loading, which is not the request's
+            runner.submit(compile_request(self._request, clock), handle=self.handle, clock=clock)
         except (MemoryError, RecursionError) as error:
             self._slot.release()
             raise GenerationError(f"the request cannot be prepared: {type(error).__name__}; send less.") from error
@@ -346,8 +349,12 @@ def _import_engine(errors: list[BaseException]) -> None:
         errors.append(error)
 
 
-def compile_request(request: ChatRequest) -> GenerationRequest:
+def compile_request(request: ChatRequest, clock: RequestClock | None = None) -> GenerationRequest:
     """Render a request and compile the form of its answer, for the engine.
+
+    Args:
+        request: what is asked.
+        clock: counts the time of the grammar; None where nobody asks.
 
     Raises:
         PromptError: the conversation does not end with a question.
@@ -355,14 +362,17 @@ def compile_request(request: ChatRequest) -> GenerationRequest:
     """
     from langchain_vipllava.engine.request import GenerationRequest  # noqa: PLC0415  # torch is loaded when needed
 
+    prompt = request.render()
+    with (clock or RequestClock()).building_grammar():
+        grammar = compile_output(request.output)
     return GenerationRequest(
-        prompt=request.render(),
+        prompt=prompt,
         images=request.conversation.images,
         max_tokens=request.max_tokens,
         stop=request.all_stop_texts,
         sampling=request.sampling,
         image_fit=request.image_fit,
-        grammar=compile_output(request.output),
+        grammar=grammar,
         top_logprobs=request.top_logprobs,
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import transformers
 
-from langchain_vipllava.engine.kv_cache import BatchKVCache
+from langchain_vipllava.engine.kv_cache import BatchKVCache, cache_argument
 
 logger = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class CompiledDecode:
 
     def __init__(self, model: Any) -> None:
         self._language_model, self._head = model.model.language_model, model.lm_head
+        self._cache_argument = cache_argument(self._language_model)
         self._embed = model.get_input_embeddings()
         self._device, self._dtype = model.device, model.dtype
         mode = "reduce-overhead" if self._device.type == "cuda" and _BACKEND == "inductor" else None
@@ -130,8 +131,8 @@ class CompiledDecode:
             inputs_embeds=self._embed(ids),  # (allocated rows, 1, hidden)
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache_argument: cache},
         )
         logits: torch.Tensor = self._head(output.last_hidden_state[:, -1])  # (allocated rows, vocabulary)
         return logits.float()

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from langchain_vipllava.engine.detokenizer import REPLACEMENT_CHARACTER, detokenize
+from langchain_vipllava.engine.image_processor import pillow_processor, resizing
 from langchain_vipllava.engine.model_sizes import image_tokens
 from langchain_vipllava.engine.pixel_values import PixelValues
 from langchain_vipllava.engine.request import GenerationRequest
@@ -93,13 +94,13 @@ class PromptEncoder:
         self.tokenizer("\n", add_special_tokens=False)
         self._beginning = begin_ids(self.tokenizer)
         self._prefix = text_prefix(self.tokenizer)
-        self._image_processor = processor.image_processor
+        self._image_processor = pillow_processor(processor.image_processor)
         self._image_id = int(config.image_token_id)
         self.side = int(config.vision_config.image_size)
         self.image_tokens = image_tokens(config)
         self.context_length = int(config.text_config.max_position_embeddings)
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
-        self._resize_side, self._resample = _resizing(self._image_processor, self.side)
+        self._resize_side, self._resample = resizing(self._image_processor, self.side)
         self._pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
         self._special_ids = frozenset(self.tokenizer.get_added_vocab().values())
@@ -290,16 +291,6 @@ class PromptEncoder:
                 f"({self.side}, {self.side}); correct size and crop_size in its preprocessor_config.json."
             )
         return pixels
-
-
-def _resizing(image_processor: Any, side: int) -> tuple[int, Image.Resampling]:
-    """Return the side to which an image processor resizes a square, and the filter with which it does."""
-    size = dict(getattr(image_processor, "size", None) or {})
-    resample = getattr(image_processor, "resample", None)
-    return (
-        int(size.get("shortest_edge") or size.get("height") or side),
-        Image.Resampling.BICUBIC if resample is None else Image.Resampling(int(resample)),
-    )
 
 
 def _check_text(text: str) -> None:

@@ -12,7 +12,7 @@ import torch
 from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode
 from langchain_vipllava.engine.failures import explain, forget_frames, is_out_of_memory, release_device_memory
 from langchain_vipllava.engine.image_features import ImageFeatureCache
-from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape
+from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape, cache_argument
 from langchain_vipllava.engine.model_sizes import head_size
 from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
 from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
@@ -56,6 +56,7 @@ class Engine:
         self.compile_failure: str | None = None
         self._model = model
         self._language_model = model.model.language_model
+        self._cache_argument = cache_argument(self._language_model)
         self._embed = model.get_input_embeddings()
         self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
         self._compiled = CompiledDecode(model) if compiled else None
@@ -183,8 +184,8 @@ class Engine:
                 inputs_embeds=embeddings,
                 position_ids=positions.to(embeddings.device),
                 attention_mask=None if mask is None else mask.to(embeddings.device),
-                past_key_values=self._kv_cache,
                 use_cache=True,
+                **{self._cache_argument: self._kv_cache},
             )
         logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])  # (rows, hidden) -> logits
         return logits.float()
@@ -195,7 +196,7 @@ class Engine:
         for sequence, best, row_logits in zip(rows, greedy, logits, strict=True):
             try:
                 token = best if sequence.sampler.is_greedy else sequence.sampler.choose(row_logits)
-                sequence.stamp("first_token")
+                sequence.clock.stamp("first_token")
                 sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
             except BaseException as error:  # such as: no token fits its schema, a panic in Rust; others go on
                 logger.debug("an answer failed", exc_info=True)
@@ -230,7 +231,7 @@ class Engine:
 
     def _reusable_tokens(self, sequence: Sequence) -> int:
         """Return how many tokens of a prompt are cached; at least one is left to compute, for its logits."""
-        sequence.stamp("prefill")
+        sequence.clock.stamp("prefill")
         return min(self.prefix_cache.cached_tokens(sequence.key), sequence.length - 1)
 
     def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:

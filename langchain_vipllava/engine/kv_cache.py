@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import abc
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +28,14 @@ _LEFT_SPARE_COLUMNS = 64
 _MAX_UNUSED_COLUMNS = 256
 """Unused columns before the start of the longest row; with more, all rows move left. Chosen: at 7B they take 128 MiB
 per row (512 KiB per token)."""
+
+
+def cache_argument(language_model: Any) -> str:
+    """Return the name of the argument with which a language model takes a cache.
+
+    transformers 5.24 renamed `past_key_values` to `cache`, and drops the older name in 5.40.
+    """
+    return "cache" if "cache" in inspect.signature(language_model.forward).parameters else "past_key_values"
 
 
 @dataclass(frozen=True)

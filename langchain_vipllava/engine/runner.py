@@ -21,6 +21,7 @@ from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.logprobs import LogprobRecorder, TokenTexts
 from langchain_vipllava.engine.memory_plan import free_bytes
 from langchain_vipllava.engine.request import GenerationRequest
+from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.engine.worker import EngineWorker
@@ -134,6 +135,7 @@ class ModelRunner:
         on_piece: Callable[[str | AnswerPiece], None] | None = None,
         *,
         handle: RequestHandle | None = None,
+        clock: RequestClock | None = None,
     ) -> RequestHandle:
         """Submit a request and return at once.
 
@@ -141,17 +143,20 @@ class ModelRunner:
             request: what is asked.
             on_piece: gets the text as it is generated, in the engine's thread.
             handle: to return, for a caller that must be able to cancel even if it is interrupted here.
+            clock: that of the request, if it started before.
 
         Raises:
             ImageError: an image cannot be decoded.
             PromptError: text that is not Unicode.
             GenerationError: the prompt is too long; the process is exiting.
         """
+        clock = RequestClock() if clock is None else clock
         prompt = self.encoder.encode(request)
         handle = RequestHandle(on_piece) if handle is None else handle
         handle.request = replace(request, images=())  # the prompt holds what is needed of them
         max_tokens = min(request.max_tokens, self.encoder.context_length - len(prompt.ids))
-        constraint = None if request.grammar is None else self._constraints.start(request.grammar, max_tokens)
+        with clock.building_grammar():
+            constraint = None if request.grammar is None else self._constraints.start(request.grammar, max_tokens)
         recorder = self._recorder(request)
         emitted = 0
 
@@ -169,7 +174,7 @@ class ModelRunner:
             on_piece=handle.emit if recorder is None else emit_recorded,
         )
         sampler = TokenSampler(request.sampling, constraint, recorder)
-        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler, recorder))
+        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler, recorder, clock=clock))
         return handle
 
     def _recorder(self, request: GenerationRequest) -> LogprobRecorder | None:

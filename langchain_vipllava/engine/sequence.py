@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import EncodedPrompt
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.logprobs import LogprobRecorder
+from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler
-from langchain_vipllava.protocol.answer import Answer, Timings
+from langchain_vipllava.protocol.answer import Answer
 
 
 @dataclass(eq=False)
@@ -26,6 +26,7 @@ class Sequence:
         length_at_admission: its length when it got its row.
         reused_tokens: tokens of the prompt that were cached at the first prefill; None before it.
         oom_retried: whether it ran out of memory alone, and was tried again.
+        clock: when what happened to it.
     """
 
     handle: RequestHandle
@@ -36,7 +37,7 @@ class Sequence:
     length_at_admission: int = 0
     reused_tokens: int | None = None
     oom_retried: bool = False
-    _times: dict[str, float] = field(default_factory=lambda: {"submitted": time.perf_counter()})
+    clock: RequestClock = field(default_factory=RequestClock)
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -58,10 +59,6 @@ class Sequence:
         """Whether the answer is complete, cancelled or failed."""
         return self.handle.cancelled or self.detokenizer.finish_reason is not None or self.handle.future.done()
 
-    def stamp(self, event: str) -> None:
-        """Record the first time of an event: "prefill" or "first_token"."""
-        self._times.setdefault(event, time.perf_counter())
-
     def deliver(self) -> None:
         """Resolve the caller's future with the finished answer, unless it failed."""
         if self.handle.future.done():
@@ -75,7 +72,7 @@ class Sequence:
                 output_tokens=len(self.detokenizer.ids),
                 finish_reason=self.detokenizer.finish_reason or "cancelled",
                 token_ids=tuple(self.detokenizer.ids),
-                timings=self._timings(),
+                timings=self.clock.timings(self.reused_tokens or 0),
                 logprobs=None if places is None else tuple(places[: self.detokenizer.emitted_tokens]),
                 end=None if places is None else next(iter(places[len(self.detokenizer.ids) :]), None),
             )
@@ -85,16 +82,3 @@ class Sequence:
         """Raise an error at the caller, unless the answer was delivered."""
         if not self.handle.future.done():
             self.handle.future.set_exception(error)
-
-    def _timings(self) -> Timings:
-        now = time.perf_counter()
-        submitted = self._times["submitted"]
-        prefill = self._times.get("prefill", now)
-        first_token = self._times.get("first_token", now)
-        return Timings(
-            prefill - submitted,
-            first_token - prefill,
-            first_token - submitted,
-            now - first_token,
-            self.reused_tokens or 0,
-        )

@@ -15,10 +15,12 @@ class Timings:
     """Where the time of an answer went, in seconds, and what it saved.
 
     Attributes:
-        queued: from the request to the start of its prefill.
+        queued: from the request to the start of its prefill: encoding, building the grammar, and waiting. Loading the
+            model does not count.
         prefill: from there to the first token.
         first_token: from the request to the first token.
         decode: from the first token to delivery.
+        grammar: the part of `queued` in which the grammar of a constrained answer was built.
         reused_tokens: tokens of the prompt whose keys and values were cached.
     """
 
@@ -26,6 +28,7 @@ class Timings:
     prefill: float = 0.0
     first_token: float = 0.0
     decode: float = 0.0
+    grammar: float = 0.0
     reused_tokens: int = 0
 
 

@@ -66,7 +66,7 @@ def test_an_answer_has_usage_and_response_metadata(llm, marked):
         "model_provider": "vipllava",
         "finish_reason": "length",
     }
-    assert set(timings) == {"queued_us", "prefill_us", "first_token_us", "decode_us", "reused_tokens"}
+    assert set(timings) == {"queued_us", "prefill_us", "first_token_us", "decode_us", "grammar_us", "reused_tokens"}
     assert all(isinstance(value, int) and value >= 0 for value in timings.values())  # LangChain adds no floats
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -320,3 +322,25 @@ def test_ignored_generation_settings_are_logged(parts, caplog, monkeypatch):
     monkeypatch.setattr(model.generation_config, "no_repeat_ngram_size", 2)
     ModelRunner(model, processor)
     assert "repetition_penalty=1.3, no_repeat_ngram_size=2 are not applied" in caplog.text
+
+
+def test_the_cache_is_passed_by_the_name_that_transformers_uses(parts, plain, images, monkeypatch):
+    """Stands for the other side of 5.24, whose older name warns until it goes in 5.40."""
+    model, processor = parts
+    talk = Conversation((Turn("What is it?", (images[0],)),))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        answer = generate(ModelRunner(model, processor), request(talk, max_tokens=5))
+    expected = plain.ids(talk, 5)
+    forward = type(model.model.language_model).forward
+    renamed = "cache" not in inspect.signature(forward).parameters
+
+    def newer(self, *, cache=None, **others):
+        return forward(self, past_key_values=cache, **others)
+
+    def older(self, *, past_key_values=None, **others):
+        return forward(self, cache=past_key_values, **others)
+
+    monkeypatch.setattr(type(model.model.language_model), "forward", newer if renamed else older)
+    other = generate(ModelRunner(model, processor), request(talk, max_tokens=5))
+    assert list(answer.token_ids) == list(other.token_ids) == expected

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from enum import Enum
+from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import jsonschema
@@ -14,8 +15,9 @@ from llguidance import LLMatcher
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
-from langchain_vipllava import GenerationError
-from langchain_vipllava.engine.grammar import Grammar
+from langchain_vipllava import ChatVipLlava, GenerationError
+from langchain_vipllava.engine import request_clock
+from langchain_vipllava.engine.grammar import ConstraintFactory, Grammar
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.images.image import EncodedImage
@@ -203,3 +205,29 @@ def test_an_answer_matches_one_of_several_schemas_or_is_text(runner):
     for seed in range(6):
         value = json.loads(generate(runner, ask(only, max_tokens=60, seed=seed)).text)
         assert isinstance(value, bool) or jsonschema.validate(value, numbers) is None
+
+
+def test_the_time_of_a_constrained_answer_begins_before_its_grammar_is_built(tiny_checkpoint, monkeypatch):
+    """On a clock of this test's own, which ticks whenever somebody looks at it: nothing is timed."""
+    clock = SimpleNamespace(ticks=0.0)
+
+    def tick():
+        clock.ticks += 1
+        return clock.ticks
+
+    start = ConstraintFactory.start
+
+    def slow(self, *arguments):
+        clock.ticks += 500
+        return start(self, *arguments)
+
+    chat = ChatVipLlava(model=str(tiny_checkpoint))
+    monkeypatch.setattr(request_clock, "time", SimpleNamespace(perf_counter=tick))
+    monkeypatch.setattr(ConstraintFactory, "start", slow)
+    schema = {"title": "A", "type": "object", "properties": {"a": {"type": "boolean"}}, "required": ["a"]}
+    reply = chat.with_structured_output(schema, include_raw=True).invoke("Hi")["raw"]
+    timings = reply.response_metadata["timings"]
+    assert timings["grammar_us"] == 502_000_000  # beside the 500, an interval each for compiling and starting
+    assert timings["first_token_us"] > timings["queued_us"] > timings["grammar_us"]
+    free = chat.invoke("Hi").response_metadata["timings"]
+    assert free["grammar_us"] == 2_000_000

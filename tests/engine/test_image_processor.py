@@ -1,0 +1,89 @@
+"""The pixels that the model reads do not depend on whether torchvision is installed."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from PIL import Image
+from transformers import AutoProcessor
+
+from langchain_vipllava.engine.encoding import PromptEncoder
+from langchain_vipllava.engine.image_processor import pillow_processor
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
+from tests.support.engine import open_image
+from tests.support.plain_generate import request
+
+PICTURE = Image.fromarray(np.random.default_rng(6).integers(0, 255, (300, 300, 3), dtype=np.uint8))
+
+
+class BaseImageProcessorFast:
+    """Stands for the base of transformers 4: torchvision is not installed where most tests run."""
+
+    def __init__(self, on_pillow):
+        self.on_pillow = on_pillow
+        self.size, self.resample = on_pillow.size, on_pillow.resample
+
+    def to_dict(self):
+        return self.on_pillow.to_dict()
+
+    def __call__(self, **arguments):
+        pixels = self.on_pillow(**arguments)
+        return {"pixel_values": pixels["pixel_values"] + 2 / 255}
+
+
+class CLIPImageProcessorFast(BaseImageProcessorFast):
+    pass
+
+
+class OtherImageProcessorFast(BaseImageProcessorFast):
+    pass
+
+
+def pixels_of(processor):
+    encoder = PromptEncoder(processor, transformers.AutoConfig.from_pretrained(BUNDLED_FOLDER))
+    prompt = encoder.encode(request(Conversation((Turn("What is it?", (open_image(PICTURE),)),))))
+    return prompt.images[0].pixels
+
+
+def test_a_processor_on_torchvision_is_replaced_by_the_one_on_pillow():
+    processor = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
+    expected = pixels_of(processor)
+    on_pillow = pillow_processor(processor.image_processor)
+    assert pillow_processor(on_pillow) is on_pillow
+    processor.image_processor = CLIPImageProcessorFast(on_pillow)
+    assert torch.equal(pixels_of(processor), expected)
+    unknown = OtherImageProcessorFast(on_pillow)
+    assert pillow_processor(unknown) is unknown  # of somebody's own: none on Pillow is known
+
+
+WITH_TORCHVISION = """
+import sys, types
+# its operators are of another build than a CPU-only torch, and are not needed here
+sys.modules["torchvision._meta_registrations"] = types.ModuleType("torchvision._meta_registrations")
+from tests.engine.test_image_processor import AutoProcessor, BUNDLED_FOLDER, pixels_of
+import torch
+processor = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
+print(type(processor.image_processor).__mro__[1].__name__)
+torch.save(pixels_of(processor), sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(importlib.util.find_spec("torchvision") is None, reason="torchvision is not installed")
+def test_an_installed_torchvision_changes_no_pixel(tmp_path):
+    target = tmp_path / "pixels.pt"
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(root), *sys.path])}
+    command = [sys.executable, "-c", WITH_TORCHVISION, str(target)]
+    subprocess.run(command, check=True, env=environment, capture_output=True, text=True)
+    without = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
+    without.image_processor = pillow_processor(without.image_processor)
+    assert torch.equal(torch.load(target), pixels_of(without))
