@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 OLDEST := .venv-oldest
+NEWEST := .venv-newest
 VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -30,6 +31,7 @@ help:
 	@echo "make eval         measure the bundled checkpoint"
 	@echo "make calibration  how often the bundled checkpoint is right, beside how sure it is: confidence(message)"
 	@echo "make test-oldest  run the tests on the oldest versions that pyproject.toml admits"
+	@echo "make test-newest  run the tests on the newest versions that pyproject.toml admits"
 	@echo "make test-slow    tests that take minutes"
 	@echo "make test-detectors  read real objects of ultralytics, sahi, mediapipe, torchvision, ... (an environment of its own)"
 	@echo "make test-7b      token ids with the published checkpoints' vocabulary, rebuilt with npm, on the pinned and the oldest versions"
@@ -144,5 +146,14 @@ $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 test-oldest: $(OLDEST)/.ready
 	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm" --ignore tests/standard
 
+$(NEWEST)/.ready: pyproject.toml constraints-newest.txt
+	$(PYTHON) -m venv $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(NEWEST)/bin/python -m pip install --quiet --constraint constraints-newest.txt --editable ".[demo]" --group test --group standard
+	@touch $@
+
+test-newest: $(NEWEST)/.ready
+	$(NEWEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm"
+
 clean:
-	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(NEWEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -11,6 +11,7 @@ from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from langchain_vipllava.backends.context_facts import known_context_length
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError, shorten
 from langchain_vipllava.protocol.admission import Admission, admission_of
@@ -119,6 +120,13 @@ class LocalBackend:
     def context_length(self) -> int:
         """Maximum number of tokens of prompt and answer together. Loads the model."""
         return self.runner.encoder.context_length
+
+    @property
+    def known_context_length(self) -> int | None:
+        """The same without loading the model, where the checkpoint's config is at hand; else None."""
+        if self._runner is not None:
+            return self._runner.encoder.context_length
+        return known_context_length(self.options)
 
     @property
     def decode_path(self) -> str:

@@ -152,6 +152,8 @@ def _image(block: Mapping[str, Any]) -> _Image:
     for key in ("base64", "data"):
         if isinstance(block.get(key), (str, bytes)):
             text = block[key]
+            if isinstance(text, bytes) and sniff_mime_type(text):  # an EncodedImage of a strict checkpoint
+                return _Image(text)
             return _Image(_inline(text if isinstance(text, str) else text.decode("latin-1")))
     for key in ("url", "image_url", "file_uri", "path"):
         if isinstance(block.get(key), str):

@@ -22,12 +22,12 @@ from langchain_vipllava.chat.guard import TreeErrors, tree_errors
 from langchain_vipllava.chat.image_refs import is_cached, name_mime_types, open_for_cache
 from langchain_vipllava.chat.messages import check_size, read_messages, unopened
 from langchain_vipllava.chat.output import read_tools
+from langchain_vipllava.chat.profile import Profile
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result, text_of
 from langchain_vipllava.chat.settings import (
     LOADING,
     NO_MODEL,
     PER_CALL,
-    PROFILE,
     CallSettings,
     model_name,
     read_arguments,
@@ -88,6 +88,8 @@ class ChatVipLlava(TreeErrors):
             loads or encodes: it raises after that. Fetching images has a time limit of its own, see `FetchPolicy`.
         limits: bounds of one request and of the requests in flight.
         streaming: whether `invoke` streams to callbacks, as other models do.
+        profile: what the model can do, in the keys of LangChain's `ModelProfile`. What you pass completes or replaces
+            what the checkpoint's config says, such as `max_input_tokens`.
         max_retries, api_key: accepted as other models accept them; a local model has no use for them.
         prompt_format: "user_assistant", with which the bundled checkpoint was trained; "llava_v1", with which the
             published 7B and 13B were; or "human_assistant", the chat template inside of those.
@@ -222,7 +224,7 @@ class ChatVipLlava(TreeErrors):
         self,
         tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
         *,
-        tool_choice: str | dict[str, Any] | bool | None = None,
+        tool_choice: str | dict[str, Any] | list[str] | bool | None = None,
         strict: bool | None = None,
         **kwargs: Any,
     ) -> Runnable[LanguageModelInput, AIMessage]:
@@ -234,7 +236,8 @@ class ChatVipLlava(TreeErrors):
         Args:
             tools: tools, functions, pydantic classes or OpenAI's dictionaries.
             tool_choice: "auto" lets the model choose between text and calls, "any" makes it call, a name makes it
-                call that tool, "none" forbids calls.
+                call that tool, "none" forbids calls. The mappings of OpenAI, Anthropic, Google and Bedrock are read
+                too, and several names.
             strict: accepted as other models accept it; arguments always fit.
             kwargs: further settings: `parallel_tool_calls=True` for several calls in one answer, `response_format`.
 
@@ -438,8 +441,13 @@ class ChatVipLlava(TreeErrors):
     def _check_settings(self) -> ChatVipLlava:
         CallSettings.read(self, None, {})
         read_roots(self.image_root)
-        _ = self.backend  # checks the loading arguments
+        self._complete_profile(self.backend)  # which checks the loading arguments
         return self
+
+    def _complete_profile(self, backend: Backend) -> None:
+        if "profile" in type(self).model_fields:  # older langchain-core reads it elsewhere
+            given = self.profile if "profile" in self.model_fields_set else None
+            object.__setattr__(self, "profile", Profile(backend, given))
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
         return [(name, value) for name, value in super().__repr_args__() if name not in ("profile", "metadata")]
@@ -449,7 +457,7 @@ class ChatVipLlava(TreeErrors):
         return PROVIDER
 
     def _resolve_model_profile(self) -> ModelProfile | None:
-        return PROFILE
+        return None  # `_complete_profile` sets it when the whole model is there
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

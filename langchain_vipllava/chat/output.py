@@ -10,6 +10,7 @@ from typing import Any
 from langchain_core.messages import InvalidToolCall, ToolCall
 
 from langchain_vipllava.chat.schema import openai_tool
+from langchain_vipllava.chat.tool_choice import read_tool_choice
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
@@ -79,22 +80,8 @@ def _call(output: OutputSpec, name: str, arguments: dict[str, Any]) -> ToolCall:
 
 def _choose(tools: tuple[Tool, ...], choice: Any) -> tuple[tuple[Tool, ...], bool]:
     """Return the tools that may be called, and whether one has to be."""
-    if choice in (None, False, "auto"):
-        return tools, False
-    if choice == "none":
-        return (), False
-    if choice is True or choice in ("any", "required"):
-        chosen = tools
-    else:
-        function = choice.get("function", choice) if isinstance(choice, Mapping) else {"name": choice}
-        name = function.get("name") if isinstance(function, Mapping) else None
-        chosen = tuple(tool for tool in tools if tool["name"] == name)
-    if not chosen:
-        names = ", ".join(tool["name"] for tool in tools) or "no tool is bound"
-        raise GenerationError(
-            f"tool_choice={choice!r}; expected 'auto', 'any', 'none' or the name of a bound tool ({names})."
-        )
-    return chosen, True
+    mode, names = read_tool_choice(choice, [tool["name"] for tool in tools])
+    return tuple(tool for tool in tools if tool["name"] in names), mode == "any"
 
 
 def _schema(response_format: Any) -> Mapping[str, Any] | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langchain_vipllava.chat.output import read_output_spec
+from langchain_vipllava.chat.profile import Profile
 from langchain_vipllava.errors import CheckpointError, GenerationError, VipLlavaError, shorten
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage, check_multi_image
 from langchain_vipllava.prompt.formats import check_format
@@ -15,9 +16,6 @@ from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS, ChatReq
 from langchain_vipllava.protocol.logprobs import MAX_TOP_LOGPROBS
 from langchain_vipllava.protocol.output_spec import OutputSpec
 from langchain_vipllava.protocol.sampling import Sampling
-
-if TYPE_CHECKING:
-    from langchain_core.language_models import ModelProfile
 
 PER_CALL = (
     "temperature", "top_p", "top_k", "seed", "max_tokens", "prompt_format", "escape_turn_markers", "multi_image",
@@ -34,16 +32,6 @@ LOADING = (
 NO_MODEL = (
     "no model; expected model='llava-hf/vip-llava-7b-hf', a folder, or 'bundled', or VIPLLAVA_MODEL in the environment."
 )
-
-PROFILE: ModelProfile = {
-    "image_inputs": True,
-    "image_url_inputs": True,
-    "image_tool_message": True,
-    "structured_output": True,
-    "tool_calling": True,
-    "tool_choice": True,
-}
-"""What the model can do, as LangChain asks."""
 
 _OUTPUT = ("tools", "tool_choice", "parallel_tool_calls", "response_format")
 """Settings of the form of the answer, which only `bind` and the like pass."""
@@ -201,6 +189,8 @@ def read_arguments(arguments: Mapping[str, Any], fields: Mapping[str, Any]) -> d
             raise VipLlavaError(f"ChatVipLlava has no argument {name}; write {_MEANT[name]}.")
     # `configurable_fields` makes copies with the names of fields, not those of arguments
     arguments = {"backend" if name == "given_backend" else name: value for name, value in arguments.items()}
+    if isinstance(profile := arguments.get("profile"), Profile):
+        arguments["profile"] = profile.given  # ours is read anew: such a copy may have another model
     backend = arguments.get("backend")
     if backend is None:
         return arguments

@@ -15,15 +15,13 @@ import numpy as np
 import torch
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
+from langchain_vipllava.engine.adapted_schema import adapt_schema, is_number
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
-from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES, subschemas
+from langchain_vipllava.protocol.json_schema import subschemas
 
 _COMPACT: Any = {"whitespace_flexible": False}
 """llguidance's option for JSON without whitespace: a model that may pad JSON with spaces may pad it indefinitely."""
-
-_FLOAT_DIGITS, _MAX_DECIMAL_PLACES = 15, 10
-"""Decimal digits that a float represents exactly, and decimal places that llguidance supports in `multipleOf`."""
 
 _CLOSING_SHARE = 0.4
 """Share of `max_tokens` that is reserved for closing JSON. Chosen, not tuned: 102 of the 256 tokens of the default."""
@@ -285,8 +283,7 @@ def _find_problem(grammar: str) -> str | None:
 
 def _to_json(schema: Mapping[str, Any]) -> str:
     try:
-        closed = not any(map(_is_composed, subschemas(schema)))  # recurses without end into one that contains itself
-        adapted = _adapt(schema, closed=closed)
+        adapted = adapt_schema(schema)
         text = json.dumps(adapted, allow_nan=False)
         text.encode()
         steps = _steps(adapted)
@@ -310,39 +307,6 @@ _REFERENCES = ("$ref", "anyOf", "oneOf")
 _ANNOTATIONS = frozenset({"title", "description", "default", "examples", "type", "$defs", "definitions"})
 """Keywords that constrain no number."""
 
-_ADD_PROPERTIES = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
-"""Keywords that may describe properties of an object that its "properties" do not name."""
-
-
-def _adapt(schema: Any, *, closed: bool) -> Any:
-    """Adapt a schema to what llguidance enforces. Every value that matches the result matches the original schema.
-
-    - "oneOf" with a discriminator becomes "anyOf": both mean the same there, as in the unions of pydantic.
-    - Decimals with an exclusive bound get a maximum number of places: 0.99999999999999999999 is less than 1, but a
-      JSON parser reads it as 1.0.
-    - With `closed`, objects allow only the properties that they name, unless they say otherwise. By default JSON schema
-      allows more, and a model goes on inventing names for as long as it may.
-    """
-    if isinstance(schema, (list, tuple)):
-        return [_adapt(item, closed=closed) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    adapted: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
-            adapted[key] = {name: _adapt(inner, closed=closed) for name, inner in value.items()}
-        else:
-            adapted[key] = value if key in PLAIN_VALUES else _adapt(value, closed=closed)
-    bounds = [adapted[name] for name in ("exclusiveMinimum", "exclusiveMaximum") if _is_number(adapted.get(name))]
-    if bounds and "multipleOf" not in adapted and adapted.get("type") not in ("integer", ["integer"]):
-        adapted["multipleOf"] = _smallest_step(max(abs(bound) for bound in bounds))
-    if "discriminator" in adapted and "oneOf" in adapted:
-        adapted["anyOf"] = adapted.pop("oneOf")
-        adapted.pop("discriminator")
-    if closed and isinstance(adapted.get("properties"), Mapping) and "minProperties" not in adapted:
-        adapted.setdefault("additionalProperties", False)
-    return adapted
-
 
 def _steps(schema: Any) -> int:
     """Return how many remainders all `multipleOf` of a schema tell apart: trailing zeros and decimal places are free.
@@ -350,7 +314,7 @@ def _steps(schema: Any) -> int:
     Where several schemas may describe one value, every combination of theirs counts.
     """
     schemas = list(subschemas(schema))
-    values = [inner["multipleOf"] for inner in schemas if _is_number(inner.get("multipleOf"))]
+    values = [inner["multipleOf"] for inner in schemas if is_number(inner.get("multipleOf"))]
     digits = [Decimal(str(value)).normalize().as_tuple().digits for value in values]
     steps = [max(int("".join(map(str, part))), 1) for part in digits]
     return math.lcm(*steps) if any(map(_is_intersection, schemas)) else sum(steps)
@@ -360,24 +324,3 @@ def _is_intersection(schema: Mapping[str, Any]) -> bool:
     """Whether several schemas may describe one value; those beside an annotation do not."""
     constraints = schema.keys() - _ANNOTATIONS
     return "allOf" in schema or (len(constraints) > 1 and not constraints.isdisjoint(_REFERENCES))
-
-
-def _is_composed(schema: Mapping[str, Any]) -> bool:
-    """Whether several parts of a schema describe one object, so that no part may forbid other properties."""
-    properties, required = schema.get("properties"), schema.get("required")
-    if isinstance(schema.get("allOf"), (list, tuple)) and len(schema["allOf"]) > 1:
-        return True
-    if not isinstance(properties, Mapping):
-        return False
-    requires_others = isinstance(required, (list, tuple)) and any(name not in properties for name in required)
-    return requires_others or any(key in schema for key in _ADD_PROPERTIES)
-
-
-def _is_number(bound: Any) -> bool:
-    return isinstance(bound, int | float) and not isinstance(bound, bool)
-
-
-def _smallest_step(bound: float) -> float:
-    """Return the power of ten below which a float near a bound may be rounded to the bound."""
-    digits_before_point = math.floor(math.log10(bound)) if bound >= 1 else 0
-    return float(f"1e-{min(max(_FLOAT_DIGITS - 1 - digits_before_point, 0), _MAX_DECIMAL_PLACES)}")

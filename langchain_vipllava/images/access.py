@@ -13,8 +13,9 @@ from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.fetch import FetchPolicy, fetch
 from langchain_vipllava.images.files import path_of_uri, read_any_file, read_file_below
 from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.images.inline import decode_data_uri
+from langchain_vipllava.images.inline import Base64Text, decode_data_uri
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
+from langchain_vipllava.images.lookalikes import base64_kind
 from langchain_vipllava.images.shown_url import show_url
 from langchain_vipllava.images.source import ImageId, ImageSource, source_kind
 from langchain_vipllava.images.store import ImageStore
@@ -114,6 +115,8 @@ class ImageAccessPolicy:
     def _read_named_file(self, text: str) -> EncodedImage:
         if not text.strip():
             raise ImageError("the path is empty; expected a path, an http(s):// URL or a data: URI.")
+        if base64_kind(text) is not None:  # as Ollama and others take images
+            return read_value(Base64Text(text), self.limits, bgr=False)
         if text.lstrip()[: len("file:")].lower() == "file:":
             return self._read_file(path_of_uri(text), name=text)
         if _SCHEME.match(text.lstrip()):

@@ -13,8 +13,10 @@ from PIL import Image
 
 from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decode import decode_image
+from langchain_vipllava.images.inline import Base64Text, decode_base64
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
 from langchain_vipllava.images.pixel_cache import PIXELS
+from langchain_vipllava.images.pydantic_value import value_schema
 from langchain_vipllava.locks import cached_property, fork_safe_lock
 
 _PNG_LEVEL = 3
@@ -132,6 +134,23 @@ class EncodedImage:
         for top in range(0, pixels.height, rows):
             digest.update(pixels.crop((0, top, pixels.width, min(top + rows, pixels.height))).tobytes())
         return digest.digest()
+
+    def model_dump(self) -> dict[str, Any]:
+        """Return what makes an equal image: `EncodedImage(**image.model_dump())`. LangGraph's serializer calls it."""
+        return {"data": self.data}
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """A field of a pydantic model takes an encoded image, its base64 as `{"base64": ...}`, or `model_dump()`."""
+
+        def read(value: dict[str, Any]) -> EncodedImage:
+            if isinstance(value.get("data"), bytes):
+                return cls(value["data"])
+            if not isinstance(value.get("base64"), str):
+                raise ImageError("expected an EncodedImage, or an image as {'base64': ...}.")
+            return cls(decode_base64(Base64Text(value["base64"]), DEFAULT_LIMITS))
+
+        return value_schema(cls, read, lambda image: {"base64": image.base64, "mime_type": image.mime_type})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, EncodedImage):

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 
-_BASE64_STARTS = {"iVBORw0KGgo": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif"}
-"""How the base64 of an image begins."""
+_BASE64_STARTS = {
+    "iVBORw0KGgo": "png", "/9j/": "jpeg", "UklGR": "webp", "R0lGOD": "gif", "Qk": "bmp", "SUkqA": "tiff",
+    "TU0AK": "tiff", "AAAA[A-Z]GZ0eX": "avif",
+}  # fmt: skip
+"""How the base64 of an image begins, as regular expressions."""
 
 _MIN_BASE64 = 64
 """Characters from which a text may be the base64 of an image. Chosen: the smallest PNG has 92."""
@@ -32,4 +35,4 @@ def base64_kind(text: str) -> str | None:
     start = text.lstrip()[:512]
     if len(start) < _MIN_BASE64 or not re.fullmatch(r"[A-Za-z0-9+/=\s]+", start):
         return None
-    return next((kind for known, kind in _BASE64_STARTS.items() if start.startswith(known)), None)
+    return next((kind for known, kind in _BASE64_STARTS.items() if re.match(known, start)), None)

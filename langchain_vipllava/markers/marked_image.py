@@ -12,9 +12,11 @@ from PIL import Image
 
 from langchain_vipllava.errors import ImageError, MarkerError
 from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.pydantic_value import value_schema
 from langchain_vipllava.locks import cached_property
 from langchain_vipllava.markers.answers_schema import answers_schema
 from langchain_vipllava.markers.html import marked_image_html
+from langchain_vipllava.markers.marked_json import marked_from_json, marked_to_json
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.markers.question_template import fill_question
 from langchain_vipllava.regions.region import Region
@@ -22,6 +24,8 @@ from langchain_vipllava.text import quote
 
 if TYPE_CHECKING:
     from langchain_core.messages import HumanMessage
+
+    from langchain_vipllava.images.store import ImageStore
 
 
 _MAX_LABEL = 80
@@ -131,11 +135,12 @@ class MarkedImage:
         """
         return message_about(self, self.question(question))
 
-    def answers_schema(self, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def answers_schema(self, answer: Any = None) -> dict[str, Any]:
         """Make a JSON schema with one answer per marker, for `ChatVipLlava.with_structured_output`.
 
         Args:
-            answer: JSON schema of one answer; a string by default.
+            answer: JSON schema of one answer, or its type: a pydantic class, `bool`, `Literal["red", "blue"]`,
+                `list[str]`; a string by default.
 
         Returns:
             The schema of an object with a key per marker: its region's id, or its index without an id.
@@ -198,6 +203,55 @@ class MarkedImage:
     def _repr_png_(self) -> bytes:
         return self.encoded.data
 
+    def to_json(self, store: ImageStore | None = None) -> dict[str, Any]:
+        """Write it as plain JSON types: for a database, a request, or a LangGraph state.
+
+        A LangGraph checkpoint takes a `MarkedImage` itself too, and embeds both images in every step.
+
+        Args:
+            store: where the images go; the JSON then holds their ids. None embeds them as base64.
+
+        Raises:
+            ImageError: the store cannot be written.
+
+        Example:
+            >>> from PIL import Image
+            >>> from langchain_vipllava import ImageStore, MarkedImage, Region, mark
+            >>> store = ImageStore()
+            >>> marked = mark(Image.new("RGB", (336, 336)), [Region(box=(10, 10, 90, 90), id="dog")])
+            >>> MarkedImage.from_json(marked.to_json(store), store).phrases
+            ['within the red rectangle']
+        """
+        return marked_to_json(self, store)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], store: ImageStore | None = None) -> MarkedImage:
+        """Read what `to_json` wrote.
+
+        Args:
+            data: its result, or what came of it in JSON.
+            store: the store of the images; None if they are embedded.
+
+        Raises:
+            MarkerError: it is something else, or damaged.
+            ImageError: an image that the store no longer has, or that cannot be decoded.
+        """
+        return marked_from_json(cls, data, store)
+
+    def model_dump(self) -> dict[str, Any]:
+        """As `to_json()`. LangGraph's serializer calls it by this name."""
+        return self.to_json()
+
+    @classmethod
+    def model_construct(cls, **data: Any) -> MarkedImage:
+        """As `from_json`. LangGraph's serializer calls it by this name."""
+        return cls.from_json(data)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """A field of a pydantic model takes a marked image, or its JSON."""
+        return value_schema(cls, cls.from_json, cls.to_json)
+
     @classmethod
     def from_encoded(
         cls,
@@ -215,6 +269,11 @@ class MarkedImage:
     def encoded(self) -> EncodedImage:
         """The marked image as the value that travels to the model; encoded, as PNG, only where bytes are needed."""
         return EncodedImage.from_pixels(self.image)
+
+    @cached_property
+    def encoded_original(self) -> EncodedImage:
+        """The image without markers, as `encoded`."""
+        return EncodedImage.from_pixels(self.original)
 
     def __repr__(self) -> str:
         markers = ", ".join(

@@ -46,6 +46,10 @@ class Marker:
     clearer: MarkerColor | None = None
     shares_look: bool = False
 
+    def __post_init__(self) -> None:
+        """Freeze a list, as LangGraph's serializer makes one of a tuple."""
+        object.__setattr__(self, "seen", tuple(self.seen))
+
     @property
     def is_faint(self) -> bool:
         """Whether the marker can hardly be told from the image."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
@@ -47,6 +47,11 @@ class MarkedPages(Sequence[MarkedImage]):
 
     pages: tuple[MarkedImage, ...]
     order: tuple[tuple[int, int], ...]
+
+    def __post_init__(self) -> None:
+        """Freeze lists, as LangGraph's serializer makes them of tuples."""
+        object.__setattr__(self, "pages", tuple(self.pages))
+        object.__setattr__(self, "order", tuple((page, index) for page, index in self.order))
 
     @overload
     def __getitem__(self, index: int) -> MarkedImage: ...
@@ -119,13 +124,14 @@ class MarkedPages(Sequence[MarkedImage]):
         """
         return message_about(self.page_of(question), self.question(question))
 
-    def answers_schema(self, answer: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def answers_schema(self, answer: Any = None) -> dict[str, Any]:
         """Make a JSON schema with one answer per region of all pages.
 
         The model answers a page at a time, with `page.answers_schema()`; the merged answers have this schema.
 
         Args:
-            answer: JSON schema of one answer; a string by default.
+            answer: JSON schema of one answer, or its type: a pydantic class, `bool`, `Literal["red", "blue"]`,
+                `list[str]`; a string by default.
 
         Raises:
             MarkerError: two regions share an id.

@@ -21,8 +21,9 @@ class Backend(Protocol):
     Calls of tools come back as text: the JSON list that `OutputSpec.calls_schema` describes. Text that begins with `[`
     is read as calls wherever tools are bound, so the backend has to keep free text from beginning so.
 
-    A chat model reads `name` at construction and with every call, so it must be cheap, and shares its backend with its
-    copies: a backend that cannot be copied defines `__deepcopy__`.
+    A chat model reads `name` at construction and with every call, so it must be cheap, and `context_length` at
+    construction; a backend for which that costs too much has a `known_context_length`, which may be None. A chat model
+    shares its backend with its copies: a backend that cannot be copied defines `__deepcopy__`.
 
     Attributes:
         name: the model name in `response_metadata`.

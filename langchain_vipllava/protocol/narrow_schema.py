@@ -6,10 +6,12 @@ grammar admits all of them, and a model that is led by it writes some.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.protocol.endless_schema import refuse_endless
 from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES
 
 KIND = "$comment"
@@ -101,8 +103,10 @@ def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     - `propertyNames` becomes the properties that an enum names, or `patternProperties`.
 
     Raises:
-        GenerationError: bounds of integers beyond 64 bits, or a string that holds JSON of a schema.
+        GenerationError: bounds of integers beyond 64 bits, or a string that holds JSON of a schema; a minimum of
+            different items or names, which a grammar cannot count; a schema that only an endless value fits.
     """
+    refuse_endless(schema)
     definitions = schema.get("$defs")
     narrowed: dict[str, Any] = _narrow(schema, definitions if isinstance(definitions, Mapping) else {})
     return narrowed
@@ -119,6 +123,7 @@ def _narrow(schema: Any, definitions: Mapping[str, Any]) -> Any:
             narrowed[key] = {name: _narrow(inner, definitions) for name, inner in value.items()}
         else:
             narrowed[key] = value if key in PLAIN_VALUES else _narrow(value, definitions)
+    _refuse_different(narrowed)
     narrowed.pop("uniqueItems", None)
     if "enum" not in narrowed and "const" not in narrowed:
         _narrow_string(narrowed)
@@ -178,21 +183,70 @@ def _bound(schema: dict[str, Any], limit: float, factor: int) -> None:
         schema["maximum"] = limit
 
 
+def _refuse_different(schema: Mapping[str, Any]) -> None:
+    """Refuse a minimum of different items or names: a grammar does not remember what is there already."""
+    items, names = schema.get("minItems"), schema.get("minProperties")
+    if schema.get("uniqueItems") is True and isinstance(items, int) and items > 1:
+        raise GenerationError(
+            f"minItems={items} of different items (uniqueItems, a set) cannot be enforced; use a list, or leave the "
+            "minimum out and check it in the answer."
+        )
+    free = "patternProperties" in schema or "properties" not in schema
+    if free and isinstance(names, int) and names > 1 and schema.get("propertyNames", True) is not False:
+        raise GenerationError(
+            f"minProperties={names} of names that the schema does not list cannot be enforced: the same name may come "
+            "twice. List them in properties, or leave the minimum out and check it in the answer."
+        )
+
+
 def _name_properties(schema: dict[str, Any], definitions: Mapping[str, Any]) -> None:
     """Write `propertyNames`, which the grammar does not enforce, as properties."""
     names = schema.get("propertyNames")
     if isinstance(names, Mapping) and "$ref" in names:
         names = definitions.get(str(names["$ref"]).removeprefix("#/$defs/"))
+    if not isinstance(names, Mapping):
+        return
+    del schema["propertyNames"]
     values = schema.get("additionalProperties", True)
-    if not isinstance(names, Mapping) or values is False:
-        return
     listed = [names["const"]] if "const" in names else names.get("enum")
+    pattern = names.get("pattern", _length_pattern(names))
     if isinstance(listed, (list, tuple)):
-        schema["properties"] = {**{str(name): values for name in listed}, **schema.get("properties", {})}
-    elif isinstance(names.get("pattern"), str):
-        schema["patternProperties"] = {names["pattern"]: values, **schema.get("patternProperties", {})}
-    else:
-        schema.pop("propertyNames")
+        allowed = set(map(str, listed))
+        _keep_properties(schema, allowed.__contains__)
+        if values is not False:
+            schema["properties"] = {**{str(name): values for name in listed}, **schema.get("properties", {})}
+            schema["additionalProperties"] = False
+    elif isinstance(pattern, str):
+        _keep_properties(schema, lambda name: _found(pattern, name))
+        if values is not False:
+            schema["patternProperties"] = {pattern: values, **schema.get("patternProperties", {})}
+            schema["additionalProperties"] = False
+
+
+def _length_pattern(names: Mapping[str, Any]) -> str | None:
+    shortest, longest = names.get("minLength", 0), names.get("maxLength")
+    if shortest == 0 and longest is None:
+        return None
+    return rf"^[^\n]{{{shortest},{'' if longest is None else longest}}}$"
+
+
+def _keep_properties(schema: dict[str, Any], allowed: Callable[[str], bool]) -> None:
+    """Leave out the properties whose names are not allowed.
+
+    Raises:
+        GenerationError: one of them is required.
+    """
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping):
         return
-    schema.pop("propertyNames")
-    schema["additionalProperties"] = False
+    refused = [name for name in properties if not allowed(name)]
+    if required := sorted(set(refused) & set(schema.get("required") or ())):
+        raise GenerationError(f"propertyNames does not allow the required {', '.join(required)}; allow them there.")
+    schema["properties"] = {name: value for name, value in properties.items() if name not in refused}
+
+
+def _found(pattern: str, name: str) -> bool:
+    try:
+        return re.search(pattern, name) is not None
+    except re.error:  # written for another engine, which refuses it or not
+        return True

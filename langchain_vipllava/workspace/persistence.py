@@ -13,9 +13,8 @@ from typing import Any, TypeVar
 from langchain_vipllava.errors import ImageError, VipLlavaError, describe_error, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageStore, image_id
-from langchain_vipllava.markers.kinds import parse_color, parse_kind
 from langchain_vipllava.markers.marked_image import MarkedImage
-from langchain_vipllava.markers.marker import Marker
+from langchain_vipllava.markers.marked_json import crop_from_json, marker_from_json, marker_to_json
 from langchain_vipllava.prompt.conversation import Turn
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.workspace.open_image import OpenImage
@@ -90,19 +89,7 @@ class StoredSessions:
         }
 
     def _marked_record(self, marked: MarkedImage) -> dict[str, Any]:
-        markers = [
-            {
-                "region": marker.region.model_dump(mode="json"),
-                "kind": marker.kind,
-                "color": marker.color,
-                "seen": list(marker.seen),
-                "number": marker.number,
-                "visible": marker.visible,
-                "clearer": marker.clearer,
-                "shares_look": marker.shares_look,
-            }
-            for marker in marked.markers
-        ]
+        markers = [marker_to_json(marker) for marker in marked.markers]
         crop = None if marked.crop is None else list(marked.crop)
         return {"image": self._add(marked.encoded), "markers": markers, "crop": crop}
 
@@ -139,20 +126,8 @@ class StoredSessions:
         )
 
     def _read_marked(self, record: Mapping[str, Any], original: EncodedImage) -> MarkedImage:
-        markers = tuple(
-            Marker(
-                Region.model_validate(marker["region"]),
-                parse_kind(_typed(marker["kind"], str)),
-                parse_color(_typed(marker["color"], str)),
-                _seen(*marker["seen"]),
-                None if marker["number"] is None else _typed(marker["number"], int),
-                visible=float(_typed(marker["visible"], float)),
-                clearer=None if marker["clearer"] is None else parse_color(_typed(marker["clearer"], str)),
-                shares_look=marker["shares_look"] is True,
-            )
-            for marker in record["markers"]
-        )
-        crop = None if record["crop"] is None else _crop(*record["crop"])
+        markers = tuple(map(marker_from_json, record["markers"]))
+        crop = None if record["crop"] is None else crop_from_json(record["crop"])
         return MarkedImage.from_encoded(self._load(record["image"]), original.decode(), markers, crop)
 
     def _load(self, name: str) -> EncodedImage:
@@ -189,14 +164,6 @@ def _region_id(region: Region) -> str:
     if re.fullmatch(r"r\d{1,9}", region.id or "") is None:
         raise ValueError(f"region id {shorten(region.id)} in the record; expected r1, r2, ...")
     return str(region.id)
-
-
-def _seen(width: object, height: object) -> tuple[float, float]:
-    return float(_typed(width, float)), float(_typed(height, float))
-
-
-def _crop(left: object, top: object, right: object, bottom: object) -> tuple[int, int, int, int]:
-    return _typed(left, int), _typed(top, int), _typed(right, int), _typed(bottom, int)
 
 
 def _key(session: StoredKey) -> str:

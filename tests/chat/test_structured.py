@@ -17,7 +17,7 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, Field, field_validator
 
-from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, load_image, mark, regions_from
+from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, MarkerError, load_image, mark, regions_from
 from langchain_vipllava.apps.detectors import detect_shapes
 from langchain_vipllava.backends.local import compile_output
 from langchain_vipllava.chat.output import read_output_spec, split_answer
@@ -116,6 +116,32 @@ def test_answers_schema_returns_one_answer_per_marked_region(bundled, scene):
     assert list(answers) == schema["required"]
     assert set(answers.values()) <= {"circle", "square", "star"}
     assert schema["properties"][schema["required"][1]]["description"] == "the object within the lime rectangle"
+
+
+class Look(BaseModel):
+    """What it looks like."""
+
+    color: Literal["red", "white"]
+    shape: Literal["square", "circle"]
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_answers_schema_takes_types(bundled, scene, method):
+    question = scene.message("What do the objects {0} and {1} look like?")
+
+    def ask(answer):
+        schema = scene.answers_schema(answer)
+        return list(bundled.with_structured_output(schema, method=method).invoke([question], max_tokens=120).values())
+
+    assert {Look.model_validate(one).shape for one in ask(Look)} <= {"square", "circle"}
+    assert set(ask(Literal["red", "white"])) <= {"red", "white"}
+    assert set(map(type, ask(bool))) == {bool}
+    assert all(set(one) <= {"x", "y"} for one in ask(list[Literal["x", "y"]]))
+    described = scene.answers_schema(Look)["properties"]
+    assert next(iter(described.values()))["description"].startswith("What it looks like: the object within the ")
+    for wrong in ("boolean", 3, object()):
+        with pytest.raises(MarkerError, match="expected a JSON schema, or a type"):
+            scene.answers_schema(wrong)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -34,10 +35,10 @@ BASE64 = base64.b64encode(_png(Image.effect_noise((64, 64), 50))).decode()
         (b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg">', "an SVG drawing"),
         (b"%PDF-1.4", "a PDF"),
         (b'{"error": "not found"}', r"It is JSON, such as an error of a server\.$"),
-        (BASE64[:100], "looks like base64: pass 'data:image/png;base64,'"),
-        (BASE64, "looks like base64: pass 'data:image/png;base64,'"),
+        (BASE64[:100], "the base64' is damaged or truncated"),
+        (Path(BASE64), "looks like base64: pass 'data:image/png;base64,'"),
         (BASE64.encode(), "It is base64"),
-        ("/9j/" + "A" * 200, "data:image/jpeg;base64"),
+        ("/9j/" + "A" * 200, "the base64' is not an image"),
         (np.full((9, 9, 3), 1.5), "from 1.5 to 1.5; expected 0..1. Undo the normalization"),
         (np.full((9, 9, 3), 200.0), r"For 0..255: array.round\(\).astype\('uint8'\)"),
         (np.linspace(-1, 1, 243).reshape(9, 9, 3), r"For -1..1: \(array \+ 1\) / 2"),
@@ -49,6 +50,14 @@ def test_what_is_no_image_is_named(source, words):
     with pytest.raises(ImageError, match=words) as caught:
         load_image(source)
     assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"])
+def test_bare_base64_of_an_image_is_the_image(format):
+    data = io.BytesIO()
+    Image.effect_noise((64, 48), 50).convert("RGB").save(data, format)
+    assert load_image(base64.b64encode(data.getvalue()).decode()).size == (64, 48)
+    assert load_image(base64.encodebytes(data.getvalue()).decode()).size == (64, 48)  # with line breaks
 
 
 @pytest.mark.parametrize("value", [1.0000001, 1.0005, -0.0005])

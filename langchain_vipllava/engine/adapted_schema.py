@@ -1,0 +1,176 @@
+"""`adapt_schema`: a JSON schema as llguidance enforces it, without the dead ends into which it would lead an answer."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from functools import lru_cache
+from typing import Any
+
+from llguidance import LLMatcher, LLTokenizer
+
+from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES, subschemas
+
+_FLOAT_DIGITS, _MAX_DECIMAL_PLACES = 15, 10
+"""Decimal digits that a float represents exactly, and decimal places that llguidance supports in `multipleOf`."""
+
+_DEFINITIONS: tuple[str, ...] = ("$defs", "definitions")
+
+_MAX_CHECKED_PATTERNS = 256
+"""Patterns whose check is remembered. Chosen: more than a program binds."""
+
+_ADD_PROPERTIES = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
+"""Keywords that may describe properties of an object that its "properties" do not name."""
+
+
+def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Adapt a schema to what llguidance enforces. Every value that matches the result matches the original schema.
+
+    - "oneOf" with a discriminator becomes "anyOf": both mean the same there, as in the unions of pydantic.
+    - Decimals with an exclusive bound have a maximum number of places, and begin at the next number behind it:
+      0.99999999999999999999 is less than 1, but a JSON parser reads it as 1.0, and llguidance admits 1 where
+      1 < x <= 1.5.
+    - Objects allow only the properties that they name, unless they say otherwise, or several schemas describe one
+      object. By default JSON schema allows more, and a model goes on inventing names for as long as it may.
+    - A pattern of names that fits no name beyond those of "properties" becomes part of these: llguidance admits a comma
+      before a further name, and then none.
+
+    Raises:
+        GenerationError: a pattern of names with no possible value: llguidance begins such names, and never ends.
+        RecursionError: the schema contains itself as a Python object.
+    """
+    closed = not any(map(_is_composed, subschemas(schema)))
+    adapted: dict[str, Any] = _adapt(schema, closed=closed)
+    definitions = {name: adapted[name] for name in _DEFINITIONS if name in adapted}
+    for inner in subschemas(adapted):
+        patterns = inner.get("patternProperties")
+        if isinstance(patterns, Mapping) and inner.get("additionalProperties") is not False:
+            _expect_values(patterns, definitions)
+    return adapted
+
+
+def _expect_values(patterns: Mapping[str, Any], definitions: Mapping[str, Any]) -> None:
+    for pattern, value in patterns.items():
+        impossible = value is False
+        if isinstance(value, Mapping):
+            grammar = LLMatcher.grammar_from_json_schema(json.dumps({**value, **definitions}))
+            impossible = any("Unsatisfiable" in said for said in LLMatcher.validate_grammar_with_warnings(grammar)[1])
+        if impossible:
+            raise GenerationError(
+                f"patternProperties[{shorten(pattern)}] allows no value; a grammar cannot forbid names by a pattern."
+                " Name the properties, and set additionalProperties to false."
+            )
+
+
+def _adapt(schema: Any, *, closed: bool) -> Any:
+    if isinstance(schema, (list, tuple)):
+        return [_adapt(item, closed=closed) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    adapted: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+            adapted[key] = {name: _adapt(inner, closed=closed) for name, inner in value.items()}
+        else:
+            adapted[key] = value if key in PLAIN_VALUES else _adapt(value, closed=closed)
+    if adapted.get("type") not in ("integer", ["integer"]):
+        _include_bounds(adapted)
+    if "discriminator" in adapted and "oneOf" in adapted:
+        adapted["anyOf"] = adapted.pop("oneOf")
+        adapted.pop("discriminator")
+    if closed and isinstance(adapted.get("properties"), Mapping) and "minProperties" not in adapted:
+        adapted.setdefault("additionalProperties", False)
+    if adapted.get("additionalProperties") is False:
+        _merge_exhausted_patterns(adapted)
+    return adapted
+
+
+def _include_bounds(schema: dict[str, Any]) -> None:
+    """Limit the places of numbers with exclusive bounds, and write a bound towards zero as the next number inside.
+
+    The other bounds stay: for at most 0.9999999999 llguidance refuses 0.9, which it admits below 1.
+    """
+    names = [name for name in ("exclusiveMinimum", "exclusiveMaximum") if is_number(schema.get(name))]
+    if not names:
+        return
+    step: Any = schema.get("multipleOf")
+    if not is_number(step) or step <= 0:
+        step = schema["multipleOf"] = _smallest_step(max(abs(schema[name]) for name in names))
+    size = Decimal(repr(step))
+    if "exclusiveMinimum" in names and schema["exclusiveMinimum"] >= 0:
+        steps = (Decimal(repr(schema.pop("exclusiveMinimum"))) / size).to_integral_value(ROUND_FLOOR) + 1
+        schema["minimum"] = max(float(steps * size), schema.get("minimum", 0))
+    if "exclusiveMaximum" in names and schema["exclusiveMaximum"] <= 0:
+        steps = (Decimal(repr(schema.pop("exclusiveMaximum"))) / size).to_integral_value(ROUND_CEILING) - 1
+        schema["maximum"] = min(float(steps * size), schema.get("maximum", 0))
+
+
+def _merge_exhausted_patterns(schema: dict[str, Any]) -> None:
+    properties, patterns = schema.get("properties"), schema.get("patternProperties")
+    if not isinstance(properties, Mapping) or not isinstance(patterns, Mapping):
+        return
+    merged, left = dict(properties), dict(patterns)
+    for pattern, value in patterns.items():
+        matching = [name for name in properties if _matches(pattern, (name,))]
+        if matching and not _matches_more(pattern, tuple(matching)):
+            del left[pattern]
+            merged.update({name: {"allOf": [merged[name], value]} for name in matching})
+    schema["properties"] = merged
+    if left:
+        schema["patternProperties"] = left
+    else:
+        del schema["patternProperties"]
+
+
+def _matches(pattern: str, names: Sequence[str]) -> bool:
+    """Whether llguidance admits some names where it asks for a pattern."""
+    matcher = _matcher({"type": "object", "patternProperties": {pattern: {"const": 0}}, "additionalProperties": False})
+    return bool(matcher.consume_tokens(_tokens(names)))
+
+
+@lru_cache(_MAX_CHECKED_PATTERNS)
+def _matches_more(pattern: str, names: Sequence[str]) -> bool:
+    """Whether there are further names that match a pattern."""
+    properties = {name: {"const": 0} for name in names}
+    matcher = _matcher(
+        {"type": "object", "properties": properties, "required": list(names),
+         "patternProperties": {pattern: {"const": 0}}, "additionalProperties": False}
+    )  # fmt: skip
+    may_go_on = matcher.consume_tokens(_tokens(names) + list(b","))
+    matcher.compute_bitmask()
+    return bool(may_go_on) and not matcher.is_error()
+
+
+def _matcher(schema: Mapping[str, Any]) -> LLMatcher:
+    text = json.dumps({**schema, "x-guidance": {"whitespace_flexible": False}})
+    return LLMatcher(LLTokenizer("byte"), LLMatcher.grammar_from_json_schema(text), log_level=0)
+
+
+def _tokens(names: Sequence[str]) -> list[int]:
+    text = json.dumps(dict.fromkeys(names, 0), separators=(",", ":"), ensure_ascii=False)
+    return list(text.removesuffix("}").encode())
+
+
+def _is_composed(schema: Mapping[str, Any]) -> bool:
+    """Whether several parts of a schema describe one object, so that no part may forbid other properties."""
+    properties, required = schema.get("properties"), schema.get("required")
+    if isinstance(schema.get("allOf"), (list, tuple)) and len(schema["allOf"]) > 1:
+        return True
+    if not isinstance(properties, Mapping):
+        return False
+    requires_others = isinstance(required, (list, tuple)) and any(name not in properties for name in required)
+    return requires_others or any(key in schema for key in _ADD_PROPERTIES)
+
+
+def is_number(bound: Any) -> bool:
+    """Whether a value is a number, and not a truth value."""
+    return isinstance(bound, int | float) and not isinstance(bound, bool)
+
+
+def _smallest_step(bound: float) -> float:
+    """Return the power of ten below which a float near a bound may be rounded to the bound."""
+    digits_before_point = math.floor(math.log10(bound)) if bound >= 1 else 0
+    return float(f"1e-{min(max(_FLOAT_DIGITS - 1 - digits_before_point, 0), _MAX_DECIMAL_PLACES)}")
