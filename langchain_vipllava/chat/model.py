@@ -64,7 +64,8 @@ class ChatVipLlava(TreeErrors):
     Attributes:
         model: hub id or folder of a VipLlava checkpoint, or "bundled" for the small one inside this package; without
             it, the environment variable VIPLLAVA_MODEL.
-        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or "float32".
+        dtype: "auto" (the checkpoint's own on a GPU; on a CPU float32, or 16 bits where that does not fit), "float16",
+            "bfloat16" or "float32".
         device: "auto", "cuda", "cuda:1", "mps" or "cpu".
         device_map: as accelerate takes it ("auto", or a mapping); overrides `device`.
         quantization: "8bit" or "4bit" weights (bitsandbytes, CUDA only).

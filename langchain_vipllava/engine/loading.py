@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import torch
 import transformers
 from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGeneration
 
+from langchain_vipllava.engine.dtype_choice import check_fits, choose_dtype
 from langchain_vipllava.engine.hub import pin_to_commit
-from langchain_vipllava.engine.memory_plan import plan_placement
+from langchain_vipllava.engine.memory_plan import choose_device
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.protocol.load_options import LoadOptions, Quantization
+
+logger = logging.getLogger(__name__)
 
 _VICUNA_13B = {
     "hidden_size": 5120,
@@ -40,33 +44,38 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
     Raises:
         CheckpointError: not found, not reachable, not a ViP-LLaVA, damaged, or too large for the device.
     """
-    placement = plan_placement(options)
+    device = choose_device(options)
     options = pin(options)
     config = load_config(options)
-    arguments: dict[str, Any] = {"config": config, "dtype": placement.torch_dtype, **_hub_arguments(options)}
+    arguments: dict[str, Any] = {"config": config, **_hub_arguments(options)}
     arguments["use_safetensors"] = True  # the older format is a pickle: reading it runs what is inside
     if options.attn_implementation is not None:
         arguments["attn_implementation"] = options.attn_implementation
-    if options.quantization is not None:
-        arguments["quantization_config"] = _quantization_config(options.quantization, placement.torch_dtype)
     device_map = options.device_map
     if device_map is not None:
         arguments["device_map"] = device_map if isinstance(device_map, str) else dict(device_map)
     elif options.quantization is not None:
-        arguments["device_map"] = {"": placement.device}
+        arguments["device_map"] = {"": device}
     try:
         processor = load_processor(options)  # first: a missing one fails before gigabytes are read
+        choice = choose_dtype(config, options, device)
+        check_fits(options, device, choice)
+        if choice.reason:
+            logger.info("%s is loaded in %s: %s", options.model, choice.dtype, choice.reason)
+        dtype = arguments["dtype"] = "auto" if choice.dtype == "auto" else getattr(torch, choice.dtype)
+        if options.quantization is not None:
+            arguments["quantization_config"] = _quantization_config(options.quantization, dtype)
         model, report = VipLlavaForConditionalGeneration.from_pretrained(
             options.source, output_loading_info=True, **arguments
         )
         _check_complete(report, options)
         if "device_map" not in arguments:
-            model = model.to(placement.device)
+            model = model.to(device)
     except CheckpointError:
         raise
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{options.model!r} does not fit on {placement.device}: {error} Use quantization='4bit', or "
+            f"{options.model!r} does not fit on {device}: {error} Use quantization='4bit', or "
             "device_map='auto' over several GPUs; `langchain-vipllava doctor` shows what fits."
         ) from error
     except MemoryError as error:

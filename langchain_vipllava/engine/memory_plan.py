@@ -10,32 +10,14 @@ import torch
 
 from langchain_vipllava.engine.model_sizes import image_tokens, kv_values_per_token
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.protocol.load_options import DType, LoadOptions
+from langchain_vipllava.protocol.load_options import LoadOptions
 
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
 _BYTES_PER_PARAMETER = {"float16": 2.0, "bfloat16": 2.0, "float32": 4.0, "8bit": 1.0, "4bit": 0.5}
 
 
-@dataclass(frozen=True)
-class Placement:
-    """Where and how `LoadOptions` load a model on this machine.
-
-    Attributes:
-        device: torch device of the model; with a `device_map`, the device whose memory is compared.
-        dtype: name of the torch dtype, or "auto" for the checkpoint's.
-    """
-
-    device: str
-    dtype: DType
-
-    @property
-    def torch_dtype(self) -> torch.dtype | str:
-        """The value for `from_pretrained(dtype=...)`."""
-        return "auto" if self.dtype == "auto" else getattr(torch, self.dtype)
-
-
-def plan_placement(options: LoadOptions) -> Placement:
-    """Choose device and dtype.
+def choose_device(options: LoadOptions) -> str:
+    """Choose the torch device of a model; with a `device_map`, the device whose memory is compared.
 
     Raises:
         CheckpointError: the device does not exist, or a package that the options need is not installed.
@@ -52,10 +34,7 @@ def plan_placement(options: LoadOptions) -> Placement:
         _check_attention(options.attn_implementation, device)
     if options.device_map is not None or options.quantization is not None:
         _require_package("accelerate", "device_map or quantization")
-    dtype = options.dtype
-    if dtype == "auto" and device == "cpu":
-        dtype = "float32"
-    return Placement(device, dtype)
+    return device
 
 
 @dataclass(frozen=True)
@@ -122,14 +101,12 @@ def estimate_memory(config: Any, options: LoadOptions, count: ParameterCount | N
 
     Args:
         config: the checkpoint's.
-        options: how it would be loaded.
+        options: how it would be loaded. The dtype "auto" is the checkpoint's own; `choose_dtype` decides for a CPU.
         count: its parameters, if they are counted already.
     """
     count = ParameterCount.of(config) if count is None else count
     dtype: str = options.dtype
-    if dtype == "auto" and (_choose_device("auto") if options.device == "auto" else options.device) == "cpu":
-        dtype = "float32"
-    elif dtype == "auto":
+    if dtype == "auto":
         dtype = str(getattr(config, "dtype", None) or "float16").removeprefix("torch.")
     quantized = count.quantizable if options.quantization else 0
     weights = (count.total - quantized) * _BYTES_PER_PARAMETER[dtype]
@@ -154,15 +131,6 @@ def available_devices() -> list[str]:
     if torch.backends.mps.is_available():
         devices.append("mps")
     return [*devices, "cpu"]
-
-
-def free_bytes(device: str) -> int:
-    """Return the free memory of a device in bytes; for "cpu" and "mps" that of the machine."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.mem_get_info(device)[0])
-    import psutil  # noqa: PLC0415  # not needed on a CUDA device
-
-    return int(psutil.virtual_memory().available)
 
 
 def _choose_device(name: str) -> str:

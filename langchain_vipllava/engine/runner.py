@@ -14,12 +14,12 @@ from langchain_vipllava.engine.compiled_decode import choose_decode
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.engine import Engine
+from langchain_vipllava.engine.free_memory import free_bytes
 from langchain_vipllava.engine.generation_config import confidence_temperature, eos_token_ids, ignored_settings
 from langchain_vipllava.engine.grammar import ConstraintFactory
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.logprobs import LogprobRecorder, TokenTexts
-from langchain_vipllava.engine.memory_plan import free_bytes
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler

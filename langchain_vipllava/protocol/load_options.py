@@ -35,7 +35,8 @@ class LoadOptions:
 
     Attributes:
         model: hub id, folder, or "bundled" for the small checkpoint inside the package.
-        dtype: "auto" (the checkpoint's own on a GPU, float32 on a CPU), "float16", "bfloat16" or "float32".
+        dtype: "auto" (the checkpoint's own on a GPU; on a CPU float32, or 16 bits where that does not fit), "float16",
+            "bfloat16" or "float32".
         device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
         device_map: spreads the model as accelerate does ("auto", or pairs of module and device); overrides `device`.
         quantization: "8bit" or "4bit" weights by bitsandbytes, on a CUDA GPU.

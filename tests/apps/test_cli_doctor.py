@@ -81,13 +81,13 @@ def test_doctor_shows_the_ways_in_which_a_checkpoint_would_fit(tmp_path):
         assert re.search(rf"{way} +{size:.1f} GiB", text)
 
 
-def test_doctor_names_the_dtype_that_fits_where_the_default_does_not(monkeypatch, tmp_path):
+def test_doctor_names_the_dtype_that_fits_where_the_given_one_does_not(monkeypatch, tmp_path):
     from langchain_vipllava.apps.cli import report
     from langchain_vipllava.protocol.load_options import LoadOptions
 
     # a fake, because the free memory of a machine is what it is
     monkeypatch.setattr(report, "free_bytes", lambda device: 20 * 2**30)
-    found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu"))
+    found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu", dtype="float32"))
     assert not found.runs
     assert "It would fit with: --device cpu --dtype bfloat16; --device cpu --dtype float16" in found.text()
     monkeypatch.setattr(report, "free_bytes", lambda device: 8 * 2**30)
@@ -95,6 +95,22 @@ def test_doctor_names_the_dtype_that_fits_where_the_default_does_not(monkeypatch
     assert "It fits in no way on this machine: 7.2 GiB are missing in the smallest (--device cpu --dtype bfloat16)" in (
         found.text()
     )
+
+
+def test_doctor_says_which_dtype_auto_is_on_this_cpu(monkeypatch, tmp_path):
+    from langchain_vipllava.apps.cli import report
+    from langchain_vipllava.engine import dtype_choice
+    from langchain_vipllava.protocol.load_options import LoadOptions
+
+    options = LoadOptions(str(seven_billion(tmp_path)), device="cpu")
+    monkeypatch.setattr(dtype_choice, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
+    monkeypatch.setattr(report, "free_bytes", lambda device: 20 * 2**30)
+    found = report.examine(options)
+    assert found.runs
+    assert found.plan["dtype"] == "bfloat16, which this CPU calculates in; float32 needs 30.4 GiB of 20.0 GiB free"
+    assert found.estimate.weights / 2**30 == pytest.approx(13.2, abs=0.05)
+    monkeypatch.setattr(report, "free_bytes", lambda device: 40 * 2**30)
+    assert report.examine(options).plan["dtype"] == "float32"
 
 
 @pytest.mark.parametrize(

@@ -83,9 +83,9 @@ class ModelOptions:
 
         import_engine()
         from langchain_vipllava.engine.loading import load_config, pin  # noqa: PLC0415  # torch is slow to load
-        from langchain_vipllava.engine.memory_plan import plan_placement  # noqa: PLC0415
+        from langchain_vipllava.engine.memory_plan import choose_device  # noqa: PLC0415
 
-        plan_placement(self.load_options)
+        choose_device(self.load_options)
         pinned = pin(self.load_options)
         load_config(pinned)
         return LocalBackend(pinned)

@@ -11,14 +11,15 @@ from typing import Any
 
 from langchain_vipllava.apps.cli.wording import in_options
 from langchain_vipllava.engine.compiled_decode import choose_decode
+from langchain_vipllava.engine.dtype_choice import DtypeChoice, choose_dtype, in_gib
+from langchain_vipllava.engine.free_memory import free_bytes
 from langchain_vipllava.engine.loading import load_config, pin, published_config
 from langchain_vipllava.engine.memory_plan import (
     MemoryEstimate,
     ParameterCount,
     available_devices,
+    choose_device,
     estimate_memory,
-    free_bytes,
-    plan_placement,
 )
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.prompt.formats import PromptFormatName
@@ -137,11 +138,11 @@ class Report:
     def _checkpoint_rows(self, estimate: MemoryEstimate) -> list[tuple[str, str]]:
         return [
             *self.plan.items(),
-            ("weights", f"{_gib(estimate.weights)} ({estimate.parameters / 1e6:,.1f} million parameters)"),
-            ("KV cache", f"{_gib(estimate.kv_cache)} for a full context of {estimate.context:,} tokens"),
+            ("weights", f"{in_gib(estimate.weights)} ({estimate.parameters / 1e6:,.1f} million parameters)"),
+            ("KV cache", f"{in_gib(estimate.kv_cache)} for a full context of {estimate.context:,} tokens"),
             ("image", f"{estimate.image_side} px square, {estimate.image_tokens} tokens"),
-            ("free memory", _gib(self.free)),
-            ("fits", "yes" if self.fits else f"no: {_gib(estimate.total - self.free)} are missing"),
+            ("free memory", in_gib(self.free)),
+            ("fits", "yes" if self.fits else f"no: {in_gib(estimate.total - self.free)} are missing"),
         ]
 
     def _advice(self, estimate: MemoryEstimate) -> str:
@@ -153,8 +154,8 @@ class Report:
         gap = estimate.total - self.free if smallest is None else smallest.needs - smallest.free
         best = f" ({smallest.options})" if smallest is not None else ""
         return (
-            f"It fits in no way on this machine: {_gib(max(gap, 0))} are missing in the smallest{best}. Use a smaller "
-            "checkpoint, a machine with more memory, or, from Python, device_map='auto' over several GPUs.\n"
+            f"It fits in no way on this machine: {in_gib(max(gap, 0))} are missing in the smallest{best}. Use a "
+            "smaller checkpoint, a machine with more memory, or, from Python, device_map='auto' over several GPUs.\n"
         )
 
 
@@ -162,24 +163,25 @@ def examine(load_options: LoadOptions, prompt_format: PromptFormatName = "user_a
     """Find out what the options mean on this machine. Loads no weights."""
     plan: dict[str, str] = {}
     try:
-        placement = plan_placement(load_options)
+        device = choose_device(load_options)
         pinned, config, problem = _find(load_options)
         count = ParameterCount.of(config)
-        estimate = estimate_memory(config, load_options, count)
+        free = free_bytes(device)
+        choice = choose_dtype(config, load_options, device, count, free)
+        estimate = choice.estimate
     except CheckpointError as error:
         return Report(load_options.model, plan, None, 0, (), in_options(str(error)))
-    free = free_bytes(placement.device)
     compiled, reason = choose_decode(
         load_options.compile_decode,
-        device=placement.device,
+        device=device,
         attention=estimate.attention,
         quantized=load_options.quantization is not None,
         multi_device=load_options.device_map is not None,
     )
     plan = {
         "commit": _commit(load_options, pinned),
-        "device": placement.device,
-        "dtype": estimate.dtype + (f", weights in {load_options.quantization}" if load_options.quantization else ""),
+        "device": device,
+        "dtype": estimate.dtype + _dtype_note(load_options, choice),
         "attention": estimate.attention + ("" if load_options.attn_implementation else " (transformers' choice)"),
         "decoding": f"{'compiled' if compiled else 'eager'}: {reason}",
         "prompt format": _format_note(load_options.model, prompt_format),
@@ -222,8 +224,8 @@ def _ways(load_options: LoadOptions, config: Any, count: ParameterCount) -> list
 
 def _verdict(way: Way) -> str:
     if way.missing:
-        return f"{_gib(way.needs)}: needs {way.missing}"
-    return f"{_gib(way.needs)} of {_gib(way.free)} free: {'fits' if way.fits else 'does not fit'}"
+        return f"{in_gib(way.needs)}: needs {way.missing}"
+    return f"{in_gib(way.needs)} of {in_gib(way.free)} free: {'fits' if way.fits else 'does not fit'}"
 
 
 def _commit(load_options: LoadOptions, pinned: LoadOptions) -> str:
@@ -235,6 +237,12 @@ def _commit(load_options: LoadOptions, pinned: LoadOptions) -> str:
     if pinned.revision == load_options.revision:
         return pinned.revision
     return f"{pinned.revision} (of {load_options.revision or 'main'}, which can change: revision= pins it)"
+
+
+def _dtype_note(load_options: LoadOptions, choice: DtypeChoice) -> str:
+    if load_options.quantization:
+        return f", weights in {load_options.quantization}"
+    return f", {choice.reason}" if choice.reason else ""
 
 
 def _format_note(model: str, chosen: PromptFormatName) -> str:
@@ -254,10 +262,6 @@ def _section(title: str, rows: list[tuple[str, str]]) -> str:
 
 def _is_installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
-
-
-def _gib(size: int) -> str:
-    return f"{size / _GIB:,.2f} GiB" if size < _GIB else f"{size / _GIB:,.1f} GiB"
 
 
 def _rounded(size: int) -> float:
