@@ -8,7 +8,7 @@ NEWEST := .venv-newest
 VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts notebooks session bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -24,6 +24,7 @@ help:
 	@echo "make soak         1,500 mixed requests with faults, cancellations and signals: docs/reference/robustness.md"
 	@echo "make marker-gallery  draw the images of docs/concepts/markers-before-after.md; BEFORE=a checkout to compare with"
 	@echo "make layouts      write docs/reference/detections.md from the samples of detections"
+	@echo "make situations  write docs/reference/langchain-situations.md from its tests"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
 	@echo "make session      what the command line prints: docs/guides/command-line-session.md"
 	@echo "make bench-startup  how long the commands take to start: docs/startup.json"
@@ -117,6 +118,9 @@ marker-gallery: $(READY)
 
 layouts: $(READY)
 	$(BIN)/python -m tests.regions.layouts
+
+situations: $(READY)
+	$(BIN)/python -m tests.situations
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb

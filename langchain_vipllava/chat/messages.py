@@ -29,6 +29,9 @@ CONTINUE = "Continue."
 _NO_OUTPUT = "(no output)"
 """Text of a tool message that has none."""
 
+_ONLY_IMAGES = "(image)"
+"""Text of a tool message that has only images: a prompt needs words behind an image."""
+
 Role = Literal["user", "assistant", "system"]
 
 _CHAT_ROLES: dict[str, Role] = {
@@ -75,8 +78,9 @@ def read_messages(
             answer = "\n".join(part for part in (text, _calls_text(message)) if part)
             _add_answer(turns, answer, read_token_ids(message))
         else:
-            empty = isinstance(message, ToolMessage) and not text.strip() and not sources
-            _add_question(turns, Turn(_NO_OUTPUT if empty else text, tuple(map(resolve, sources))))
+            if isinstance(message, ToolMessage) and not text.strip():
+                text = _ONLY_IMAGES if sources else _NO_OUTPUT
+            _add_question(turns, Turn(text, tuple(map(resolve, sources))))
     if turns and turns[-1].answer is not None and not allow_partial:
         turns.append(Turn(CONTINUE))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
