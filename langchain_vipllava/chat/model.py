@@ -270,7 +270,7 @@ class ChatVipLlava(TreeErrors):
             method: "json_schema" and "json_mode" answer with the JSON, "function_calling" with the call of a tool.
             include_raw: return `{"raw", "parsed", "parsing_error"}` instead of raising.
             strict: accepted as other models accept it; answers always fit.
-            kwargs: no others are accepted.
+            kwargs: settings of a call, such as `logprobs=True`.
 
         Raises:
             GenerationError: a schema that cannot be enforced, an unknown method or argument.
@@ -283,13 +283,21 @@ class ChatVipLlava(TreeErrors):
             >>> type(ChatVipLlava(model="bundled").with_structured_output(Thing).invoke("What is it?")).__name__
             'Thing'
         """
-        if kwargs:
+        if unknown := sorted(kwargs.keys() - set(PER_CALL)):
             raise GenerationError(
-                f"unknown arguments {', '.join(sorted(kwargs))}; expected method, include_raw, strict."
+                f"unknown arguments {', '.join(unknown)}; expected method, include_raw, strict or a setting of a call: "
+                f"{', '.join(PER_CALL)}."
             )
+        CallSettings.read(self, None, kwargs)
         self.limits.check_schemas([schema] if isinstance(schema, dict) else [])  # LangChain recurses into it
         return structured(
-            self, schema, method=method, include_raw=include_raw, strict=strict, check=self.backend.check_output
+            self,
+            schema,
+            method=method,
+            include_raw=include_raw,
+            strict=strict,
+            check=self.backend.check_output,
+            settings=kwargs,
         )
 
     @tree_errors(PromptError)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
@@ -35,6 +35,7 @@ def structured(
     include_raw: bool,
     strict: bool | None,
     check: Callable[[OutputSpec], None],
+    settings: Mapping[str, Any],
 ) -> Runnable[Any, Any]:
     """Chain a model, a check that the answer is complete, and a parser. See `ChatVipLlava.with_structured_output`.
 
@@ -45,6 +46,7 @@ def structured(
         include_raw: whether to return the raw answer too.
         strict: recorded in the trace; no effect.
         check: raises where a form of answers cannot be enforced.
+        settings: what else is bound.
     """
     if method not in get_args(StructuredMethod):
         raise GenerationError(f"method={method!r}; expected one of {', '.join(get_args(StructuredMethod))}.")
@@ -57,12 +59,12 @@ def structured(
     if answer is not None and method == "function_calling":
         tool = answer.as_tool()
         name = tool["function"]["name"]
-        bound = model.bind_tools([tool], tool_choice=name, ls_structured_output_format=ls_format)
+        bound = model.bind_tools([tool], tool_choice=name, ls_structured_output_format=ls_format, **settings)
         parser = _CallParser(key_name=name, first_tool_only=True, answer=answer)
     else:
         response_format = _response_format(answer)
         check(read_output_spec({"response_format": response_format}))
-        bound = model.bind(response_format=response_format, ls_structured_output_format=ls_format)
+        bound = model.bind(response_format=response_format, ls_structured_output_format=ls_format, **settings)
         parser = _AnswerParser(answer=answer)
     parse: Runnable[Any, Any] = RunnableGenerator(_check_complete, _acheck_complete) | parser
     chain: Runnable[Any, Any] = bound | (_RawAndParsed(parse) if include_raw else parse)

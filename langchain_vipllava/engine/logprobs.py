@@ -32,6 +32,10 @@ class TokenTexts:
         self._special = frozenset(token for token, how in added.items() if how.special)
         self._known: dict[int, tuple[str, bytes | None]] = {}
 
+    def prepare(self) -> None:
+        """Do what takes a while the first time: in the thread of the caller, not in the engine's."""
+        _ = self._guide
+
     def of(self, token: int) -> tuple[str, bytes | None]:
         """Return text and bytes of a token; no bytes for a special token, or an id without a token."""
         known = self._known.get(token)

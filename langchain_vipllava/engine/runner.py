@@ -180,6 +180,7 @@ class ModelRunner:
     def _recorder(self, request: GenerationRequest) -> LogprobRecorder | None:
         if request.top_logprobs is None:
             return None
+        self._token_texts.prepare()
         return LogprobRecorder(self._token_texts, int(request.top_logprobs), self._confidence_temperature)
 
     def stats(self) -> EngineStats:

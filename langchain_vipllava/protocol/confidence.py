@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class _Places:
 
     def tokens(self, start: int, end: int) -> int:
         """Return how many tokens begin between two bytes."""
-        return sum(start <= offset < end for offset in self._offsets)
+        return bisect_left(self._offsets, end) - bisect_left(self._offsets, start)
 
     def probability(self, part: _Part) -> float:
         """Return how likely a part of the answer was, given all that was written before it.
@@ -78,9 +79,8 @@ class _Places:
         """
         end = min(part.end, len(self.data))
         known: dict[int, float] = {}
-        for offset in reversed(self._offsets):
-            if offset < end:
-                known[offset] = self._at(offset, part, known)
+        for offset in reversed(self._offsets[: bisect_left(self._offsets, end)]):
+            known[offset] = self._at(offset, part, known)
             if offset <= part.start:
                 break
         return min(max(known[min(known)], 0.0), 1.0) if known else 1.0
@@ -155,11 +155,11 @@ def confidences(answer: Answer, output: OutputSpec) -> dict[str, float]:
     with suppress(ValueError, RecursionError):  # it was cut off: what is complete has a confidence
         _scan(places.data, 0, (), parts)
     fixed = _fixed_values(output)
+    long = [part.start for part in parts if not _is_short(part, places, fixed)]
     found: dict[str, float] = {}
     for part in sorted(parts, key=lambda part: part.start):
-        inner = [other for other in parts if part.start <= other.start and other.end <= part.end]
         path = _shown_path(part.path, answer.text, output)
-        if path is not None and all(_is_short(other, places, fixed) for other in inner):
+        if path is not None and not any(part.start <= start < part.end for start in long):
             found[path] = places.probability(part)
     return found
 
@@ -270,7 +270,8 @@ def _steps(path: Path) -> Iterator[str]:
         if isinstance(step, int):
             yield f"[{step}]"
         else:
-            yield f".{step}" if _PLAIN_NAME.fullmatch(step) else f"[{json.dumps(step, ensure_ascii=False)}]"
+            name = step.encode("utf-8", "backslashreplace").decode()  # half a character cannot be stored
+            yield f".{name}" if _PLAIN_NAME.fullmatch(name) else f"[{json.dumps(name, ensure_ascii=False)}]"
 
 
 def _bytes_of(choice: Any) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import shutil
 from collections import Counter
 from functools import reduce
 from operator import add
@@ -24,10 +26,11 @@ from langchain_vipllava import (
 )
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.apps.detectors import detect_shapes
-from langchain_vipllava.protocol import Answer, Choice, OutputSpec, TokenLogprob
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol import Answer, ChatRequest, Choice, OutputSpec, TokenLogprob
 from langchain_vipllava.protocol.confidence import confidences
 from tests.support.checkpoints import make_model, make_processor
-from tests.support.plain_logprobs import PlainLogprobs
+from tests.support.plain_logprobs import TOLERANCE, PlainLogprobs
 
 
 class Thing(BaseModel):
@@ -71,6 +74,18 @@ def test_every_field_has_one(bundled, question, method):
     assert found["color"] > 0.15
     assert found["$"] == pytest.approx(found["color"] * found["is_round"] * found["corners"], rel=0.02)
     assert confidence(result["raw"]) == found
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+def test_settings_of_a_call_go_with_a_schema(question, method):
+    quiet = ChatVipLlava(model="bundled")
+    chain = quiet.with_structured_output(Thing, method=method, include_raw=True, logprobs=True, temperature=1.0, seed=3)
+    assert list(confidence(chain.invoke([question]))) == ["$", "color", "is_round", "corners"]
+    assert chain.invoke([question])["parsed"] == chain.invoke([question])["parsed"]  # the seed
+    with pytest.raises(GenerationError, match="top_logprobs=99"):
+        quiet.with_structured_output(Thing, top_logprobs=99)
+    with pytest.raises(GenerationError, match="no confidence"):
+        confidence(quiet.with_structured_output(Thing, include_raw=True).invoke([question]))
 
 
 def test_every_region_has_one(bundled, scene):
@@ -174,12 +189,22 @@ def test_arguments_of_calls(bundled, question):
     assert list(confidence(several)) == ["$", "[0]", *arguments]
 
 
-def test_what_brings_json_to_its_end_is_not_taken_for_certainty(bundled, question):
-    """Near `max_tokens` only few tokens are left to choose from; a value that was forced so was not likely."""
-    schema = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 5}}, "required": ["a"]}
-    forced = bundled.invoke([question], max_tokens=12, response_format=response_format(schema))
-    assert forced.response_metadata["finish_reason"] == "stop"
-    assert confidence(forced)["a"] < 0.5
+def test_what_brings_json_to_its_end_is_not_taken_for_certainty(bundled):
+    """Near `max_tokens` a number has to end, and other digits are still what the schema admits."""
+    schema = {"type": "integer", "minimum": 10**7, "maximum": 10**9}
+    asked = ChatRequest(
+        Conversation((Turn("How many objects are there?"),)),
+        OutputSpec(schema=schema),
+        max_tokens=14,
+        top_logprobs=0,
+    )
+    answer = bundled.backend.generate(asked)
+    assert answer.finish_reason == "stop"
+    assert answer.end is not None
+    assert {choice.token for choice in answer.end.admitted} >= {"1", "2", "3"}
+    assert confidences(answer, asked.output)["$"] <= sum(
+        math.exp(choice.logprob) for choice in answer.end.admitted if choice.data is None
+    )
 
 
 def place(*choices: tuple[str, float], end: bool = False) -> TokenLogprob:
@@ -270,6 +295,20 @@ def test_two_answers_in_one_message_are_refused(bundled, question):
     both = reduce(add, [*bundled.stream([question]), *bundled.stream([question])])
     with pytest.raises(GenerationError, match="several answers"):
         confidence(both)
+
+
+def test_a_folder_may_name_the_temperature(tiny_checkpoint, tmp_path):
+    shutil.copytree(tiny_checkpoint, tmp_path / "warm")
+    config = json.loads((tmp_path / "warm" / "config.json").read_text())
+    (tmp_path / "warm" / "config.json").write_text(json.dumps({**config, "confidence_temperature": 5.0}))
+    form = {"response_format": response_format({"enum": ["A", "B"]})}
+    plain, warm = (
+        ChatVipLlava(model=str(folder), top_logprobs=2).invoke("Hi", **form)
+        for folder in (tiny_checkpoint, tmp_path / "warm")
+    )
+    own, others = ([place["logprob"] for place in a.response_metadata["logprobs"]["content"]] for a in (plain, warm))
+    assert own == pytest.approx(others, abs=TOLERANCE)
+    assert abs(confidence(plain)["$"] - confidence(warm)["$"]) > 0.01
 
 
 def test_a_checkpoint_may_have_a_temperature_of_its_own():
