@@ -22,8 +22,11 @@ def known_context_length(options: LoadOptions) -> int | None:
     The config of a folder, or in the cache of the hub, says it. The hub is not asked.
     """
     folder = Path(options.source)
-    if folder.is_dir():
-        return _read(folder / "config.json")
+    try:
+        if folder.is_dir():
+            return _read(folder / "config.json")
+    except OSError:  # such as a name that is too long: loading it says so
+        return None
     if options.revision is None and options.model in _PUBLISHED:
         return _PUBLISHED[options.model]
     from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415  # 0.2 seconds, for unknown checkpoints only
