@@ -87,8 +87,8 @@ def test_pages_name_only_commands_options_targets_and_extras_that_exist(page):
     for name, *words in (shlex.split(line)[1:] for line in lines if line.startswith("langchain-vipllava ")):
         assert {word for word in words if word.startswith("-") and word != "-"} <= OPTIONS[name]
     assert set(re.findall(r"`langchain-vipllava ([a-z]+)", text)) <= COMMANDS.keys()
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
-    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z0-9-]+)", text)) <= targets
     assert set(re.findall(r"^ *make ([a-z-]+)", text, flags=re.MULTILINE)) <= targets
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert set(re.findall(r"langchain-vipllava\[(\w+)\]", text)) <= extras.keys()
