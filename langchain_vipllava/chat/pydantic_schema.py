@@ -13,6 +13,9 @@ from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, t
 
 _NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
+_WITH_HOST = ("http", "https", "ftp")
+"""Schemes of an address that needs a host and may have any scheme: pydantic 2.10 wants one in `AnyUrl`."""
+
 
 class PydanticSchema(GenerateJsonSchema):
     """Also says which dates are past or future, which times have an offset, and what decimals and URLs look like."""
@@ -47,7 +50,7 @@ class PydanticSchema(GenerateJsonSchema):
 
     def url_schema(self, schema: core_schema.UrlSchema) -> JsonSchemaValue:
         """An address with one of the schemes that the type allows."""
-        schemes = schema.get("allowed_schemes")
+        schemes = schema.get("allowed_schemes") or (_WITH_HOST if schema.get("host_required") else None)
         if not schemes:
             return super().url_schema(schema)
         return _pattern(

@@ -14,6 +14,7 @@ from langchain_vipllava.apps.cli.app import app
 from langchain_vipllava.apps.cli.wording import in_options
 from langchain_vipllava.markers.kinds import COLOR_NAMES, KINDS
 from tests.support.command_line import environment
+from tests.support.versions import needs_lazy_typer
 
 LOADED = """
 import sys
@@ -39,6 +40,7 @@ def test_help_and_version_load_neither_numpy_nor_langchain():
         assert not modules & {"numpy", "cv2", "PIL", "langchain_core", "torch", "transformers"}, arguments
 
 
+@needs_lazy_typer
 def test_mark_loads_no_torch_and_ask_no_chat_classes(tmp_path):
     marking = loaded_by("mark", SCENE, "-b", "59,378,164,483", "-o", tmp_path / "out.png")
     assert not marking & {"torch", "transformers", "httpx", "rich", "langsmith", "skimage"}

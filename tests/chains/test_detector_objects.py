@@ -44,7 +44,11 @@ def owl(tmp_path_factory):
     plain = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
     plain.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=plain, pad_token="<pad>", unk_token="<unk>", model_max_length=16
+        tokenizer_object=plain,
+        pad_token="<pad>",
+        unk_token="<unk>",
+        model_max_length=16,
+        model_input_names=["input_ids", "attention_mask"],  # or transformers 4 adds some that the model does not take
     )
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = OwlViTConfig(

@@ -259,7 +259,8 @@ def test_an_agent_returns_a_structured_response(bundled):
     agent = agents.create_agent(bundled, [], response_format=Thing)
     final = agent.invoke({"messages": [HumanMessage("What is it?")]})
     assert isinstance(final["structured_response"], Thing)
-    json.loads(final["messages"][-1].text)
+    if "profile" in ChatVipLlava.model_fields:  # an older langchain-core asks for the call of a tool
+        json.loads(final["messages"][-1].text)
 
 
 @pytest.mark.parametrize("max_tokens", [4, 5, 6])

@@ -6,7 +6,6 @@ import ipaddress
 import re
 
 import pytest
-from langchain_core._security import _policy as langchain_policy
 from langchain_core.messages import HumanMessage
 
 from langchain_vipllava import (
@@ -274,6 +273,7 @@ def test_impossible_limits_raise(wrong):
 
 
 def test_the_list_of_networks_holds_what_python_and_langchain_hold():
+    langchain_policy = pytest.importorskip("langchain_core._security._policy")
     constants = (ipaddress._IPv4Constants, ipaddress._IPv6Constants)
     networks = [network for constant in constants for network in constant._private_networks]
     networks += [*langchain_policy._BLOCKED_IPV4_NETWORKS, *langchain_policy._BLOCKED_IPV6_NETWORKS]

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import langchain_vipllava
+from tests.support.versions import needs_lazy_core
 
 PACKAGE = Path(langchain_vipllava.__file__).parent
 ROOMS = [
@@ -196,6 +197,7 @@ def test_inner_rooms_do_not_import_langchain(room):
     assert not langchain
 
 
+@needs_lazy_core
 def test_a_chat_model_with_another_backend_does_not_load_torch():
     loaded = _loaded_after(
         "from tests.support.echo import EchoBackend\n"

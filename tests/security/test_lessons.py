@@ -35,6 +35,7 @@ from langchain_vipllava import (
 from langchain_vipllava.apps.assets import SCENE
 from tests.support.hostile_web import Server
 from tests.support.tool_caller import ToolCaller
+from tests.support.versions import needs_allow_lists, needs_escaped_dumps
 
 
 @pytest.fixture
@@ -262,6 +263,7 @@ def test_cve_2026_28277_a_damaged_session_store_runs_nothing(llm, tmp_path):
     assert not ran.exists()
 
 
+@needs_escaped_dumps
 def test_cve_2025_68664_loading_a_dumped_model_makes_no_object_of_its_data(llm):
     message = HumanMessage([{"type": "text", "text": "x"}, {"lc": 1, "type": "secret", "id": ["PATH"]}])
     restored = load(dumpd(message), secrets_from_env=False, valid_namespaces=["langchain_core"], allowed_objects="core")
@@ -269,6 +271,7 @@ def test_cve_2025_68664_loading_a_dumped_model_makes_no_object_of_its_data(llm):
         llm.invoke([restored])
 
 
+@needs_allow_lists
 def test_cve_2026_27794_kept_images_need_only_plain_types_in_a_checkpoint():
     kept = keep_images(_ask({"type": "image", "image": _image(8, 8)}), ImageStore())
     strict = JsonPlusSerializer(allowed_msgpack_modules=None, pickle_fallback=False)

@@ -11,7 +11,20 @@ import pytest
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "langchain-situations.md"
 
-_ROWS: dict[str, dict[str, str]] = {}
+_GROUPS = (
+    "Messages and histories",
+    "Structured output: what comes back, in every method",
+    "Structured output: refused when it is bound",
+    "Structured output and tools: habits",
+    "Agents and middleware",
+    "Graphs and checkpointers",
+    "Streaming, batches and cancellation",
+    "Runnables, caches and callbacks",
+    "Settings, trimming and counting",
+)
+"""The groups in the order of the page, whatever order pytest imports the tests in."""
+
+_ROWS: dict[str, dict[str, str]] = {group: {} for group in _GROUPS}
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
 
@@ -25,7 +38,7 @@ this page; a test compares it.
 
 def situation(group: str, what: str, happens: str) -> Callable[[_Test], _Test]:
     """Make a test a row of the page."""
-    rows = _ROWS.setdefault(group, {})
+    rows = _ROWS[group]
     assert what not in rows, what
     rows[what] = happens
     return lambda test: test

@@ -1,0 +1,34 @@
+"""What the oldest versions that we admit do otherwise, for `make test-oldest`."""
+
+from __future__ import annotations
+
+import inspect
+from importlib.metadata import version
+
+import pytest
+from langchain_core.load import load
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+
+
+def _release(package: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version(package).split(".")[:2])
+
+
+needs_lazy_core = pytest.mark.skipif(
+    _release("langchain-core") < (1, 1), reason="langchain-core 1.0 loads torch with its base class"
+)
+
+needs_lazy_typer = pytest.mark.skipif(_release("typer") < (0, 20), reason="an older typer loads rich")
+
+needs_new_transformers = pytest.mark.skipif(
+    _release("transformers") < (5, 0), reason="decode is compiled from transformers 5 on, and says so"
+)
+
+needs_escaped_dumps = pytest.mark.skipif(
+    "allowed_objects" not in inspect.signature(load).parameters, reason="an older langchain-core has CVE-2025-68664"
+)
+
+needs_allow_lists = pytest.mark.skipif(
+    "allowed_msgpack_modules" not in inspect.signature(JsonPlusSerializer).parameters,
+    reason="an older LangGraph blocks no types",
+)
