@@ -1,7 +1,7 @@
 """The eight marker kinds and nine colors that ViP-LLaVA was trained on: one declaration each.
 
-To add a kind, add its name to `MarkerKind`, its case to `spec_of`, and its drawing function to `shapes`. mypy reports
-a name without a case.
+To add a kind, add its name to `MarkerKind`, its case to `spec_of`, and its drawing functions to `shapes` and
+`hand_drawn`. mypy reports a name without a case.
 
 Source of names, prepositions, sizes and colors: the ViP-LLaVA paper (arXiv 2312.00784) and the drawing code of its
 repository. The training draws sizes from a range; its constant style is what demo and evaluation use.
@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Literal, assert_never, get_args
 
 from langchain_vipllava.errors import MarkerError, shorten
-from langchain_vipllava.markers import shapes
+from langchain_vipllava.markers import hand_drawn, shapes
 from langchain_vipllava.markers.style import MarkerSpec, SizeRange
 
 MarkerKind = Literal["rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask", "arrow"]
@@ -29,23 +29,23 @@ def spec_of(kind: MarkerKind) -> MarkerSpec:
     """Return the preposition, sizes and drawing function of a kind."""
     match kind:
         case "rectangle":
-            return MarkerSpec("within", shapes.rectangle)
+            return MarkerSpec("within", shapes.rectangle, shapes.rectangle)
         case "ellipse":
-            return MarkerSpec("within", shapes.ellipse)
+            return MarkerSpec("within", shapes.ellipse, hand_drawn.ellipse)
         case "triangle":
-            return MarkerSpec("with", shapes.triangle)
+            return MarkerSpec("with", shapes.triangle, hand_drawn.triangle)
         case "point":
-            return MarkerSpec("at", shapes.point)
+            return MarkerSpec("at", shapes.point, hand_drawn.point)
         case "scribble":
-            # Training draws up to 12. Above 8, the line hides small regions.
-            return MarkerSpec("with", shapes.scribble, width=SizeRange(4, 2, 8))
+            return MarkerSpec("with", shapes.scribble, hand_drawn.scribble, width=SizeRange(4, 2, 12))
         case "mask contour":
-            return MarkerSpec("with", shapes.mask_contour, width=SizeRange(3, 2, 4))
+            return MarkerSpec(
+                "with", shapes.mask_contour, hand_drawn.mask_contour, width=SizeRange(3, 1, 2), brush=True
+            )
         case "mask":
-            return MarkerSpec("with", shapes.mask, opacity=SizeRange(128 / 255, 48 / 255, 128 / 255))
+            return MarkerSpec("with", shapes.mask, shapes.mask, opacity=SizeRange(128 / 255, 48 / 255, 128 / 255))
         case "arrow":
-            # Training draws from 1. 2 was chosen: thinner shafts are faint where the model looks.
-            return MarkerSpec("pointed to by", shapes.arrow, width=SizeRange(3, 2, 6))
+            return MarkerSpec("pointed to by", shapes.arrow, hand_drawn.arrow, width=SizeRange(3, 1, 6))
         case _:
             assert_never(kind)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.kinds import MarkerKind, spec_of
-from langchain_vipllava.markers.style import Style, choose_style
+from langchain_vipllava.markers.style import LINE_WIDTH, POINT_RADIUS, Style, choose_style
 
 _FULL_SIDE = 30.0
 """Breadth in model pixels from which on a region gets the sizes of training. Chosen: a constant line of 3 px covers a
@@ -68,9 +68,9 @@ class Sizes:
         """
         self.choose("rectangle")
 
-    def choose(self, kind: MarkerKind, rng: np.random.Generator | None = None) -> Style:
-        """Choose the sizes of a marker on a large region."""
-        return choose_style(spec_of(kind), rng, width=self.width, radius=self.radius, opacity=self.opacity)
+    def choose(self, kind: MarkerKind, rng: np.random.Generator | None = None, unit: float = 1.0) -> Style:
+        """Choose the sizes of a marker on a large region; `unit` pixels of the image are one of the model's square."""
+        return choose_style(spec_of(kind), rng, unit, width=self.width, radius=self.radius, opacity=self.opacity)
 
     def fit(self, extents: Sequence[Extent], kinds: Sequence[MarkerKind], styles: Sequence[Style]) -> list[Style]:
         """Fit the sizes of markers to their regions, and move markers of equal regions apart."""
@@ -84,7 +84,12 @@ class Sizes:
         return fitted
 
     def _fit(self, style: Style, extent: Extent, room: float) -> Style:
-        """Shrink a marker on a small region; `room` outside the box is in model pixels."""
+        """Shrink a marker on a small region; `room` outside the box is in model pixels.
+
+        Hand-drawn markers keep the sizes of training, whose lines lie inside the box.
+        """
+        if style.rng is not None:
+            return replace(style, inset=style.width / 2)
         shrink = min(extent.breadth / extent.unit / _FULL_SIDE, 1.0)
         is_dot = extent.long_side / extent.unit < _DOT
         width = style.width if self.width or is_dot else max(style.width * shrink, min(style.width, _MIN_WIDTH))
@@ -165,6 +170,10 @@ def _family(extent: Extent, kind: MarkerKind) -> str:
 def _spread(styles: list[Style], extents: Sequence[Extent], group: Sequence[int]) -> None:
     """Number the markers of equal regions, and thin their lines until they fit inside one another."""
     unit, first = extents[group[0]].unit, extents[group[0]]
+    for index in group:
+        if styles[index].rng is not None:  # of random sizes, one would hide another
+            width, radius = min(styles[index].width, LINE_WIDTH.constant), POINT_RADIUS.constant
+            styles[index] = replace(styles[index], width=width, radius=radius, inset=0.0)
     short = min(extents[index].short_side for index in group) / unit
     unequal = max(first.difference(extents[index]) for index in group) / unit
     widest = max(styles[index].width for index in group)

@@ -138,9 +138,9 @@ def draw(
     ground = Ground(SeenImage.of(shown), extents, sizes)
     looks = assign_looks(len(regions), kind, color, ground.clear_share, numbered=numbers is not None)
     kinds = [k for _, k in looks]
-    styles = sizes.fit(extents, kinds, [sizes.choose(k, rng) for k in kinds])
+    styles = sizes.fit(extents, kinds, [sizes.choose(k, rng, extents[0].unit) for k in kinds])
     layers = [
-        Layer(spec_of(k).draw(extent, style), COLORS[c], style.opacity)
+        Layer(spec_of(k).ink(extent, style), COLORS[c], style.opacity)
         for extent, (c, k), style in zip(extents, looks, styles, strict=True)
     ]
     drawn = shown.copy()
@@ -245,10 +245,9 @@ def warn_about(markers: Iterable[Marker], *, zoomed: bool) -> None:
     """
     advice = "Mark fewer regions, nearer together." if zoomed else "Pass zoom='auto' to crop around it."
     for marker in markers:
-        label = marker.region.label or "no label"
+        label = quote(marker.region.label, 80) if marker.region.label else "no label"
         if marker.is_tiny:
             width, height = marker.seen
-            label = quote(marker.region.label, 80) if marker.region.label else "no label"
             warnings.warn(
                 f"the region with the {marker.color} {marker.kind} ({label}) is {width:.1f} "
                 f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px, little "

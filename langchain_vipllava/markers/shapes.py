@@ -1,12 +1,12 @@
-"""The drawing functions of the eight kinds. Each converts an extent and a style to ink.
+"""The drawing functions of the eight kinds in the constant style. Each converts an extent and a style to ink.
 
-Constant geometry is fixed. With `style.rng` it is drawn from the ranges of the training data (ViP-LLaVA, arXiv
-2312.00784, and its repository).
+This is the constant style: fixed geometry, made to be read. `hand_drawn` holds what training drew at random.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -29,12 +29,6 @@ _TRIANGLE_TRIES = 50
 
 _SCRIBBLE = ((0.15, 0.6), (0.45, -0.1), (0.55, 1.1), (0.85, 0.4))
 """Bezier points of a constant scribble, in fractions of the box. Chosen by looking: an S that crosses the box."""
-
-_POINT_JITTER = (0.4, 0.6)
-"""Where a hand-drawn point lies, in fractions of the box. Training says near the center; the range was chosen."""
-
-_TIP_JITTER = (0.375, 0.625)
-"""Where a hand-drawn arrow's tip lies: within 25% of the box around its center, as in training."""
 
 _ARROW_LENGTHS = (30.0, 50.0)
 """Length of a constant arrow in model pixels. The maximum is the training's; the minimum was chosen by looking."""
@@ -111,8 +105,7 @@ def ellipse(extent: Extent, style: Style) -> list[Ink]:
 def triangle(extent: Extent, style: Style) -> list[Ink]:
     """Draw a triangle in the box or mask, no angle over 150 degrees."""
     width = _line_width(style, extent)
-    corners = _random_triangle(extent, style.rng, width) if style.rng else None
-    points = np.array(corners or _upright_triangle(extent, width))
+    points = np.array(upright_triangle(extent, width))
     if style.rank:  # as large as a triangle whose sides lie this far inside
         points = points.mean(axis=0) + (points - points.mean(axis=0)) * _shrunk(points, style.inset * extent.unit)
     return [Stroke(points, width)]
@@ -122,8 +115,6 @@ def point(extent: Extent, style: Style) -> list[Ink]:
     """Draw a disc on the region's center."""
     radius = max(style.radius * extent.unit, 1.0)
     center = extent.center
-    if style.rng is not None and extent.region.point is None:
-        center = extent.pull_inside(extent.at(*style.rng.uniform(*_POINT_JITTER, 2)))
     if style.ranks > 1 and extent.region.point is not None:
         radius *= 1 - style.rank / style.ranks  # inside the earlier ones
     elif style.ranks > 1:
@@ -134,7 +125,7 @@ def point(extent: Extent, style: Style) -> list[Ink]:
 def scribble(extent: Extent, style: Style) -> list[Ink]:
     """Draw a cubic Bezier curve over four points inside the box or mask."""
     width = _line_width(style, extent)
-    places = np.array(_SCRIBBLE) if style.rng is None else style.rng.uniform(0, 1, (4, 2))
+    places = np.array(_SCRIBBLE)
     if style.ranks > 1:  # one below the other
         places = np.stack([places[:, 0], (places[:, 1] + style.rank) / style.ranks], axis=1)
     p0, p1, p2, p3 = (np.array(extent.pull_inside(extent.at(*place))) for place in places)
@@ -168,10 +159,6 @@ def arrow(extent: Extent, style: Style) -> list[Ink]:
     shortest, longest = (length * extent.unit for length in _ARROW_LENGTHS)
     tip, length = extent.center, min(max(_ARROW_SHARE * extent.short_side, shortest), longest)
     angle = -math.pi / 4 + style.rank * min(_NEXT_ARROW, 2 * math.pi / style.ranks)  # from the top right
-    if style.rng is not None:
-        tip = extent.pull_inside(extent.at(*style.rng.uniform(*_TIP_JITTER, 2)))
-        length = style.rng.uniform(min(_ARROW_SHARE * extent.short_side, longest), longest)
-        angle = style.rng.uniform(0, 2 * math.pi)
     head = max(_HEAD_LENGTH * style.shrink, _MIN_HEAD_LENGTH) * extent.unit
     length = max(length, 2 * _HEAD_LENGTH * extent.unit)
     tip = _inset(tip, extent, width)
@@ -220,7 +207,7 @@ def _one_of_a_row(extent: Extent, style: Style, radius: float) -> tuple[Point, f
     return extent.pull_inside((cx + shift, cy) if longer == x1 - x0 else (cx, cy + shift)), radius
 
 
-def _upright_triangle(extent: Extent, width: float) -> list[Point]:
+def upright_triangle(extent: Extent, width: float) -> list[Point]:
     """Return a triangle that stands in the box, with its corners in the mask if it is still visible then."""
     x0, y0, x1, y1 = _inset_box(extent, width)
     # In a flat box, the apex would be wider than 150 degrees.
@@ -247,7 +234,7 @@ def _random_triangle(extent: Extent, rng: np.random.Generator, width: float) -> 
 
 def _is_visible(corners: list[Point], extent: Extent) -> bool:
     x0, y0, x1, y1 = extent.box
-    return _area(corners) >= _MIN_TRIANGLE_AREA * (x1 - x0) * (y1 - y0) and _widest_angle(corners) <= _MAX_ANGLE
+    return _area(corners) >= _MIN_TRIANGLE_AREA * (x1 - x0) * (y1 - y0) and widest_angle(corners) <= _MAX_ANGLE
 
 
 def _area(corners: list[Point]) -> float:
@@ -255,7 +242,8 @@ def _area(corners: list[Point]) -> float:
     return abs((bx - ax) * (cy - ay) - (cx - ax) * (by - ay)) / 2
 
 
-def _widest_angle(corners: list[Point]) -> float:
+def widest_angle(corners: Sequence[Point] | np.ndarray) -> float:
+    """Return the largest angle of a triangle (3, 2), in radians."""
     angles = []
     for i in range(3):
         corner, second, third = (np.array(corners[(i + k) % 3]) for k in range(3))

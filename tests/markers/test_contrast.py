@@ -73,7 +73,7 @@ def test_a_color_that_was_asked_for_is_drawn_and_warned_about(kind):
     with pytest.warns(FaintMarkerWarning, match=f"Pass color='{clearer}'") as caught:
         marked = mark(Image.new("RGB", SIZE, (255, 0, 0)), Region(box=BOX, label="cup"), kind=kind, color="red")
     assert caught[0].filename == __file__
-    assert f"red {kind} (cup)" in str(caught[0].message)
+    assert f'red {kind} ("cup")' in str(caught[0].message)
     assert (marked.markers[0].color, marked.markers[0].is_faint, marked.markers[0].clearer) == ("red", True, clearer)
     assert not mark(Image.new("RGB", SIZE, (255, 0, 0)), Region(box=BOX), kind=kind, color="blue").markers[0].is_faint
 

@@ -12,16 +12,16 @@ import pytest
 import langchain_vipllava
 from langchain_vipllava.markers import kinds
 
-# preposition and (constant, min, max) of width, radius and opacity, from the paper's table
+# preposition and (constant, min, max) of width, radius and opacity, from the paper's table and its repository
 SPECS = {
     "rectangle": ("within", (3, 2, 8), (8, 5, 20), (1, 96 / 255, 1)),
     "ellipse": ("within", (3, 2, 8), (8, 5, 20), (1, 96 / 255, 1)),
     "triangle": ("with", (3, 2, 8), (8, 5, 20), (1, 96 / 255, 1)),
     "point": ("at", (3, 2, 8), (8, 5, 20), (1, 96 / 255, 1)),
-    "scribble": ("with", (4, 2, 8), (8, 5, 20), (1, 96 / 255, 1)),
-    "mask contour": ("with", (3, 2, 4), (8, 5, 20), (1, 96 / 255, 1)),
+    "scribble": ("with", (4, 2, 12), (8, 5, 20), (1, 96 / 255, 1)),
+    "mask contour": ("with", (3, 1, 2), (8, 5, 20), (1, 96 / 255, 1)),
     "mask": ("with", (3, 2, 8), (8, 5, 20), (128 / 255, 48 / 255, 128 / 255)),
-    "arrow": ("pointed to by", (3, 2, 6), (8, 5, 20), (1, 96 / 255, 1)),
+    "arrow": ("pointed to by", (3, 1, 6), (8, 5, 20), (1, 96 / 255, 1)),
 }
 
 
@@ -30,7 +30,9 @@ def test_every_kind_is_declared():
     for kind, sizes in SPECS.items():
         spec = kinds.spec_of(kind)
         assert (spec.preposition, spec.width, spec.radius, spec.opacity) == sizes
+        assert spec.brush == (kind == "mask contour")  # its width is the reach of a brush
         assert callable(spec.draw)
+        assert callable(spec.draw_by_hand)
 
 
 def test_every_color_is_declared():

@@ -114,33 +114,6 @@ def test_the_image_given_is_never_changed(photo):
     assert array.tobytes() == before
 
 
-def test_hand_drawn_sizes_and_opacities_are_those_of_the_training():
-    opacities = {"mask": (48, 128)}
-    for kind in KINDS:
-        least, most = opacities.get(kind, (96, 255))
-        seen = [int(np.asarray(mark(black((336, 336)), Region(box=(90, 90, 240, 240)), kind=kind, color="lime",
-                                    seed=seed).image)[..., 1].max()) for seed in range(12)]  # fmt: skip
-        assert least - 1 <= min(seen) < max(seen) <= most + 1, kind
-        assert max(seen) - min(seen) > (most - least) / 4, kind
-    radii = [(drawn(Region(box=(90, 90, 240, 240)), "point", (336, 336), opacity=1, seed=seed).sum() / np.pi) ** 0.5
-             for seed in range(12)]  # fmt: skip
-    assert 5 <= min(radii) < 10
-    assert 15 < max(radii) <= 22
-
-
-def test_hand_drawn_ellipses_and_arrows_keep_to_the_training(photo):
-    for seed in range(10):
-        ys, xs = np.nonzero(drawn(REGION, "ellipse", seed=seed, width=1))
-        for span, side in ((np.ptp(xs) + 1, 140), (np.ptp(ys) + 1, 120)):
-            assert side - 3 <= span <= 1.5 * side + 5
-        inked = drawn(REGION, "arrow", seed=seed)
-        scale = 400 / 336
-        ys, xs = np.nonzero(inked)
-        assert np.hypot(np.ptp(xs), np.ptp(ys)) <= (50 + 2 * 16 + 8) * scale
-        # the tip lies within a quarter of the box around its middle
-        assert inked[140 - 18 : 140 + 18, 170 - 20 : 170 + 20].any()
-
-
 # --- overrides ---
 
 
@@ -284,6 +257,8 @@ def test_points_and_the_ends_of_scribbles_and_arrows_lie_inside_the_mask(name, s
     region = MASKED[name]
     ys, xs = np.nonzero(drawn(region, "point", seed=seed, radius=3))
     assert inside(region)[round(ys.mean()), round(xs.mean())]
+    if seed is not None:  # see test_hand_drawn.py: training's triangles may be slivers, which have no such hull
+        return
     # the corners of a triangle: where a thin one is touched by its hull
     ys, xs = np.nonzero(drawn(region, "triangle", seed=seed, width=1))
     _, corners = cv2.minEnclosingTriangle(np.stack([xs, ys], axis=1).astype(np.float32))

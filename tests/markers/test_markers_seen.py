@@ -137,7 +137,7 @@ def drawn_width(size, kind, see, **style):
 @pytest.mark.parametrize("size", [(64, 64), (96, 288), (168, 100), (250, 250), (336, 336), (1200, 400)], ids=str)
 def test_lines_are_2_to_8_pixels_wide_where_the_model_looks(size, see):
     for kind in LINES:
-        for style in ({}, {"seed": 1}, {"seed": 2}, {"width": 2 if kind == "arrow" else 8}):
+        for style in ({}, {"width": 2 if kind == "arrow" else 8}):
             assert 1.8 <= drawn_width(size, kind, see, **style) <= 8.3, (kind, style)
 
 
