@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
@@ -11,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from langchain_vipllava import MarkedImage, Region, mark
+from langchain_vipllava import FaintMarkerWarning, MarkedImage, Region, mark
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
 from training.kinds import COLOR_NAMES, KINDS
 
@@ -155,7 +156,9 @@ def draw_looks(
     ]
 
 
-def mark_scene(rng: np.random.Generator, scene: Scene, looks: list[Look], seed: int | None = None) -> MarkedImage:
+def mark_scene(
+    rng: np.random.Generator, scene: Scene, looks: list[Look], seed: int | None = None, *, by_contrast: bool = False
+) -> MarkedImage:
     """Draw the markers with the package's `mark`.
 
     Args:
@@ -163,11 +166,15 @@ def mark_scene(rng: np.random.Generator, scene: Scene, looks: list[Look], seed: 
         scene: the image.
         looks: the markers.
         seed: None for constant markers, a number for hand-drawn ones.
+        by_contrast: whether `mark` chooses the colors instead of `looks`.
     """
     unique_colors = len({look.color for look in looks}) == len(looks)
     regions = [region_of(rng, scene, look, outline_only=not unique_colors) for look in looks]
-    kinds, colors = [look.kind for look in looks], [look.color for look in looks]
-    return mark(Image.fromarray(scene.image), regions, kind=kinds, color=colors, seed=seed)
+    kinds = [look.kind for look in looks]
+    colors = None if by_contrast else [look.color for look in looks]
+    with warnings.catch_warnings():  # some markers are faint, as in the world
+        warnings.simplefilter("ignore", FaintMarkerWarning)
+        return mark(Image.fromarray(scene.image), regions, kind=kinds, color=colors, seed=seed)
 
 
 def region_of(rng: np.random.Generator, scene: Scene, look: Look, *, outline_only: bool) -> Region:

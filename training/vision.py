@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
 from langchain_vipllava import pad_to_square
-from training.kinds import KINDS
+from langchain_vipllava.markers.kinds import COLORS
+from training.kinds import COLOR_NAMES, KINDS
 from training.labels import DenseHeads, dense_labels, turn_sample
 from training.model import IMAGE_SIZE, build_vision, half_precision, normalize, part_of, read_weights
 from training.optim import Optimizers, rate
@@ -31,6 +33,12 @@ _OFTEN = {"triangle": 3, "ellipse": 1.5, "mask": 1.5}
 
 KIND_SHARES = tuple(_OFTEN.get(kind, 1) / 11 for kind in KINDS)
 """Probability of each of KINDS; 11 is the sum of the weights."""
+
+HAND_DRAWN = 0.4
+"""Share of images with hand-drawn markers: users draw constant ones."""
+
+NAMED_GROUNDS, BY_CONTRAST = 0.1, 0.3
+"""Shares of plain images in a marker's color, and of other images, where `mark` chooses the colors by contrast."""
 
 POOL_SIZE = 512  # earlier images, kept to be used again, mirrored
 SMALL_SIDES = (160, 360)  # of most images: they are cheap to draw, and the model sees 208 px of any image
@@ -47,12 +55,16 @@ def draw_sample(rng: np.random.Generator, unmarked: float = 0.0) -> tuple[Scene,
         The scene, its markers, and the pixels as the model sees them: (3, IMAGE_SIZE, IMAGE_SIZE) uint8.
     """
     small = rng.random() < 0.95
-    scene = draw_scene(rng, sides=SMALL_SIDES) if small else draw_scene(rng)
+    ground = COLORS[COLOR_NAMES[int(rng.integers(len(COLOR_NAMES)))]] if rng.random() < NAMED_GROUNDS else None
+    scene = draw_scene(rng, sides=SMALL_SIDES, ground=ground) if small else draw_scene(rng, ground=ground)
     if rng.random() < unmarked:
         return scene, [], to_pixels(Image.fromarray(scene.image))
     looks = draw_looks(rng, scene, shares=KIND_SHARES)
-    seed = int(rng.integers(2**31)) if rng.random() < 0.6 else None
-    return scene, looks, to_pixels(mark_scene(rng, scene, looks, seed).image)
+    seed = int(rng.integers(2**31)) if rng.random() < HAND_DRAWN else None
+    by_contrast = ground is not None or rng.random() < BY_CONTRAST
+    marked = mark_scene(rng, scene, looks, seed, by_contrast=by_contrast)
+    looks = [replace(look, color=marker.color) for look, marker in zip(looks, marked.markers, strict=True)]
+    return scene, looks, to_pixels(marked.image)
 
 
 def to_pixels(image: Image.Image) -> np.ndarray:
