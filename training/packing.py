@@ -17,12 +17,12 @@ import torch
 from transformers import PreTrainedTokenizerFast
 
 from training.model import IMAGE_TOKENS
-from training.questions import Turn
 from training.tokenizer import IMAGE
+from training.turn import Turn
 from training.wordings import COMPARISONS
 
 IGNORE = -100  # no target; cross_entropy's default ignore_index
-ROW = IMAGE_TOKENS + 124  # tokens per row
+ROW = IMAGE_TOKENS + 160  # tokens per row
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ class Packer:
             ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
             for end, (_, thing) in zip(ends, turn.named, strict=True):
                 about[end] = thing + 1
-            if len(ends) == 2:
+            if turn.kind in COMPARISONS:
                 relation = COMPARISONS.index(turn.kind) + 1
                 tokens.comparisons.append(Comparison(start + untaught, start + ends[0], start + ends[1], relation))
             for *span, thing in turn.mentions:  # the token before a word predicts it

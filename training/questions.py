@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from langchain_vipllava.markers.kinds import marker_phrase
 from training.scene import Look, Scene, Thing
-from training.wordings import ASPECTS, LEADS, SIDES, TAILS, WORDINGS
+from training.structured import STRUCTURED, ask_json
+from training.turn import Turn, end_of
+from training.wordings import ASPECTS, LEADS, MORE_WORDINGS, SIDES, TAILS, WORDINGS
 
 NUMBERS = ("Zero", "One", "Two", "Three", "Four", "Five")
 MIN_DISTANCE = 0.07  # of the long side; objects closer than this are neither left nor right of each other
@@ -26,34 +26,13 @@ EVERYTHING: Mix = {
     "side": 0.18,
     "same": 0.14,
     "count": 0.05,
-    "describe": 0.03,
+    "describe": 0.05,
+    "json": 0.45,
 }
-"""Every kind of conversation."""
+"""Every kind of conversation. Answers as JSON are many, because there are many forms of them."""
 COMPARING: Mix = {"identify": 0.12, "shape": 0.08, "side": 0.65, "same": 0.15}
 """Mostly relative positions. "Left" and "right" are an XOR of word and position, which the model learns only from many
 such questions."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """One question and its answer.
-
-    Attributes:
-        kind: key into the table of wordings.
-        question: the user's text.
-        answer: the text that the model should generate.
-        thing: index of the object in question; -1 for none or several.
-        named: (end, object) pairs: the character after a phrase, and the index of the object that it names.
-        mentions: (start, end, object) triples: the characters of a description, and the index of the object that
-            they describe.
-    """
-
-    kind: str
-    question: str
-    answer: str
-    thing: int = -1
-    named: tuple[tuple[int, int], ...] = ()
-    mentions: tuple[tuple[int, int, int], ...] = ()
 
 
 class Asker:
@@ -85,6 +64,9 @@ class Asker:
             relations = SIDES if kind == "side" else ("same_color", "same_color", "same_shape")
             turn = self.ask_two(str(self.rng.choice(relations)))
             return [turn or self.ask_one(int(self.rng.integers(len(self.looks))), "identify")]
+        if kind == "json":
+            shares = np.array([*STRUCTURED.values()])
+            return [ask_json(self, str(self.rng.choice(list(STRUCTURED), p=shares / shares.sum())))]
         if kind == "follow":
             return self.follow(int(self.rng.integers(2, 5)))
         return [self.ask_one(int(self.rng.integers(len(self.looks))), kind)]
@@ -196,7 +178,7 @@ class Asker:
         """Draw a wording and fill in the phrases."""
         if self.wordings is not None:
             return str(self.rng.choice(self.wordings[kind])).format(*phrases)
-        wordings = WORDINGS[kind]
+        wordings = WORDINGS[kind] + MORE_WORDINGS.get(kind, ())
         first = kind == "identify" and self.rng.random() < 0.3
         question = wordings[0 if first else int(self.rng.integers(len(wordings)))].format(*phrases)
         extra = self.rng.random()
@@ -220,13 +202,6 @@ def find_mentions(answer: str, things: Sequence[Thing]) -> tuple[tuple[int, int,
         end = start + len(thing.name)
         mentions.append((start, end, index))
     return tuple(mentions)
-
-
-def end_of(phrase: str, question: str) -> int:
-    """Return the index of the character after a phrase; "the red mask" does not match "the red mask contour"."""
-    match = re.search(re.escape(phrase) + "(?! contour)", question)
-    assert match is not None, (phrase, question)  # noqa: S101  # every wording has a slot for every phrase
-    return match.end()
 
 
 def capital(text: str) -> str:

@@ -140,6 +140,29 @@ WORDINGS: dict[str, tuple[str, ...]] = {
 }
 """Wordings in the training set. The documentation shows the first one of each kind."""
 
+MORE_WORDINGS: dict[str, tuple[str, ...]] = {
+    "identify": (
+        "Can you say what the object {0} is?",
+        "Do you see which object is {0}?",
+        "Tell me which thing is {0}.",
+    ),
+    "color": (
+        "Can you say which color the object {0} is?",
+        "Do you see what color the object {0} has?",
+        "Which color is the thing {0}?",
+        "Name the color of the thing {0}.",
+        "Tell me what color the object {0} is.",
+        "Can you tell me the color of the object {0}?",
+    ),
+    "shape": (
+        "Can you say which shape the object {0} is?",
+        "Do you see what shape the object {0} has?",
+        "Which shape is the thing {0}?",
+        "Tell me what shape the object {0} is.",
+    ),
+}
+"""Wordings of the training set that the tokenizer was not trained on: its vocabulary is that of earlier weights."""
+
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "identify": (
         "Can you tell me which object is {0}?",
