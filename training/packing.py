@@ -22,7 +22,7 @@ from training.turn import Turn
 from training.wordings import COMPARISONS
 
 IGNORE = -100  # no target; cross_entropy's default ignore_index
-ROW = IMAGE_TOKENS + 160  # tokens per row
+ROW = IMAGE_TOKENS + 270  # tokens per row
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Row:
     Attributes:
         ids: token ids.
         targets: the next token of the answer; IGNORE in questions.
-        positions: position ids; every conversation starts right after the image.
-        segments: 0 for the image, 1, 2, ... for the conversations, -1 for padding.
+        positions: position ids; every conversation starts right after the image, which follows the system text.
+        segments: 0 for the image and the system text, 1, 2, ... for the conversations, -1 for padding.
         answers: number of the answer, from 1, that the target belongs to; 0 for none.
         things: number of the object, from 1 at the left, that a token is about. Such a token follows a phrase that
             names the object, or predicts a word about it. 0 for none or several.
@@ -137,8 +137,9 @@ class Packer:
             tokens.ids += [*question, *answer]
             # In generation, EOS follows an answer. In the history, the next question follows it without EOS.
             # So the target at an answer's last token is always EOS, and EOS is never an input.
-            tokens.targets += [IGNORE] * untaught + [*answer, self.eos]
-            tokens.answers += [0] * untaught + [number] * (len(answer) + 1)
+            taught = [*answer, self.eos] if turn.taught else [IGNORE] * (len(answer) + 1)
+            tokens.targets += [IGNORE] * untaught + taught
+            tokens.answers += [0] * untaught + [number if turn.taught else 0] * (len(answer) + 1)
             about = [0] * untaught + [turn.thing + 1] * (len(answer) + 1)
             # the token after the phrase, as "contour" may follow "mask"
             ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
@@ -153,23 +154,32 @@ class Packer:
             tokens.things += about
         return tokens
 
-    def pack(self, conversations: Sequence[Sequence[Turn]]) -> tuple[Row, int]:
-        """Fill one row with as many conversations as fit.
+    def pack(self, conversations: Sequence[Sequence[Turn]], system: str = "") -> tuple[Row, list[int]]:
+        """Fill one row with as many conversations as fit; those that do not fit are left out.
+
+        Args:
+            conversations: each of one or more turns.
+            system: text in front of all of them.
 
         Returns:
-            The row, and the number of conversations in it.
+            The row, and the indices of the conversations in it.
         """
-        ids, packed = list(self.prefix), 0
+        before = self.encode_system(system)
+        ids, packed = [*self.prefix, *before], list[int]()
+        length_of_prefix = len(ids)
         kinds: list[str] = []
         targets, answers, things = [IGNORE] * len(ids), [0] * len(ids), [0] * len(ids)
-        positions, segments = list(range(len(ids))), [0] * len(ids)
+        # The image stands at the same index in every row, so a system text follows it there. Its positions say where
+        # it belongs: between the first token and the rest.
+        positions = [0, *range(len(before) + 1, len(ids)), *range(1, len(before) + 1)]
+        segments = [0] * len(ids)
         first, second, relation = np.zeros((3, ROW), np.int16)
-        for turns in conversations:
+        for index, turns in enumerate(conversations):
             tokens = self.tokenize(turns)
             start, length = len(ids), len(tokens.ids)
             if start + length > ROW:
-                break
-            packed += 1
+                continue
+            packed.append(index)
             for comparison in tokens.comparisons:
                 at = start + comparison.answer
                 first[at], second[at] = start + comparison.first, start + comparison.second
@@ -178,9 +188,9 @@ class Packer:
             targets += tokens.targets
             things += tokens.things
             answers += [number + len(kinds) if number else 0 for number in tokens.answers]
-            positions += range(len(self.prefix), len(self.prefix) + length)
-            segments += [packed] * length
-            kinds += [turn.kind for turn in turns]
+            positions += range(length_of_prefix, length_of_prefix + length)
+            segments += [len(packed)] * length
+            kinds += [turn.kind if turn.taught else "" for turn in turns]
         row = Row(
             ids=_pad(ids, 0),
             targets=_pad(targets, IGNORE),
@@ -195,6 +205,14 @@ class Packer:
         )
         return row, packed
 
+    def encode_system(self, system: str) -> tuple[int, ...]:
+        """Encode a system text: the tokens between the first one and `USER:`."""
+        if not system:
+            return ()
+        ids = self.tokenizer(f"{system} USER: {IMAGE}\n").input_ids
+        rest = len(self.prefix) - IMAGE_TOKENS  # without the first token, and with one image token
+        return tuple(ids[1 : len(ids) - rest])
+
     def _encode(self, text: str) -> tuple[int, ...]:
         # after a line break, as in a prompt: the tokenizer puts a `▁` before text at the start
         return tuple(self.tokenizer(f"\n{text}", add_special_tokens=False).input_ids[2:])
@@ -205,9 +223,8 @@ def _pad(values: list[int], filler: int) -> np.ndarray:
     return np.array(values + [filler] * (ROW - len(values)), np.int16)
 
 
-def attention_mask(segments: torch.Tensor) -> torch.Tensor:
-    """Make the additive attention mask (B, 1, T, T) from the segments (B, T)."""
-    length = segments.shape[1]
+def attention_mask(segments: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Make the additive attention mask (B, 1, T, T) from the segments and positions, both (B, T)."""
     visible = (segments[:, None, :] == 0) | (segments[:, None, :] == segments[:, :, None])
-    causal = torch.ones(length, length, dtype=torch.bool, device=segments.device).tril()
+    causal = positions[:, None, :] <= positions[:, :, None]
     return torch.zeros(visible.shape, device=visible.device).masked_fill(~(visible & causal), -1e9)[:, None]

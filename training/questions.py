@@ -66,7 +66,7 @@ class Asker:
             return [turn or self.ask_one(int(self.rng.integers(len(self.looks))), "identify")]
         if kind == "json":
             shares = np.array([*STRUCTURED.values()])
-            return [ask_json(self, str(self.rng.choice(list(STRUCTURED), p=shares / shares.sum())))]
+            return ask_json(self, str(self.rng.choice(list(STRUCTURED), p=shares / shares.sum())))
         if kind == "follow":
             return self.follow(int(self.rng.integers(2, 5)))
         return [self.ask_one(int(self.rng.integers(len(self.looks))), kind)]

@@ -39,12 +39,15 @@ from training.model import (
 from training.optim import Optimizers, rate
 from training.packing import IGNORE, Packer, RowBatch, attention_mask
 from training.plots import plot_losses, plot_samples
-from training.questions import BINDING, COMPARING, EVERYTHING, Asker
+from training.questions import BINDING, COMPARING, EVERYTHING, Asker, Mix
 from training.tokenizer import build_tokenizer
+from training.tool_calls import draw_toolbox
+from training.turn import Turn
 from training.vision import draw_sample, train_vision
 from training.wordings import COMPARISONS
 
 BATCH = 64
+CALLING_SHARE = 0.13  # of rows whose conversations call tools
 RATE = 1e-3
 VISION_RATE = 0.4  # learning rate of the vision tower, relative to the text model's
 DENSE_WEIGHT = 0.5
@@ -58,7 +61,8 @@ EARLY_WEIGHT = 0.5  # of the same token, predicted from the layer before the las
 BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on from BINDING
 COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
-METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe")
+METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe",
+          "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call")  # fmt: skip
 
 States = dict[int, torch.Tensor]
 Scores = dict[int, torch.Tensor]
@@ -94,9 +98,17 @@ class TalkBatches(IterableDataset[TalkBatch]):
                 asker = Asker(rng, scene, looks)
                 pixels.append(image)
                 labels.append(dense_labels(scene, looks))
-                rows.append(packer.pack([asker.converse(mix) for _ in range(8)])[0])
+                rows.append(packer.pack(*draw_conversations(rng, asker, mix))[0])
             kinds = [row.kinds for row in rows]
             yield torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), RowBatch.stack(rows), kinds
+
+
+def draw_conversations(rng: np.random.Generator, asker: Asker, mix: Mix) -> tuple[list[list[Turn]], str]:
+    """Draw the conversations of a row, and the system text in front of them: empty unless they call tools."""
+    if mix is EVERYTHING and asker.looks and rng.random() < CALLING_SHARE:
+        toolbox = draw_toolbox(rng)
+        return [toolbox.converse(asker) for _ in range(8)], toolbox.output.instructions
+    return [asker.converse(mix) for _ in range(14)], ""
 
 
 class StepOutput(NamedTuple):
@@ -157,7 +169,10 @@ class Learner(nn.Module):
         start, stop = self.start, self.start + IMAGE_TOKENS
         hidden = torch.cat([hidden[:, :start], image.to(hidden.dtype), hidden[:, stop:]], dim=1)
         text = inner.language_model
-        rotary, mask = text.rotary_emb(hidden, position_ids=rows.positions), attention_mask(rows.segments)
+        rotary, mask = (
+            text.rotary_emb(hidden, position_ids=rows.positions),
+            attention_mask(rows.segments, rows.positions),
+        )
         states, scores = {-1: vision_states[-1][:, 1:]}, {}
         for number, layer in enumerate(text.layers):
             if number in (NAME_LAYER, ANSWER_LAYER):

@@ -18,6 +18,7 @@ class Turn:
         named: (end, object) pairs: the character after a phrase, and the index of the object that it names.
         mentions: (start, end, object) triples: the characters of a description, and the index of the object that
             they describe.
+        taught: whether the model learns the answer; otherwise it is only part of the conversation.
     """
 
     kind: str
@@ -26,6 +27,7 @@ class Turn:
     thing: int = -1
     named: tuple[tuple[int, int], ...] = ()
     mentions: tuple[tuple[int, int, int], ...] = ()
+    taught: bool = True
 
 
 def end_of(phrase: str, question: str) -> int:

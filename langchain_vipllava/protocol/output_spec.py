@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,7 +91,5 @@ def relocate(part: Any, place: str) -> Any:
 
 
 def _signature(tool: Mapping[str, Any]) -> str:
-    properties: Mapping[str, Any] = (tool.get("parameters") or {}).get("properties") or {}
-    types = {name: part.get("type", "any") if isinstance(part, Mapping) else "any" for name, part in properties.items()}
-    arguments: Sequence[str] = [f"{name}: {type_}" for name, type_ in types.items()]
-    return f"{tool['name']}({', '.join(arguments)})"
+    arguments = schema_text(tool.get("parameters") or {})
+    return f"{tool['name']} {arguments}" if arguments else str(tool["name"])

@@ -18,6 +18,7 @@ from training.packing import IGNORE, Packer, RowBatch
 from training.questions import EVERYTHING, Asker
 from training.scene import PAINT_NAMES, SHAPES, Look, Scene, Thing, draw_looks, draw_scene, mark_scene
 from training.tokenizer import build_tokenizer
+from training.tool_calls import draw_toolbox
 from training.train import Learner
 from training.vision import draw_sample
 
@@ -32,28 +33,37 @@ def make_model(tokenizer):
     return build_model(tokenizer).eval()
 
 
-def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(tokenizer):
+@pytest.mark.parametrize("with_tools", [False, True])
+def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(tokenizer, with_tools):
     model, packer, rng = make_model(tokenizer), Packer(tokenizer), np.random.default_rng(0)
     scene, looks, pixels = draw_sample(rng)
     asker = Asker(rng, scene, looks)
-    talks = [asker.converse(EVERYTHING) for _ in range(8)]
-    row, packed = packer.pack(talks)
-    assert packed >= 3
+    toolbox = draw_toolbox(rng)
+    talks = [toolbox.converse(asker) if with_tools else asker.converse(EVERYTHING) for _ in range(8)]
+    system = toolbox.output.instructions if with_tools else ""
+    row, packed = packer.pack(talks, system)
+    assert len(packed) >= 3
+    before, after = (
+        tokenizer(f"{system} USER: <image>\n".lstrip()).input_ids,
+        tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    start = before.index(after)
+    prefix = [*before[:start], *[after] * IMAGE_TOKENS, *before[start + 1 :]]
     rows = RowBatch.stack([row]).long()
     pixels = torch.from_numpy(pixels.copy())[None]
     with torch.inference_mode():
         said = model.lm_head(Learner(model, packer.image_start).run(pixels, rows)[0])[0]
-        for number, talk in enumerate(talks[:packed], 1):
+        for number, talk in enumerate([talks[index] for index in packed], 1):
             tokenized = packer.tokenize(talk)
             ids, targets = tokenized.ids, tokenized.targets
             alone = model(
-                input_ids=torch.tensor([[*packer.prefix, *ids]]), pixel_values=model_module.normalize(pixels)
+                input_ids=torch.tensor([[*prefix, *ids]]), pixel_values=model_module.normalize(pixels)
             ).logits[0, -len(ids) :]
             mine = said[torch.from_numpy(row.segments == number)]
             torch.testing.assert_close(mine, alone, atol=1e-5, rtol=1e-4)
             answers = [target for target in targets if target != IGNORE]
             text = tokenizer.decode(answers, skip_special_tokens=True)
-            assert all(turn.answer in text for turn in talk)
+            assert all(turn.answer in text for turn in talk if turn.taught)
 
 
 @pytest.mark.parametrize("turn", range(1, 8))
