@@ -365,6 +365,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    cv2.setNumThreads(1)  # a forked worker waits forever for the threads that OpenCV started before
     options.out.mkdir(parents=True, exist_ok=True)
     plot_samples(options.out / "samples.png", options.seed)
     train_vision(options.out, options.seed, options.vision_steps, options.init, lr=options.vision_lr)
