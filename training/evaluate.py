@@ -1,6 +1,7 @@
 """Score a checkpoint on images outside the training set: `python -m training.evaluate [CHECKPOINT]`.
 
-Runs plain transformers with greedy decoding and left-padded batches. An answer counts only if it matches exactly.
+Runs plain transformers with greedy decoding and left-padded batches, and answers as JSON through the package. An answer
+counts only if it matches exactly.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from training.cases import (
 )
 from training.kinds import KINDS
 from training.scene import PAINT_NAMES, SHAPES, ImageShape
+from training.score_json import score_json
 from training.wordings import SIDES
 
 KIND_TARGETS = {"scribble": 0.95, "mask": 0.90}
@@ -203,6 +205,7 @@ def main() -> None:
         for score in (score_kinds, score_images, score_talk, score_paraphrases)
         for row in score(checkpoint, rng, options.count)
     ]
+    rows += score_json(options.checkpoint, np.random.default_rng([options.seed, 778]), max(options.count // 2, 1))
     print(table(rows))
     print(f"\n{options.checkpoint}, seed {options.seed}, {time.monotonic() - start:.0f} s")
 

@@ -194,8 +194,8 @@ def test_tools_are_described_in_the_prompt(bundled):
     bound = bundled.bind_tools([zoom_in, give_up])
     request = engine_request(bundled, [HumanMessage("Look.")], None, bound.kwargs)
     assert request.prompt.text == (
-        "Tools:\n- zoom_in(region: string, factor: integer): Enlarge a region.\n"
-        "- give_up(): Say that nothing can be seen.\n"
+        'Tools:\n- zoom_in {"region": r1 | r2, "factor": whole number}: Enlarge a region.\n'
+        "- give_up: Say that nothing can be seen.\n"
         'To call tools, answer with a list such as [{"name":"tool","arguments":{"argument":"value"}}]. '
         "USER: Look.ASSISTANT:"
     )
