@@ -24,6 +24,10 @@ MEASURES = ("width", "height", "ink", "opacity", "x", "y")
 """Of a marker: the sides of its bounds, its area, and the center of its ink, in units of the box's; its opacity."""
 
 
+_MIN_SPAN = 0.1
+"""Of a histogram's axis. Chosen: a pixel of the model's square is 0.007 to 0.01, and less would look like a lot."""
+
+
 def measure(alpha: np.ndarray, box: Box = BOX) -> dict[str, float]:
     """Measure a marker by its alpha, (H, W) uint8."""
     rows, columns = np.nonzero(alpha > alpha.max() / 2)
@@ -77,11 +81,13 @@ def plot(samples: Mapping[MarkerKind, list[dict[str, np.ndarray]]], path: Path) 
     for row, (kind, both) in zip(axes, samples.items(), strict=True):
         for axis, name in zip(row, MEASURES, strict=True):
             values = np.concatenate([each[name] for each in both])
-            bins = np.linspace(values.min(), values.max() + 1e-3, 24)
+            middle, half = (values.min() + values.max()) / 2, max(np.ptp(values) / 2, _MIN_SPAN / 2) + 1e-3
+            bins = np.linspace(middle - half, middle + half, 24)
             for each, style in zip(both, ({"color": "tab:blue"}, {"color": "tab:orange"}), strict=True):
                 axis.hist(each[name], bins, histtype="step", linewidth=1.5, **style)
             axis.set_yticks([])
             axis.tick_params(labelsize=7)
+            axis.locator_params(axis="x", nbins=4)
             if kind == KINDS[0]:
                 axis.set_title(name)
         row[0].set_ylabel(kind)

@@ -147,7 +147,9 @@ class Packer:
                 about[end] = thing + 1
             if turn.kind in COMPARISONS:
                 relation = COMPARISONS.index(turn.kind) + 1
-                tokens.comparisons.append(Comparison(start + untaught, start + ends[0], start + ends[1], relation))
+                decided = len(self.encode(f" {turn.answer[: turn.decided_at]}")) if turn.decided_at else 0
+                at = start + untaught + decided
+                tokens.comparisons.append(Comparison(at, start + ends[0], start + ends[1], relation))
             for *span, thing in turn.mentions:  # the token before a word predicts it
                 first, last = (untaught + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
                 about[first:last] = [thing + 1] * (last - first)

@@ -159,7 +159,8 @@ def _ask_bool(asker: Asker) -> Turn:
     if asker.rng.random() < 0.5:
         return _with_schema(turn, schema, yes)
     key = str(asker.rng.choice(_BOOL_KEYS))
-    return replace(_with_schema(turn, object_of(asker.rng, {key: schema}), {key: yes}), kind="json_bool")
+    turn = _with_schema(turn, object_of(asker.rng, {key: schema}), {key: yes})
+    return replace(turn, decided_at=turn.answer.index(":") + 1)
 
 
 def _ask_whether(asker: Asker) -> Turn:

@@ -18,6 +18,8 @@ class Turn:
         named: (end, object) pairs: the character after a phrase, and the index of the object that it names.
         mentions: (start, end, object) triples: the characters of a description, and the index of the object that
             they describe.
+        decided_at: of a comparison, the index of the answer's character that decides it: 0 unless the answer is a JSON
+            object.
         taught: whether the model learns the answer; otherwise it is only part of the conversation.
     """
 
@@ -27,6 +29,7 @@ class Turn:
     thing: int = -1
     named: tuple[tuple[int, int], ...] = ()
     mentions: tuple[tuple[int, int, int], ...] = ()
+    decided_at: int = 0
     taught: bool = True
 
 
