@@ -22,6 +22,7 @@ PATCH_SIZE = 16
 GRID = IMAGE_SIZE // PATCH_SIZE
 IMAGE_TOKENS = GRID * GRID
 FEATURE_LAYERS = [-1, -2, -3, -4, 1]  # five, as in ViP-LLaVA
+_ASLEEP = 0.8  # cosine with a byte token's embedding; those of words that are answers have at most 0.2
 TEXT_CONTEXT = 640  # text tokens in addition to the image
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -95,6 +96,26 @@ def read_weights(init: Path) -> dict[str, torch.Tensor]:
         if name.endswith("position_embedding.weight") and len(value) != IMAGE_TOKENS + 1:
             weights[name] = torch.cat([value[:1], _interpolate(value[1:])])
     return weights
+
+
+def wake_tokens(weights: dict[str, torch.Tensor], tokenizer: PreTrainedTokenizerFast) -> None:
+    """Let tokens that were never part of an answer become one, in place.
+
+    Training pushes all of them along one direction, away from every answer. A new kind of answers needs hundreds of
+    steps to turn each of them around, and meanwhile the model hardly tells one from another in a question. Byte tokens
+    stay: no answer has them.
+
+    Args:
+        weights: state dict of a `Learner`; input and output embeddings are the same.
+        tokenizer: tokenizer of the model.
+    """
+    name = "model.model.language_model.embed_tokens.weight"
+    rows, byte_token = weights[name], tokenizer.convert_tokens_to_ids("<0x41>")
+    asleep = functional.cosine_similarity(rows, rows[byte_token][None]) > _ASLEEP
+    size = rows[~asleep].norm(dim=1).median()
+    asleep[[index for piece, index in tokenizer.get_vocab().items() if piece.startswith("<0x")]] = False
+    rows[asleep] = size * functional.normalize(rows[asleep] - rows[asleep].mean(dim=0), dim=1)
+    weights["model.lm_head.weight"] = rows
 
 
 def part_of(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

@@ -35,6 +35,7 @@ from training.model import (
     half_precision,
     normalize,
     read_weights,
+    wake_tokens,
 )
 from training.optim import Optimizers, rate
 from training.packing import IGNORE, Packer, RowBatch, attention_mask
@@ -342,7 +343,9 @@ def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None)
     model = build_model(tokenizer).train()
     learner = Learner(model, packer.image_start)
     if init is not None:
-        missing, unexpected = learner.load_state_dict(read_weights(init), strict=False)
+        weights = read_weights(init)
+        wake_tokens(weights, tokenizer)
+        missing, unexpected = learner.load_state_dict(weights, strict=False)
         missing = [name for name in missing if name.startswith("model.")]  # an exported checkpoint has no heads
         if missing or unexpected:
             raise ValueError(f"{init} has {missing=} and {unexpected=}; expected a checkpoint of this architecture.")
