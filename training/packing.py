@@ -7,6 +7,7 @@ the image and to itself. The model's outputs are the same as for separate rows, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,6 +23,7 @@ from training.turn import Turn
 from training.wordings import COMPARISONS
 
 IGNORE = -100  # no target; cross_entropy's default ignore_index
+_KEY = re.compile(r'(?<=[{,])"[^"]*":')
 ROW = IMAGE_TOKENS + 270  # tokens per row
 
 
@@ -31,7 +33,7 @@ class Row:
 
     Attributes:
         ids: token ids.
-        targets: the next token of the answer; IGNORE in questions.
+        targets: the next token of the answer; IGNORE in questions and in keys of JSON.
         positions: position ids; every conversation starts right after the image, which follows the system text.
         segments: 0 for the image and the system text, 1, 2, ... for the conversations, -1 for padding.
         answers: number of the answer, from 1, that the target belongs to; 0 for none.
@@ -140,6 +142,11 @@ class Packer:
             taught = [*answer, self.eos] if turn.taught else [IGNORE] * (len(answer) + 1)
             tokens.targets += [IGNORE] * untaught + taught
             tokens.answers += [0] * untaught + [number if turn.taught else 0] * (len(answer) + 1)
+            for key in _KEY.finditer(turn.answer) if turn.answer.startswith(("{", "[")) else ():
+                # the grammar of an answer writes its keys, so the model need not
+                first, last = (start + untaught + len(self.encode(f" {turn.answer[:c]}")) for c in key.span())
+                tokens.targets[first:last] = [IGNORE] * (last - first)
+                tokens.answers[first:last] = [0] * (last - first)
             about = [0] * untaught + [turn.thing + 1] * (len(answer) + 1)
             # the token after the phrase, as "contour" may follow "mask"
             ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
