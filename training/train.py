@@ -59,6 +59,7 @@ NAME_LAYER, ANSWER_LAYER, OBJECT_HEADS, PHRASE_HEADS = 1, 2, slice(0, 2), slice(
 POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
 COMPARISON_WEIGHT = 6.0  # of the token that answers a comparison
 EARLY_WEIGHT = 0.5  # of the same token, predicted from the layer before the last
+MAX_SYSTEM = 170  # tokens of a system text, which leave room for a call
 BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on from BINDING
 COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
@@ -99,15 +100,19 @@ class TalkBatches(IterableDataset[TalkBatch]):
                 asker = Asker(rng, scene, looks)
                 pixels.append(image)
                 labels.append(dense_labels(scene, looks))
-                rows.append(packer.pack(*draw_conversations(rng, asker, mix))[0])
+                rows.append(packer.pack(*draw_conversations(rng, asker, mix, packer))[0])
             kinds = [row.kinds for row in rows]
             yield torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), RowBatch.stack(rows), kinds
 
 
-def draw_conversations(rng: np.random.Generator, asker: Asker, mix: Mix) -> tuple[list[list[Turn]], str]:
+def draw_conversations(
+    rng: np.random.Generator, asker: Asker, mix: Mix, packer: Packer
+) -> tuple[list[list[Turn]], str]:
     """Draw the conversations of a row, and the system text in front of them: empty unless they call tools."""
     if mix is EVERYTHING and asker.looks and rng.random() < CALLING_SHARE:
         toolbox = draw_toolbox(rng)
+        while len(packer.encode_system(toolbox.output.instructions)) > MAX_SYSTEM:
+            toolbox = draw_toolbox(rng)
         return [toolbox.converse(asker) for _ in range(8)], toolbox.output.instructions
     return [asker.converse(mix) for _ in range(14)], ""
 
@@ -332,7 +337,7 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
             now = time.strftime("%H:%M:%S")
             print(f"step {step + 1} {now} loss {output.loss.item():.4f} {meter} | {metrics}", file=log, flush=True)
             bar.set_postfix_str(f"loss {output.loss.item():.3f} {meter}")
-        if (step + 1) % 200 == 0 or step + 1 == steps:
+        if (step + 1) % 100 == 0 or step + 1 == steps:
             state = {"learner": learner.state_dict(), "optimizer": optimizers.state_dict(), "meter": meter.values}
             state |= {"step": step + 1, "everything": mix_index.value}
             torch.save(state, path.with_suffix(".tmp"))
