@@ -23,8 +23,9 @@ from training.labels import dense_labels, turn_sample
 from training.packing import Packer, RowBatch
 from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import build_tokenizer, corpus
+from training.tool_calls import draw_toolbox
 from training.vision import draw_sample
-from training.wordings import HELD_OUT, WORDINGS
+from training.wordings import HELD_OUT, MORE_WORDINGS, WORDINGS
 
 SEED, SAMPLES = 2024, 12
 
@@ -70,13 +71,12 @@ def test_scenes(samples):
     outlines = [thing.outline for scene, _, _ in samples for thing in scene.things]
     centers = [np.array(thing.center) for scene, _, _ in samples for thing in scene.things]
     looks = [[(look.thing, str(look.kind), str(look.color)) for look in looks] for _, looks, _ in samples]
-    assert digest(things, looks, *outlines, *centers) == "973feba774fb6c93"
-    assert digest(*(scene.image for scene, _, _ in samples)) == "f1747812843da70d"
+    assert digest(things, looks, *outlines, *centers) == "599fa1f085e2e54e"
+    assert digest(*(scene.image for scene, _, _ in samples)) == "38897eee9b68a393"
 
 
 def test_marked_pixels(samples):
-    # the checkpoint was trained before widths, turned boxes and their corners were drawn as they are now
-    assert digest(*(pixels for _, _, pixels in samples)) == "0cf8bb6d7a2e8fad"
+    assert digest(*(pixels for _, _, pixels in samples)) == "d524202e00361ecb"
 
 
 def test_labels(samples):
@@ -85,15 +85,15 @@ def test_labels(samples):
         turn_sample(pixels, grid, turn + 1)[1]
         for turn, ((_, _, pixels), grid) in enumerate(zip(samples[:7], labels[:7], strict=True))
     ]
-    assert digest(*labels, *turned) == "2688467d41c574f2"
+    assert digest(*labels, *turned) == "b5e990cd5880a3b4"
 
 
 def test_wordings():
-    assert digest(list(WORDINGS.items()), list(HELD_OUT.items())) == "b98f21a199a8e3fb"
+    assert digest(list(WORDINGS.items()), list(MORE_WORDINGS.items()), list(HELD_OUT.items())) == "144203d1f308f555"
 
 
 def test_questions(talks):
-    assert digest([[[astuple(turn) for turn in talk] for talk in image] for image in talks]) == "bcf813fd292cfc50"
+    assert digest([[[astuple(turn) for turn in talk] for talk in image] for image in talks]) == "1008c92544e163c2"
 
 
 def test_tokenizer(tokenizer):
@@ -107,7 +107,18 @@ def test_rows(talks, tokenizer):
     packer = Packer(tokenizer)
     rows = [packer.pack(image) for image in talks]
     arrays = [getattr(row, name) for row, _ in rows for name in RowBatch._fields]
-    assert digest(*arrays, [(row.kinds, packed) for row, packed in rows]) == "f54a3c81068824e5"
+    assert digest(*arrays, [(row.kinds, packed) for row, packed in rows]) == "ddbeadc0dab55c97"
+
+
+def test_rows_with_tools(samples, tokenizer):
+    rng, packer = np.random.default_rng(SEED), Packer(tokenizer)
+    asker = [Asker(rng, scene, looks) for scene, looks, _ in samples if looks]
+    toolboxes = [draw_toolbox(rng) for _ in asker]
+    rows = [
+        packer.pack([toolbox.converse(one) for _ in range(4)], toolbox.output.instructions)[0]
+        for toolbox, one in zip(toolboxes, asker, strict=True)
+    ]
+    assert digest(*(getattr(row, name) for row in rows for name in RowBatch._fields)) == "534ad51dcab03406"
 
 
 def test_evaluation_cases():
@@ -128,4 +139,4 @@ def test_evaluation_cases():
         whole_image(rng, "describe", held_out=True),
     ]
     texts = [(case.questions, case.answer, case.style, case.objects, bool(case.is_off_center)) for case in cases]
-    assert digest(texts, *(np.asarray(case.image) for case in cases)) == "0d1807cc2b9f3b8a"
+    assert digest(texts, *(np.asarray(case.image) for case in cases)) == "edce7de5cdc1b649"
