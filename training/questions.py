@@ -25,8 +25,8 @@ EVERYTHING: Mix = {
     "follow": 0.18,
     "side": 0.18,
     "same": 0.14,
-    "count": 0.05,
-    "describe": 0.05,
+    "count": 0.07,
+    "describe": 0.14,
     "json": 0.45,
 }
 """Every kind of conversation. Answers as JSON are many, because there are many forms of them."""
