@@ -23,7 +23,7 @@ from training.turn import Turn
 from training.wordings import COMPARISONS
 
 IGNORE = -100  # no target; cross_entropy's default ignore_index
-_KEY = re.compile(r'(?<=[{,])"[^"]*":')
+_GIVEN = re.compile(r'(?<=[{,])"[^"]*":|}')  # of JSON, what the grammar writes: keys, and the ends of objects
 ROW = IMAGE_TOKENS + 270  # tokens per row
 
 
@@ -33,7 +33,7 @@ class Row:
 
     Attributes:
         ids: token ids.
-        targets: the next token of the answer; IGNORE in questions and in keys of JSON.
+        targets: the next token of the answer; IGNORE in questions and where the grammar writes JSON.
         positions: position ids; every conversation starts right after the image, which follows the system text.
         segments: 0 for the image and the system text, 1, 2, ... for the conversations, -1 for padding.
         answers: number of the answer, from 1, that the target belongs to; 0 for none.
@@ -142,9 +142,8 @@ class Packer:
             taught = [*answer, self.eos] if turn.taught else [IGNORE] * (len(answer) + 1)
             tokens.targets += [IGNORE] * untaught + taught
             tokens.answers += [0] * untaught + [number if turn.taught else 0] * (len(answer) + 1)
-            for key in _KEY.finditer(turn.answer) if turn.answer.startswith(("{", "[")) else ():
-                # the grammar of an answer writes its keys, so the model need not
-                first, last = (start + untaught + len(self.encode(f" {turn.answer[:c]}")) for c in key.span())
+            for span in (*turn.given, *_given(turn.answer)):
+                first, last = (start + untaught + len(self.encode(f" {turn.answer[:c]}")) for c in span)
                 tokens.targets[first:last] = [IGNORE] * (last - first)
                 tokens.answers[first:last] = [0] * (last - first)
             about = [0] * untaught + [turn.thing + 1] * (len(answer) + 1)
@@ -225,6 +224,11 @@ class Packer:
     def _encode(self, text: str) -> tuple[int, ...]:
         # after a line break, as in a prompt: the tokenizer puts a `▁` before text at the start
         return tuple(self.tokenizer(f"\n{text}", add_special_tokens=False).input_ids[2:])
+
+
+def _given(answer: str) -> list[tuple[int, int]]:
+    """Return the (start, end) characters of JSON that the grammar of an answer writes, so that the model need not."""
+    return [match.span() for match in _GIVEN.finditer(answer)] if answer.startswith(("{", "[")) else []
 
 
 def _pad(values: list[int], filler: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,6 +68,9 @@ class Toolbox:
         """Ask for a call, and sometimes go on after its result."""
         ask = self.askers[int(asker.rng.integers(len(self.askers)))]
         turn = ask(asker)
+        if len(self.askers) == 1:  # then the grammar writes the name
+            start = turn.answer.index(":") + 1
+            turn = replace(turn, given=((start, turn.answer.index(",", start)),))
         if turn.thing < 0 or asker.rng.random() < 0.8:
             return [turn]
         index = next(i for i, look in enumerate(asker.looks) if look.thing == turn.thing)

@@ -20,6 +20,7 @@ class Turn:
             they describe.
         decided_at: of a comparison, the index of the answer's character that decides it: 0 unless the answer is a JSON
             object.
+        given: (start, end) pairs: characters of the answer that the grammar writes, besides the keys of JSON.
         taught: whether the model learns the answer; otherwise it is only part of the conversation.
     """
 
@@ -30,6 +31,7 @@ class Turn:
     named: tuple[tuple[int, int], ...] = ()
     mentions: tuple[tuple[int, int, int], ...] = ()
     decided_at: int = 0
+    given: tuple[tuple[int, int], ...] = ()
     taught: bool = True
 
 
