@@ -99,6 +99,11 @@ class LocalBackend:
         return self.options.model
 
     @property
+    def view_size(self) -> int:
+        """Side of the square that the checkpoint reads of an image, in pixels. Loads nothing."""
+        return self.options.view_size if self._runner is None else self._runner.encoder.side
+
+    @property
     def cache_key(self) -> str:
         """The options that decide about answers. Each `from_model` backend has a unique key."""
         given = self._runner.identity if self._runner is not None else ""

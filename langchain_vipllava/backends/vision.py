@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 
+from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.backend import Backend
@@ -27,6 +28,11 @@ class BackendVision:
     backend: Backend
     settings: ChatRequest = field(default_factory=lambda: ChatRequest(Conversation(())))
     timeout: float | None = None
+
+    @property
+    def view_size(self) -> int:
+        """Side of the square that the model reads of an image, in pixels."""
+        return view_size_of(self.backend)
 
     def answer(self, conversation: Conversation) -> ModelReply:
         """Answer and wait."""

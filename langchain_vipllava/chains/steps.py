@@ -14,8 +14,9 @@ from langchain_vipllava.errors import DetectionError, MarkerError, PromptError, 
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.store import image_id
+from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.markers.assignment import ColorChoice, KindChoice, check_names
-from langchain_vipllava.markers.mark import Zoom, check_zoom, mark
+from langchain_vipllava.markers.mark import Zoom, check_view_size, check_zoom, mark
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import run_detector
@@ -112,7 +113,7 @@ class MarkRegions(_DetectionStep):
     The outcome is "marked", "whole_image" or "no_regions".
 
     Attributes:
-        kind, color, width, radius, opacity, numbers, seed, zoom: as `mark` takes them.
+        kind, color, width, radius, opacity, numbers, seed, zoom, view_size: as `mark` takes them.
         channels: "bgr" when `"image"` is an array from `cv2.imread`.
         labels: names of class ids in `"detections"`.
         format: the reader of `"detections"`, by name; None recognizes it.
@@ -140,6 +141,7 @@ class MarkRegions(_DetectionStep):
     numbers: bool = False
     seed: int | None = None
     zoom: Annotated[Zoom | None, SkipValidation] = None
+    view_size: Annotated[int, SkipValidation] = VIEW_SIZE
     on_empty: Annotated[OnEmpty, SkipValidation] = "raise"
 
     def model_post_init(self, context: Any) -> None:
@@ -147,6 +149,7 @@ class MarkRegions(_DetectionStep):
         super().model_post_init(context)
         check_names(self.kind, self.color)
         check_zoom(self.zoom)
+        check_view_size(self.view_size)
         if self.on_empty not in get_args(OnEmpty):
             raise DetectionError(f"on_empty={shorten(self.on_empty)}; expected 'raise', 'whole_image' or 'outcome'.")
 
@@ -156,7 +159,7 @@ class MarkRegions(_DetectionStep):
         regions = self._options.read(detections, image.size)
         if not regions:
             return {**input, "image": image, **self._nothing_found(image)}
-        looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom")
+        looks = ("kind", "color", "width", "radius", "opacity", "numbers", "seed", "zoom", "view_size")
         marked = mark(image, regions, **{name: getattr(self, name) for name in looks})
         return {**input, "image": image, "marked": marked, "outcome": "marked"}
 

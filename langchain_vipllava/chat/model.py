@@ -41,7 +41,7 @@ from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.limits import ImageLimits
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
-from langchain_vipllava.images.view import ImageFit
+from langchain_vipllava.images.view import ImageFit, view_size_of
 from langchain_vipllava.prompt.conversation import Conversation, MultiImage
 from langchain_vipllava.prompt.formats import PromptFormatName
 from langchain_vipllava.protocol.admission import Slot, admission_of
@@ -186,14 +186,18 @@ class ChatVipLlava(TreeErrors):
         """
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # torch is loaded when needed
 
-        engine = {name: settings.pop(name, None) for name in ("cache_bytes", "compile_decode")}
-        engine["limits"] = settings.get("limits") or RequestLimits()
+        how = {name: settings.pop(name, None) for name in ("cache_bytes", "compile_decode")}
         if loading := [name for name in LOADING if name in settings]:
             raise CheckpointError(
                 f"{', '.join(loading)} for a model that is loaded already; pass them to from_pretrained, or pass "
                 "ChatVipLlava a folder."
             )
-        return cls(backend=LocalBackend.from_model(model, processor, **engine), **settings)
+        return cls(backend=LocalBackend.from_model(model, processor, limits=settings.get("limits"), **how), **settings)
+
+    @property
+    def view_size(self) -> int:
+        """Side of the square that the model reads of an image, in pixels, for `mark(view_size=)`. Loads no weights."""
+        return view_size_of(self.backend)
 
     @property
     def backend(self) -> Backend:
@@ -471,9 +475,8 @@ class ChatVipLlava(TreeErrors):
     @property
     def _identifying_params(self) -> dict[str, Any]:
         """What LangChain's cache identifies the model by."""
-        settings = {name: getattr(self, name) for name in ("model", *PER_CALL)}
         return {
-            **settings,
+            **{name: getattr(self, name) for name in ("model", *PER_CALL)},
             "backend": self.backend.cache_key,
             "stop": self.stop,
             "model_stop": self.stop,  # LangChain overwrites "stop" in the cache key with that of the call

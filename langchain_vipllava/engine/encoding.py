@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,10 @@ from langchain_vipllava.prompt.formats import END_TOKEN, IMAGE_TOKEN, Prompt
 
 _MAX_DIGESTS = 1024
 """Encoded images that are remembered by their pixels. Chosen: some 100 KB."""
+
+TRAINED_TOKENS = 2048
+"""Tokens of the longest conversations of the fine-tuning: `model_max_length` in the scripts of the ViP-LLaVA repository
+(`finetune_stage2.sh`, `finetune_stage3.sh`)."""
 
 _KEY_BYTES = 15
 """Bytes of an image's key: 120 bits collide by chance in no practical number of images."""
@@ -99,6 +104,7 @@ class PromptEncoder:
         self.side = int(config.vision_config.image_size)
         self.image_tokens = image_tokens(config)
         self.context_length = int(config.text_config.max_position_embeddings)
+        self._warned_beyond_training = False
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self._resize_side, self._resample = resizing(self._image_processor, self.side)
         self._pixel_values = PixelValues()
@@ -121,7 +127,18 @@ class PromptEncoder:
                 f"{self.context_length}: {len(ids) - self.context_length + 1} too many. Drop old turns, or ask a "
                 "shorter question."
             )
+        self._warn_beyond_training(len(ids))
         return EncodedPrompt(ids, self._encode_images(request, ids))
+
+    def _warn_beyond_training(self, tokens: int) -> None:
+        """Say once that a prompt is longer than those of the fine-tuning, though the context would hold it."""
+        if tokens > TRAINED_TOKENS and not self._warned_beyond_training:
+            self._warned_beyond_training = True
+            warnings.warn(
+                f"a prompt of {tokens:,} tokens; ViP-LLaVA was fine-tuned on at most {TRAINED_TOKENS:,}, and may "
+                "answer worse beyond. Drop old turns (trim_turns), or begin a new conversation.",
+                stacklevel=2,
+            )
 
     def encode_text(self, prompt: Prompt) -> tuple[int, ...]:
         """Return the token ids of a prompt, each image as `image_tokens` image tokens.

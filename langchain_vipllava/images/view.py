@@ -20,6 +20,16 @@ VIEW_SIZE = 336
 """Side of the square that ViP-LLaVA's vision tower (CLIP ViT-L/14-336) reads, in pixels."""
 
 
+def view_size_of(answerer: object) -> int:
+    """Return the side of the square that a backend, a chat model or a vision model reads of an image, in pixels.
+
+    Args:
+        answerer: its `view_size`; without one, that of the published checkpoints.
+    """
+    side = getattr(answerer, "view_size", None)
+    return side if isinstance(side, int) and side > 0 else VIEW_SIZE
+
+
 def make_square(image: Image.Image, fit: ImageFit) -> Image.Image:
     """Make an RGB image square."""
     return pad_to_square(image) if fit == "pad" else crop_to_square(image)

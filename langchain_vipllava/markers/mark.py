@@ -47,6 +47,7 @@ def mark(
     numbers: bool = False,
     seed: int | None = None,
     zoom: Zoom | None = None,
+    view_size: int = VIEW_SIZE,
     channels: Channels = "rgb",
 ) -> MarkedImage:
     """Draw a marker on each region of an image, as in ViP-LLaVA's training.
@@ -68,6 +69,8 @@ def mark(
             markers.
         zoom: "auto" crops around the regions, with context, when one of them would be hard to see. Regions stay in
             the coordinates of the original.
+        view_size: side of the square that the model reads, in pixels, by which regions are called small and zoomed:
+            336 for the published checkpoints, `ChatVipLlava.view_size` for any.
         channels: "bgr" when the image is an array from `cv2.imread`.
 
     Returns:
@@ -92,6 +95,7 @@ def mark(
         ['within the red rectangle', 'within the lime rectangle']
     """
     to_mark = check_regions(regions, _MAX_NUMBERED if numbers else MAX_MARKERS)
+    check_view_size(view_size)
     original = load_image(image, channels=channels)
     drawn = draw(
         original,
@@ -101,9 +105,10 @@ def mark(
         sizes=Sizes(width, radius, opacity),
         numbers=range(1, len(to_mark) + 1) if numbers else None,
         seed=seed,
-        crop=_crop(to_mark, original.size, zoom),
+        crop=_crop(to_mark, original.size, zoom, view_size),
+        view_size=view_size,
     )
-    warn_about(drawn.markers, zoomed=zoom is not None)
+    warn_about(drawn.markers, zoomed=zoom is not None, view_size=view_size)
     return drawn
 
 
@@ -117,6 +122,7 @@ def draw(
     numbers: Sequence[int] | None = None,
     seed: int | None = None,
     crop: Crop | None = None,
+    view_size: int = VIEW_SIZE,
 ) -> MarkedImage:
     """Draw markers as `mark` does, without its warnings.
 
@@ -129,6 +135,7 @@ def draw(
         numbers: one per region.
         seed: see `mark`.
         crop: the part of the image that is shown; None for all of it.
+        view_size: see `mark`.
     """
     rng = _rng(seed)
     sizes.check()
@@ -156,7 +163,7 @@ def draw(
             region,
             k,
             c,
-            View(shown.size).size_of(extent.box),
+            View(shown.size, view_size).size_of(extent.box),
             None if numbers is None else numbers[index],
             visible=share,
             clearer=clearer,
@@ -209,6 +216,16 @@ def check_zoom(zoom: object) -> None:
         raise MarkerError(f"zoom={shorten(zoom)}; expected 'auto' or None.")
 
 
+def check_view_size(view_size: object) -> None:
+    """Check the side of the square that a model reads.
+
+    Raises:
+        MarkerError: not a whole number of at least 1.
+    """
+    if not isinstance(view_size, int) or isinstance(view_size, bool) or view_size < 1:
+        raise MarkerError(f"view_size={shorten(view_size)}; expected pixels, such as {VIEW_SIZE}.")
+
+
 def check_inside(regions: Sequence[Region], size: tuple[int, int]) -> None:
     """Check regions against the image, before a crop hides one that lies outside.
 
@@ -228,20 +245,21 @@ def _rng(seed: int | None) -> np.random.Generator | None:
         ) from error
 
 
-def _crop(regions: Sequence[Region], size: tuple[int, int], zoom: str | None) -> Crop | None:
+def _crop(regions: Sequence[Region], size: tuple[int, int], zoom: str | None, view_size: int) -> Crop | None:
     check_zoom(zoom)
     if zoom is None:
         return None
     check_inside(regions, size)
-    return choose_crop(regions, size)
+    return choose_crop(regions, size, view_size=view_size)
 
 
-def warn_about(markers: Iterable[Marker], *, zoomed: bool) -> None:
+def warn_about(markers: Iterable[Marker], *, zoomed: bool, view_size: int = VIEW_SIZE) -> None:
     """Warn the caller's caller of markers that are hard to see.
 
     Args:
         markers: of one marked image.
         zoomed: whether the image was cropped around them as far as possible.
+        view_size: see `mark`.
     """
     advice = "Mark fewer regions, nearer together." if zoomed else "Pass zoom='auto' to crop around it."
     for marker in markers:
@@ -250,7 +268,7 @@ def warn_about(markers: Iterable[Marker], *, zoomed: bool) -> None:
             width, height = marker.seen
             warnings.warn(
                 f"the region with the {marker.color} {marker.kind} ({label}) is {width:.1f} "
-                f"x {height:.1f} px in the {VIEW_SIZE} px square that the model sees; below {TINY:.0f} px, little "
+                f"x {height:.1f} px in the {view_size} px square that the model sees; below {TINY:.0f} px, little "
                 f"of it is visible. {advice}",
                 TinyRegionWarning,
                 stacklevel=3,
@@ -259,7 +277,7 @@ def warn_about(markers: Iterable[Marker], *, zoomed: bool) -> None:
             better = f"color={marker.clearer!r}, or omit color" if marker.clearer else "another kind, or zoom='auto'"
             warnings.warn(
                 f"the {marker.color} {marker.kind} ({label}) can hardly be told from the image: {marker.visible:.0%} "
-                f"of its pixels show its color in the {VIEW_SIZE} px square that the model sees. Pass {better}.",
+                f"of its pixels show its color where the model looks. Pass {better}.",
                 FaintMarkerWarning,
                 stacklevel=3,
             )

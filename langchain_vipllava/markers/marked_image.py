@@ -97,7 +97,7 @@ class MarkedImage:
 
     @property
     def sizes_seen(self) -> list[tuple[float, float]]:
-        """`(width, height)` of each region in pixels of the 336 px square that the model reads."""
+        """`(width, height)` of each region in pixels of the square that the model reads: see `mark(view_size=)`."""
         return [marker.seen for marker in self.markers]
 
     def question(self, template: str) -> str:

@@ -10,9 +10,10 @@ from langchain_vipllava.errors import MarkerError
 from langchain_vipllava.images.access import Channels
 from langchain_vipllava.images.load import load_image
 from langchain_vipllava.images.source import ImageSource
+from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.markers.answers_schema import answers_schema
 from langchain_vipllava.markers.kinds import COLORS, MarkerKind
-from langchain_vipllava.markers.mark import check_inside, check_regions, draw, warn_about
+from langchain_vipllava.markers.mark import check_inside, check_regions, check_view_size, draw, warn_about
 from langchain_vipllava.markers.marked_image import MarkedImage, message_about
 from langchain_vipllava.markers.marker import Marker
 from langchain_vipllava.markers.question_template import fill_question, named_markers
@@ -150,6 +151,7 @@ def mark_pages(
     kind: MarkerKind = "rectangle",
     numbers: bool = False,
     per_page: int = MAX_PER_PAGE,
+    view_size: int = VIEW_SIZE,
     channels: Channels = "rgb",
 ) -> MarkedPages:
     """Mark any number of regions on as many views as it takes to show each of them large enough.
@@ -163,6 +165,7 @@ def mark_pages(
         kind: a `MarkerKind`, for all markers.
         numbers: whether to put numbers 1, 2, ... at the regions, counted over all pages.
         per_page: most regions of a page, 1 to 9.
+        view_size: see `mark`.
         channels: "bgr" when the image is an array from `cv2.imread`.
 
     Returns:
@@ -187,24 +190,26 @@ def mark_pages(
     if not isinstance(per_page, int) or not 1 <= per_page <= MAX_PER_PAGE:
         raise MarkerError(f"per_page={per_page!r}; expected 1 to {MAX_PER_PAGE}: a page has each color once.")
     check_inside(to_mark, original.size)
-    groups = _groups(to_mark, original.size, per_page)
+    check_view_size(view_size)
+    groups = _groups(to_mark, original.size, per_page, view_size)
     pages = tuple(
         draw(
             original,
             [to_mark[index] for index in group],
             kind=kind,
             numbers=[index + 1 for index in group] if numbers else None,
-            crop=choose_crop([to_mark[index] for index in group], original.size, _CONTEXT),
+            crop=choose_crop([to_mark[index] for index in group], original.size, _CONTEXT, view_size),
+            view_size=view_size,
         )
         for group in groups
     )
     for page in pages:
-        warn_about(page.markers, zoomed=True)
+        warn_about(page.markers, zoomed=True, view_size=view_size)
     places = {index: (number, place) for number, group in enumerate(groups) for place, index in enumerate(group)}
     return MarkedPages(pages, tuple(places[index] for index in range(len(to_mark))))
 
 
-def _groups(regions: Sequence[Region], size: tuple[int, int], per_page: int) -> list[list[int]]:
+def _groups(regions: Sequence[Region], size: tuple[int, int], per_page: int, view_size: int) -> list[list[int]]:
     """Group regions by nearness: each group readable together, none larger than `per_page`."""
     left = sorted(range(len(regions)), key=lambda index: (regions[index].center[1], regions[index].center[0]))
     groups: list[list[int]] = []
@@ -212,20 +217,22 @@ def _groups(regions: Sequence[Region], size: tuple[int, int], per_page: int) -> 
         group = [left.pop(0)]
         seed = regions[group[0]].center
         for index in sorted(left, key=lambda other: _distance(regions[other].center, seed)):
-            if len(group) < per_page and is_readable_together([regions[k] for k in [*group, index]], size, _CONTEXT):
+            shown = [regions[k] for k in [*group, index]]
+            if len(group) < per_page and is_readable_together(shown, size, _CONTEXT, view_size):
                 group.append(index)
         left = [index for index in left if index not in group]
         groups.append(group)
-    return _balanced(groups, regions, size, per_page)
+    return _balanced(groups, regions, size, per_page, view_size)
 
 
 def _balanced(
-    groups: list[list[int]], regions: Sequence[Region], size: tuple[int, int], per_page: int
+    groups: list[list[int]], regions: Sequence[Region], size: tuple[int, int], per_page: int, view_size: int
 ) -> list[list[int]]:
     """Give small groups to those beside them, and even out the rest, so that no region is left alone needlessly."""
 
     def fits(index: int, group: Sequence[int]) -> bool:
-        return len(group) < per_page and is_readable_together([regions[k] for k in [*group, index]], size, _CONTEXT)
+        shown = [regions[k] for k in [*group, index]]
+        return len(group) < per_page and is_readable_together(shown, size, _CONTEXT, view_size)
 
     def by_distance(index: int, others: Iterable[list[int]]) -> list[list[int]]:
         center = regions[index].center

@@ -22,7 +22,9 @@ CONTEXT = 0.5
 Crop = tuple[int, int, int, int]
 
 
-def choose_crop(regions: Sequence[Region], size: tuple[int, int], context: float = CONTEXT) -> Crop | None:
+def choose_crop(
+    regions: Sequence[Region], size: tuple[int, int], context: float = CONTEXT, view_size: int = VIEW_SIZE
+) -> Crop | None:
     """Choose the largest square in which every region is at least `READABLE` pixels wide.
 
     It is never smaller than `MIN_SIDE`, so that a marker does not cover its region.
@@ -31,6 +33,7 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int], context: float
         regions: what must stay visible, in pixels of the image.
         size: (width, height) of the image.
         context: on each side of the regions, in units of their common box.
+        view_size: side of the model's square in pixels.
 
     Returns:
         `(left, top, right, bottom)`, or None when every region is readable in the whole image, or no crop would help.
@@ -39,11 +42,11 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int], context: float
     width, height = size
     all_boxes = np.array([region.box for region in regions]).clip(0, (width, height, width, height))
     boxes = [box for box, region in zip(all_boxes, regions, strict=True) if not region.is_point]
-    if not boxes or min(min(View(size).size_of(box)) for box in boxes) >= READABLE:
+    if not boxes or min(min(View(size, view_size).size_of(box)) for box in boxes) >= READABLE:
         return None
     (x0, y0), (x1, y1) = all_boxes[:, :2].min(axis=0), all_boxes[:, 2:].max(axis=0)
     smallest = min((box[2:] - box[:2]).min() for box in boxes)
-    readable = math.floor(smallest * VIEW_SIZE / READABLE)
+    readable = math.floor(smallest * view_size / READABLE)
     side = max(readable, math.ceil(max(x1 - x0, y1 - y0) * (1 + 2 * context)), MIN_SIDE)
     if side >= max(size):
         return None
@@ -52,23 +55,26 @@ def choose_crop(regions: Sequence[Region], size: tuple[int, int], context: float
     return left, top, min(left + side, width), min(top + side, height)
 
 
-def is_readable_together(regions: Sequence[Region], size: tuple[int, int], context: float) -> bool:
+def is_readable_together(
+    regions: Sequence[Region], size: tuple[int, int], context: float, view_size: int = VIEW_SIZE
+) -> bool:
     """Whether one view can show these regions, each as readable as a crop around it alone.
 
     Args:
         regions: in pixels of the image.
         size: (width, height) of the image.
         context: see `choose_crop`.
+        view_size: see `choose_crop`.
     """
-    together = choose_crop(regions, size, context) or (0, 0, *size)
+    together = choose_crop(regions, size, context, view_size) or (0, 0, *size)
     side = max(together[2] - together[0], together[3] - together[1])
     for region in regions:
         if region.is_point:
             continue
-        alone = choose_crop([region], size, context) or (0, 0, *size)
+        alone = choose_crop([region], size, context, view_size) or (0, 0, *size)
         x0, y0, x1, y1 = region.box
         short = min(min(x1, size[0]) - max(x0, 0), min(y1, size[1]) - max(y0, 0))
-        if short * VIEW_SIZE / side < READABLE and side > max(alone[2] - alone[0], alone[3] - alone[1]):
+        if short * view_size / side < READABLE and side > max(alone[2] - alone[0], alone[3] - alone[1]):
             return False
     return True
 

@@ -29,6 +29,8 @@ class Backend(Protocol):
         name: the model name in `response_metadata`.
         cache_key: identifies what answers, for LangChain's cache.
         context_length: maximum number of tokens of prompt and answer together.
+
+    A backend may have a `view_size` too; the side of the square that it reads of an image, in pixels.
     """
 
     @property

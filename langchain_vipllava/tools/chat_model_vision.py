@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 
 from langchain_vipllava.chat.messages import read_token_ids, write_messages
 from langchain_vipllava.chat.model import ChatVipLlava
+from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.workspace.vision_model import ModelReply
 
@@ -28,6 +29,11 @@ class ChatModelVision:
     """
 
     chat_model: BaseChatModel
+
+    @property
+    def view_size(self) -> int:
+        """Side of the square that the model reads of an image, in pixels."""
+        return view_size_of(self.chat_model)
 
     def answer(self, conversation: Conversation) -> ModelReply:
         """Answer and wait."""

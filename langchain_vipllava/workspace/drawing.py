@@ -22,6 +22,7 @@ def draw_markers(
     kind: KindChoice | Sequence[KindChoice | None],
     color: ColorChoice | Sequence[ColorChoice | None] | None,
     zoom: Zoom | None,
+    view_size: int,
 ) -> MarkedImage | MarkedPages:
     """Draw markers as `mark` does; on pages where one image has too few colors, or a crop would leave regions small.
 
@@ -31,16 +32,17 @@ def draw_markers(
         kind: see `mark`. With "auto", up to 72 markers share an image.
         color: see `mark`. With a color, all markers are on one image.
         zoom: see `mark`.
+        view_size: see `mark`.
     """
     page_kind = _page_kind(kind, len(regions))
     if page_kind is not None and color in (None, "auto"):
         if len(regions) > MAX_PER_PAGE:
-            return mark_pages(image, regions, kind=page_kind)
+            return mark_pages(image, regions, kind=page_kind, view_size=view_size)
         if zoom is not None and len(regions) > 1:
-            pages = mark_pages(image, regions, kind=page_kind)
+            pages = mark_pages(image, regions, kind=page_kind, view_size=view_size)
             if len(pages) > 1:
                 return pages
-    return mark(image, regions, kind=kind, color=color, zoom=zoom)
+    return mark(image, regions, kind=kind, color=color, zoom=zoom, view_size=view_size)
 
 
 def _page_kind(kind: KindChoice | Sequence[KindChoice | None], count: int) -> MarkerKind | None:

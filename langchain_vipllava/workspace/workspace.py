@@ -21,6 +21,7 @@ from langchain_vipllava.errors import (
 from langchain_vipllava.images.access import Channels, ImageAccessPolicy
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.images.store import ImageStore
+from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.markers.assignment import ColorChoice, KindChoice
 from langchain_vipllava.markers.mark import Zoom
 from langchain_vipllava.markers.marked_image import MarkedImage
@@ -235,7 +236,7 @@ class Workspace:
                 chosen = choose_regions(source, listed, limits, can_detect=self._detector is not None)
                 kind, color = read_kind(kind, chosen), read_color(color, chosen)
                 check_looks(kind, color, chosen)
-                marked = draw_markers(source.image, chosen.regions, kind, color, zoom)
+                marked = draw_markers(source.image, chosen.regions, kind, color, zoom, view_size_of(self._model))
             except VipLlavaError:
                 source.regions = before  # a region that cannot be marked gets no id
                 raise

@@ -45,8 +45,9 @@ def chat(
     )
     model_options.check()
     mark_options = marking.MarkOptions(
-        image, box, detections, detector, format, box_format, min_score, max_regions, kind, color, numbers, zoom, seed
-    )
+        image, box, detections, detector, format, box_format, min_score, max_regions, kind, color, numbers, zoom, seed,
+        model_options.load_options.view_size,
+    )  # fmt: skip
     mark_options.check()
     target = None if save is None else saving.check_target(save, image, detections)
     marked = mark_options.mark(screen)

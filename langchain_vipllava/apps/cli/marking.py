@@ -16,6 +16,7 @@ from langchain_vipllava.apps.cli.console import Screen
 from langchain_vipllava.errors import DetectionError, RegionError, VipLlavaError, shorten
 from langchain_vipllava.images.limits import DEFAULT_LIMITS
 from langchain_vipllava.images.load import load_image
+from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.markers.kinds import parse_color, parse_kind
 from langchain_vipllava.markers.mark import mark
 from langchain_vipllava.markers.marked_image import MarkedImage
@@ -46,6 +47,7 @@ class MarkOptions:
     numbers: bool
     zoom: bool
     seed: int | None
+    view_size: int = VIEW_SIZE
 
     def check(self) -> None:
         """Check everything that can be checked before the image is opened.
@@ -128,7 +130,16 @@ class MarkOptions:
         """Draw markers in the style of the options; warnings become notes."""
         zoom: Literal["auto"] | None = "auto" if self.zoom else None
         with screen.warnings_as_lines():
-            return mark(image, regions, kind=kind, color=color, numbers=self.numbers, zoom=zoom, seed=self.seed)
+            return mark(
+                image,
+                regions,
+                kind=kind,
+                color=color,
+                numbers=self.numbers,
+                zoom=zoom,
+                seed=self.seed,
+                view_size=self.view_size,
+            )
 
     def _open(self) -> Image.Image:
         if self.image != stdin.STDIN:
