@@ -142,8 +142,8 @@ class Packer:
             taught = [*answer, self.eos] if turn.taught else [IGNORE] * (len(answer) + 1)
             tokens.targets += [IGNORE] * untaught + taught
             tokens.answers += [0] * untaught + [number if turn.taught else 0] * (len(answer) + 1)
-            for span in (*turn.given, *_given(turn.answer)):
-                first, last = (start + untaught + len(self.encode(f" {turn.answer[:c]}")) for c in span)
+            for begin, end in (*turn.given, *_given(turn.answer)):
+                first, last = (start + untaught + len(self.encode(f" {turn.answer[:c]}")) for c in (begin, end))
                 tokens.targets[first:last] = [IGNORE] * (last - first)
                 tokens.answers[first:last] = [0] * (last - first)
             about = [0] * untaught + [turn.thing + 1] * (len(answer) + 1)

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from training.questions import Asker
 
 STRUCTURED: Mapping[str, float] = {
-    "json_object": 0.36,
-    "json_value": 0.17,
-    "json_regions": 0.17,
-    "json_bool": 0.12,
-    "json_count": 0.06,
-    "json_list": 0.07,
-    "json_follow": 0.05,
+    "json_object": 0.22,
+    "json_value": 0.1,
+    "json_regions": 0.33,
+    "json_bool": 0.07,
+    "json_count": 0.1,
+    "json_list": 0.14,
+    "json_follow": 0.04,
 }
 """Kinds of questions, and their shares."""
 

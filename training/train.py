@@ -48,7 +48,7 @@ from training.vision import draw_sample, train_vision
 from training.wordings import COMPARISONS
 
 BATCH = 64
-CALLING_SHARE = 0.13  # of rows whose conversations call tools
+CALLING_SHARE = 0.18  # of rows whose conversations call tools
 RATE = 1e-3
 VISION_RATE = 0.4  # learning rate of the vision tower, relative to the text model's
 DENSE_WEIGHT = 0.5
