@@ -149,7 +149,7 @@ FREE = ("color", "color and shape", "count", "left, right, above, below")
 
 def answer_all(llm: ChatVipLlava, name: str, questions: Sequence[Question]) -> list[Any]:
     """Answer questions of one kind of ASKS as a user would."""
-    answers = []
+    answers: list[Any] = []
     for question in questions:
         if question.schema is None:
             answers.append(llm.invoke([question.message]).text.lower())
@@ -158,7 +158,7 @@ def answer_all(llm: ChatVipLlava, name: str, questions: Sequence[Question]) -> l
             calls = llm.bind_tools([tool], tool_choice="any").invoke([question.message]).tool_calls
             answers.append(calls[0]["args"])
         else:
-            answers.append(llm.with_structured_output(question.schema).invoke([question.message]))
+            answers.append(llm.with_structured_output(dict(question.schema)).invoke([question.message]))
     return answers
 
 

@@ -106,7 +106,7 @@ def test_tiny_regions_add_a_note_and_zoom_removes_it(caller):
     tiny = [[100, 100, 106, 106]]
     with pytest.warns(UserWarning, match="px"):
         message = caller.call("mark_regions", image_id="photo1", regions=tiny)
-    assert "Note: r3 is 3.9 x 3.9 px" in message.content
+    assert "Note: r3 is 0.7 x 0.7 px" in message.content
     assert 'zoom "auto"' in message.content
     zoomed = caller.call("mark_regions", image_id="photo1", regions=tiny, zoom="auto")
     assert "Note:" not in zoomed.content
