@@ -73,9 +73,10 @@ test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
 
 # apart from CI: the vocabulary is Meta's, so it is rebuilt from an npm package and not kept
-test-7b: $(READY) $(OLDEST)/.ready
+test-7b: $(READY) $(OLDEST)/.ready $(NEWEST)/.ready
 	$(BIN)/python -m pytest -m npm tests/published
 	$(OLDEST)/bin/python -m pytest -m npm tests/published
+	$(NEWEST)/bin/python -m pytest -m npm tests/published
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -27,7 +27,7 @@ EVERYTHING: Mix = {
     "same": 0.14,
     "count": 0.07,
     "describe": 0.14,
-    "json": 0.5,
+    "json": 0.75,
 }
 """Every kind of conversation. Answers as JSON are many, because there are many forms of them."""
 COMPARING: Mix = {"identify": 0.12, "shape": 0.08, "side": 0.65, "same": 0.15}

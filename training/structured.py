@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from training.questions import Asker
 
 STRUCTURED: Mapping[str, float] = {
-    "json_object": 0.22,
-    "json_value": 0.1,
-    "json_regions": 0.33,
-    "json_bool": 0.07,
+    "json_object": 0.16,
+    "json_value": 0.06,
+    "json_regions": 0.44,
+    "json_bool": 0.05,
     "json_count": 0.1,
-    "json_list": 0.14,
+    "json_list": 0.15,
     "json_follow": 0.04,
 }
 """Kinds of questions, and their shares."""

@@ -15,6 +15,7 @@ import pytest
 from langchain_vipllava import CheckpointError
 from langchain_vipllava.engine import runner as runner_module
 from langchain_vipllava.protocol.load_options import LoadOptions
+from tests.support.versions import needs_pinned_processors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -120,6 +121,7 @@ print(CliRunner().invoke(app, ["doctor", "--model", "someone/tiny"], env={"COLUM
 """
 
 
+@needs_pinned_processors
 def test_every_file_is_of_the_commit_that_the_doctor_shows(tiny_checkpoint, tmp_path, llm):
     hub = Hub(tiny_checkpoint)
     assert run(LOAD, hub.url, tmp_path).strip() == repr(llm.invoke("Hi", max_tokens=2).text)

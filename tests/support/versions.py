@@ -24,6 +24,10 @@ needs_new_transformers = pytest.mark.skipif(
     _release("transformers") < (5, 0), reason="decode is compiled from transformers 5 on, and says so"
 )
 
+needs_pinned_processors = pytest.mark.skipif(
+    _release("transformers") < (5, 0), reason="transformers 4 also asks for the main revision of processor_config.json"
+)
+
 needs_escaped_dumps = pytest.mark.skipif(
     "allowed_objects" not in inspect.signature(load).parameters, reason="an older langchain-core has CVE-2025-68664"
 )
