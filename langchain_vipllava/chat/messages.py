@@ -30,7 +30,7 @@ _NO_OUTPUT = "(no output)"
 """Text of a tool message that has none."""
 
 _ONLY_IMAGES = "(image)"
-"""Text of a tool message that has only images: a prompt needs words behind an image."""
+"""Text of a tool message that has only images and no question in front of it: a prompt needs one."""
 
 Role = Literal["user", "assistant", "system"]
 
@@ -79,7 +79,7 @@ def read_messages(
             _add_answer(turns, answer, read_token_ids(message))
         else:
             if isinstance(message, ToolMessage) and not text.strip():
-                text = _ONLY_IMAGES if sources else _NO_OUTPUT
+                text = _NO_OUTPUT if not sources else "" if any(turn.question for turn in turns) else _ONLY_IMAGES
             _add_question(turns, Turn(text, tuple(map(resolve, sources))))
     if turns and turns[-1].answer is not None and not allow_partial:
         turns.append(Turn(CONTINUE))
@@ -100,6 +100,15 @@ def unopened(source: ImageSource) -> EncodedImage:
     """Return `UNOPENED` in place of any image."""
     del source
     return UNOPENED
+
+
+def warn_of_images(count: int) -> None:
+    """Warn that a conversation shows more images than the model was trained on."""
+    warnings.warn(
+        f"{count} images in one conversation; ViP-LLaVA was trained on one. multi_image='restart' begins at the newest "
+        "one.",
+        stacklevel=5,
+    )
 
 
 def check_size(messages: Sequence[BaseMessage], limits: RequestLimits) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr,
 
 from langchain_vipllava.chat.guard import TreeErrors, tree_errors
 from langchain_vipllava.chat.image_refs import is_cached, name_mime_types, open_for_cache
-from langchain_vipllava.chat.messages import check_size, read_messages, unopened
+from langchain_vipllava.chat.messages import check_size, read_messages, unopened, warn_of_images
 from langchain_vipllava.chat.output import read_tools
 from langchain_vipllava.chat.profile import Profile
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result, text_of
@@ -294,14 +293,9 @@ class ChatVipLlava(TreeErrors):
             )
         CallSettings.read(self, None, kwargs)
         self.limits.check_schemas([schema] if isinstance(schema, dict) else [])  # LangChain recurses into it
+        check = self.backend.check_output
         return structured(
-            self,
-            schema,
-            method=method,
-            include_raw=include_raw,
-            strict=strict,
-            check=self.backend.check_output,
-            settings=kwargs,
+            self, schema, method=method, include_raw=include_raw, strict=strict, check=check, settings=kwargs
         )
 
     @tree_errors(PromptError)
@@ -423,11 +417,7 @@ class ChatVipLlava(TreeErrors):
             conversation = read_messages(messages, resolve, allow_partial=allow_partial)
         if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
             self._warned = True
-            warnings.warn(
-                f"{len(conversation.images)} images in one conversation; ViP-LLaVA was trained on one. "
-                "multi_image='restart' begins at the newest one.",
-                stacklevel=4,
-            )
+            warn_of_images(len(conversation.images))
         return conversation.limit_images(multi_image)
 
     @property
@@ -437,9 +427,8 @@ class ChatVipLlava(TreeErrors):
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         with tree_errors(PromptError):
             prompt = super()._convert_input(model_input)
-            if isinstance(prompt, ChatPromptValue):
-                return ChatPromptValue(messages=name_mime_types(prompt.messages))
-            return prompt
+            is_chat = isinstance(prompt, ChatPromptValue)
+            return ChatPromptValue(messages=name_mime_types(prompt.messages)) if is_chat else prompt
 
     def _open_for_cache(self, messages: list[BaseMessage]) -> list[BaseMessage]:
         check_size(messages, self.limits)

@@ -69,7 +69,7 @@ def test_a_json_document_says_what_was_asked_of_what():
     assert record["size"] == [640, 636]
     assert record["regions"][1] == {
         "index": 1, "id": None, "label": None, "score": None, "box": [206.0, 30.0, 426.0, 250.0], "kind": "rectangle",
-        "color": "lime", "number": None, "phrase": "within the lime rectangle", "seen": [115.5, 115.5],
+        "color": "lime", "number": None, "phrase": "within the lime rectangle", "seen": [71.5, 71.5],
     }  # fmt: skip
 
 
