@@ -427,8 +427,9 @@ class ChatVipLlava(TreeErrors):
     def _convert_input(self, model_input: LanguageModelInput) -> PromptValue:
         with tree_errors(PromptError):
             prompt = super()._convert_input(model_input)
-            is_chat = isinstance(prompt, ChatPromptValue)
-            return ChatPromptValue(messages=name_mime_types(prompt.messages)) if is_chat else prompt
+            if isinstance(prompt, ChatPromptValue):
+                return ChatPromptValue(messages=name_mime_types(prompt.messages))
+            return prompt
 
     def _open_for_cache(self, messages: list[BaseMessage]) -> list[BaseMessage]:
         check_size(messages, self.limits)
