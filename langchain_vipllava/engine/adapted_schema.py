@@ -6,13 +6,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES, subschemas
+from langchain_vipllava.protocol.json_schema import rebuilt, subschemas
 
 _FLOAT_DIGITS, _MAX_DECIMAL_PLACES = 15, 10
 """Decimal digits that a float represents exactly, and decimal places that llguidance supports in `multipleOf`."""
@@ -43,7 +43,7 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         RecursionError: the schema contains itself as a Python object.
     """
     closed = not any(map(_is_composed, subschemas(schema)))
-    adapted: dict[str, Any] = _adapt(schema, closed=closed)
+    adapted: dict[str, Any] = rebuilt(schema, partial(_adapt, closed=closed))
     definitions = {name: adapted[name] for name in _DEFINITIONS if name in adapted}
     for inner in subschemas(adapted):
         patterns = inner.get("patternProperties")
@@ -65,27 +65,16 @@ def _expect_values(patterns: Mapping[str, Any], definitions: Mapping[str, Any]) 
             )
 
 
-def _adapt(schema: Any, *, closed: bool) -> Any:
-    if isinstance(schema, (list, tuple)):
-        return [_adapt(item, closed=closed) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    adapted: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
-            adapted[key] = {name: _adapt(inner, closed=closed) for name, inner in value.items()}
-        else:
-            adapted[key] = value if key in PLAIN_VALUES else _adapt(value, closed=closed)
-    if adapted.get("type") not in ("integer", ["integer"]):
-        _include_bounds(adapted)
-    if "discriminator" in adapted and "oneOf" in adapted:
-        adapted["anyOf"] = adapted.pop("oneOf")
-        adapted.pop("discriminator")
-    if closed and isinstance(adapted.get("properties"), Mapping) and "minProperties" not in adapted:
-        adapted.setdefault("additionalProperties", False)
-    if adapted.get("additionalProperties") is False:
-        _merge_exhausted_patterns(adapted)
-    return adapted
+def _adapt(part: dict[str, Any], *, closed: bool) -> None:
+    if part.get("type") not in ("integer", ["integer"]):
+        _include_bounds(part)
+    if "discriminator" in part and "oneOf" in part:
+        part["anyOf"] = part.pop("oneOf")
+        part.pop("discriminator")
+    if closed and isinstance(part.get("properties"), Mapping) and "minProperties" not in part:
+        part.setdefault("additionalProperties", False)
+    if part.get("additionalProperties") is False:
+        _merge_exhausted_patterns(part)
 
 
 def _include_bounds(schema: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
+from langchain_vipllava.protocol.json_schema import referred
 
 
 def refuse_endless(schema: Mapping[str, Any]) -> None:
@@ -18,12 +19,11 @@ def refuse_endless(schema: Mapping[str, Any]) -> None:
         GenerationError: every value contains another one.
         RecursionError: the schema contains itself as a Python object.
     """
-    references = {reference for reference in _references(schema) if _at(schema, reference) is not None}
+    references = {reference for reference in _references(schema) if referred(schema, reference) is not None}
     finite: set[str] = set()
     while True:  # from what is finite without a reference to what is finite by those
-        found = {
-            reference for reference in references - finite if _is_finite(_at(schema, reference), finite, references)
-        }
+        unknown = references - finite
+        found = {name for name in unknown if _is_finite(referred(schema, name), finite, references)}
         if not found:
             break
         finite |= found
@@ -42,15 +42,6 @@ def _references(part: Any) -> set[str]:
         own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
         return own.union(*map(_references, part.values()))
     return set[str]().union(*map(_references, part)) if isinstance(part, (list, tuple)) else set()
-
-
-def _at(schema: Mapping[str, Any], reference: str) -> Any:
-    if not reference.startswith("#"):
-        return None
-    place: Any = schema
-    for name in filter(None, reference.removeprefix("#").split("/")):
-        place = place.get(name) if isinstance(place, Mapping) else None
-    return place
 
 
 def _is_finite(part: Any, finite: set[str], references: set[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -24,3 +24,29 @@ def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
                 yield from subschemas(list(value.values()))
             elif key not in PLAIN_VALUES:
                 yield from subschemas(value)
+
+
+def rebuilt(schema: Any, change: Callable[[dict[str, Any]], None]) -> Any:
+    """Copy a schema, and change the copy of every schema inside it in place, the inner ones first."""
+    if isinstance(schema, (list, tuple)):
+        return [rebuilt(item, change) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    copy: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
+            copy[key] = {name: rebuilt(inner, change) for name, inner in value.items()}
+        else:
+            copy[key] = value if key in PLAIN_VALUES else rebuilt(value, change)
+    change(copy)
+    return copy
+
+
+def referred(schema: Mapping[str, Any], reference: str) -> Any:
+    """Return what a reference such as `#/$defs/Node` refers to; None where there is nothing, or it is elsewhere."""
+    if not reference.startswith("#"):
+        return None
+    place: Any = schema
+    for name in filter(None, reference.removeprefix("#").split("/")):
+        place = place.get(name) if isinstance(place, Mapping) else None
+    return place

@@ -12,7 +12,7 @@ from typing import Any
 
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.protocol.endless_schema import refuse_endless
-from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, PLAIN_VALUES
+from langchain_vipllava.protocol.json_schema import rebuilt
 
 KIND = "$comment"
 """Where a schema keeps the name of the format that its pattern stands for: no validator reads it."""
@@ -108,27 +108,17 @@ def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """
     refuse_endless(schema)
     definitions = schema.get("$defs")
-    narrowed: dict[str, Any] = _narrow(schema, definitions if isinstance(definitions, Mapping) else {})
-    return narrowed
+    definitions = definitions if isinstance(definitions, Mapping) else {}
 
+    def narrow(part: dict[str, Any]) -> None:
+        _refuse_different(part)
+        part.pop("uniqueItems", None)
+        if "enum" not in part and "const" not in part:
+            _narrow_string(part)
+            _narrow_number(part)
+        _name_properties(part, definitions)
 
-def _narrow(schema: Any, definitions: Mapping[str, Any]) -> Any:
-    if isinstance(schema, (list, tuple)):
-        return [_narrow(item, definitions) for item in schema]
-    if not isinstance(schema, Mapping):
-        return schema
-    narrowed: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
-            narrowed[key] = {name: _narrow(inner, definitions) for name, inner in value.items()}
-        else:
-            narrowed[key] = value if key in PLAIN_VALUES else _narrow(value, definitions)
-    _refuse_different(narrowed)
-    narrowed.pop("uniqueItems", None)
-    if "enum" not in narrowed and "const" not in narrowed:
-        _narrow_string(narrowed)
-        _narrow_number(narrowed)
-    _name_properties(narrowed, definitions)
+    narrowed: dict[str, Any] = rebuilt(schema, narrow)
     return narrowed
 
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_vipllava.protocol.json_schema import referred
 from langchain_vipllava.protocol.narrow_schema import KIND
 from langchain_vipllava.text import cut
 
@@ -69,10 +70,7 @@ def _write_value(value: Any) -> str:
 
 
 def _write_reference(reference: str, root: Mapping[str, Any], depth: int) -> str:
-    place: Any = root
-    for name in reference.removeprefix("#").strip("/").split("/"):
-        place = place.get(name) if isinstance(place, Mapping) and name else place
-    return _write(place, root, depth - 1) if depth > 0 else "{...}"
+    return _write(referred(root, reference), root, depth - 1) if depth > 0 else "{...}"
 
 
 def _write_object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> str:
