@@ -13,6 +13,9 @@ from training.scene import PAINT_NAMES, SHAPES, Thing
 Aspect = Literal["color", "shape", "name"]
 """What is asked about an object; its name is color and shape: "red square"."""
 
+WORDING_OF: Mapping[Aspect, str] = {"color": "color", "shape": "shape", "name": "identify"}
+"""Key into the table of wordings for each aspect."""
+
 KEYS: Mapping[Aspect, tuple[str, ...]] = {
     "color": ("color", "color", "color", "colour", "paint", "hue", "main_color", "object_color", "fill"),
     "shape": ("shape", "shape", "shape", "form", "outline", "geometry", "object_shape", "figure"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec
 from training.json_values import (
+    WORDING_OF,
     Aspect,
     describe_property,
     draw_case,
@@ -85,7 +86,6 @@ _WHETHER = {
     "color": ("Is the object {0} {1}?", "Does the object {0} have the color {1}?", "Is the object {0} colored {1}?"),
     "shape": ("Is the object {0} a {1}?", "Does the object {0} have the shape of a {1}?", "Is the thing {0} a {1}?"),
 }
-_WORDING_OF = {"color": "color", "shape": "shape", "name": "identify"}
 
 
 def ask_json(asker: Asker, kind: str) -> list[Turn]:
@@ -100,7 +100,7 @@ def _ask_object(asker: Asker) -> Turn:
     answer, properties = _about(asker, index, aspects)
     schema = object_of(rng, properties)
     if len(aspects) == 1 and rng.random() < 0.5:
-        wording = asker.word(_WORDING_OF[aspects[0]], asker.phrase(index))
+        wording = asker.word(WORDING_OF[aspects[0]], asker.phrase(index))
     else:
         wording = str(rng.choice(_ABOUT_ONE)).format(asker.phrase(index))
     return _turn(asker, "json_object", wording, schema, answer, index)
@@ -121,7 +121,7 @@ def _ask_value(asker: Asker) -> Turn:
     rng, index = asker.rng, int(asker.rng.integers(len(asker.looks)))
     aspect: Aspect = rng.choice(["color", "shape", "name"])
     [answer], schema = draw_property(rng, aspect, [asker.thing(index)], draw_case(rng))
-    wording = asker.word(_WORDING_OF[aspect], asker.phrase(index))
+    wording = asker.word(WORDING_OF[aspect], asker.phrase(index))
     return _turn(asker, "json_value", wording, schema, answer, index)
 
 
@@ -215,7 +215,7 @@ def _follow(asker: Asker) -> list[Turn]:
     rng, index = asker.rng, int(asker.rng.integers(len(asker.looks)))
     first: Aspect = rng.choice(["color", "shape", "name"])
     second: Aspect = rng.choice(["color", "shape"])
-    opening = asker.ask_one(index, _WORDING_OF[first])
+    opening = asker.ask_one(index, WORDING_OF[first])
     if rng.random() < 0.5:
         [value], schema = draw_property(rng, second, [asker.thing(index)], draw_case(rng))
         key = draw_key(rng, second)

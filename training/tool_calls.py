@@ -10,7 +10,16 @@ import numpy as np
 
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec, format_calls
-from training.json_values import Aspect, describe_property, draw_case, draw_key, object_of
+from training.json_values import (
+    WORDING_OF,
+    Aspect,
+    cased,
+    describe_property,
+    draw_case,
+    draw_key,
+    object_of,
+    value_of,
+)
 from training.kinds import COLOR_NAMES, KINDS
 from training.scene import PAINT_NAMES, SHAPES
 from training.turn import Turn, end_of
@@ -100,11 +109,12 @@ def _reporter(rng: np.random.Generator) -> Made:
     aspects = aspects[: int(rng.choice([1, 2, 3], p=[0.3, 0.6, 0.1]))]
     keys = {aspect: draw_key(rng, aspect) for aspect in aspects}
     case, all_values = draw_case(rng), rng.random() < 0.5
+    case = "lower" if case == "sentence" else case
     region_key = str(rng.choice(_REGION_KEYS)) if rng.random() < 0.4 else ""
     properties: dict[str, Any] = {}
     for aspect in aspects:
         names = {"color": PAINT_NAMES, "shape": SHAPES}.get(aspect)
-        listed = [_cased(name, case) for name in names] if names and all_values else None
+        listed = [cased(name, case) for name in names] if names and all_values else None
         part: dict[str, Any] = {"enum": listed} if listed else {"type": "string"}
         properties[keys[aspect]] = describe_property(rng, aspect, part)
     if region_key:
@@ -115,9 +125,8 @@ def _reporter(rng: np.random.Generator) -> Made:
     def ask(asker: Asker) -> Turn:
         index, region = int(asker.rng.integers(len(asker.looks))), _region(asker.rng)
         thing, phrase = asker.thing(index), asker.phrase(index)
-        values = {"color": thing.color, "shape": thing.shape, "name": f"{thing.color} {thing.shape}"}
         written = {
-            keys[aspect]: _cased(values[aspect], case) if "enum" in properties[keys[aspect]] else values[aspect]
+            keys[aspect]: cased(value_of(aspect, thing), case if "enum" in properties[keys[aspect]] else "lower")
             for aspect in aspects
         }
         if region_key:
@@ -125,10 +134,10 @@ def _reporter(rng: np.random.Generator) -> Made:
         wording = str(asker.rng.choice(_WITH_REGION if region_key else _REPORTING))
         question = wording.format(phrase, region=region)
         if not region_key and len(aspects) == 1 and asker.rng.random() < 0.6:
-            question = asker.word({"name": "identify"}.get(aspects[0], aspects[0]), phrase)
+            question = asker.word(WORDING_OF[aspects[0]], phrase)
         number = asker.looks[index].thing
         arguments = {key: written[key] for key in properties}
-        return _call("json_call", question, tool, arguments, number, ((end_of(phrase, question), number),))
+        return _call(question, tool, arguments, number, ((end_of(phrase, question), number),))
 
     return tool, ask
 
@@ -137,7 +146,7 @@ def _counter(rng: np.random.Generator) -> Made:
     """A tool that takes the number of objects."""
     key = str(rng.choice(["count", "number", "total", "n", "value", "objects"]))
     tool = _tool(rng, _VERBS, _COUNT_NOUNS, {key: {"type": "integer"}})
-    return tool, lambda asker: _call("json_call", asker.word("count"), tool, {key: len(asker.scene.things)}, -1)
+    return tool, lambda asker: _call(asker.word("count"), tool, {key: len(asker.scene.things)}, -1)
 
 
 def _finder(rng: np.random.Generator) -> Made:
@@ -161,7 +170,7 @@ def _finder(rng: np.random.Generator) -> Made:
         verb = str(asker.rng.choice(_FIND_VERBS))
         question = str(asker.rng.choice(_FINDING)).format(verb=verb, words=words)
         arguments = {keys[aspect]: said[aspect] for aspect in aspects}
-        return _call("json_call", question[0].upper() + question[1:], tool, arguments, -1)
+        return _call(question[0].upper() + question[1:], tool, arguments, -1)
 
     return tool, ask
 
@@ -181,7 +190,7 @@ def _shower(rng: np.random.Generator) -> Made:
         question = str(asker.rng.choice(_COMPARING if two else _SHOWING)).format(first, second, verb=verb)
         ids = [first, second] if two else [first]
         arguments = {keys[0]: ids} if listed else dict(zip(keys, ids, strict=True))
-        return _call("json_call", question[0].upper() + question[1:], tool, arguments, -1)
+        return _call(question[0].upper() + question[1:], tool, arguments, -1)
 
     return tool, ask
 
@@ -199,20 +208,15 @@ def _tool(
 
 
 def _call(
-    kind: str,
     question: str,
     tool: Mapping[str, Any],
     arguments: Mapping[str, Any],
     thing: int,
     named: tuple[tuple[int, int], ...] = (),
 ) -> Turn:
-    return Turn(kind, question, format_calls([(tool["name"], arguments)]), thing, named)
+    return Turn("json_call", question, format_calls([(tool["name"], arguments)]), thing, named)
 
 
 def _region(rng: np.random.Generator) -> str:
     style, number = rng.random(), int(rng.integers(0, 21))
     return f"r{number}" if style < 0.7 else str(number) if style < 0.9 else f"region{number}"
-
-
-def _cased(word: str, case: str) -> str:
-    return {"lower": word, "title": word.capitalize(), "upper": word.upper(), "sentence": word}[case]

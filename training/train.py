@@ -175,10 +175,8 @@ class Learner(nn.Module):
         start, stop = self.start, self.start + IMAGE_TOKENS
         hidden = torch.cat([hidden[:, :start], image.to(hidden.dtype), hidden[:, stop:]], dim=1)
         text = inner.language_model
-        rotary, mask = (
-            text.rotary_emb(hidden, position_ids=rows.positions),
-            attention_mask(rows.segments, rows.positions),
-        )
+        rotary = text.rotary_emb(hidden, position_ids=rows.positions)
+        mask = attention_mask(rows.segments, rows.positions)
         states, scores = {-1: vision_states[-1][:, 1:]}, {}
         for number, layer in enumerate(text.layers):
             if number in (NAME_LAYER, ANSWER_LAYER):

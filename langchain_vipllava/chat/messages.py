@@ -72,7 +72,7 @@ def read_messages(
             system.append(text)
         elif role == "assistant":
             if sources:
-                _warn_of_images(len(sources))
+                _warn_of_left_out(len(sources))
             if not turns:
                 turns.append(Turn(""))
             answer = "\n".join(part for part in (text, _calls_text(message)) if part)
@@ -205,7 +205,7 @@ def _is_answer(message: BaseMessage) -> bool:
     return role_of(message) == "assistant"
 
 
-def _warn_of_images(count: int) -> None:
+def _warn_of_left_out(count: int) -> None:
     warnings.warn(
         f"{count} image(s) in an answer are left out: ViP-LLaVA answers in text. Show them in a human message.",
         stacklevel=2,

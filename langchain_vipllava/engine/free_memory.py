@@ -40,10 +40,8 @@ def container_rooms(root: Path = _ROOT) -> Iterator[int]:
             continue
         group = Path(path.lstrip("/"))
         for mount in mounts:
-            for folder in (
-                group,
-                *group.parents,
-            ):  # a limit holds for all groups below; a container may see only the top
+            # a limit holds for all groups below; a container may see only the top
+            for folder in (group, *group.parents):
                 yield from _room(root / mount / folder, *names)
 
 

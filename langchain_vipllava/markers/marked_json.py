@@ -103,12 +103,12 @@ def marker_from_json(record: Mapping[str, Any]) -> Marker:
         raise ValueError(f"not a region: {shorten(record['region'])}") from error
     return Marker(
         region,
-        parse_kind(_typed(record["kind"], str)),
-        parse_color(_typed(record["color"], str)),
+        parse_kind(typed(record["kind"], str)),
+        parse_color(typed(record["color"], str)),
         (_number(width), _number(height)),
-        None if record["number"] is None else _typed(record["number"], int),
+        None if record["number"] is None else typed(record["number"], int),
         visible=_number(record["visible"]),
-        clearer=None if record["clearer"] is None else parse_color(_typed(record["clearer"], str)),
+        clearer=None if record["clearer"] is None else parse_color(typed(record["clearer"], str)),
         shares_look=record["shares_look"] is True,
     )
 
@@ -119,21 +119,26 @@ def crop_from_json(crop: Any) -> tuple[int, int, int, int]:
     Raises:
         TypeError, ValueError: it is not four whole numbers.
     """
-    left, top, right, bottom = (_typed(edge, int) for edge in crop)
+    left, top, right, bottom = (typed(edge, int) for edge in crop)
     return left, top, right, bottom
 
 
 _Value = TypeVar("_Value")
 
 
-def _typed(value: object, kind: type[_Value]) -> _Value:
+def typed(value: object, kind: type[_Value]) -> _Value:
+    """Check the type of a value of a record, which may be damaged: a later call would fail for it otherwise.
+
+    Raises:
+        TypeError: it has another one.
+    """
     if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{shorten(value)} where a {kind.__name__} should be")
+        raise TypeError(f"{shorten(value)} in the record; expected {kind.__name__}")
     return value
 
 
 def _number(value: object) -> float:
-    number = float(_typed(value, int) if isinstance(value, int) else _typed(value, float))
+    number = float(typed(value, int) if isinstance(value, int) else typed(value, float))
     if not math.isfinite(number):
         raise ValueError(f"{number} is not finite")
     return number

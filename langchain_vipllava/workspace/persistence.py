@@ -8,13 +8,13 @@ import logging
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from langchain_vipllava.errors import ImageError, VipLlavaError, describe_error, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.store import ImageStore, image_id
 from langchain_vipllava.markers.marked_image import MarkedImage
-from langchain_vipllava.markers.marked_json import crop_from_json, marker_from_json, marker_to_json
+from langchain_vipllava.markers.marked_json import crop_from_json, marker_from_json, marker_to_json, typed
 from langchain_vipllava.prompt.conversation import Turn
 from langchain_vipllava.regions.region import Region
 from langchain_vipllava.workspace.open_image import OpenImage
@@ -58,7 +58,7 @@ class StoredSessions:
             record = json.loads(data)
             if record["format"] != _FORMAT:
                 raise ValueError(f"format {shorten(record['format'])}; expected {_FORMAT}")
-            counts = {_typed(prefix, str): _typed(count, int) for prefix, count in record["counts"].items()}
+            counts = {typed(prefix, str): typed(count, int) for prefix, count in record["counts"].items()}
             images = [image for entry in record["images"] if (image := self._read_image(entry)) is not None]
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError, VipLlavaError) as error:
             aside = f"unread-{_key(session)}"
@@ -109,7 +109,7 @@ class StoredSessions:
             return None
         regions = [Region.model_validate(region) for region in record["regions"]]
         by_id = OrderedDict((_region_id(region), region) for region in regions)
-        views = [OpenImage(_typed(record["id"], str), image, by_id, one) for one in marked]
+        views = [OpenImage(typed(record["id"], str), image, by_id, one) for one in marked]
         for view, stored in zip(views, record["views"], strict=True):
             _read_turns(view, stored["turns"])
         if len(views) == 1:
@@ -118,11 +118,11 @@ class StoredSessions:
             view.regions = OrderedDict((_region_id(r), r) for r in view.shown.regions)
         last_page = record["last_page"]
         return OpenImage(
-            _typed(record["id"], str),
+            typed(record["id"], str),
             image,
             by_id,
             pages=tuple(views),
-            last_page=None if last_page is None else range(len(views))[_typed(last_page, int)],
+            last_page=None if last_page is None else range(len(views))[typed(last_page, int)],
         )
 
     def _read_marked(self, record: Mapping[str, Any], original: EncodedImage) -> MarkedImage:
@@ -146,18 +146,8 @@ def _read_turns(view: OpenImage, turns: Sequence[Mapping[str, Any]]) -> None:
     for turn in turns:
         ids = turn["answer_ids"]
         images = () if view.turns else (view.shown_image,)
-        token_ids = None if ids is None else tuple(_typed(token, int) for token in ids)
-        view.turns.append(Turn(_typed(turn["question"], str), images, _typed(turn["answer"], str), token_ids))
-
-
-_Value = TypeVar("_Value")
-
-
-def _typed(value: object, kind: type[_Value]) -> _Value:
-    """Check a value of a record, which may be damaged: a later call would fail for it otherwise."""
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise TypeError(f"{shorten(value)} in the record; expected {kind.__name__}")
-    return value
+        token_ids = None if ids is None else tuple(typed(token, int) for token in ids)
+        view.turns.append(Turn(typed(turn["question"], str), images, typed(turn["answer"], str), token_ids))
 
 
 def _region_id(region: Region) -> str:
