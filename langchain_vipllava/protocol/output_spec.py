@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from langchain_vipllava.locks import cached_property
 from langchain_vipllava.protocol.schema_text import schema_text
 
 _MAX_CALLS = 4
@@ -37,7 +38,7 @@ class OutputSpec:
         """Whether the model may write whatever it likes."""
         return not self.tools and self.schema is None
 
-    @property
+    @cached_property
     def instructions(self) -> str:
         """What the system text tells the model about the tools; empty without tools."""
         if not self.tools:
@@ -46,7 +47,7 @@ class OutputSpec:
         example = format_calls([("tool", {"argument": "value"})])
         return "\n".join(["Tools:", *lines, f"To call tools, answer with a list such as {example}."])
 
-    @property
+    @cached_property
     def question_suffix(self) -> str:
         """What a question tells the model about the JSON of its answer, in a line of its own; empty for free text."""
         if self.schema is None or self.must_call:

@@ -20,16 +20,12 @@ from langchain_vipllava import (
     CheckpointError,
     GenerationError,
     confidence,
-    load_image,
-    mark,
-    regions_from,
 )
-from langchain_vipllava.apps.assets import SCENE
-from langchain_vipllava.apps.detectors import detect_shapes
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.protocol import Answer, ChatRequest, Choice, OutputSpec, TokenLogprob
 from langchain_vipllava.protocol.confidence import confidences
 from tests.support.checkpoints import make_model, make_processor
+from tests.support.marked_scene import marked_scene
 from tests.support.plain_logprobs import TOLERANCE, PlainLogprobs
 
 
@@ -51,8 +47,7 @@ def bundled():
 
 @pytest.fixture(scope="module")
 def scene():
-    image = load_image(SCENE)
-    return mark(image, regions_from(detect_shapes(image), image_size=image.size)[:2])
+    return marked_scene()
 
 
 @pytest.fixture(scope="module")

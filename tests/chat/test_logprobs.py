@@ -17,13 +17,12 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
-from langchain_vipllava import ChatVipLlava, GenerationError, VipLlavaError, load_image, mark, regions_from
-from langchain_vipllava.apps.assets import SCENE
-from langchain_vipllava.apps.detectors import detect_shapes
+from langchain_vipllava import ChatVipLlava, GenerationError, VipLlavaError
 from langchain_vipllava.engine.logprobs import TokenTexts
 from langchain_vipllava.protocol import Answer, AnswerPiece, Choice, TokenLogprob
 from tests.support.checkpoints import make_tokenizer
 from tests.support.echo import EchoBackend
+from tests.support.marked_scene import marked_scene
 from tests.support.plain_logprobs import TOLERANCE, PlainLogprobs
 
 
@@ -52,9 +51,7 @@ def bundled():
 
 @pytest.fixture(scope="module")
 def question():
-    image = load_image(SCENE)
-    square, *_ = regions_from(detect_shapes(image), image_size=image.size)
-    return mark(image, [square]).message("What is the object {0}?")
+    return marked_scene(1).message("What is the object {0}?")
 
 
 def content_of(message) -> list[dict]:

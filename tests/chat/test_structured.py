@@ -17,12 +17,12 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, Field, field_validator
 
-from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, MarkerError, load_image, mark, regions_from
-from langchain_vipllava.apps.detectors import detect_shapes
+from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, MarkerError
 from langchain_vipllava.backends.local import compile_output
 from langchain_vipllava.chat.output import read_output_spec, split_answer
 from langchain_vipllava.engine.grammar import ConstraintFactory
 from tests.support.engine import engine_request
+from tests.support.marked_scene import marked_scene
 
 
 class Thing(BaseModel):
@@ -62,8 +62,7 @@ def bundled() -> ChatVipLlava:
 
 @pytest.fixture(scope="module")
 def scene() -> MarkedImage:
-    image = load_image("examples/scene.png")
-    return mark(image, regions_from(detect_shapes(image), image_size=image.size)[:2])
+    return marked_scene()
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
