@@ -8,7 +8,7 @@ NEWEST := .venv-newest
 VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 
-.PHONY: help demo test fuzz soak test-slow test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -36,6 +36,7 @@ help:
 	@echo "make test-slow    tests that take minutes"
 	@echo "make test-detectors  read real objects of ultralytics, sahi, mediapipe, torchvision, ... (an environment of its own)"
 	@echo "make test-7b      token ids with the published checkpoints' vocabulary, rebuilt with npm, on the pinned and the oldest versions"
+	@echo "make test-vllm    beside vLLM: export, serve, compare (the environment of bench-vllm)"
 	@echo "make test-gpu     tests that need a CUDA device"
 
 $(READY): pyproject.toml constraints.txt
@@ -48,14 +49,14 @@ demo: $(READY)
 	$(BIN)/langchain-vipllava demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -m "not slow and not gpu and not detectors and not npm"
+	$(BIN)/python -m pytest -m "not slow and not gpu and not detectors and not npm and not vllm"
 
 fuzz: $(READY)
 	FUZZ=long FUZZ_SUMMARY=docs/fuzz.json $(BIN)/python -m pytest -m "not gpu" tests/fuzz
 	$(BIN)/python -m benchmarks.robustness
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not vllm"
 
 $(DETECTORS)/.ready: pyproject.toml constraints.txt constraints-detectors.txt
 	$(PYTHON) -m venv $(DETECTORS)
@@ -107,6 +108,10 @@ $(VLLM)/.ready:
 bench-vllm: $(READY) $(VLLM)/.ready
 	$(BIN)/python -m benchmarks.serving $(VLLM)/bin/python
 
+# exports the bundled checkpoint, serves it, and compares
+test-vllm: $(READY) $(VLLM)/.ready
+	VIPLLAVA_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest -m vllm tests/vllm
+
 bench-plot: $(READY)
 	$(BIN)/python -m benchmarks.growth docs/growth.png
 
@@ -149,7 +154,7 @@ $(OLDEST)/.ready: pyproject.toml constraints-oldest.txt
 	@touch $@
 
 test-oldest: $(OLDEST)/.ready
-	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm" --ignore tests/standard
+	$(OLDEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm and not vllm" --ignore tests/standard
 
 $(NEWEST)/.ready: pyproject.toml constraints-newest.txt
 	$(PYTHON) -m venv $(NEWEST)
@@ -158,7 +163,7 @@ $(NEWEST)/.ready: pyproject.toml constraints-newest.txt
 	@touch $@
 
 test-newest: $(NEWEST)/.ready
-	$(NEWEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm"
+	$(NEWEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm and not vllm"
 
 clean:
 	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(NEWEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -15,7 +15,7 @@ from tests.support.versions import needs_lazy_core
 PACKAGE = Path(langchain_vipllava.__file__).parent
 ROOMS = [
     "text", "errors", "locks", "images", "regions", "markers", "prompt", "workspace", "protocol", "engine", "backends",
-    "chat", "chains", "tools", "apps",
+    "serving", "chat", "chains", "tools", "apps",
 ]  # fmt: skip
 
 
@@ -191,7 +191,9 @@ def test_the_chat_room_does_not_import_the_engine():
     assert not engine
 
 
-@pytest.mark.parametrize("room", ["images", "regions", "prompt", "workspace", "protocol", "engine", "backends"])
+@pytest.mark.parametrize(
+    "room", ["images", "regions", "prompt", "workspace", "protocol", "engine", "backends", "serving"]
+)
 def test_inner_rooms_do_not_import_langchain(room):
     langchain = {name for name in _imports_of(room) if name.split(".")[0].startswith(("langchain_core", "langgraph"))}
     assert not langchain

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from langchain_vipllava.apps.cli import ask, chat, demo, doctor, exits, mark
+from langchain_vipllava.apps.cli import ask, chat, demo, doctor, exits, export, mark, serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,8 +37,9 @@ def _root(
     del version
 
 
-for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor):
+for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor, export.export):
     app.command()(command)
+app.command(context_settings=serve.CONTEXT_SETTINGS)(serve.serve)
 
 
 def run(arguments: list[str]) -> int:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
 from langchain_vipllava.apps.cli import options
+
+if TYPE_CHECKING:
+    from langchain_vipllava.apps.cli.console import Screen
+    from langchain_vipllava.serving.server_report import ServerReport
 
 
 def doctor(
@@ -15,11 +22,22 @@ def doctor(
     attention: options.AttentionOption = None,
     prompt_format: options.PromptFormatOption = "user_assistant",
     max_tokens: options.MaxTokensOption = 256,
+    base_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Ask a server what it is instead; --model is then the name that it serves, its only one by default. "
+            "The variable VIPLLAVA_API_KEY holds its key."
+        ),
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show which device, dtype, attention and checkpoint would be used, whether it fits, and what would fit."""
-    from langchain_vipllava.apps.cli import report  # noqa: PLC0415  # --help loads nothing
-    from langchain_vipllava.apps.cli.console import Screen  # noqa: PLC0415
+    from langchain_vipllava.apps.cli.console import Screen  # noqa: PLC0415  # --help loads nothing
+
+    if base_url is not None:
+        _examine_server(base_url, None if model == "bundled" else model, Screen(as_json=as_json))
+        return
+    from langchain_vipllava.apps.cli import report  # noqa: PLC0415
     from langchain_vipllava.apps.cli.model import ModelOptions  # noqa: PLC0415
 
     del max_tokens  # accepted so that one set of options fits every command
@@ -33,3 +51,30 @@ def doctor(
         screen.answer(found.text(), end="")
     if not found.runs:
         raise typer.Exit(1)
+
+
+def _examine_server(base_url: str, model: str | None, screen: Screen) -> None:
+    from langchain_vipllava.serving.server_probe import ServerProbe  # noqa: PLC0415
+    from langchain_vipllava.serving.server_report import examine_server  # noqa: PLC0415
+
+    probe = ServerProbe(base_url, os.environ.get("VIPLLAVA_API_KEY") or None)
+    found = examine_server(probe, model)
+    probe.close()
+    if screen.as_json:
+        screen.record(found.record())
+    else:
+        screen.answer(_server_text(found), end="")
+    if not found.runs:
+        raise typer.Exit(1)
+
+
+def _server_text(found: ServerReport) -> str:
+    lines = [f"The server {found.url}", f"  vLLM      {found.version}", f"  serves    {', '.join(found.models) or '-'}"]
+    if found.context is not None:
+        lines.append(f"  context   {found.context:,} tokens")
+    width = max((len(check.name) for check in found.checks), default=0)
+    for check in found.checks:
+        lines.append(f"  {check.name:{width}}  {'yes' if check.ok else 'no '}  {check.found}")
+        lines += [f"  {'':{width}}       {check.remedy}"] if check.remedy else []
+    lines.append(f"It cannot be used: {found.problem}." if found.problem else "ChatVipLlava(base_url=...) can use it.")
+    return "\n".join(lines) + "\n"
