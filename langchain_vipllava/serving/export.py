@@ -13,7 +13,7 @@ from typing import Any, Literal
 from langchain_vipllava.engine.image_processor import pillow_processor
 from langchain_vipllava.engine.loading import load_config, load_processor, pin
 from langchain_vipllava.engine.model_sizes import image_tokens
-from langchain_vipllava.engine.tokenizer import begin_ids, check_tokenizer
+from langchain_vipllava.engine.tokenizer import check_tokenizer
 from langchain_vipllava.errors import CheckpointError, describe_error
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, PromptFormatName, check_format
 from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, LoadOptions
@@ -144,8 +144,7 @@ def _write_settings(
 ) -> None:
     tokenizer = processor.tokenizer
     image = _image_settings(processor)
-    begin = "".join(tokenizer.convert_ids_to_tokens(begin_ids(tokenizer)))
-    template = write_chat_template(prompt_format, begin, list(tokenizer.get_added_vocab()))
+    template = write_chat_template(prompt_format, _begin(tokenizer), list(tokenizer.get_added_vocab()))
     documents: dict[str, Callable[[], dict[str, Any]]] = {
         "config.json": lambda: _config(files.read_json("config.json"), config),
         "generation_config.json": lambda: _generation_settings(files.read_json("generation_config.json"), config),
@@ -158,6 +157,12 @@ def _write_settings(
         text = json.dumps(make(), indent=2, ensure_ascii=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")
     (folder / "chat_template.jinja").write_text(template, encoding="utf-8")
+
+
+def _begin(tokenizer: Any) -> str:
+    """Return what the tokenizer puts in front of a prompt, such as `<s>`."""
+    ids, plain = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
+    return "".join(tokenizer.convert_ids_to_tokens(ids[: len(ids) - len(plain)]))
 
 
 def _config(raw: dict[str, Any], config: Any) -> dict[str, Any]:

@@ -17,10 +17,11 @@ from transformers import AutoConfig, AutoProcessor
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.loading import load_config, load_processor
+from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
-from langchain_vipllava.prompt.formats import FORMATS
+from langchain_vipllava.prompt.formats import FORMATS, Prompt, Segment
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER, LoadOptions
 from langchain_vipllava.serving.export import export_checkpoint
 from langchain_vipllava.serving.prompt_cases import chat_messages
@@ -133,7 +134,8 @@ def test_the_processor_makes_the_pixels_of_the_engine(processor, encoder, size):
     noise = np.random.default_rng(size[0]).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     image = Image.fromarray(noise)
     theirs = processor.image_processor(images=[image], return_tensors="np")["pixel_values"][0]
-    ours = encoder._compute_pixels(image, "pad").numpy()
+    request = GenerationRequest(Prompt((Segment("<image>", "image"),)), images=(EncodedImage.from_pixels(image),))
+    ours = encoder.encode(request).images[0].pixels.numpy()
     assert np.abs(theirs - ours).max() < 1e-5
 
 

@@ -86,7 +86,7 @@ def test_serve_starts_vllm_waits_until_it_answers_and_ends_all_of_it(folder, por
     process = start(folder, port, stand_in.python, "--max-num-seqs", "4", VIPLLAVA_API_KEY="s3cret")
     notes = wait_for(process, "Ready after")
     assert "Starting vLLM 0.32.0" in notes[0]
-    assert f"ChatVipLlava(base_url='http://127.0.0.1:{port}/v1', model='shapes')" in notes[-1]
+    assert f"ChatVipLlava(base_url='http://127.0.0.1:{port}/v1', tokenizer='{folder}')" in notes[-1]
     started, engine = stand_in.started, stand_in.engine
     arguments = started["arguments"]
     assert arguments[:2] == ["-m", "vllm.entrypoints.openai.api_server"]

@@ -61,7 +61,12 @@ def start(folder: Path, log: Path, layout: Layout | None = None, *extra: str) ->
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     command = VllmCommand(
-        ServedFolder.read(folder), "shapes", port=port, layout=layout or Layout(), on_cpu=environment.on_cpu, extra=extra
+        ServedFolder.read(folder),
+        "shapes",
+        port=port,
+        layout=layout or Layout(),
+        on_cpu=environment.on_cpu,
+        extra=extra,
     )
     variables = {**os.environ, **command.environment(), "OMP_NUM_THREADS": "1"}
     return Server(ServerProcess(command.command(environment.python), variables, log), command.url)

@@ -137,8 +137,8 @@ def _run(
 
     def ready(seconds: float) -> None:
         screen.note(
-            f"Ready after {seconds:.0f} s: ChatVipLlava(base_url={command.url!r}, model={command.name!r}). Check it: "
-            f"langchain-vipllava doctor --base-url {command.url}. Ctrl-C stops it."
+            f"Ready after {seconds:.0f} s: ChatVipLlava(base_url={command.url!r}, tokenizer={str(command.model.path)!r}). "
+            f"Check it: langchain-vipllava doctor --base-url {command.url}. Ctrl-C stops it."
         )
 
     with Supervisor() as supervisor:
