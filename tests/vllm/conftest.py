@@ -60,8 +60,9 @@ def start(folder: Path, log: Path, layout: Layout | None = None, *extra: str) ->
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
+    model = ServedFolder.read(folder)
     command = VllmCommand(
-        ServedFolder.read(folder),
+        model,
         "shapes",
         port=port,
         layout=layout or Layout(),

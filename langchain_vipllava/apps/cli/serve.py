@@ -136,9 +136,10 @@ def _run(
             screen.note(f"  {seconds:.0f} s  {line[:120]}")
 
     def ready(seconds: float) -> None:
+        arguments = f"base_url={command.url!r}, tokenizer={str(command.model.path)!r}"
         screen.note(
-            f"Ready after {seconds:.0f} s: ChatVipLlava(base_url={command.url!r}, tokenizer={str(command.model.path)!r}). "
-            f"Check it: langchain-vipllava doctor --base-url {command.url}. Ctrl-C stops it."
+            f"Ready after {seconds:.0f} s: ChatVipLlava({arguments}). Check it: langchain-vipllava doctor --base-url "
+            f"{command.url}. Ctrl-C stops it."
         )
 
     with Supervisor() as supervisor:
