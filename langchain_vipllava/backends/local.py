@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib
-import queue
 import threading
-import time
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import suppress
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from langchain_vipllava.backends.answering import AnsweringBackend
 from langchain_vipllava.backends.context_facts import known_context_length
+from langchain_vipllava.engine.output_grammar import compile_output
 from langchain_vipllava.engine.request_clock import RequestClock
-from langchain_vipllava.errors import AnswerTimeoutError, CheckpointError, GenerationError, shorten
+from langchain_vipllava.errors import CheckpointError, GenerationError, shorten
 from langchain_vipllava.protocol.admission import Admission, admission_of
-from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import LoadOptions
@@ -23,18 +20,14 @@ from langchain_vipllava.protocol.logprobs import AnswerPiece
 from langchain_vipllava.protocol.output_spec import OutputSpec
 
 if TYPE_CHECKING:
-    from langchain_vipllava.engine.grammar import Grammar
     from langchain_vipllava.engine.request import GenerationRequest
     from langchain_vipllava.engine.runner import EngineStats, ModelRunner
-
-_LONGEST_WAIT = threading.TIMEOUT_MAX / 2
-"""Seconds; locks do not accept much more. A longer timeout waits indefinitely."""
 
 _is_imported = False
 """Whether the engine is imported as a whole."""
 
 
-class LocalBackend:
+class LocalBackend(AnsweringBackend):
     """Answers with a model in this process; loads it at the first request.
 
     Backends with equal options share one loaded model. torch is imported when something is asked that needs it.
@@ -169,82 +162,9 @@ class LocalBackend:
         self.limits.check_texts([text])
         return self.runner.encoder.token_ids(text)
 
-    def generate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
-        """Answer a request and wait for the answer; an interrupt stops the model."""
-        deadline = _deadline(timeout)
-        submission = _Submission(self, request)
-        handle = submission.handle
-        try:
-            submission.run()
-            try:
-                return handle.future.result(_remaining(deadline))
-            except TimeoutError as error:
-                raise AnswerTimeoutError.after(timeout) from error
-        finally:
-            handle.cancel()
-
-    async def agenerate(self, request: ChatRequest, *, timeout: float | None = None) -> Answer:
-        """Answer a request without blocking the event loop; cancellation stops the model."""
-        deadline = _deadline(timeout)
-        submission = _Submission(self, request)
-        try:
-            async with asyncio.timeout(_remaining(deadline)):
-                await asyncio.to_thread(submission.run)
-                return await submission.handle.future
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(timeout) from error
-        finally:
-            submission.cancel()
-
-    def stream(
-        self, request: ChatRequest, *, timeout: float | None = None
-    ) -> Generator[str | AnswerPiece | Answer, None, None]:
-        """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
-        deadline = _deadline(timeout)
-        pieces: queue.SimpleQueue[str | AnswerPiece | None] = queue.SimpleQueue()
-        submission = _Submission(self, request, pieces.put)
-        handle = submission.handle
-        handle.future.add_done_callback(lambda _: pieces.put(None))
-        try:
-            submission.run()
-            while (piece := pieces.get(timeout=_remaining(deadline))) is not None:
-                yield piece
-            yield handle.future.result()
-        except queue.Empty as error:
-            raise AnswerTimeoutError.after(timeout) from error
-        finally:
-            handle.cancel()
-
-    async def astream(
-        self, request: ChatRequest, *, timeout: float | None = None
-    ) -> AsyncGenerator[str | AnswerPiece | Answer, None]:
-        """Yield pieces of text, and the whole answer last. Closing the iterator stops the model."""
-        loop = asyncio.get_running_loop()
-        pieces: asyncio.Queue[str | AnswerPiece | None] = asyncio.Queue()
-
-        def put(piece: str | AnswerPiece | None) -> None:
-            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
-                loop.call_soon_threadsafe(pieces.put_nowait, piece)
-
-        deadline = None if timeout is None else loop.time() + timeout
-        submission = _Submission(self, request, put)
-        handle = submission.handle
-        handle.future.add_done_callback(lambda _: put(None))
-        try:
-            async with asyncio.timeout_at(deadline):
-                await asyncio.to_thread(submission.run)
-            while True:
-                # the timeout must not fire while the caller handles a piece
-                async with asyncio.timeout_at(deadline):
-                    piece = await pieces.get()
-                if piece is None:
-                    break
-                yield piece
-            yield handle.future.result()
-        except TimeoutError as error:
-            raise AnswerTimeoutError.after(timeout) from error
-        finally:
-            submission.cancel()
+    def submission(self, request: ChatRequest, on_piece: Callable[[str | AnswerPiece], None] | None) -> _Submission:
+        """Check a request and take its slot; nothing is loaded yet."""
+        return _Submission(self, request, on_piece)
 
     @property
     def admission(self) -> Admission:
@@ -278,7 +198,7 @@ class _Submission:
         self,
         backend: LocalBackend,
         request: ChatRequest,
-        on_piece: Callable[[str | AnswerPiece], None] | None = None,
+        on_piece: Callable[[str | AnswerPiece], None] | None,
     ) -> None:
         import_engine()
         from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
@@ -288,7 +208,8 @@ class _Submission:
         self._started = False
         self._slot = slot = backend.admission.enter(backend.limits.max_in_flight)
         self.handle = RequestHandle(on_piece)
-        self.handle.future.add_done_callback(lambda _: slot.release())
+        self.future = self.handle.future
+        self.future.add_done_callback(lambda _: slot.release())
 
     def run(self) -> None:
         """Load, encode and submit."""
@@ -388,37 +309,3 @@ def compile_request(request: ChatRequest, clock: RequestClock | None = None) -> 
         grammar=grammar,
         top_logprobs=request.top_logprobs,
     )
-
-
-def compile_output(output: OutputSpec) -> Grammar | None:
-    """Compile what an answer may be into a grammar; None for free text.
-
-    Raises:
-        GenerationError: a schema that cannot be enforced.
-    """
-    if output.is_free_text:
-        return None
-    import_engine()
-    from langchain_vipllava.engine.grammar import Grammar  # noqa: PLC0415  # torch is loaded when needed
-
-    if not output.tools:
-        assert output.schema is not None  # noqa: S101  # or it would be free text
-        return Grammar.from_schema(output.schema)
-    try:
-        calls = output.calls_schema()
-    except RecursionError as error:
-        raise GenerationError("the parameters of a tool contain themselves; expected a JSON schema.") from error
-    if output.must_call:
-        return Grammar.from_schema(calls)
-    schemas = [calls] if output.schema is None else [calls, output.schema]
-    return Grammar.from_alternatives(schemas, or_text=output.schema is None)
-
-
-def _deadline(timeout: float | None) -> float | None:
-    """The time of the monotonic clock at which a timeout that starts now ends; None for none."""
-    return None if timeout is None or timeout > _LONGEST_WAIT else time.monotonic() + timeout
-
-
-def _remaining(deadline: float | None) -> float | None:
-    """Seconds until a deadline, at least 0; None for none."""
-    return None if deadline is None else max(deadline - time.monotonic(), 0)

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import json
-import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from PIL import Image
 
-from langchain_vipllava.engine.detokenizer import REPLACEMENT_CHARACTER, detokenize
 from langchain_vipllava.engine.image_processor import pillow_processor, resizing
 from langchain_vipllava.engine.model_sizes import image_tokens
 from langchain_vipllava.engine.pixel_values import PixelValues
 from langchain_vipllava.engine.request import GenerationRequest
-from langchain_vipllava.engine.tokenizer import begin_ids, check_tokenizer, keeps_every_character, text_prefix
-from langchain_vipllava.errors import GenerationError, ImageError, PromptError, PromptTooLongError, shorten
+from langchain_vipllava.engine.text_encoding import TextEncoder
+from langchain_vipllava.engine.tokenizer import check_tokenizer
+from langchain_vipllava.errors import GenerationError, ImageError
 from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
-from langchain_vipllava.prompt.formats import END_TOKEN, IMAGE_TOKEN, Prompt
+from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt
 
 _MAX_DIGESTS = 1024
 """Encoded images that are remembered by their pixels. Chosen: some 100 KB."""
-
-TRAINED_TOKENS = 2048
-"""Tokens of the longest conversations of the fine-tuning: `model_max_length` in the scripts of the ViP-LLaVA repository
-(`finetune_stage2.sh`, `finetune_stage3.sh`)."""
 
 _KEY_BYTES = 15
 """Bytes of an image's key: 120 bits collide by chance in no practical number of images."""
@@ -94,23 +86,20 @@ class PromptEncoder:
     def __init__(self, processor: Any, config: Any) -> None:
         self.tokenizer = processor.tokenizer
         check_tokenizer(self.tokenizer)
-        # A tokenizer changes its own settings when a call needs others, which no other thread may see: here only this
-        # first call may, as all later ones are alike.
-        self.tokenizer("\n", add_special_tokens=False)
-        self._beginning = begin_ids(self.tokenizer)
-        self._prefix = text_prefix(self.tokenizer)
         self._image_processor = pillow_processor(processor.image_processor)
-        self._image_id = int(config.image_token_id)
         self.side = int(config.vision_config.image_size)
         self.image_tokens = image_tokens(config)
         self.context_length = int(config.text_config.max_position_embeddings)
-        self._warned_beyond_training = False
+        self.texts = TextEncoder(
+            self.tokenizer.backend_tokenizer.to_str(),
+            image_id=int(config.image_token_id),
+            image_tokens=self.image_tokens,
+            context_length=self.context_length,
+        )
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self._resize_side, self._resample = resizing(self._image_processor, self.side)
         self._pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
-        self._special_ids = frozenset(self.tokenizer.get_added_vocab().values())
-        self._end_id = int(self.tokenizer.convert_tokens_to_ids(END_TOKEN))
 
     def encode(self, request: GenerationRequest) -> EncodedPrompt:
         """Encode a request.
@@ -119,26 +108,10 @@ class PromptEncoder:
             PromptError: text that is not Unicode.
             PromptTooLongError: the prompt leaves no room for an answer.
         """
-        self._check_characters(request.prompt)
+        self.texts.check_characters(request.prompt, self.context_length)
         ids = self.encode_text(request.prompt)
-        if len(ids) >= self.context_length:
-            raise PromptTooLongError(
-                f"the prompt has {len(ids)} tokens ({self.image_tokens} per image), the model's context only "
-                f"{self.context_length}: {len(ids) - self.context_length + 1} too many. Drop old turns, or ask a "
-                "shorter question."
-            )
-        self._warn_beyond_training(len(ids))
+        self.texts.check_length(len(ids), self.context_length)
         return EncodedPrompt(ids, self._encode_images(request, ids))
-
-    def _warn_beyond_training(self, tokens: int) -> None:
-        """Say once that a prompt is longer than those of the fine-tuning, though the context would hold it."""
-        if tokens > TRAINED_TOKENS and not self._warned_beyond_training:
-            self._warned_beyond_training = True
-            warnings.warn(
-                f"a prompt of {tokens:,} tokens; ViP-LLaVA was fine-tuned on at most {TRAINED_TOKENS:,}, and may "
-                "answer worse beyond. Drop old turns (trim_turns), or begin a new conversation.",
-                stacklevel=2,
-            )
 
     def encode_text(self, prompt: Prompt) -> tuple[int, ...]:
         """Return the token ids of a prompt, each image as `image_tokens` image tokens.
@@ -146,12 +119,7 @@ class PromptEncoder:
         Raises:
             PromptError: text that is not Unicode.
         """
-        for segment in prompt.segments:
-            _check_text(segment.text)
-        expanded: list[int] = []
-        for token in self._tokenize(prompt):
-            expanded += [token] * (self.image_tokens if token == self._image_id else 1)
-        return tuple(expanded)
+        return self.texts.expand(self.texts.encode(prompt))
 
     def token_ids(self, text: str) -> list[int]:
         """Return the token ids of a text alone, without the token that begins a prompt.
@@ -159,99 +127,7 @@ class PromptEncoder:
         Raises:
             PromptError: text that is not Unicode.
         """
-        _check_text(text)
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-
-    def _check_characters(self, prompt: Prompt) -> None:
-        """Refuse text that cannot fit whatever its tokens are: tokenizing takes time, some 1 second per million.
-
-        Raises:
-            PromptTooLongError: it has more characters than the longest token times the context.
-        """
-        characters = sum(len(segment.text) for segment in prompt.segments)
-        if self._max_characters is not None and characters > self._max_characters:
-            raise PromptTooLongError(
-                f"the prompt has {characters:,} characters, too many; the model's context of {self.context_length:,} "
-                f"tokens holds at most {self._max_characters:,}. Drop old turns, or ask a shorter question."
-            )
-
-    @cached_property
-    def _max_characters(self) -> int | None:
-        """Characters that the context can hold; None if a token may stand for any number of them."""
-        if not keeps_every_character(json.loads(self.tokenizer.backend_tokenizer.to_str())):
-            return None
-        return self.context_length * max(map(len, self.tokenizer.get_vocab()))
-
-    def _tokenize(self, prompt: Prompt) -> list[int]:
-        """Tokenize as the training did: each text between structural tokens by itself.
-
-        Llama's tokenizer puts a space in front of a text. In training there was one at the start and behind an image,
-        whose texts were tokenized apart, and none behind `</s>`. Generated answers keep their own ids.
-        """
-        ids: list[int] = []
-        run: list[str] = []
-        begins = True
-
-        def end_run(then: Sequence[int] = ()) -> None:
-            ids.extend([*self._tokenize_run("".join(run), first=not ids, begins=begins), *then])
-            run.clear()
-
-        for segment in prompt.segments:
-            if segment.kind == "image":
-                end_run([self._image_id])
-                begins = True
-            elif segment.kind == "end":
-                end_run([self._end_id])
-                begins = False
-            elif segment.ids is not None and self._decodes_to(segment.ids, segment.text):
-                end_run(segment.ids)
-                begins = False
-            else:
-                run.append(segment.text)
-        end_run()
-        return ids
-
-    def _decodes_to(self, ids: tuple[int, ...], text: str) -> bool:
-        """Whether ids decode to a text. Those of another checkpoint, or of an answer that was edited, do not.
-
-        Neither do ids with special tokens: they come from outside, and a special token could end a turn.
-        """
-        if len(ids) > self.context_length:  # it does not fit anyway
-            return False
-        if not all(0 <= token < len(self.tokenizer) and token not in self._special_ids for token in ids):
-            return False
-        decoded: str = self.tokenizer.decode(list(ids))
-        if decoded.strip() != text.strip() and REPLACEMENT_CHARACTER in text:
-            decoded = detokenize(self.tokenizer, ids)
-        return decoded.strip() == text.strip()
-
-    def _tokenize_run(self, text: str, *, first: bool, begins: bool) -> list[int]:
-        """Tokenize a text in which special tokens are what a user typed: plain text.
-
-        Args:
-            text: may be empty.
-            first: whether it begins the prompt.
-            begins: whether it is tokenized like the start of a text.
-        """
-        ids = list(self._beginning) if first else []
-        if text:
-            # behind a line break, as in the middle of a text: of the space in front of a text, and of one that it
-            # begins with, transformers 5 makes one
-            line = f"\n{self._prefix if begins else ''}{text}"
-            encoded = self._splitting_tokenizer(line, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-            ids += encoded[len(self._newline) :]
-        return ids
-
-    @cached_property
-    def _splitting_tokenizer(self) -> Any:
-        """A tokenizer of its own for `split_special_tokens`, which is a switch on a tokenizer."""
-        splitting = copy.deepcopy(self.tokenizer)
-        splitting("\n", add_special_tokens=False, split_special_tokens=True)  # sets the switch, before others see it
-        return splitting
-
-    @cached_property
-    def _newline(self) -> list[int]:
-        return self.token_ids("\n")
+        return self.texts.token_ids(text)
 
     def _encode_images(self, request: GenerationRequest, ids: tuple[int, ...]) -> tuple[PromptImage, ...]:
         places = sum(segment.kind == "image" for segment in request.prompt.segments)
@@ -259,7 +135,7 @@ class PromptEncoder:
             raise GenerationError(
                 f"the prompt has {places} {IMAGE_TOKEN} but {len(request.images)} images came; expected as many."
             )
-        starts = [index for index, token in enumerate(ids) if token == self._image_id][:: self.image_tokens]
+        starts = [index for index, token in enumerate(ids) if token == self.texts.image_id][:: self.image_tokens]
         return tuple(
             PromptImage(key, start, self.image_tokens, pixels)
             for (key, pixels), start in zip(
@@ -308,13 +184,3 @@ class PromptEncoder:
                 f"({self.side}, {self.side}); correct size and crop_size in its preprocessor_config.json."
             )
         return pixels
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise PromptError(
-            f"{shorten(text[max(error.start - 20, 0) : error.end + 20])} contains half a character ({error.reason}); "
-            "expected text that UTF-8 can encode: text.encode('utf-8', 'replace').decode() puts a ? in its place."
-        ) from error

@@ -11,19 +11,20 @@ from typing import Any, NoReturn
 import torch
 
 from langchain_vipllava.engine.compiled_decode import choose_decode
+from langchain_vipllava.engine.constraint import ConstraintFactory
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.engine import Engine
 from langchain_vipllava.engine.free_memory import free_bytes
 from langchain_vipllava.engine.generation_config import confidence_temperature, eos_token_ids, ignored_settings
-from langchain_vipllava.engine.grammar import ConstraintFactory
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
-from langchain_vipllava.engine.logprobs import LogprobRecorder, TokenTexts
+from langchain_vipllava.engine.logprobs import LogprobRecorder
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.engine.sequence import Sequence
+from langchain_vipllava.engine.token_texts import TokenTexts
 from langchain_vipllava.engine.worker import EngineWorker
 from langchain_vipllava.errors import CheckpointError, GenerationError, shorten
 from langchain_vipllava.locks import fork_safe_lock, is_held_here, run_locked
@@ -117,7 +118,7 @@ class ModelRunner:
         self._end_ids = eos_token_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
         self._constraints = ConstraintFactory(self.encoder.tokenizer, vocabulary, self._end_ids)
-        self._token_texts = TokenTexts(self.encoder.tokenizer)
+        self._token_texts = TokenTexts(self.encoder.texts)
         self._confidence_temperature = confidence_temperature(model)
         if ignored := ignored_settings(self.model):
             logger.warning("%s: its generation settings %s are not applied", self.name, ", ".join(ignored))

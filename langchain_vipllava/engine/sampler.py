@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from transformers import TopKLogitsWarper, TopPLogitsWarper
 
-from langchain_vipllava.engine.grammar import Constraint
+from langchain_vipllava.engine.constraint import Constraint
 from langchain_vipllava.engine.logprobs import LogprobRecorder
 from langchain_vipllava.protocol.sampling import Sampling
 

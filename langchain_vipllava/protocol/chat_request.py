@@ -74,11 +74,19 @@ class ChatRequest:
         return (*self.stop, *self.format.stop)
 
     def render(self, *, allow_partial: bool = False) -> Prompt:
-        """Write the prompt: the conversation, with the instructions for tools in its system text, and the schema of the
-        answer behind the last question.
+        """Write the prompt of the instructed conversation.
 
         Raises:
             PromptError: the conversation does not end with a question, unless `allow_partial`.
+        """
+        return self.format.render(
+            self.instructed, allow_partial=allow_partial, escape_turn_markers=self.escape_turn_markers
+        )
+
+    @property
+    def instructed(self) -> Conversation:
+        """The conversation, with the instructions for tools in its system text, and the schema of the answer behind the
+        last question.
         """
         conversation = self.conversation
         if instructions := self.output.instructions:
@@ -90,6 +98,4 @@ class ChatRequest:
             *earlier, last = conversation.turns
             last = replace(last, question=last.question + suffix)
             conversation = replace(conversation, turns=(*earlier, last))
-        return self.format.render(
-            conversation, allow_partial=allow_partial, escape_turn_markers=self.escape_turn_markers
-        )
+        return conversation

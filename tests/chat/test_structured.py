@@ -18,9 +18,9 @@ from llguidance.hf import from_tokenizer
 from pydantic import BaseModel, Field, field_validator
 
 from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, MarkerError
-from langchain_vipllava.backends.local import compile_output
 from langchain_vipllava.chat.output import read_output_spec, split_answer
-from langchain_vipllava.engine.grammar import ConstraintFactory
+from langchain_vipllava.engine.constraint import ConstraintFactory
+from langchain_vipllava.engine.output_grammar import compile_output
 from tests.support.engine import engine_request
 from tests.support.marked_scene import marked_scene
 

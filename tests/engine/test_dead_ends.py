@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 
 import langchain_vipllava
 from langchain_vipllava import GenerationError
-from langchain_vipllava.engine.grammar import ConstraintFactory, Grammar
+from langchain_vipllava.engine.constraint import ConstraintFactory
+from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
 
 INT, TEXT = {"type": "integer"}, {"type": "string"}

@@ -13,9 +13,10 @@ import torch
 
 from langchain_vipllava import GenerationError
 from langchain_vipllava.engine import engine as engine_module
+from langchain_vipllava.engine.constraint import Constraint
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.failures import is_out_of_memory
-from langchain_vipllava.engine.grammar import Constraint, Grammar
+from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from tests.support.engine import generate

@@ -17,7 +17,8 @@ from pydantic import BaseModel, Field, create_model
 
 from langchain_vipllava import ChatVipLlava, GenerationError
 from langchain_vipllava.engine import request_clock
-from langchain_vipllava.engine.grammar import ConstraintFactory, Grammar
+from langchain_vipllava.engine.constraint import ConstraintFactory
+from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.images.image import EncodedImage

@@ -200,7 +200,7 @@ def test_a_signal_handler_asks_while_the_main_thread_reads_a_stream(llm, asking_
 
 def test_a_signal_handler_asks_while_the_main_thread_tokenizes(llm, asking_handler, monkeypatch):
     expected = [llm.invoke(text).text for text in ("Who are you?", "Hello.")]
-    encoder = llm.backend.runner.encoder
+    encoder = llm.backend.runner.encoder.texts
     tokenize = encoder._tokenize
 
     def interrupted(prompt):
