@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         PromptError,
         PromptTooLongError,
         RegionError,
+        ServerError,
         SessionError,
         VipLlavaError,
     )
@@ -82,6 +83,7 @@ _HOMES = {
     "RegionError": "errors",
     "RegionPrompt": "chains.steps",
     "RequestLimits": "protocol.limits",
+    "ServerError": "errors",
     "SessionError": "errors",
     "SkippedRowsWarning": "regions.reading",
     "TinyRegionWarning": "markers.marker",
@@ -130,6 +132,7 @@ __all__ = [
     "RegionLimits",
     "RegionPrompt",
     "RequestLimits",
+    "ServerError",
     "SessionError",
     "SkippedRowsWarning",
     "TinyRegionWarning",

@@ -83,6 +83,10 @@ class BusyError(GenerationError):
     """Too many requests are in flight; the same request can be tried again, such as by LangChain's `with_retry`."""
 
 
+class ServerError(GenerationError):
+    """A server cannot be reached, refuses a request, or sends something else than an answer."""
+
+
 class SessionError(VipLlavaError):
     """A call names an image or a region that its session does not have."""
 

@@ -14,7 +14,7 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult, LLMResult
 from langchain_core.prompt_values import ChatPromptValue, PromptValue
 from langchain_core.runnables import Runnable
 from langchain_core.tools import BaseTool
-from langchain_core.utils import from_env
+from langchain_core.utils import from_env, secret_from_env
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 
 from langchain_vipllava.chat.guard import TreeErrors, tree_errors
@@ -28,7 +28,9 @@ from langchain_vipllava.chat.settings import (
     NO_MODEL,
     PER_CALL,
     CallSettings,
+    base_urls,
     model_name,
+    optional_name,
     read_arguments,
     torch_name,
 )
@@ -55,7 +57,7 @@ if TYPE_CHECKING:
 
 
 class ChatVipLlava(TreeErrors):
-    """A ViP-LLaVA on your own machine, asked through LangChain.
+    """A ViP-LLaVA on your own machine or your own servers, asked through LangChain.
 
     The checkpoint is loaded at the first call, once per process and set of loading arguments, however many objects
     use it. The model is stateless: every call is passed the whole conversation.
@@ -75,6 +77,11 @@ class ChatVipLlava(TreeErrors):
             4 GiB. 0 caches none. Image features have their own bound of 256 MiB.
         compile_decode: whether to compile the decoding step, which takes a while, once; None where it pays (on a
             CUDA GPU). `llm.backend.decode_path` says what was chosen and why.
+        base_url: address of a server, such as "http://gpu-host:8000/v1", or a list of them, to ask instead of loading a
+            checkpoint in this process; `model` is then the name under which they serve, and may be left out if they
+            serve one model only. A conversation keeps to one of the servers, and moves on when that one is down.
+        tokenizer: folder or hub id of the checkpoint that the servers run; by default `model`, if that is one.
+            Without it, the servers write and tokenize the prompts, and some texts are refused.
         backend: a `protocol.Backend` to use instead of loading a checkpoint in this process; `model` is then its name.
             `llm.backend` is the one in use.
         temperature: 0 is greedy.
@@ -90,7 +97,9 @@ class ChatVipLlava(TreeErrors):
         streaming: whether `invoke` streams to callbacks, as other models do.
         profile: what the model can do, in the keys of LangChain's `ModelProfile`. What you pass completes or replaces
             what the checkpoint's config says, such as `max_input_tokens`.
-        max_retries, api_key: accepted as other models accept them; a local model has no use for them.
+        max_retries: further tries of a request that a server did not answer, such as a busy one. A model in this
+            process has no use for it.
+        api_key: of the servers; without it, the environment variable VIPLLAVA_API_KEY.
         prompt_format: "user_assistant", with which the bundled checkpoint was trained; "llava_v1", with which the
             published 7B and 13B were; or "human_assistant", the chat template inside of those.
         escape_turn_markers: write turn markers in the texts of messages as `USER :` and `ASSISTANT :`, so that no text
@@ -140,6 +149,9 @@ class ChatVipLlava(TreeErrors):
     cache_bytes: int | None = None
     compile_decode: bool | None = None
 
+    base_url: Annotated[str | list[str] | None, BeforeValidator(base_urls)] = None
+    tokenizer: Annotated[str | None, BeforeValidator(optional_name)] = None
+
     # the constructor argument `backend`; the property `backend` returns the one in use
     given_backend: Annotated[Backend | None, SkipValidation] = Field(
         default=None, alias="backend", exclude=True, repr=False
@@ -154,8 +166,8 @@ class ChatVipLlava(TreeErrors):
     timeout: float | None = Field(default=None, gt=0)
     limits: RequestLimits = RequestLimits()
     streaming: bool = False
-    max_retries: int = 0
-    api_key: SecretStr | None = Field(default=None, exclude=True)
+    max_retries: int = 2
+    api_key: SecretStr | None = Field(default_factory=secret_from_env("VIPLLAVA_API_KEY", default=None), exclude=True)
 
     prompt_format: Annotated[PromptFormatName, SkipValidation] = "user_assistant"
     escape_turn_markers: Annotated[bool, SkipValidation] = True
@@ -200,7 +212,7 @@ class ChatVipLlava(TreeErrors):
 
     @property
     def backend(self) -> Backend:
-        """What answers: the backend that was passed, or that of the checkpoint in this process."""
+        """What answers: the backend that was passed, the servers, or the checkpoint in this process."""
         if self.given_backend is not None:
             if self.given_backend.name != self.model:
                 raise CheckpointError(
@@ -208,6 +220,17 @@ class ChatVipLlava(TreeErrors):
                     "model out, or make a ChatVipLlava without backend=."
                 )
             return self.given_backend
+        if self.base_url is not None:
+            from langchain_vipllava.backends.served import ServedBackend  # noqa: PLC0415  # a local model needs none
+
+            return ServedBackend(
+                self.base_url,
+                self.model,
+                tokenizer=self.tokenizer,
+                api_key=None if self.api_key is None else self.api_key.get_secret_value() or None,
+                max_retries=self.max_retries,
+                limits=self.limits,
+            )
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `backend=` may not need it
 
         return LocalBackend.load(limits=self.limits, **{name: getattr(self, name) for name in LOADING})

@@ -43,6 +43,8 @@ _MEANT: Mapping[str, str] = {
     "model_name": "model=...",
     "model_id": "model=...",
     "repo_id": "model=...",
+    "openai_api_base": "base_url=...",
+    "openai_api_key": "api_key=...",
     "torch_dtype": "dtype=...",
     "load_in_4bit": "quantization='4bit'",
     "load_in_8bit": "quantization='8bit'",
@@ -192,15 +194,31 @@ def read_arguments(arguments: Mapping[str, Any], fields: Mapping[str, Any]) -> d
     if isinstance(profile := arguments.get("profile"), Profile):
         arguments["profile"] = profile.given  # ours is read anew: such a copy may have another model
     backend = arguments.get("backend")
+    if arguments.get("base_url") is not None:
+        if backend is not None:
+            raise CheckpointError("base_url beside backend=; pass one of them.")
+        _refuse_loading(arguments, fields, "base_url=")
+        return {**arguments, "model": arguments.get("model") or ""}
+    if arguments.get("tokenizer") is not None:
+        raise CheckpointError("tokenizer without base_url=; it is for a checkpoint that a server runs.")
     if backend is None:
         return arguments
     if not hasattr(backend, "generate"):
         raise CheckpointError(f"backend is a {type(backend).__name__}; expected a protocol.Backend.")
+    _refuse_loading(arguments, fields, "backend=")
+    return {"model": backend.name, **arguments}
+
+
+def _refuse_loading(arguments: Mapping[str, Any], fields: Mapping[str, Any], beside: str) -> None:
+    """Refuse arguments of how to load a checkpoint.
+
+    Raises:
+        CheckpointError: there are some.
+    """
     defaults = {name: fields[name].default for name in LOADING[1:]}
     loading = [name for name, default in defaults.items() if arguments.get(name, default) != default]
     if loading:
-        raise CheckpointError(f"{', '.join(loading)} beside backend=; these are for a checkpoint that is loaded here.")
-    return {"model": backend.name, **arguments}
+        raise CheckpointError(f"{', '.join(loading)} beside {beside}; these are for a checkpoint that is loaded here.")
 
 
 def _stop_texts(stop: Sequence[str] | str | None) -> tuple[str, ...]:
@@ -226,6 +244,28 @@ def model_name(value: Any) -> str:
         f"model is a {type(value).__name__}; expected a hub id or a folder. A loaded model goes in with "
         "ChatVipLlava.from_model(model, processor)."
     )
+
+
+def optional_name(value: Any) -> str | None:
+    """Read a hub id or a folder, or None.
+
+    Raises:
+        CheckpointError: something else.
+    """
+    return None if value is None else model_name(value)
+
+
+def base_urls(value: Any) -> str | list[str] | None:
+    """Read the address of a server, or several.
+
+    Raises:
+        GenerationError: something else.
+    """
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)) and all(isinstance(url, str) for url in value):
+        return list(value)
+    raise GenerationError(f"base_url={shorten(value)}; expected the address of a server, or a list of them.")
 
 
 def torch_name(value: Any) -> str:

@@ -124,6 +124,7 @@ def test_public_names_are_pinned():
         "RegionLimits",
         "RegionPrompt",
         "RequestLimits",
+        "ServerError",
         "SessionError",
         "SkippedRowsWarning",
         "TinyRegionWarning",

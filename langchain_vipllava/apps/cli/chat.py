@@ -19,7 +19,9 @@ def chat(
     numbers: options.NumbersOption = False,
     zoom: options.ZoomOption = False,
     seed: options.SeedOption = None,
-    model: options.ModelOption = "bundled",
+    model: options.ModelOption = None,
+    base_url: options.BaseUrlOption = None,
+    tokenizer: options.TokenizerOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,
@@ -41,12 +43,13 @@ def chat(
     screen = Screen(quiet, as_json)
     stdin.check_single(image=image == stdin.STDIN, detections=detections == stdin.STDIN, **{"the conversation": True})
     model_options = ModelOptions(
-        model, device, dtype, quantization, attention, prompt_format, max_tokens, temperature, sampling_seed
-    )
+        model, device, dtype, quantization, attention, prompt_format, max_tokens, temperature, sampling_seed,
+        tuple(base_url or ()), tokenizer,
+    )  # fmt: skip
     model_options.check()
     mark_options = marking.MarkOptions(
         image, box, detections, detector, format, box_format, min_score, max_regions, kind, color, numbers, zoom, seed,
-        model_options.load_options.view_size,
+        model_options.view_size,
     )  # fmt: skip
     mark_options.check()
     target = None if save is None else saving.check_target(save, image, detections)

@@ -25,7 +25,9 @@ def demo(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the marked images; it is made. Default: none.")
     ] = None,
-    model: options.ModelOption = "bundled",
+    model: options.ModelOption = None,
+    base_url: options.BaseUrlOption = None,
+    tokenizer: options.TokenizerOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,
@@ -37,7 +39,17 @@ def demo(
     from langchain_vipllava.apps.cli import agent_demo  # noqa: PLC0415  # --help loads nothing
     from langchain_vipllava.apps.cli.model import ModelOptions  # noqa: PLC0415
 
-    model_options = ModelOptions(model, device, dtype, quantization, attention, prompt_format, max_tokens)
+    model_options = ModelOptions(
+        model,
+        device,
+        dtype,
+        quantization,
+        attention,
+        prompt_format,
+        max_tokens,
+        base_url=tuple(base_url or ()),
+        tokenizer=tokenizer,
+    )
     model_options.check()
     tasks = agent_demo.choose_tasks(image, detector, tuple(question or ()))
     agent_demo.run(tasks, llm, model_options, out)

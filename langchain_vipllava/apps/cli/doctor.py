@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    model: options.ModelOption = "bundled",
+    model: options.ModelOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     quantization: options.QuantizationOption = None,

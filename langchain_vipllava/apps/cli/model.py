@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.apps.cli.console import Screen
-from langchain_vipllava.errors import MarkerError
+from langchain_vipllava.errors import CheckpointError, MarkerError
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import check_format
@@ -19,14 +20,16 @@ from langchain_vipllava.protocol.sampling import Sampling
 
 if TYPE_CHECKING:
     from langchain_vipllava.backends.local import LocalBackend
+    from langchain_vipllava.backends.served import ServedBackend
     from langchain_vipllava.protocol.answer import Answer
+    from langchain_vipllava.protocol.backend import Backend
 
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """Which checkpoint to load, and how; how its answers are chosen."""
+    """Which checkpoint to load, and how, or which servers to ask; how answers are chosen."""
 
-    model: str
+    model: str | None
     device: str
     dtype: str
     quantization: str | None
@@ -35,6 +38,8 @@ class ModelOptions:
     max_tokens: int = 256
     temperature: float = 0.0
     sampling_seed: int | None = None
+    base_url: tuple[str, ...] = ()
+    tokenizer: str | None = None
 
     def check(self) -> None:
         """Check everything that can be checked without torch.
@@ -45,6 +50,16 @@ class ModelOptions:
             PromptError: an unknown prompt format.
         """
         _ = self.load_options, self.settings
+        if not self.base_url:
+            if self.tokenizer is not None:
+                raise CheckpointError("--tokenizer without --base-url; it is for a checkpoint that a server runs.")
+            return
+        loading = {"device": self.device, "dtype": self.dtype}
+        given = [f"--{name}" for name, value in loading.items() if value != "auto"]
+        given += [f"--{name}" for name in ("quantization", "attention") if getattr(self, name) is not None]
+        if given:
+            raise CheckpointError(f"{', '.join(given)} beside --base-url; the server decides that.")
+        _ = self.served
 
     @cached_property
     def load_options(self) -> LoadOptions:
@@ -55,7 +70,7 @@ class ModelOptions:
     def load_arguments(self) -> dict[str, Any]:
         """The arguments of `LoadOptions`."""
         return {
-            "model": self.model,
+            "model": self.model or BUNDLED,
             "device": self.device,
             "dtype": self.dtype,
             "quantization": self.quantization,
@@ -73,12 +88,30 @@ class ModelOptions:
             prompt_format=check_format(self.prompt_format),
         )
 
-    def plan(self) -> LocalBackend:
-        """Find the checkpoint and the device; loads no weights.
+    @cached_property
+    def served(self) -> ServedBackend:
+        """The backend that asks the servers."""
+        from langchain_vipllava.backends.served import ServedBackend  # noqa: PLC0415  # `mark` needs none
+
+        return ServedBackend(
+            self.base_url, self.model, tokenizer=self.tokenizer, api_key=os.environ.get("VIPLLAVA_API_KEY") or None
+        )
+
+    @property
+    def view_size(self) -> int:
+        """Side of the square that the model reads of an image, in pixels."""
+        return self.served.view_size if self.base_url else self.load_options.view_size
+
+    def plan(self) -> LocalBackend | ServedBackend:
+        """Find the checkpoint and the device, or the server; loads no weights.
 
         Raises:
             CheckpointError: there is no such checkpoint or device.
+            ServerError: no server can be reached.
         """
+        if self.base_url:
+            _ = self.served.context_length
+            return self.served
         from langchain_vipllava.backends.local import LocalBackend, import_engine  # noqa: PLC0415  # `mark` needs none
 
         import_engine()
@@ -90,20 +123,26 @@ class ModelOptions:
         load_config(pinned)
         return LocalBackend(pinned)
 
-    def load(self, backend: LocalBackend, screen: Screen) -> None:
-        """Load the model, and say which checkpoint answers.
+    def load(self, backend: LocalBackend | ServedBackend, screen: Screen) -> None:
+        """Load the model, unless a server has it, and say what answers.
 
         Raises:
             CheckpointError: the checkpoint cannot be loaded.
         """
-        loaded = backend.runner.model
+        runner = getattr(backend, "runner", None)
+        if runner is None:
+            screen.note(f"{self.describe()}.")
+            return
+        loaded = runner.model
         gc.enable()
         gc.freeze()  # what is there now stays: chatting collects what comes after it
         screen.note(f"{self.describe()} ({loaded.device}, {str(loaded.dtype).removeprefix('torch.')}).")
 
     def describe(self) -> str:
-        """Return a sentence that says which checkpoint answers."""
-        if self.model == BUNDLED:
+        """Return a sentence that says what answers."""
+        if self.base_url:
+            return f"The model {self.served.name} answers, served at {', '.join(self.base_url)}"
+        if self.model in (None, BUNDLED):
             return "The small bundled checkpoint answers: it knows plain colored shapes, not photographs"
         return f"The checkpoint {self.model} answers"
 
@@ -119,7 +158,7 @@ class Asker:
         turns: the conversation so far; empty, where every question stands alone.
     """
 
-    backend: LocalBackend
+    backend: Backend
     settings: ChatRequest
     marked: MarkedImage
     turns: list[Turn] = field(default_factory=list)

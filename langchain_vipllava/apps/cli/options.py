@@ -86,13 +86,31 @@ SeedOption = Annotated[
 ]
 
 ModelOption = Annotated[
-    str,
+    str | None,
     typer.Option(
         "--model",
         "-m",
         envvar="VIPLLAVA_MODEL",
         help="Hub id or folder of a ViP-LLaVA checkpoint, such as llava-hf/vip-llava-7b-hf; "
-        "'bundled' is the small checkpoint in this package.",
+        "'bundled', the default, is the small checkpoint in this package. With --base-url the name under which the "
+        "servers serve, by default their only one.",
+        rich_help_panel=_MODEL,
+    ),
+]
+BaseUrlOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--base-url",
+        envvar="VIPLLAVA_BASE_URL",
+        help="Ask the server at this address, such as http://gpu-host:8000/v1, instead of loading a model; can be "
+        "repeated. Its key comes from VIPLLAVA_API_KEY.",
+        rich_help_panel=_MODEL,
+    ),
+]
+TokenizerOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Folder or hub id of the checkpoint that the servers run, where --model does not name it.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -6,6 +6,7 @@ import re
 
 _OPTIONS = {
     "attn_implementation": "attention",
+    "base_url": "base-url",
     "box_format": "box-format",
     "color": "color",
     "detector": "detector",
@@ -22,6 +23,7 @@ _OPTIONS = {
     "quantization": "quantization",
     "seed": "seed",
     "temperature": "temperature",
+    "tokenizer": "tokenizer",
     "zoom": "zoom",
 }
 _SWITCHES = ("numbers", "zoom")
@@ -33,6 +35,7 @@ _IN_PROSE = re.compile(rf"(?<![\w.-])({'|'.join(name for name in _OPTIONS if '_'
 _PHRASES = (
     (re.compile(r"regions_from\(\.\.\., (--[^()]*)\)"), r"--detections FILE \1"),
     (re.compile(r"Region\(box=\(x0, y0, x1, y1\)\)"), "--box x0,y0,x1,y1"),
+    (re.compile(r"Pass (?:it|the key) as api_key="), "Set VIPLLAVA_API_KEY to it"),
     (re.compile(r", or on several views with mark_pages"), ", as --max-regions does"),
     (re.compile(r"The program can allow a private host with .*$"), "Download it first."),
     (re.compile(r"local_files_only=True does not ask it"), "HF_HUB_OFFLINE=1 does not ask it"),
