@@ -67,7 +67,7 @@ def test_a_workspace_asks_a_server(llm, local):
     for chat_model in (local, llm):
         workspace = Workspace(model=BackendVision(chat_model.backend))
         image_id = workspace.add_image(SCENE, session="s")
-        workspace.mark(image_id, [[59, 378, 164, 483]], session="s")
+        marked = workspace.mark(image_id, [[59, 378, 164, 483]], session="s")
         replies.append(workspace.ask(image_id, "What is the object {r1}?", session="s").answer)
     assert replies == ["A white square."] * 2
 

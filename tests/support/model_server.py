@@ -72,13 +72,13 @@ def breaks_off(after: int) -> Fault:
     return answer
 
 
-def stalls(after: int, until: threading.Event) -> Fault:
-    """Sends some tokens, then nothing until an event."""
+def stalls(after: int) -> Fault:
+    """Sends some tokens, then nothing until the client hangs up."""
 
     def answer(handler: _Handler, body: dict[str, Any]) -> None:
         def check(sent: int) -> None:
             if sent == after:
-                until.wait(60)
+                handler.is_hung_up(wait=60)
 
         handler.answer(body, check)
 
@@ -311,12 +311,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
 
-    def is_hung_up(self) -> bool:
-        """Whether the client closed the connection."""
+    def is_hung_up(self, wait: float = 0) -> bool:
+        """Whether the client closed the connection, at once or within some seconds."""
         import select
         import socket
 
-        readable, _, _ = select.select([self.connection], [], [], 0)
+        readable, _, _ = select.select([self.connection], [], [], wait)
         try:
             return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
         except OSError:
