@@ -17,6 +17,7 @@ from langchain_core.tools import BaseTool
 from langchain_core.utils import from_env, secret_from_env
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 
+from langchain_vipllava.chat.backend_choice import choose_backend
 from langchain_vipllava.chat.guard import TreeErrors, tree_errors
 from langchain_vipllava.chat.image_refs import is_cached, name_mime_types, open_for_cache
 from langchain_vipllava.chat.messages import check_size, read_messages, unopened, warn_of_images
@@ -213,27 +214,7 @@ class ChatVipLlava(TreeErrors):
     @property
     def backend(self) -> Backend:
         """What answers: the backend that was passed, the servers, or the checkpoint in this process."""
-        if self.given_backend is not None:
-            if self.given_backend.name != self.model:
-                raise CheckpointError(
-                    f"model={self.model!r}, but the backend that was passed is {self.given_backend.name!r}; leave "
-                    "model out, or make a ChatVipLlava without backend=."
-                )
-            return self.given_backend
-        if self.base_url is not None:
-            from langchain_vipllava.backends.served import ServedBackend  # noqa: PLC0415  # a local model needs none
-
-            return ServedBackend(
-                self.base_url,
-                self.model,
-                tokenizer=self.tokenizer,
-                api_key=None if self.api_key is None else self.api_key.get_secret_value() or None,
-                max_retries=self.max_retries,
-                limits=self.limits,
-            )
-        from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `backend=` may not need it
-
-        return LocalBackend.load(limits=self.limits, **{name: getattr(self, name) for name in LOADING})
+        return choose_backend(self)
 
     @tree_errors(PromptError)
     def render_prompt(self, messages: LanguageModelInput) -> str:

@@ -36,6 +36,12 @@ def check_tokenizer(tokenizer: Any) -> None:
         raise CheckpointError(f"the tokenizer puts no space in front of a text, as it did in training. {remedy}")
 
 
+def begin_ids(tokenizer: Any) -> list[int]:
+    """Return the token ids that a tokenizer puts in front of a prompt."""
+    ids, plain = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
+    return ids[: len(ids) - len(plain)]
+
+
 def text_prefix(tokenizer: Any) -> str:
     """Return what a tokenizer puts in front of a text before it splits it: a space, or nothing."""
     first = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[0]

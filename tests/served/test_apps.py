@@ -68,7 +68,7 @@ def test_a_workspace_asks_a_server(llm, local):
         workspace = Workspace(model=BackendVision(chat_model.backend))
         image_id = workspace.add_image(SCENE, session="s")
         marked = workspace.mark(image_id, [[59, 378, 164, 483]], session="s")
-        replies.append(workspace.ask(image_id, "What is the object {r1}?", session="s").answer)
+        replies.append(workspace.ask(marked.image_id, "What is the object {r1}?", session="s").answer)
     assert replies == ["A white square."] * 2
 
 

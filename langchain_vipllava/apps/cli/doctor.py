@@ -35,7 +35,7 @@ def doctor(
     from langchain_vipllava.apps.cli.console import Screen  # noqa: PLC0415  # --help loads nothing
 
     if base_url is not None:
-        _examine_server(base_url, None if model == "bundled" else model, Screen(as_json=as_json))
+        _examine_server(base_url, model, Screen(as_json=as_json))
         return
     from langchain_vipllava.apps.cli import report  # noqa: PLC0415
     from langchain_vipllava.apps.cli.model import ModelOptions  # noqa: PLC0415
