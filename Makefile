@@ -107,6 +107,7 @@ $(VLLM)/.ready:
 
 bench-vllm: $(READY) $(VLLM)/.ready
 	$(BIN)/python -m benchmarks.serving $(VLLM)/bin/python
+	$(BIN)/python -m benchmarks.callers $(VLLM)/bin/python
 
 # exports the bundled checkpoint, serves it, and compares
 test-vllm: $(READY) $(VLLM)/.ready
