@@ -9,7 +9,7 @@ from pathlib import Path
 
 from langchain_core.messages import HumanMessage
 
-from langchain_vipllava import ChatVipLlava, load_image, mark
+from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 
 SCENE = Path(__file__).parent / "scene.png"
 
@@ -17,7 +17,8 @@ SCENE = Path(__file__).parent / "scene.png"
 address, tokenizer = [*sys.argv[1:], None, None][:2]
 llm = ChatVipLlava(base_url=address, tokenizer=tokenizer) if address else ChatVipLlava(model="bundled")
 
-marked = mark(load_image(SCENE), [[59, 378, 164, 483], [206, 30, 426, 250]], kind=["rectangle", "ellipse"])
+regions = [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))]
+marked = mark(load_image(SCENE), regions, kind=["rectangle", "ellipse"])
 first = marked.message("What is the object {0}?")
 answer = llm.invoke([first])
 print(marked.question("What is the object {0}?"), "->", answer.text)

@@ -11,6 +11,13 @@ from langchain_vipllava.prompt.formats import END_TOKEN
 _SPACE = "▁"
 """How SentencePiece, and so Llama's tokenizer, writes a space."""
 
+NO_SPACE_AT_END: Mapping[str, Any] = {
+    "type": "Replace",
+    "pattern": {"Regex": f"^{_SPACE}(?={END_TOKEN})"},
+    "content": "",
+}
+"""The step with which the tokenizer of an export takes back the space that it put in front of `</s>`."""
+
 
 def check_tokenizer(tokenizer: Any) -> None:
     """Check that a tokenizer begins texts as Llama's did in the training of ViP-LLaVA.
@@ -58,6 +65,7 @@ def keeps_every_character(tokenizer: Mapping[str, Any]) -> bool:
     keeps = [
         part.get("type") in (None, "Prepend")
         or (part.get("type") == "Replace" and (part["pattern"], part["content"]) == ({"String": " "}, _SPACE))
+        or part == NO_SPACE_AT_END
         for part in normalizers
     ]
     pre_tokenizer = tokenizer.get("pre_tokenizer") or {}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from langchain_vipllava.engine.tokenizer import NO_SPACE_AT_END
 from langchain_vipllava.prompt.formats import END_TOKEN
 
 _SPACE = "▁"
@@ -14,11 +15,6 @@ _SPACE = "▁"
 
 _SPACES: Mapping[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
 _BEGIN: Mapping[str, Any] = {"type": "Prepend", "prepend": _SPACE}
-_NO_BEGIN_AT_END: Mapping[str, Any] = {
-    "type": "Replace",
-    "pattern": {"Regex": f"^{_SPACE}(?={END_TOKEN})"},
-    "content": "",
-}
 
 
 def served_tokenizer(tokenizer: Any) -> dict[str, Any]:
@@ -41,7 +37,7 @@ def served_tokenizer(tokenizer: Any) -> dict[str, Any]:
         written["pre_tokenizer"] = None
     elif [step.get("type") for step in steps] != ["Prepend", "Replace"]:
         return plain  # another kind of tokenizer: the check of the export says whether it does
-    written["normalizer"] = {"type": "Sequence", "normalizers": [dict(_BEGIN), dict(_SPACES), dict(_NO_BEGIN_AT_END)]}
+    written["normalizer"] = {"type": "Sequence", "normalizers": [dict(_BEGIN), dict(_SPACES), dict(NO_SPACE_AT_END)]}
     for token in written["added_tokens"]:
         if token["content"] == END_TOKEN:
             token["normalized"] = True

@@ -7,10 +7,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from langchain_vipllava.backends.server_address import ServerAddress
 from langchain_vipllava.errors import GenerationError, describe_error, shorten
 
 _MAX_BYTES = 2**20
@@ -55,25 +55,15 @@ class ServerProbe:
     """
 
     def __init__(self, base_url: str, api_key: str | None = None, timeout: float = 60.0) -> None:
-        expected = "expected an address such as http://gpu-host:8000/v1"
-        try:
-            parts = urlsplit(base_url.strip())
-            _ = parts.port
-        except ValueError as error:
-            raise GenerationError(f"base_url={shorten(base_url)}; {expected}.") from error
-        if "@" in parts.netloc:
-            raise GenerationError(f"base_url holds a user or a password; {expected}, and a key in VIPLLAVA_API_KEY.")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise GenerationError(f"base_url={shorten(base_url)}; {expected}.")
-        self.root = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/v1').rstrip('/')}"
+        address = ServerAddress.read(base_url)
+        self.root = address.root
         self._timeout = timeout
         try:
             headers = {} if api_key is None else {b"Authorization": f"Bearer {api_key}".encode("latin-1")}
         except UnicodeEncodeError as error:
             raise GenerationError("the API key has characters that no HTTP header can hold.") from error
         # a proxy of the environment would not find a loopback address
-        is_local = parts.hostname.startswith("127.") or parts.hostname in ("localhost", "::1")
-        self._client = httpx.Client(headers=headers, timeout=timeout, trust_env=not is_local)
+        self._client = httpx.Client(headers=headers, timeout=timeout, trust_env=not address.is_loopback)
 
     def get(self, path: str) -> Reply:
         """Ask for a path.

@@ -108,7 +108,7 @@ def test_nobody_there_and_no_address_are_errors_in_words():
     for address in ("gpu-host:8000", "http://me:secret@host", "http://host?x=1", "ftp://host"):
         result = run("doctor", "--base-url", address)
         assert result.returncode == 1
-        assert "expected an address such as http://gpu-host:8000/v1" in result.stderr
+        assert "expected the address of a server, such as 'http://gpu-host:8000/v1'" in result.stderr
         assert "secret" not in result.stderr
 
 
@@ -119,3 +119,10 @@ def test_the_text_has_a_line_for_each_check(processor):
     assert text.count("  yes  ") == 5
     assert "no   the server fetches images by URL" in text
     assert "--allowed-media-domains none.invalid" in text
+
+
+def test_several_servers_are_examined_one_after_the_other(processor):
+    with running(PromptServer(processor)) as right, running(PromptServer(processor, faults=("closed",))) as closed:
+        result = run("doctor", "--base-url", right, "--base-url", closed, "--json")
+    assert [json.loads(line)["runs"] for line in result.stdout.splitlines()] == [True, False]
+    assert result.returncode == 1

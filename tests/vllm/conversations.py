@@ -9,7 +9,6 @@ from dataclasses import replace
 from PIL import Image, ImageDraw
 
 from langchain_vipllava import Region, mark
-from langchain_vipllava.markers.kinds import COLORS
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
 from langchain_vipllava.protocol.answer import Answer
@@ -42,7 +41,7 @@ def first_request(number: int, *, max_tokens: int = 16) -> ChatRequest:
     """Return the first question of a conversation: marker, format, size and system text vary by its number."""
     image, regions = scene(number)
     kind = KINDS[number % len(KINDS)]
-    marked = mark(image, regions[number % 3], kind=kind, color=list(COLORS)[number % len(COLORS)])
+    marked = mark(image, regions[number % 3], kind=kind)
     turn = Turn(marked.question(FIRST[number % len(FIRST)]), (marked.encoded,))
     system = "Answer with one word." if number % 7 == 3 else None
     name = list(FORMATS)[number % len(FORMATS)]

@@ -15,7 +15,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel, Field
 
-from langchain_vipllava import ChatVipLlava, load_image, mark
+from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.backends.served import ServedBackend
 from langchain_vipllava.protocol.answer import Answer
@@ -47,7 +47,8 @@ def expected(local):
 
 @pytest.fixture(scope="module")
 def marked():
-    return mark(load_image(SCENE), [[59, 378, 164, 483], [206, 30, 426, 250]], kind=["rectangle", "ellipse"])
+    regions = [Region(box=(59, 378, 164, 483)), Region(box=(206, 30, 426, 250))]
+    return mark(load_image(SCENE), regions, kind=["rectangle", "ellipse"])
 
 
 def test_the_doctor_finds_everything_right(server):

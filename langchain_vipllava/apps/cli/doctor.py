@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -22,20 +22,14 @@ def doctor(
     attention: options.AttentionOption = None,
     prompt_format: options.PromptFormatOption = "user_assistant",
     max_tokens: options.MaxTokensOption = 256,
-    base_url: Annotated[
-        str | None,
-        typer.Option(
-            help="Ask a server what it is instead; --model is then the name that it serves, its only one by default. "
-            "The variable VIPLLAVA_API_KEY holds its key."
-        ),
-    ] = None,
+    base_url: options.BaseUrlOption = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Show which device, dtype, attention and checkpoint would be used, whether it fits, and what would fit."""
     from langchain_vipllava.apps.cli.console import Screen  # noqa: PLC0415  # --help loads nothing
 
-    if base_url is not None:
-        _examine_server(base_url, model, Screen(as_json=as_json))
+    if base_url:
+        _examine_servers(base_url, model, Screen(as_json=as_json))
         return
     from langchain_vipllava.apps.cli import report  # noqa: PLC0415
     from langchain_vipllava.apps.cli.model import ModelOptions  # noqa: PLC0415
@@ -53,18 +47,21 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _examine_server(base_url: str, model: str | None, screen: Screen) -> None:
+def _examine_servers(addresses: list[str], model: str | None, screen: Screen) -> None:
     from langchain_vipllava.serving.server_probe import ServerProbe  # noqa: PLC0415
     from langchain_vipllava.serving.server_report import examine_server  # noqa: PLC0415
 
-    probe = ServerProbe(base_url, os.environ.get("VIPLLAVA_API_KEY") or None)
-    found = examine_server(probe, model)
-    probe.close()
-    if screen.as_json:
-        screen.record(found.record())
-    else:
-        screen.answer(_server_text(found), end="")
-    if not found.runs:
+    key = os.environ.get("VIPLLAVA_API_KEY") or None
+    runs = True
+    for probe in [ServerProbe(address, key) for address in addresses]:
+        found = examine_server(probe, model)
+        probe.close()
+        runs = runs and found.runs
+        if screen.as_json:
+            screen.record(found.record())
+        else:
+            screen.answer(_server_text(found), end="")
+    if not runs:
         raise typer.Exit(1)
 
 
