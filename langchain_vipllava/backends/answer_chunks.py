@@ -88,6 +88,36 @@ class AnswerChunk:
         )
 
 
+def read_scores(said: Mapping[str, Any], start: int, ids: Sequence[int]) -> list[ChunkToken]:
+    """Read the log-probabilities of some tokens of a prompt, from an answer with `prompt_logprobs`.
+
+    Args:
+        said: the answer.
+        start: index of the first token in the prompt.
+        ids: the tokens.
+
+    Raises:
+        BrokenAnswerError: it has none.
+    """
+    listed = said.get("prompt_logprobs")
+    if not isinstance(listed, list) or len(listed) < start + len(ids):
+        raise BrokenAnswerError("sent no log-probabilities of a prompt")
+    places = []
+    for token, value in zip(ids, listed[start:], strict=False):
+        entries = list(_mapping(value).items())[:_MAX_TOP]
+        choices = [_token({**_mapping(entry), "token_id": _number(name), "bytes": None}) for name, entry in entries]
+        chosen = next((choice for choice in choices if choice.token == token), None)
+        if chosen is None:
+            raise BrokenAnswerError("sent no log-probability for a token")
+        top = sorted(choices, key=lambda choice: -choice.logprob)
+        places.append(ChunkToken(token, chosen.logprob, None, tuple(top)))
+    return places
+
+
+def _number(name: Any) -> int | None:
+    return int(name) if isinstance(name, str) and name.isdecimal() and len(name) < 12 else None
+
+
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Protocol
 
-from langchain_vipllava.backends.answer_chunks import AnswerChunk, ChunkToken
+from langchain_vipllava.backends.answer_chunks import AnswerChunk, ChunkToken, read_scores
 from langchain_vipllava.backends.served_checkpoint import ServedCheckpoint
 from langchain_vipllava.backends.server_failures import BrokenAnswerError
 from langchain_vipllava.engine.constraint import Constraint
@@ -13,7 +16,7 @@ from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.errors import CheckpointError, GenerationError, ServerError
 from langchain_vipllava.protocol.answer import Answer, FinishReason
-from langchain_vipllava.protocol.logprobs import AnswerPiece, Choice, TokenLogprob
+from langchain_vipllava.protocol.logprobs import LEAST_LOGPROB, AnswerPiece, Choice, TokenLogprob
 
 _MAX_LATE_CHUNKS = 8
 """Chunks that are read after an answer has ended, for their usage. Chosen: vLLM sends two."""
@@ -224,9 +227,47 @@ class AnswerReader:
 
     def _record(self, place: ChunkToken | None) -> None:
         if place is not None:
-            top = tuple(map(self._choice, place.top[: self._top]))
-            chosen = self._choice(place)
-            self._places.append(TokenLogprob(chosen.token, chosen.logprob, chosen.data, top))
+            admitted = None if self._checkpoint is None or self.is_cut else self._shares(place, self._checkpoint)
+            self._places.append(self._place(place, admitted))
+
+    def _place(self, place: ChunkToken, admitted: tuple[Choice, ...] | None) -> TokenLogprob:
+        top = tuple(map(self._choice, place.top[: self._top]))
+        chosen = self._choice(place)
+        return TokenLogprob(chosen.token, chosen.logprob, chosen.data, top, admitted)
+
+    def _shares(self, place: ChunkToken, checkpoint: ServedCheckpoint) -> tuple[Choice, ...]:
+        """The likeliest tokens at a place as shares of all that could come: a server masks logits by the form first.
+
+        Tokens that it does not list count as one, which is exact at a temperature of 1.
+        """
+        listed = {token.token: token for token in (*place.top, place) if token.logprob > LEAST_LOGPROB}
+        rest = max(1 - sum(math.exp(token.logprob) for token in listed.values()), 0.0)
+        power = 1 / checkpoint.confidence_temperature
+        total = sum(math.exp(token.logprob * power) for token in listed.values()) + rest**power
+        return tuple(
+            replace(self._choice(token), logprob=token.logprob * power - math.log(total)) for token in listed.values()
+        )
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether the log-probabilities of the answer have to be asked for: those that came are of its form."""
+        return self._top is not None and self._grammar is not None and self._checkpoint is not None and bool(self.ids)
+
+    def add_scores(self, said: Mapping[str, Any], prompt_tokens: int) -> None:
+        """Replace log-probabilities by the model's own, of a server that read the answer as part of a prompt.
+
+        Args:
+            said: what it answered.
+            prompt_tokens: tokens in front of the answer.
+
+        Raises:
+            BrokenAnswerError: it did not say them.
+        """
+        places = read_scores(said, prompt_tokens, self.ids)
+        admitted = [place.admitted for place in self._places[: len(places)]]
+        admitted += [None] * (len(places) - len(admitted))  # of tokens that were forced, nothing is known
+        scored = [self._place(*pair) for pair in zip(places, admitted, strict=True)]
+        self._places = [*scored, *self._places[len(scored) :]]
 
     def _choice(self, place: ChunkToken) -> Choice:
         if isinstance(place.token, int) and self._checkpoint is not None:
@@ -240,6 +281,9 @@ class AnswerReader:
         self.emitted = True
         if self._top is None:
             self._emit(piece)
+            return
+        if self.needs_scores:  # the whole answer has them
+            self._emit(AnswerPiece(piece, ()))
             return
         before, self._sent_places = self._sent_places, self._detokenizer.emitted_tokens
         self._emit(AnswerPiece(piece, tuple(self._places[before : self._sent_places])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,7 @@ class ServedCheckpoint:
         resample: the filter with which its images are resized; None where the server has to resize them, because
             its processor also crops.
         context_length: maximum number of tokens of prompt and answer; None where that is unknown.
+        confidence_temperature: divides logits before confidences are computed, by the checkpoint's config.
     """
 
     texts: TextEncoder
@@ -48,6 +50,7 @@ class ServedCheckpoint:
     side: int
     resample: Image.Resampling | None
     context_length: int | None
+    confidence_temperature: float = 1.0
 
 
 def find_checkpoint(name: str, *, fetch: bool) -> ServedCheckpoint | None:
@@ -128,7 +131,15 @@ def _read(name: str, files: Mapping[str, str]) -> ServedCheckpoint:
         nested = loaded.get("image_processor")
         processor = {**loaded, **(nested if isinstance(nested, dict) else {}), **processor}
     constraints = ConstraintFactory(texts.tokenizer, texts.vocabulary, [texts.end_id])
-    return ServedCheckpoint(texts, TokenTexts(texts), constraints, side, _resample(processor, side), length)
+    temperature = config.get("confidence_temperature", 1.0)
+    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 0 < temperature < math.inf:
+        raise CheckpointError(
+            f"confidence_temperature={shorten(temperature)} in the {_CONFIG} of {shorten(name)}; expected a positive "
+            "number."
+        )
+    return ServedCheckpoint(
+        texts, TokenTexts(texts), constraints, side, _resample(processor, side), length, float(temperature)
+    )
 
 
 def _resample(processor: Mapping[str, Any], side: int) -> Image.Resampling | None:

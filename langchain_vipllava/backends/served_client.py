@@ -172,6 +172,9 @@ class ServedClient:
             await self._close(address, request, reader, model, max_tokens)
         if not reader.has_ended:
             reader.end("length")
+        if reader.needs_scores and request.prompt_tokens is not None:
+            body = request.for_scores(model, list(reader.ids))
+            reader.add_scores(await self._transport.post(address, GENERATE, body), request.prompt_tokens)
         return reader.answer(request.prompt_tokens)
 
     async def _close(
@@ -188,7 +191,7 @@ class ServedClient:
         assert request.checkpoint is not None  # noqa: S101  # or there is no constraint
         if allowed == [request.checkpoint.texts.end_id]:
             reader.end("stop")
-        elif len(allowed) == 1 and request.asked.top_logprobs is None:
+        elif len(allowed) == 1:
             reader.add_forced(allowed[0])
         else:
             body = request.by_ids(model, 1, answered, allowed)

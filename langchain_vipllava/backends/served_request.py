@@ -21,7 +21,8 @@ _MAX_TEMPERATURE = 2.0
 """The highest that vLLM accepts."""
 
 _MAX_LOGPROBS = 20
-"""The most that vLLM returns unless it is started with more (`--max-logprobs`)."""
+"""The most that vLLM returns unless it is started with more (`--max-logprobs`). Always asked for: confidences need to
+know what else could have come."""
 
 _SPECIAL = (IMAGE_TOKEN, "<s>", END_TOKEN, "<unk>", "<pad>")
 """Special tokens of the published checkpoints: in a text, the chat route takes them for what they name."""
@@ -104,7 +105,7 @@ class ServedRequest:
         if allowed is not None:
             sampling["allowed_token_ids"] = allowed
         if self.asked.top_logprobs is not None:
-            sampling["logprobs"] = self._logprobs(self.asked.top_logprobs)
+            sampling["logprobs"] = _MAX_LOGPROBS
         body: dict[str, Any] = {
             "model": model,
             "token_ids": [*self.ids, *answered],
@@ -116,6 +117,12 @@ class ServedRequest:
         if self.uris:
             body["content_parts"] = [{"type": "image_url", "url": uri} for uri in self.uris]
         return body
+
+    def for_scores(self, model: str, answered: list[int]) -> dict[str, Any]:
+        """The body that asks `/inference/v1/generate` for the model's own probabilities of an answer."""
+        body = self.by_ids(model, 1, answered)
+        body["sampling_params"] = {"temperature": 0.0, "max_tokens": 1, "prompt_logprobs": self.asked.top_logprobs}
+        return {**body, "stream": False, "stream_options": None}
 
     def by_messages(self, model: str, max_tokens: int) -> dict[str, Any]:
         """The body for `/v1/chat/completions`, which the server's template turns into the prompt.
@@ -133,7 +140,7 @@ class ServedRequest:
             "stream_options": {"include_usage": True},
         }
         if self.asked.top_logprobs is not None:
-            body |= {"logprobs": True, "top_logprobs": self._logprobs(self.asked.top_logprobs)}
+            body |= {"logprobs": True, "top_logprobs": _MAX_LOGPROBS}
             body["return_tokens_as_token_ids"] = self.checkpoint is not None
         return body
 
@@ -154,11 +161,6 @@ class ServedRequest:
         if self.grammar is not None:
             parameters["structured_outputs"] = {"grammar": self.grammar.text}
         return parameters
-
-    @staticmethod
-    def _logprobs(top: int) -> int:
-        """One more than asked for, as vLLM lists the token itself first and then as many as fit."""
-        return min(top + 1, _MAX_LOGPROBS) if top else 0
 
     def _check_plain(self) -> None:
         special: tuple[str, ...] = _SPECIAL

@@ -8,6 +8,8 @@ import io
 import pickle
 import subprocess
 import sys
+from functools import reduce
+from operator import add
 from typing import Literal
 
 import pytest
@@ -16,7 +18,7 @@ from langchain_core.tools import tool
 from PIL import Image
 from pydantic import BaseModel
 
-from langchain_vipllava import ChatVipLlava, Region, mark
+from langchain_vipllava import ChatVipLlava, Region, confidence, mark
 from langchain_vipllava.chat.messages import TOKEN_IDS
 from langchain_vipllava.prompt.formats import FORMATS
 from tests.served.conftest import chat, picture
@@ -137,6 +139,35 @@ def test_answers_fit_their_schema(llm, local, server):
     assert_equal(served["raw"], ours["raw"])
     assert served["parsed"].color == "blue"
     assert "%json" in server.seen[0].body["sampling_params"]["structured_outputs"]["grammar"]
+
+
+@pytest.mark.parametrize("top", [0, 4])
+def test_structured_answers_have_the_probabilities_of_the_model(llm, local, top):
+    messages = [about(picture("rectangle", "blue"), "What is it?")]
+    served, ours = (
+        each.with_structured_output(Thing, include_raw=True, max_tokens=60, top_logprobs=top).invoke(messages)
+        for each in (llm, local)
+    )
+    assert_equal(served["raw"], ours["raw"])
+    assert confidence(served) == pytest.approx(confidence(ours), abs=1e-3)
+    assert set(confidence(served)) == {"$", "color", "is_round"}
+    streams = [
+        each.bind(response_format={"type": "json_schema", "json_schema": {"schema": Thing.model_json_schema()}}).stream(
+            messages, top_logprobs=top, max_tokens=60
+        )
+        for each in (llm, local)
+    ]
+    sums = [reduce(add, stream) for stream in streams]
+    assert flat(sums[0].response_metadata["logprobs"]) == pytest.approx(
+        flat(sums[1].response_metadata["logprobs"]), abs=1e-4
+    )
+
+
+def test_answers_in_text_have_a_confidence(llm, local):
+    messages = [about(picture(), "What is it?")]
+    served, ours = (confidence(each.invoke(messages, logprobs=True)) for each in (llm, local))
+    assert served == pytest.approx(ours, abs=0.02)
+    assert served.keys() == {"$"}
 
 
 class Story(BaseModel):

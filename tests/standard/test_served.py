@@ -27,11 +27,17 @@ def _images_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     as_jpeg = io.BytesIO()
     Image.open(SCENE).convert("RGB").save(as_jpeg, format="JPEG")
 
-    def answer(self: httpx.HTTPTransport, request: httpx.Request) -> httpx.Response:
+    asks = httpx.AsyncHTTPTransport.handle_async_request
+
+    async def answer_async(self: httpx.AsyncHTTPTransport, request: httpx.Request) -> httpx.Response:
+        return await asks(self, request) if request.url.host == "127.0.0.1" else answer(self, request)
+
+    def answer(self: object, request: httpx.Request) -> httpx.Response:
         content = as_jpeg.getvalue() if str(request.url).endswith((".jpg", ".jpeg")) else SCENE.read_bytes()
         return httpx.Response(200, content=content, request=request)
 
     monkeypatch.setattr(httpx.HTTPTransport, "handle_request", answer)
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", answer_async)
 
 
 class TestUnit(test_chat_model.TestUnit):

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import torch
 from llguidance import LLMatcher
 
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
@@ -331,6 +332,11 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             ids, images = self._chat_ids(body)
             sampling = body
+        if sampling.get("prompt_logprobs") is not None:
+            self.reply(
+                200, {"choices": [], "prompt_logprobs": _scores(self.model_server.runner, ids, images, sampling)}
+            )
+            return
         try:
             prompt = _prompt(self.model_server.runner, ids, images)
         except ValueError as error:
@@ -442,6 +448,24 @@ def _sequence(
     return Sequence(handle, prompt, detokenizer, TokenSampler(settings, constraint, recorder), recorder), ""
 
 
+def _scores(
+    runner: ModelRunner, ids: list[int], images: list[EncodedImage], sampling: dict[str, Any]
+) -> list[dict[str, Any] | None]:
+    """The model's log-probabilities of the tokens of a prompt, by transformers alone."""
+    prompt = _prompt(runner, ids, images)
+    inputs = {"input_ids": torch.tensor([prompt.ids])}
+    if images:
+        inputs["pixel_values"] = torch.stack([image.pixels for image in prompt.images])
+    with torch.inference_mode():
+        logprobs = runner.model(**inputs).logits[0].float().log_softmax(dim=-1)
+    listed: list[dict[str, Any] | None] = [None]
+    for place, token in zip(logprobs[:-1], prompt.ids[1:], strict=True):
+        values, top = place.topk(sampling["prompt_logprobs"])
+        entries = {token: float(place[token]), **dict(zip(top.tolist(), values.tolist(), strict=True))}
+        listed.append({str(each): {"logprob": value} for each, value in entries.items()})
+    return listed
+
+
 class _Recorder(LogprobRecorder):
     """Records ids too, of which vLLM speaks: two tokens may have one text."""
 
@@ -451,7 +475,9 @@ class _Recorder(LogprobRecorder):
 
     def add(self, token: int, logits: Any, admitted: Any) -> None:
         super().add(token, logits, admitted)
-        logprobs = logits.log_softmax(dim=-1)
+        if admitted is not None:  # vLLM masks the logits by the form of the answer first
+            logits = logits.masked_fill(torch.from_numpy(~admitted), float("-inf"))
+        logprobs = logits.log_softmax(dim=-1).clamp(min=-9999.0)
         values, ids = logprobs.topk(self._top)
         top = [pair for pair in zip(ids.tolist(), values.tolist(), strict=True) if pair[0] != token]
         self.ids.append([(token, float(logprobs[token])), *top])
