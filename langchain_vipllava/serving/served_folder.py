@@ -21,6 +21,7 @@ class ServedFolder:
         path: the folder, absolute.
         context: tokens of prompt and answer together.
         image_tokens: tokens of an image.
+        heads: attention heads of the language model.
         kv_bytes: bytes of the keys and values of one token.
         dtype: of the weights, as the config says; None where it does not.
     """
@@ -28,6 +29,7 @@ class ServedFolder:
     path: Path
     context: int
     image_tokens: int
+    heads: int
     kv_bytes: int
     dtype: str | None
 
@@ -57,7 +59,8 @@ class ServedFolder:
             vision, text = config["vision_config"], config["text_config"]
             tokens = (int(vision["image_size"]) // int(vision["patch_size"])) ** 2
             dtype = config.get("dtype")
-            found = cls(path.resolve(), int(text["max_position_embeddings"]), tokens, _kv_bytes(text, dtype), dtype)
+            context, heads = int(text["max_position_embeddings"]), int(text.get("num_attention_heads", 32))
+            found = cls(path.resolve(), context, tokens, heads, _kv_bytes(text, dtype), dtype)
             layers = [config.get(key) for key in ("vision_feature_layer", "vision_feature_layers")]
         except (OSError, ValueError, KeyError, TypeError, AttributeError, ZeroDivisionError) as error:
             raise CheckpointError(

@@ -31,6 +31,8 @@ _MAX_QUOTE = 200
 _PREFIX = re.compile(r"^(\(\w+ pid=\d+\) )?([A-Z]+ [\d-]+ [\d:]+ \[[\w.]+:\d+\] )?")
 """What stands in front of a line of vLLM's log: process, level, time and place."""
 
+_ERROR = re.compile(r"error[:,]", re.IGNORECASE)
+
 
 class ServerProcess:
     """A server that runs until it is stopped.
@@ -115,7 +117,8 @@ class ServerProcess:
                 text = file.read().decode("utf-8", "replace")
         except OSError:
             return []
-        return [_PREFIX.sub("", printable(line, keep="")) for line in text.splitlines() if line.strip()][-lines:]
+        said = [_PREFIX.sub("", printable(line, keep="")).rstrip() for line in text.splitlines()]
+        return [line for line in said if line][-lines:]
 
     def stop(self, grace: float = _STOP_SECONDS) -> int:
         """Ask it to end, kill its group after some seconds, and return its exit status."""
@@ -140,7 +143,7 @@ class ServerProcess:
         if self.log is None:
             return "Its output above says why."
         lines = self.tail(_TAIL_LINES)
-        errors = [line for line in lines if "rror" in line]
+        errors = [line for line in lines if _ERROR.search(line)]
         said = cut((errors or lines or ["nothing"])[-1], _MAX_QUOTE)
         return f"It said last: {said} (its log: {self.log})"
 

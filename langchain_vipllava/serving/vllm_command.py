@@ -108,6 +108,11 @@ class VllmCommand:
             raise GenerationError(f"port {self.port}; expected 1 to 65535.")
         if not self.name.strip() or self.name.startswith("-"):
             raise GenerationError(f"the name {shorten(self.name)}; expected a word for requests to name the model by.")
+        if self.model.heads % self.layout.tensor:
+            raise GenerationError(
+                f"tensor parallel {self.layout.tensor} cannot share the model's {self.model.heads} attention heads "
+                "evenly; choose a number that divides them."
+            )
         for argument in self.extra:
             if argument.partition("=")[0] == "--api-key":
                 raise GenerationError(

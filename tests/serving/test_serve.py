@@ -8,7 +8,6 @@ import shlex
 import signal
 import socket
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,7 +15,7 @@ from langchain_vipllava.apps.cli.app import app
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
 from langchain_vipllava.serving.manifests import WRITERS
 from tests.support.command_line import COMMAND, environment, run
-from tests.support.stand_in_vllm import StandIn
+from tests.support.stand_in_vllm import StandIn, is_alive
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +62,6 @@ def wait_for(process, words):
         if words in line:
             return lines
     raise AssertionError(f"{words!r} did not come: {''.join(lines)}")
-
-
-def is_alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
 
 
 def option(arguments, name):
@@ -185,14 +176,14 @@ def test_the_shell_command_is_the_one_that_serve_runs(folder, tmp_path):
 
 
 def test_every_node_gets_its_command(folder):
-    options = ["--tp", 4, "--nodes", 2, "--master-addr", "10.0.0.1"]
+    options = ["--tp", 5, "--pp", 2, "--nodes", 2, "--master-addr", "10.0.0.1"]
     first, second = run("serve", folder, *options, "--print", "shell", "--vllm-python", "/no").stdout.split("\n\n")
     for rank, text in enumerate((first, second)):
         words = shlex.split(text.replace("\\\n", " "), comments=True)
         assert option(words, "--node-rank") == str(rank)
         assert option(words, "--nnodes") == "2"
         assert option(words, "--master-addr") == "10.0.0.1"
-        assert option(words, "--tensor-parallel-size") == "4"
+        assert option(words, "--tensor-parallel-size") == "5"
         assert ("--headless" in words) == bool(rank)
         assert ("vllm.entrypoints.openai.api_server" in words) == (not rank)
 
@@ -210,22 +201,22 @@ def test_containers_publish_on_loopback_and_take_the_key_from_the_environment(fo
 @pytest.mark.parametrize("kind", ["compose", "kubernetes"])
 def test_manifests_are_yaml_with_the_arguments_of_the_command(folder, kind):
     yaml = pytest.importorskip("yaml")
-    text = run("serve", folder, "--tp", 2, "--name", 'a "b": $HOME', "--print", kind).stdout
+    text = run("serve", folder, "--tp", 5, "--name", 'a "b": $HOME', "--print", kind).stdout
     documents = list(yaml.safe_load_all(text))
     if kind == "compose":
         service = documents[0]["services"]["vllm"]
         arguments = [word.replace("$$", "$") for word in service["command"]]
         assert service["ports"] == ["127.0.0.1:8000:8000"]
-        assert service["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 2
+        assert service["deploy"]["resources"]["reservations"]["devices"][0]["count"] == 5
     else:
         container = documents[0]["spec"]["template"]["spec"]["containers"][0]
         arguments = container["args"]
-        assert container["resources"]["limits"] == {"nvidia.com/gpu": 2}
+        assert container["resources"]["limits"] == {"nvidia.com/gpu": 5}
         assert container["readinessProbe"]["httpGet"] == {"path": "/health", "port": 8000}
         assert documents[1]["spec"]["selector"] == documents[0]["spec"]["template"]["metadata"]["labels"]
         assert documents[0]["metadata"]["name"] == "a-b-home"
     assert option(arguments, "--served-model-name") == 'a "b": $HOME'
-    assert option(arguments, "--tensor-parallel-size") == "2"
+    assert option(arguments, "--tensor-parallel-size") == "5"
     assert option(arguments, "--allowed-media-domains") == "none.invalid"
 
 
@@ -235,9 +226,10 @@ def test_manifests_are_yaml_with_the_arguments_of_the_command(folder, kind):
         (["--print", "helm"], "expected one of shell, docker, compose, kubernetes"),
         (["--nodes", "2", "--tp", "2"], "--master-addr"),
         (["--nodes", "2", "--tp", "3", "--master-addr", "a"], "cannot share evenly"),
-        (["--nodes", "2", "--tp", "2", "--master-addr", "a", "--print", "docker"], "--print shell"),
+        (["--nodes", "2", "--pp", "2", "--master-addr", "a", "--print", "docker"], "--print shell"),
         (["--node-rank", "1"], "expected 0 to 0"),
         (["--tp", "0"], "at least 1"),
+        (["--tp", "2"], "5 attention heads"),
         (["--port", "0"], "1 to 65535"),
         (["--print", "shell", "--", "--api-key", "abc"], "VIPLLAVA_API_KEY"),
         (["--name", " ", "--print", "shell"], "a word"),

@@ -54,6 +54,13 @@ def local() -> LocalBackend:
     return LocalBackend.load(model="bundled", dtype="float32", device="cpu")
 
 
+@pytest.fixture
+def free_port() -> int:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        return int(unused.getsockname()[1])
+
+
 def start(folder: Path, log: Path, layout: Layout | None = None, *extra: str) -> Server:
     """Start a server; it is ready after `wait_until_ready`."""
     environment = VllmEnvironment.find()

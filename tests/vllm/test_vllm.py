@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
 
 import httpx
+import psutil
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.tools import tool
@@ -17,13 +20,18 @@ from pydantic import BaseModel, Field
 
 from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 from langchain_vipllava.apps.assets import SCENE
+from langchain_vipllava.backends.local import LocalBackend
 from langchain_vipllava.backends.served import ServedBackend
 from langchain_vipllava.protocol.answer import Answer
+from langchain_vipllava.protocol.load_options import LoadOptions
 from langchain_vipllava.protocol.sampling import Sampling
+from langchain_vipllava.serving.export import export_checkpoint
 from langchain_vipllava.serving.prompt_cases import chat_messages, data_url
 from langchain_vipllava.serving.server_probe import ServerProbe
 from langchain_vipllava.serving.server_report import examine_server
-from langchain_vipllava.serving.vllm_command import Layout
+from tests.support.checkpoints import save_checkpoint
+from tests.support.command_line import COMMAND
+from tests.support.stand_in_vllm import is_alive
 from tests.vllm.conversations import converse, first_request, ids_of, next_request, turns_of
 
 CONVERSATIONS = 66
@@ -41,8 +49,7 @@ def served(server, folder):
 @pytest.fixture(scope="module")
 def expected(local):
     """The answers of the engine in this process, by the number of the conversation."""
-    with ThreadPoolExecutor(CALLERS) as pool:
-        return list(pool.map(lambda number: converse(local.generate, number), range(CONVERSATIONS)))
+    return cache(lambda number: converse(local.generate, number))
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +69,17 @@ def test_the_doctor_finds_everything_right(server):
 def test_conversations_have_the_token_ids_of_this_process(served, expected):
     with ThreadPoolExecutor(CALLERS) as pool:
         answers = list(pool.map(lambda number: converse(served.generate, number), range(CONVERSATIONS)))
+        list(pool.map(expected, range(CONVERSATIONS)))
     assert len(answers) >= 60
     assert sum(map(len, answers)) > 2 * 60 - 6
     for number in range(CONVERSATIONS):
-        assert ids_of(answers[number]) == ids_of(expected[number]), number
-        assert [one.text for one in answers[number]] == [one.text for one in expected[number]]
-        assert [one.input_tokens for one in answers[number]] == [one.input_tokens for one in expected[number]]
-        assert [one.finish_reason for one in answers[number]] == [one.finish_reason for one in expected[number]]
-    assert len({text.text for one in expected for text in one}) > 15  # they say different things
+        assert ids_of(answers[number]) == ids_of(expected(number)), number
+        assert [one.text for one in answers[number]] == [one.text for one in expected(number)]
+        assert [one.input_tokens for one in answers[number]] == [one.input_tokens for one in expected(number)]
+        assert [one.finish_reason for one in answers[number]] == [one.finish_reason for one in expected(number)]
+    assert (
+        len({one.text for number in range(CONVERSATIONS) for one in expected(number)}) > 15
+    )  # they say different things
 
 
 def test_a_plain_client_of_the_chat_route_reads_the_same_tokens(server, expected, local):
@@ -79,7 +89,7 @@ def test_a_plain_client_of_the_chat_route_reads_the_same_tokens(server, expected
         request = first_request(number)
         for turn in range(turns_of(number)):
             if turn:
-                answer = replace(expected[number][turn - 1], token_ids=None)
+                answer = replace(expected(number)[turn - 1], token_ids=None)
                 request = next_request(request, answer, number)
             conversation = request.conversation
             body = {
@@ -211,14 +221,44 @@ def test_memory_of_a_conversation_goes_on_from_here_to_there(models, marked):
     assert here.invoke(talk).text == there.invoke(talk).text
 
 
-def test_tensor_parallel_answers_as_one_process(make_server, folder, expected):
-    server = make_server(Layout(tensor=2))
-    served = ServedBackend(server.url, tokenizer=str(folder))
+def processes_of(port):
+    """Return the processes of vLLM that have a port on their command line, with their children."""
+    servers = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if {"vllm.entrypoints.openai.api_server", str(port)} <= set(process.info["cmdline"] or ())
+    ]
+    return {process.pid for server in servers for process in (server, *server.children(recursive=True))}
+
+
+def test_the_command_serves_over_two_processes_and_ends_all_of_them(tmp_path, free_port):
+    """`langchain-vipllava serve --tensor-parallel-size 2`: the answers of one process; Ctrl-C leaves nothing behind.
+
+    On random weights with four attention heads: those of the bundled checkpoint, five, cannot be shared by two.
+    """
+    saved = save_checkpoint(tmp_path / "saved")
+    folder = export_checkpoint(LoadOptions(str(saved)), tmp_path / "served").folder
+    local = LocalBackend.load(model=str(saved), dtype="float32", device="cpu")
+    arguments = ["serve", str(folder), "--tensor-parallel-size", "2", "--port", str(free_port)]
+    variables = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen([*COMMAND, *arguments], stderr=subprocess.PIPE, text=True, env=variables)
     try:
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "Ready after" in line:
+                break
+        assert "Ready after" in lines[-1], lines
+        started = processes_of(free_port)
+        assert len(started) >= 4  # a server, an engine, two workers
+        served = ServedBackend(f"http://127.0.0.1:{free_port}/v1", tokenizer=str(folder))
         for number in range(12):
-            assert ids_of(converse(served.generate, number)) == ids_of(expected[number])
+            assert ids_of(converse(served.generate, number)) == ids_of(converse(local.generate, number))
     finally:
-        server.process.stop()
+        process.send_signal(signal.SIGINT)
+        status = process.wait(120)
+    assert status == 128 + signal.SIGINT
+    assert not [pid for pid in started if is_alive(pid)]
 
 
 def metric(server, name):
