@@ -104,18 +104,33 @@ class ServedBackend(AnsweringBackend):
         options = self.options
         if options.tokenizer is not None:
             return find_checkpoint(options.tokenizer, fetch=True)
-        if options.model is not None:
-            return find_checkpoint(options.model, fetch=False)
-        name = self._facts().model
-        if os.path.isdir(name) and not all(address.is_loopback for address in options.addresses):
+        return self._named(options.model or self._facts().model)
+
+    def _named(self, name: str) -> ServedCheckpoint | None:
+        """Find the checkpoint that the servers name."""
+        is_here = self.options.model is not None or all(address.is_loopback for address in self.options.addresses)
+        if not is_here and os.path.isdir(name):
             return None  # a folder of the server's machine; here, it would be any
         return find_checkpoint(name, fetch=False)
+
+    def connect(self) -> None:
+        """Ask a server what it serves, unless one has said so already.
+
+        Raises:
+            CheckpointError: it has no such model, or several where none is named.
+            ServerError: no server can be reached.
+        """
+        self._facts()
 
     @property
     def view_size(self) -> int:
         """Side of the square that the model reads of an image, in pixels; asks no server."""
-        known = self.options.tokenizer or self.options.model
-        checkpoint = None if known is None else find_checkpoint(known, fetch=False)
+        options, facts = self.options, self.client.known_facts
+        name = options.model or (None if facts is None else facts.model)
+        if options.tokenizer is not None:
+            checkpoint = find_checkpoint(options.tokenizer, fetch=False)
+        else:
+            checkpoint = None if name is None else self._named(name)
         return VIEW_SIZE if checkpoint is None else checkpoint.side
 
     @property

@@ -18,12 +18,18 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from pydantic import BaseModel
 
 from langchain_vipllava import ChatVipLlava, GenerationError, VipLlavaError
-from langchain_vipllava.engine.logprobs import TokenTexts
+from langchain_vipllava.engine.text_encoding import TextEncoder
+from langchain_vipllava.engine.token_texts import TokenTexts
 from langchain_vipllava.protocol import Answer, AnswerPiece, Choice, TokenLogprob
 from tests.support.checkpoints import make_tokenizer
 from tests.support.echo import EchoBackend
 from tests.support.marked_scene import marked_scene
 from tests.support.plain_logprobs import TOLERANCE, PlainLogprobs
+
+
+def token_texts(tokenizer):
+    """Return the texts of a tokenizer of transformers."""
+    return TokenTexts(TextEncoder(tokenizer.backend_tokenizer.to_str(), image_tokens=1))
 
 
 class Thing(BaseModel):
@@ -88,7 +94,7 @@ def test_they_are_the_models_own_softmax(recording, plain, marked, settings):
         places = plain.of(recording, messages, answer, **settings)
         content, ids = content_of(answer), answer.response_metadata["token_ids"]
         assert len(content) == len(ids) == answer.usage_metadata["output_tokens"] > 0
-        names = TokenTexts(plain.processor.tokenizer)
+        names = token_texts(plain.processor.tokenizer)
         for place, expected, token in zip(content, places, ids, strict=True):
             assert place["logprob"] == pytest.approx(float(expected[token]), abs=TOLERANCE)
             values, best = expected.topk(3)
@@ -184,7 +190,7 @@ def test_calls_of_tools_carry_them_too(bundled, question):
 
 
 def test_tokens_that_are_no_text_by_themselves_have_bytes():
-    texts = TokenTexts(make_tokenizer())
+    texts = token_texts(make_tokenizer())
     tokenizer = make_tokenizer()
     assert texts.of(tokenizer.convert_tokens_to_ids("<0xE2>")) == ("\\xe2", b"\xe2")
     assert texts.of(tokenizer.convert_tokens_to_ids("<0xFF>")) == ("\\xff", b"\xff")

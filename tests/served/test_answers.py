@@ -220,6 +220,8 @@ def test_tokens_are_counted_here(llm, local, server):
 def test_a_server_with_one_model_needs_no_name(server):
     llm = ChatVipLlava(base_url=server.base_url)
     assert llm.invoke([about(picture(), "What is it?")]).response_metadata["model_name"] == "bundled"
+    assert llm.view_size == ChatVipLlava(model="bundled").view_size
+    assert llm.backend.context_length == server.max_model_len
 
 
 def test_the_chat_route_answers_where_the_server_takes_no_ids(llm, local, server):

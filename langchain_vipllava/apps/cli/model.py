@@ -110,7 +110,7 @@ class ModelOptions:
             ServerError: no server can be reached.
         """
         if self.base_url:
-            _ = self.served.context_length
+            self.served.connect()
             return self.served
         from langchain_vipllava.backends.local import LocalBackend, import_engine  # noqa: PLC0415  # `mark` needs none
 
