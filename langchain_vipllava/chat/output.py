@@ -9,8 +9,8 @@ from typing import Any
 
 from langchain_core.messages import InvalidToolCall, ToolCall
 
-from langchain_vipllava.chat.schema import openai_tool
 from langchain_vipllava.chat.tool_choice import read_tool_choice
+from langchain_vipllava.chat.tool_forms import openai_function, openai_tool
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
@@ -25,7 +25,9 @@ def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
     Raises:
         GenerationError: an unknown choice or format; a tool that is not a function.
     """
-    tools, must_call = _choose(tuple(map(_function, settings.get("tools") or ())), settings.get("tool_choice"))
+    listed = tuple(map(_function, settings.get("tools") or ()))
+    _refuse_same_names(listed)
+    tools, must_call = _choose(listed, settings.get("tool_choice"))
     # a model that was not trained to call tools makes as many calls as it may: several only for who asks for them
     parallel = settings.get("parallel_tool_calls") is True
     schema = _schema(settings.get("response_format"))
@@ -84,6 +86,13 @@ def _choose(tools: tuple[Tool, ...], choice: Any) -> tuple[tuple[Tool, ...], boo
     return tuple(tool for tool in tools if tool["name"] in names), mode == "any"
 
 
+def _refuse_same_names(tools: Sequence[Tool]) -> None:
+    names = [tool["name"] for tool in tools]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise GenerationError(f"two tools are named {shorten(twice)}; expected names of their own: a call has no more.")
+
+
 def _schema(response_format: Any) -> Mapping[str, Any] | None:
     """Return the JSON schema of OpenAI's `response_format`."""
     if response_format is None or response_format == {"type": "text"}:
@@ -102,12 +111,12 @@ def _schema(response_format: Any) -> Mapping[str, Any] | None:
 
 
 def _function(tool: Any) -> Tool:
-    function = tool.get("function", tool) if isinstance(tool, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
+    function = openai_function(tool) if isinstance(tool, Mapping) else None
+    if function is None:
         raise GenerationError(
             f"{shorten(tool)} among the tools; expected functions, each with a name: others cannot be called here."
         )
-    if not isinstance(function.get("parameters") or {}, Mapping):
+    if not isinstance(function["parameters"], Mapping):
         raise GenerationError(f"the parameters of {function['name']!r} are not a JSON schema; expected an object.")
     return function
 

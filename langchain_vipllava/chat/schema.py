@@ -9,23 +9,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.tools import BaseTool, StructuredTool
-from langchain_core.utils.function_calling import convert_to_json_schema, convert_to_openai_tool
+from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
-from typing_extensions import is_typeddict
 
 from langchain_vipllava.chat.pydantic_schema import json_schema_of
+from langchain_vipllava.chat.tool_forms import is_function, openai_function
+from langchain_vipllava.chat.typed_dict import readable_type
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import subschemas
+from langchain_vipllava.protocol.json_schema import inlined, subschemas
 from langchain_vipllava.protocol.output_spec import relocate
 
 _VALUE = "value"
 """Argument of a call whose schema is no object: arguments have names."""
 
-_FUNCTION_KEYS = frozenset({"function", "parameters", "input_schema", "toolSpec"})
-"""Keys of a function in the form of OpenAI, Anthropic or Bedrock."""
+_FUNCTION_KEYS = frozenset({"function", "parameters", "input_schema", "inputSchema", "toolSpec"})
+"""Keys of a function in the form of OpenAI, Anthropic, MCP or Bedrock."""
 
 _CONSTRAINTS = frozenset(
     {"type", "properties", "patternProperties", "additionalProperties", "required", "enum", "const", "anyOf", "oneOf",
@@ -70,12 +70,12 @@ class AnswerSchema:
                 return cls._of_mapping(schema)
             except RecursionError as error:
                 raise GenerationError("the schema contains itself; refer to it with '$ref' instead.") from error
-        if is_typeddict(schema) or (isinstance(schema, type) and _is_old_model(schema)) or _is_function(schema):
+        if (isinstance(schema, type) and _is_old_model(schema)) or is_function(schema):
             converted = convert_to_json_schema(schema)
             validate = getattr(schema, "parse_raw", None)  # of pydantic 1
             return cls(str(converted.get("title", "answer")), converted, validate)
         try:
-            adapter: TypeAdapter[Any] = TypeAdapter(schema)
+            adapter: TypeAdapter[Any] = TypeAdapter(readable_type(schema))
             written = json_schema_of(schema if isinstance(schema, type) and _is_model(schema) else adapter)
         except (PydanticUserError, TypeError, NameError) as error:
             raise GenerationError(
@@ -91,20 +91,23 @@ class AnswerSchema:
             inner = cls._of_mapping(wrapped["schema"])
             return cls(str(wrapped.get("name", inner.name)), inner.json)
         if _FUNCTION_KEYS & schema.keys():
-            converted = convert_to_json_schema(dict(schema))
-            return cls(str(converted.get("title", "answer")), converted)
+            function = openai_function(schema)
+            if function is None:
+                raise GenerationError(f"schema={shorten(schema)} is a function without a name; expected one in 'name'.")
+            said = {"description": function["description"]} if "description" in function else {}
+            return cls(function["name"], {**said, **function["parameters"]})
         _check_keywords(schema)
         return cls(str(schema.get("title", "answer")), schema)
 
     @property
     def is_object(self) -> bool:
         """Whether every value is an object, so that it can be the arguments of a call."""
-        top = _inlined(self.json)
+        top = inlined(self.json)
         return top.get("type") == "object" or ("type" not in top and "properties" in top)
 
     def as_tool(self) -> dict[str, Any]:
         """Return a function whose arguments are the answer, in OpenAI's form."""
-        parameters = _inlined(self.json)
+        parameters = inlined(self.json)
         if not self.is_object:
             moved = relocate(self.json, f"#/properties/{_VALUE}")
             parameters = {"type": "object", "properties": {_VALUE: moved}, "required": [_VALUE]}
@@ -120,42 +123,6 @@ class AnswerSchema:
         """
         value = arguments if self.is_object else arguments.get(_VALUE)
         return value if self.validate is None else self.validate(json.dumps(value))
-
-
-def openai_tool(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
-    """Write a tool, function or class as OpenAI does, with all of its arguments' schema: LangChain's own function
-    flattens schemas that contain themselves.
-    """
-    converted = convert_to_openai_tool(tool, strict=strict)
-    parameters = _parameters_of(tool)
-    if parameters is not None:
-        kept = {name: value for name, value in _inlined(parameters).items() if name not in ("title", "description")}
-        return {**converted, "function": {**converted["function"], "parameters": kept}}
-    return converted
-
-
-def _parameters_of(tool: Any) -> Mapping[str, Any] | None:
-    if isinstance(tool, Mapping) or is_typeddict(tool):
-        return None
-    if isinstance(tool, BaseTool):
-        tool = tool.tool_call_schema
-    elif _is_function(tool):
-        try:
-            tool = StructuredTool.from_function(tool, parse_docstring=False, description="x").tool_call_schema
-        except Exception:  # a function that only LangChain's own conversion reads
-            return None
-    if isinstance(tool, Mapping):
-        return tool
-    return json_schema_of(tool) if isinstance(tool, type) and _is_model(tool) else None
-
-
-def _inlined(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Replace a reference at the top by what it refers to."""
-    reference = schema.get("$ref")
-    if not isinstance(reference, str) or not reference.startswith("#/$defs/"):
-        return schema
-    definition = schema.get("$defs", {}).get(reference.removeprefix("#/$defs/"))
-    return {**definition, "$defs": schema["$defs"]} if isinstance(definition, Mapping) else schema
 
 
 def _check_keywords(schema: Mapping[str, Any]) -> None:
@@ -183,7 +150,3 @@ def _is_model(schema: type) -> bool:
 def _is_old_model(schema: type) -> bool:
     """Whether it is a class of pydantic 1."""
     return is_basemodel_subclass(schema) and not _is_model(schema)
-
-
-def _is_function(schema: Any) -> bool:
-    return callable(schema) and hasattr(schema, "__code__")

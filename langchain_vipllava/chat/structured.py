@@ -12,7 +12,6 @@ from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputPa
 from langchain_core.outputs import Generation
 from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
 from langchain_core.utils.pydantic import is_basemodel_subclass
-from typing_extensions import is_typeddict
 
 from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.chat.schema import AnswerSchema
@@ -72,10 +71,14 @@ def structured(
 
 
 def _traced(schema: Any, answer: AnswerSchema | None) -> Any:
-    """Return what LangChain traces: the class itself, or for a type that it cannot convert its JSON schema."""
-    if answer is None or (isinstance(schema, type) and (is_basemodel_subclass(schema) or is_typeddict(schema))):
+    """Return what LangChain traces: the class itself, or for a type that it cannot convert its JSON schema.
+
+    The schema is wrapped as a function: LangChain takes a mapping with a "type" for a tool, and fails on a list there.
+    """
+    if answer is None or (isinstance(schema, type) and is_basemodel_subclass(schema)):
         return schema
-    return {"title": answer.name, **answer.json}
+    said = {"description": answer.json["description"]} if "description" in answer.json else {}
+    return {"name": answer.name, **said, "parameters": dict(answer.json)}
 
 
 def _response_format(answer: AnswerSchema | None) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
+from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import rebuilt, subschemas
 
@@ -34,7 +35,8 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
       0.99999999999999999999 is less than 1, but a JSON parser reads it as 1.0, and llguidance admits 1 where
       1 < x <= 1.5.
     - Objects allow only the properties that they name, unless they say otherwise, or several schemas describe one
-      object. By default JSON schema allows more, and a model goes on inventing names for as long as it may.
+      object that `merge_object` cannot merge. By default JSON schema allows more, and a model goes on inventing names
+      for as long as it may.
     - A pattern of names that fits no name beyond those of "properties" becomes part of these: llguidance admits a comma
       before a further name, and then none.
 
@@ -42,8 +44,9 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         GenerationError: a pattern of names with no possible value: llguidance begins such names, and never ends.
         RecursionError: the schema contains itself as a Python object.
     """
-    closed = not any(map(_is_composed, subschemas(schema)))
-    adapted: dict[str, Any] = rebuilt(schema, partial(_adapt, closed=closed))
+    merged: dict[str, Any] = rebuilt(schema, merge_object)
+    closed = not any(map(_is_composed, subschemas(merged)))
+    adapted: dict[str, Any] = rebuilt(merged, partial(_adapt, closed=closed))
     definitions = {name: adapted[name] for name in _DEFINITIONS if name in adapted}
     for inner in subschemas(adapted):
         patterns = inner.get("patternProperties")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.json_schema import referred
+from langchain_vipllava.protocol.json_schema import referred, subschemas
 
 
 def refuse_endless(schema: Mapping[str, Any]) -> None:
@@ -37,11 +37,8 @@ def refuse_endless(schema: Mapping[str, Any]) -> None:
         )
 
 
-def _references(part: Any) -> set[str]:
-    if isinstance(part, Mapping):
-        own = {part["$ref"]} if isinstance(part.get("$ref"), str) else set()
-        return own.union(*map(_references, part.values()))
-    return set[str]().union(*map(_references, part)) if isinstance(part, (list, tuple)) else set()
+def _references(schema: Any) -> set[str]:
+    return {part["$ref"] for part in subschemas(schema) if isinstance(part.get("$ref"), str)}
 
 
 def _is_finite(part: Any, finite: set[str], references: set[str]) -> bool:

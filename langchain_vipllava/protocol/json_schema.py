@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 """Keywords whose value maps arbitrary names to schemas."""
 
 PLAIN_VALUES = ("const", "enum", "default", "examples", "example", "required", "discriminator")
 """Keywords whose value is not a schema."""
+
+
+_BESIDE_REFERENCE = frozenset(
+    {"$ref", "$defs", "definitions", "title", "description", "default", "examples", "$schema", "$id", "$comment"}
+)
+"""Keywords that constrain nothing beside a reference."""
 
 
 def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
@@ -43,10 +50,30 @@ def rebuilt(schema: Any, change: Callable[[dict[str, Any]], None]) -> Any:
 
 
 def referred(schema: Mapping[str, Any], reference: str) -> Any:
-    """Return what a reference such as `#/$defs/Node` refers to; None where there is nothing, or it is elsewhere."""
+    """Return what a reference such as `#/$defs/Node` refers to; None where there is nothing, or it is elsewhere.
+
+    A name of a JSON pointer writes `/` as `~1` and `~` as `~0`, in a fragment of a URI percent-encoded.
+    """
     if not reference.startswith("#"):
         return None
     place: Any = schema
-    for name in filter(None, reference.removeprefix("#").split("/")):
-        place = place.get(name) if isinstance(place, Mapping) else None
-    return place
+    for part in reference.removeprefix("#").split("/")[1:]:
+        name = unquote(part).replace("~1", "/").replace("~0", "~")
+        if isinstance(place, (list, tuple)):
+            place = place[int(name)] if name.isdecimal() and int(name) < len(place) else None
+        else:
+            place = place.get(name) if isinstance(place, Mapping) else None
+    return None if "/" not in reference and reference != "#" else place
+
+
+def inlined(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Replace a reference at the top by what it refers to; one beside other constraints stays."""
+    seen: list[str] = []
+    top = schema
+    while isinstance(reference := top.get("$ref"), str) and reference not in seen:
+        definition = referred(schema, reference)
+        if not isinstance(definition, Mapping) or definition is schema or not top.keys() <= _BESIDE_REFERENCE:
+            return top
+        seen.append(reference)
+        top = {**definition, **{name: schema[name] for name in ("$defs", "definitions") if name in schema}}
+    return top

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_vipllava.locks import cached_property
+from langchain_vipllava.protocol.json_schema import rebuilt
 from langchain_vipllava.protocol.schema_text import schema_text
 
 _MAX_CALLS = 4
@@ -15,6 +16,9 @@ _MAX_CALLS = 4
 makes as many calls as it may."""
 
 _DEFINITIONS = "#/$defs/"
+
+_COMPOSING = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
+"""Keywords that may name arguments beside "properties": closing the schema around them would forbid these arguments."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,7 @@ class OutputSpec:
         calls = []
         for index, tool in enumerate(self.tools):
             name = f"tool{index}"
-            parameters = relocate(tool.get("parameters") or {"type": "object", "properties": {}}, _DEFINITIONS + name)
-            definitions[name] = {"additionalProperties": False, **parameters}
+            definitions[name] = _arguments_schema(relocate(tool.get("parameters") or {}, _DEFINITIONS + name))
             properties = {"name": {"const": tool["name"]}, "arguments": {"$ref": _DEFINITIONS + name}}
             calls.append({"type": "object", "properties": properties, "required": ["name", "arguments"],
                           "additionalProperties": False})  # fmt: skip
@@ -80,15 +83,21 @@ def format_calls(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
     return json.dumps(listed, separators=(",", ":"), ensure_ascii=False)
 
 
-def relocate(part: Any, place: str) -> Any:
-    """Move a schema to a place inside a larger one: its references start there."""
-    if isinstance(part, Mapping):
-        moved = {key: relocate(value, place) for key, value in part.items()}
+def relocate(schema: Any, place: str) -> Any:
+    """Move a schema to a place inside a larger one: its references start there. Constants are no references."""
+
+    def move(part: dict[str, Any]) -> None:
         reference = part.get("$ref")
         if isinstance(reference, str) and reference.startswith("#"):
-            moved["$ref"] = place + reference.removeprefix("#")
-        return moved
-    return [relocate(value, place) for value in part] if isinstance(part, (list, tuple)) else part
+            part["$ref"] = place + reference.removeprefix("#")
+
+    return rebuilt(schema, move)
+
+
+def _arguments_schema(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the schema of a call's arguments: an object, of the named ones alone where nothing else names some."""
+    closed = {} if any(key in parameters for key in _COMPOSING) else {"additionalProperties": False}
+    return {**closed, **parameters, "type": "object"}
 
 
 def _signature(tool: Mapping[str, Any]) -> str:
