@@ -71,7 +71,7 @@ def make_processor(side: int = 56, patch: int = 14) -> LlavaProcessor:
 
 
 def make_model(
-    processor: LlavaProcessor, *, side: int = 56, patch: int = 14, seed: int = 0
+    processor: LlavaProcessor, *, side: int = 56, patch: int = 14, seed: int = 0, hidden: int = 64
 ) -> VipLlavaForConditionalGeneration:
     torch.manual_seed(seed)
     tokenizer = processor.tokenizer
@@ -85,8 +85,8 @@ def make_model(
             patch_size=patch,
         ).to_dict(),
         text_config=LlamaConfig(
-            hidden_size=64,
-            intermediate_size=128,
+            hidden_size=hidden,
+            intermediate_size=2 * hidden,
             num_hidden_layers=2,
             num_attention_heads=4,
             vocab_size=len(tokenizer),

@@ -29,7 +29,7 @@ from langchain_vipllava.serving.export import export_checkpoint
 from langchain_vipllava.serving.prompt_cases import chat_messages, data_url
 from langchain_vipllava.serving.server_probe import ServerProbe
 from langchain_vipllava.serving.server_report import examine_server
-from tests.support.checkpoints import save_checkpoint
+from tests.support.checkpoints import make_model, make_processor
 from tests.support.command_line import COMMAND
 from tests.support.stand_in_vllm import is_alive
 from tests.vllm.conversations import converse, first_request, ids_of, next_request, turns_of
@@ -236,7 +236,9 @@ def test_the_command_serves_over_two_processes_and_ends_all_of_them(tmp_path, fr
 
     On random weights with four attention heads: those of the bundled checkpoint, five, cannot be shared by two.
     """
-    saved = save_checkpoint(tmp_path / "saved")
+    processor, saved = make_processor(), tmp_path / "saved"
+    make_model(processor, hidden=128).save_pretrained(saved)  # vLLM's CPU attention has no heads below 32
+    processor.save_pretrained(saved)
     folder = export_checkpoint(LoadOptions(str(saved)), tmp_path / "served").folder
     local = LocalBackend.load(model=str(saved), dtype="float32", device="cpu")
     arguments = ["serve", str(folder), "--tensor-parallel-size", "2", "--port", str(free_port)]
