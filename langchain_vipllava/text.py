@@ -36,6 +36,16 @@ def without_addresses(text: str) -> str:
     return _ADDRESS.sub("", text)
 
 
+def whole_characters(text: str) -> str:
+    r"""Replace halves of characters, which no tokenizer takes: JSON of other programs has them where a text was cut.
+
+    Example:
+        >>> whole_characters("a cut \ud83d, a whole \ud83d\ude42")
+        'a cut \ufffd, a whole 🙂'
+    """
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
 def printable(text: str, *, keep: str = "\n\t") -> str:
     r"""Write every character that a terminal or a reader would not see as such by its escape.
 

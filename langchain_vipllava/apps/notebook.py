@@ -8,9 +8,10 @@ from html import escape
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, overload
 
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessageChunk, BaseMessage, message_chunk_to_message
 
-from langchain_vipllava.chat.messages import UNOPENED, read_messages
+from langchain_vipllava.chat.messages import UNOPENED, as_messages, read_messages
 from langchain_vipllava.errors import GenerationError, VipLlavaError
 from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.image import EncodedImage
@@ -42,7 +43,7 @@ class ConversationView:
         ASSISTANT: A star.
     """
 
-    messages: Sequence[BaseMessage]
+    messages: LanguageModelInput
     store: ImageStore | None = None
 
     def __repr__(self) -> str:
@@ -67,7 +68,7 @@ class ConversationView:
 
         lines: list[tuple[str, str, list[ImageSource]]] = []
         remaining = iter(sources)
-        for turn in read_messages(self.messages, collect, allow_partial=True).turns:
+        for turn in read_messages(as_messages(self.messages), collect, allow_partial=True).turns:
             lines.append(("USER", turn.question, [next(remaining) for _ in turn.images]))
             if turn.answer is not None:
                 lines.append(("ASSISTANT", turn.answer, []))

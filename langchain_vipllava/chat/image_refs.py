@@ -6,23 +6,34 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from langchain_core.globals import get_llm_cache
-from langchain_core.messages import BaseMessage
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import BaseMessage, ToolMessage
 
 from langchain_vipllava.chat.blocks import read_image
 from langchain_vipllava.chat.guard import tree_errors
-from langchain_vipllava.chat.messages import image_block
-from langchain_vipllava.errors import PromptError
+from langchain_vipllava.chat.messages import (
+    UNOPENED,
+    Resolve,
+    as_messages,
+    check_size,
+    image_block,
+    role_of,
+    texts_of,
+)
+from langchain_vipllava.errors import ImageError, PromptError
 from langchain_vipllava.images.access import ImageAccessPolicy
+from langchain_vipllava.images.fetch import FetchPolicy, is_refused
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.inline import Base64Text
-from langchain_vipllava.images.source import source_kind
+from langchain_vipllava.images.source import ImageSource, SourceKind, source_kind
 from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.images.stored_files import ID_PREFIX
+from langchain_vipllava.protocol.limits import RequestLimits
 
 
 @tree_errors(PromptError)
 def keep_images(
-    messages: Sequence[BaseMessage], store: ImageStore, *, access: ImageAccessPolicy | None = None
+    messages: LanguageModelInput, store: ImageStore, *, access: ImageAccessPolicy | None = None
 ) -> list[BaseMessage]:
     """Put the images of messages into a store, and their ids into the messages.
 
@@ -30,16 +41,18 @@ def keep_images(
     `ChatVipLlava(image_store=store)` finds the image by it.
 
     Args:
-        messages: with images in any form that `ChatVipLlava` reads. They are not changed.
+        messages: in any form that `invoke` takes, with images in any form that `ChatVipLlava` reads. They are not
+            changed.
         store: where the images go. URLs are left as they are.
         access: which files may be opened that messages name; None opens no file. `ImageAccessPolicy.trusted()`
             opens any, where the program writes the messages itself.
 
     Returns:
-        The same messages; every image is a `{"type": "image", "file_id": ...}` block with its `extras`.
+        The same messages; every image is a `{"type": "image", "file_id": ...}` block with its `extras`. An image of an
+        answer or of a tool's result that cannot be read stays as it is.
 
     Raises:
-        ImageError: an image that cannot be read, or a file that may not be opened.
+        ImageError: an image of the user's that cannot be read, or a file that may not be opened.
 
     Example:
         >>> from langchain_core.messages import HumanMessage
@@ -60,11 +73,11 @@ def keep_images(
         kept = {"type": "image", "file_id": store.add(image), "mime_type": image.mime_type}
         return kept | {name: block[name] for name in ("extras", "id") if name in block}
 
-    return [_map_blocks(message, keep) for message in messages]
+    return [_map_blocks(message, keep, forgiving=_is_forgiven(message)) for message in as_messages(messages)]
 
 
 @tree_errors(PromptError)
-def restore_images(messages: Sequence[BaseMessage], store: ImageStore) -> list[BaseMessage]:
+def restore_images(messages: LanguageModelInput, store: ImageStore) -> list[BaseMessage]:
     """Undo `keep_images`: base64 in place of ids, for a model that does not know the store.
 
     Raises:
@@ -77,11 +90,11 @@ def restore_images(messages: Sequence[BaseMessage], store: ImageStore) -> list[B
         image = EncodedImage(store.get(block["file_id"]))
         return image_block(image, by_value=False) | {name: value for name, value in block.items() if name != "file_id"}
 
-    return [_map_blocks(message, restore) for message in messages]
+    return [_map_blocks(message, restore) for message in as_messages(messages)]
 
 
 def name_mime_types(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Give base64 images without a mime type one: LangChain refuses them before the model is asked.
+    """Mend blocks that LangChain refuses before the model is asked: images without a mime type, v0 without a source.
 
     Any type will do, because the model looks it up in the bytes.
     """
@@ -93,15 +106,24 @@ def is_cached(cache: object) -> bool:
     return bool(cache) or (cache is None and get_llm_cache() is not None)
 
 
-def open_for_cache(messages: Sequence[BaseMessage], access: ImageAccessPolicy) -> list[BaseMessage]:
-    """Open the images that LangChain's cache could not identify: files, PIL images, arrays.
+def open_for_cache(
+    messages: Sequence[BaseMessage], access: ImageAccessPolicy, limits: RequestLimits, cache: object
+) -> list[BaseMessage]:
+    """Open the images that LangChain's cache could not identify: files, PIL images, arrays. Without a cache, none.
 
     The cache compares prompts by their text and the `repr` of other objects. What a file holds can change, and the
     `repr` of an array leaves its middle out; that of an `EncodedImage` names its content.
 
     Raises:
+        PromptTooLongError: too much text, which LangChain would copy for its tracing.
+        PromptError: messages that cannot be read.
+        GenerationError: too many images.
         ImageError: an image that cannot be read, or must not be.
     """
+    if not is_cached(cache):
+        limits.check_texts(texts_of(messages))
+        return name_mime_types(messages)
+    check_size(messages, limits)
 
     def open_image(block: Any) -> Any:
         source = None if isinstance(block, str) else read_image(block)
@@ -110,18 +132,62 @@ def open_for_cache(messages: Sequence[BaseMessage], access: ImageAccessPolicy) -
             return _name_mime_type(block)
         return image_block(access.resolve(source), by_value=True)
 
-    return [_map_blocks(message, open_image) for message in messages]
+    return [_map_blocks(message, open_image, forgiving=_is_forgiven(message)) for message in messages]
+
+
+def held(access: ImageAccessPolicy) -> Resolve:
+    """Return a function that opens an image only where that reads no file and fetches nothing; otherwise `UNOPENED`.
+
+    It opens what a message holds itself, and raises for what the policy opens nowhere.
+    """
+
+    def resolve(source: ImageSource) -> EncodedImage:
+        kind = source_kind(source)
+        by_value = kind == "data" or isinstance(source, (bytes, Base64Text))
+        return access.resolve(source) if by_value or is_never_opened(kind, source) else UNOPENED
+
+    def is_never_opened(kind: SourceKind, source: ImageSource) -> bool:
+        if kind == "url":
+            return is_refused(str(source), access.fetch_policy or FetchPolicy())
+        if kind == "file":  # bare base64 looks like a name, and is read
+            return access.image_root is None and not access.any_file
+        return kind == "id" and access.store is None
+
+    return resolve
+
+
+def _is_forgiven(message: BaseMessage) -> bool:
+    """Whether an image that cannot be read ends no run: that of a tool's result, or of an answer."""
+    return isinstance(message, ToolMessage) or role_of(message) == "assistant"
 
 
 def _name_mime_type(block: Any) -> Any:
-    nameless = isinstance(block, dict) and block.get("type") == "image" and "mime_type" not in block
+    if not isinstance(block, dict) or block.get("type") not in ("image", "audio", "file"):
+        return block
+    key = _V0_SOURCES.get(str(block.get("source_type")))
+    if key is not None and key not in block:
+        block = {name: value for name, value in block.items() if name != "source_type"}
+    nameless = block["type"] == "image" and "mime_type" not in block
     return {**block, "mime_type": "image/png"} if nameless and {"base64", "source_type"} & block.keys() else block
 
 
-def _map_blocks(message: BaseMessage, change: Callable[[Any], Any]) -> BaseMessage:
+_V0_SOURCES = {"base64": "data", "url": "url", "id": "id", "text": "url"}
+"""The key that LangChain reads of a v0 block, by its `source_type`: of a text it is `url`."""
+
+
+def _map_blocks(message: BaseMessage, change: Callable[[Any], Any], *, forgiving: bool = False) -> BaseMessage:
     if isinstance(message.content, str):
         return message
-    changed = [change(block) for block in message.content]
+    changed = [_changed(block, change, forgiving=forgiving) for block in message.content]
     if all(new is old for new, old in zip(changed, message.content, strict=True)):
         return message
     return message.model_copy(update={"content": changed})
+
+
+def _changed(block: Any, change: Callable[[Any], Any], *, forgiving: bool) -> Any:
+    try:
+        return change(block)
+    except ImageError:
+        if forgiving:
+            return block
+        raise

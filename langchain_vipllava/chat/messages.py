@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from langchain_core.messages import AIMessage, BaseMessage, ChatMessage, HumanMessage, SystemMessage, ToolMessage
+from langchain_core.language_models import LanguageModelInput
+from langchain_core.messages import (
+    AIMessage,
+    BaseMessage,
+    ChatMessage,
+    HumanMessage,
+    SystemMessage,
+    ToolMessage,
+    convert_to_messages,
+)
+from langchain_core.prompt_values import PromptValue
 
-from langchain_vipllava.chat.blocks import Content, read_content
-from langchain_vipllava.errors import PromptError
+from langchain_vipllava.chat.answers import answer_text
+from langchain_vipllava.chat.blocks import ImagePart, read_parts
+from langchain_vipllava.chat.guard import tree_errors
+from langchain_vipllava.chat.tool_results import is_tool_result
+from langchain_vipllava.errors import ImageError, PromptError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.source import ImageSource
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.protocol.limits import RequestLimits
-from langchain_vipllava.protocol.output_spec import format_calls
 
 TOKEN_IDS = "token_ids"  # noqa: S105  # not a password
 """Key of an answer's token ids in its `response_metadata`."""
@@ -39,61 +51,167 @@ _CHAT_ROLES: dict[str, Role] = {
     "human": "user",
     "assistant": "assistant",
     "ai": "assistant",
+    "model": "assistant",
     "system": "system",
+    "developer": "system",
 }
+"""Roles of a `ChatMessage`: LangChain's, OpenAI's and Google's."""
+
+Resolve = Callable[[ImageSource], EncodedImage]
+"""Opens an image."""
+
+
+def as_messages(model_input: LanguageModelInput) -> list[BaseMessage]:
+    """Read what `invoke` takes: a text, messages, tuples, dicts, or the value of a prompt template.
+
+    Raises:
+        Exception: whatever LangChain raises for anything else.
+    """
+    if isinstance(model_input, PromptValue):
+        return model_input.to_messages()
+    return [HumanMessage(model_input)] if isinstance(model_input, str) else convert_to_messages(model_input)
 
 
 def read_messages(
-    messages: Sequence[BaseMessage], resolve: Callable[[ImageSource], EncodedImage], *, allow_partial: bool = False
+    messages: Sequence[BaseMessage],
+    resolve: Resolve,
+    *,
+    resolve_result: Resolve | None = None,
+    allow_partial: bool = False,
 ) -> Conversation:
     """Read messages as the turns of one conversation.
 
     Consecutive messages of the same side are one turn, their texts joined by line breaks; a tool's output is read as
     the user's. System messages go in front, wherever they stand. A conversation that begins with an answer has an empty
-    question in front of it; one that ends with an answer gets the question "Continue.".
+    question in front of it; one that ends with an answer gets the question "Continue.". An image of a tool's result
+    that cannot be read is named, with a warning. No image is opened before all messages are read.
 
     Args:
         messages: one conversation.
         resolve: opens an image; `ImageAccessPolicy.resolve`, or a function that returns `UNOPENED`.
+        resolve_result: opens an image of a tool's result; None for `resolve`.
         allow_partial: whether this is a part of a conversation, which may end with an answer.
 
     Raises:
-        PromptError: no message to answer, or a block of the user's that cannot be read.
+        PromptError: no message to answer, or one without content; a block of the user's that cannot be read.
         ImageError: from `resolve`.
     """
+    read = [(message, role_of(message), parts_of(message)) for message in messages]
+    opener = _Opener(resolve, resolve_result or resolve)
     system: list[str] = []
     turns: list[Turn] = []
-    for message in messages:
-        role = role_of(message)
-        text, sources = content_of(message)
+    places: list[int] = []  # of each turn's newest question among the messages
+    for place, (message, role, parts) in enumerate(read):
+        images = sum(isinstance(part, ImagePart) for part in parts)
         if role == "system":
-            if sources:
+            if images:
                 raise PromptError("an image in a system message; expected it in a human message.")
-            system.append(text)
+            system.append(_joined(parts))
         elif role == "assistant":
-            if sources:
-                _warn_of_left_out(len(sources))
+            if images:
+                _warn_of_left_out(images)
             if not turns:
                 turns.append(Turn(""))
-            answer = "\n".join(part for part in (text, _calls_text(message)) if part)
-            _add_answer(turns, answer, read_token_ids(message))
+            text = answer_text(message, (part for part in parts if isinstance(part, str)))
+            _add_answer(turns, text, read_token_ids(message))
         else:
-            if isinstance(message, ToolMessage) and not text.strip():
-                text = _NO_OUTPUT if not sources else "" if any(turn.question for turn in turns) else _ONLY_IMAGES
-            _add_question(turns, Turn(text, tuple(map(resolve, sources))))
-    if turns and turns[-1].answer is not None and not allow_partial:
-        turns.append(Turn(CONTINUE))
+            _add_question(turns, _question(message, opener.question(parts), turns))
+        places += [place] * (len(turns) - len(places))
+        if role == "user":
+            places[-1] = place
+    opener.warn()
+    if not allow_partial:
+        _check_questions(turns, places, messages)
+        if turns and turns[-1].answer is not None:
+            turns.append(Turn(CONTINUE))
     return Conversation(tuple(turns), "\n".join(system) if system else None)
 
 
-def content_of(message: BaseMessage) -> Content:
-    """Return a message's text and the sources of its images.
+@dataclass
+class _Opener:
+    """Opens the images of messages; names those of tools' results that cannot be read."""
+
+    resolve: Resolve
+    resolve_result: Resolve
+    errors: list[ImageError] = field(default_factory=list)
+
+    def question(self, parts: Sequence[str | ImagePart]) -> Turn:
+        """Return the question of one message."""
+        texts: list[str] = []
+        images: list[EncodedImage] = []
+        for part in parts:
+            opened = part if isinstance(part, str) else self._open(part)
+            (texts if isinstance(opened, str) else images).append(opened)  # type: ignore[arg-type]  # each its own
+        return Turn("\n".join(texts), tuple(images))
+
+    def _open(self, part: ImagePart) -> str | EncodedImage:
+        if part.name is None:
+            return self.resolve(part.source)
+        try:
+            image = self.resolve_result(part.source)
+            if image is not UNOPENED:
+                image.decode()  # damage shows here, and what is decoded is kept for the model
+        except ImageError as error:
+            self.errors.append(error)
+            return part.name
+        return image
+
+    def warn(self) -> None:
+        """Say once what was named."""
+        if self.errors:
+            warnings.warn(
+                f"{len(self.errors)} image(s) of a tool's result cannot be read, and are named in the prompt instead: "
+                f"{self.errors[0]}",
+                stacklevel=3,
+            )
+
+
+def _question(message: BaseMessage, read: Turn, turns: Sequence[Turn]) -> Turn:
+    """Return what a message asks; the result of a tool has words, whatever it returned."""
+    if read.question.strip() or not _is_result(message):
+        return read
+    if not read.images:
+        return replace(read, question=_NO_OUTPUT)
+    return read if any(turn.question for turn in turns) else replace(read, question=_ONLY_IMAGES)
+
+
+def _is_result(message: BaseMessage) -> bool:
+    if isinstance(message, ToolMessage):
+        return True
+    blocks = message.content if isinstance(message.content, list) else []
+    return any(isinstance(block, dict) and is_tool_result(block) for block in blocks)
+
+
+def _check_questions(turns: Sequence[Turn], places: Sequence[int], messages: Sequence[BaseMessage]) -> None:
+    """Check that each question asks something, as `PromptFormat.render` does, which does not know the messages."""
+    for index, (turn, place) in enumerate(zip(turns, places, strict=True)):
+        is_greeting = not index and turn.answer is not None and not turn.images
+        if turn.question.strip() or (index and turn.images) or is_greeting:
+            continue
+        what = "an image without a question" if turn.images else "an empty question"
+        raise PromptError(
+            f"messages[{place}], the {type(messages[place]).__name__} in place {place + 1} of {len(messages)}, is "
+            f"{what}; expected text, such as 'Describe the image.', or no such message."
+        )
+
+
+def parts_of(message: BaseMessage) -> list[str | ImagePart]:
+    """Return the texts and the unopened images of a message.
 
     Raises:
         PromptError: a block of the user's that is neither text nor image.
     """
     is_tool = isinstance(message, ToolMessage)
-    return read_content(message.content, "tool" if is_tool else "assistant" if _is_answer(message) else "user")
+    return read_parts(message.content, "tool" if is_tool else "assistant" if _is_answer(message) else "user")
+
+
+def has_image(message: BaseMessage) -> bool:
+    """Whether the model sees an image in a message; those of answers are left out.
+
+    Raises:
+        PromptError: a block of the user's that is neither text nor image.
+    """
+    return not _is_answer(message) and any(isinstance(part, ImagePart) for part in parts_of(message))
 
 
 def unopened(source: ImageSource) -> EncodedImage:
@@ -111,19 +229,22 @@ def warn_of_images(count: int) -> None:
     )
 
 
+@tree_errors(PromptError)
 def check_size(messages: Sequence[BaseMessage], limits: RequestLimits) -> None:
-    """Check the size of messages before they are read, whatever their blocks are.
+    """Check the size of messages before an image is opened, whatever their blocks are.
 
     Raises:
         PromptTooLongError: too much text.
-        GenerationError: too many messages or images.
+        PromptError: messages that cannot be read.
+        GenerationError: too many images.
     """
-    limits.check_texts(_texts_of(messages))
-    blocks = (block for message in messages if isinstance(message.content, list) for block in message.content)
-    limits.check_images([block for block in blocks if isinstance(block, dict) and "image" in str(block.get("type"))])
+    limits.check_texts(texts_of(messages))
+    parts = (part for message in messages if not _is_answer(message) for part in parts_of(message))
+    limits.check_images([part for part in parts if isinstance(part, ImagePart)])
 
 
-def _texts_of(messages: Sequence[BaseMessage]) -> Iterator[str]:
+def texts_of(messages: Sequence[BaseMessage]) -> Iterator[str]:
+    """Yield the texts of messages, whatever their other blocks are."""
     for message in messages:
         for block in [message.content] if isinstance(message.content, str) else message.content:
             text = block.get("text") if isinstance(block, dict) else block
@@ -171,8 +292,13 @@ def role_of(message: BaseMessage) -> Role:
         return "assistant"
     if isinstance(message, SystemMessage):
         return "system"
-    if isinstance(message, ChatMessage) and message.role.lower() in _CHAT_ROLES:
-        return _CHAT_ROLES[message.role.lower()]
+    if isinstance(message, ChatMessage):
+        if role := _CHAT_ROLES.get(message.role.strip().lower()):
+            return role
+        raise PromptError(
+            f"a ChatMessage of role {shorten(message.role)}; expected human, AI and system messages, or one of the "
+            f"roles {', '.join(_CHAT_ROLES)}. A tool's result is a ToolMessage."
+        )
     raise PromptError(
         f"a {type(message).__name__} of type {message.type!r}; expected human, AI, system and tool messages."
     )
@@ -212,6 +338,5 @@ def _warn_of_left_out(count: int) -> None:
     )
 
 
-def _calls_text(message: BaseMessage) -> str:
-    calls = getattr(message, "tool_calls", None) or []
-    return format_calls((call["name"], call["args"]) for call in calls) if calls else ""
+def _joined(parts: Sequence[str | ImagePart]) -> str:
+    return "\n".join(part for part in parts if isinstance(part, str))

@@ -19,8 +19,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr,
 
 from langchain_vipllava.chat.backend_choice import choose_backend
 from langchain_vipllava.chat.guard import TreeErrors, tree_errors
-from langchain_vipllava.chat.image_refs import is_cached, name_mime_types, open_for_cache
-from langchain_vipllava.chat.messages import check_size, read_messages, unopened, warn_of_images
+from langchain_vipllava.chat.image_refs import held, is_cached, name_mime_types, open_for_cache
+from langchain_vipllava.chat.messages import as_messages, check_size, read_messages, unopened, warn_of_images
 from langchain_vipllava.chat.output import read_tools
 from langchain_vipllava.chat.profile import Profile
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result, text_of
@@ -220,6 +220,8 @@ class ChatVipLlava(TreeErrors):
     def render_prompt(self, messages: LanguageModelInput) -> str:
         """Show exactly what the model reads, with `<image>` where an image stands; loads no weights, opens no image.
 
+        An image of a tool's result that the message itself holds is decoded, because a damaged one is named instead.
+
         Raises:
             PromptError: the messages make no prompt.
         """
@@ -311,13 +313,14 @@ class ChatVipLlava(TreeErrors):
         return self.backend.tokenize(text)
 
     @tree_errors(PromptError)
-    def get_num_tokens_from_messages(self, messages: Sequence[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+    def get_num_tokens_from_messages(self, messages: LanguageModelInput, tools: Sequence[Any] | None = None) -> int:
         """Return the exact number of tokens that the model reads for these messages, images and tools included.
 
-        Any part of a conversation is counted, as `trim_messages` needs. No image is opened.
+        Any part of a conversation is counted, as `trim_messages` needs, in any form that `invoke` takes. No file is
+        opened, and nothing is fetched.
         """
         settings = CallSettings.read(self, None, {"tools": read_tools(tools or (), self.limits)})
-        conversation = self._read(messages, settings.multi_image, unopened, allow_partial=True)
+        conversation = self._read(as_messages(messages), settings.multi_image, unopened, allow_partial=True)
         return self.backend.count_tokens(self.limits.checked(settings.request(conversation)))
 
     def generate(self, messages: list[list[BaseMessage]], *args: Any, **kwargs: Any) -> LLMResult:
@@ -418,7 +421,8 @@ class ChatVipLlava(TreeErrors):
     ) -> Conversation:
         with tree_errors(PromptError):
             check_size(messages, self.limits)
-            conversation = read_messages(messages, resolve, allow_partial=allow_partial)
+            opens = resolve if resolve is not unopened else held(self._access)
+            conversation = read_messages(messages, resolve, resolve_result=opens, allow_partial=allow_partial)
         if multi_image == "keep" and len(conversation.images) > 1 and not self._warned:
             self._warned = True
             warn_of_images(len(conversation.images))
@@ -436,8 +440,7 @@ class ChatVipLlava(TreeErrors):
             return prompt
 
     def _open_for_cache(self, messages: list[BaseMessage]) -> list[BaseMessage]:
-        check_size(messages, self.limits)
-        return open_for_cache(messages, self._access) if is_cached(self.cache) else name_mime_types(messages)
+        return open_for_cache(messages, self._access, self.limits, self.cache)
 
     @model_validator(mode="before")
     @classmethod

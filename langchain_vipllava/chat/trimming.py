@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, ToolMessage
 
 from langchain_vipllava.chat.guard import tree_errors
-from langchain_vipllava.chat.messages import content_of, role_of
+from langchain_vipllava.chat.messages import as_messages, has_image, role_of
 from langchain_vipllava.errors import GenerationError, PromptError, PromptTooLongError
 from langchain_vipllava.protocol.chat_request import DEFAULT_MAX_TOKENS
 
@@ -17,14 +18,14 @@ if TYPE_CHECKING:
 
 
 @tree_errors(PromptError)
-def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int | None = None) -> list[BaseMessage]:
+def trim_turns(messages: LanguageModelInput, llm: ChatVipLlava, *, room: int | None = None) -> list[BaseMessage]:
     """Drop the oldest turns, whole, until the rest fits into the model's context.
 
     A turn is a question with everything up to the next one. System messages, turns with an image and the newest turn
     are kept; LangChain's `trim_messages` drops the image first.
 
     Args:
-        messages: a conversation that ends with a question.
+        messages: a conversation that ends with a question, in any form that `invoke` takes.
         llm: the model whose context and tokenizer count; loaded to count.
         room: tokens to leave for the answer; by default the model's `max_tokens`.
 
@@ -43,8 +44,9 @@ def trim_turns(messages: Sequence[BaseMessage], llm: ChatVipLlava, *, room: int 
     if reserved < 1:
         raise GenerationError(f"room={room}; expected at least 1 token for the answer.")
     max_tokens = llm.backend.context_length - reserved
-    system = [message for message in messages if role_of(message) == "system"]
-    turns = _split(messages)
+    conversation = as_messages(messages)
+    system = [message for message in conversation if role_of(message) == "system"]
+    turns = _split(conversation)
     while True:
         kept = [*system, *(message for turn in turns for message in turn)]
         oldest = next((index for index, turn in enumerate(turns[:-1]) if not _has_image(turn)), None)
@@ -81,4 +83,4 @@ def _asks(message: BaseMessage) -> bool:
 
 
 def _has_image(turn: Sequence[BaseMessage]) -> bool:
-    return any(content_of(message)[1] for message in turn)
+    return any(map(has_image, turn))

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
 from langchain_vipllava.errors import ImageError, shorten
-from langchain_vipllava.images.hosts import HostNotListedError, HostRefusedError, HostRules, read_pattern
+from langchain_vipllava.images.hosts import (
+    HostNotListedError,
+    HostRefusedError,
+    HostRules,
+    literal_address,
+    read_pattern,
+)
 from langchain_vipllava.images.shown_url import show_url
 
 if TYPE_CHECKING:
@@ -105,6 +111,20 @@ def fetch(url: str, policy: FetchPolicy) -> bytes:
         raise ImageError(f"cannot fetch {show_url(url)}: {error}. Try again later.") from None
     finally:
         download.stop()
+
+
+def is_refused(url: str, policy: FetchPolicy) -> bool:
+    """Whether a policy refuses a URL by what it says, so that `fetch` raises without asking anybody."""
+    from langchain_vipllava.images.web_url import parse_url  # noqa: PLC0415  # only here is httpx needed
+
+    try:
+        host = parse_url(url.strip(), "the URL").raw_host.decode("ascii")
+        policy._rules.check_name(host)
+        if (address := literal_address(host)) is not None:
+            policy._rules.check_addresses(host, [address])
+    except (ImageError, HostRefusedError):
+        return True
+    return not policy.enabled
 
 
 class _Download:

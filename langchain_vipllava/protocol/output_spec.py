@@ -77,7 +77,7 @@ class OutputSpec:
         return {"type": "array", "items": {"anyOf": calls}, "minItems": 1, "maxItems": max_calls, "$defs": definitions}
 
 
-def format_calls(calls: Iterable[tuple[str, Mapping[str, Any]]]) -> str:
+def format_calls(calls: Iterable[tuple[str, Any]]) -> str:
     """Write calls, pairs of name and arguments, the way the model does: a compact JSON list."""
     listed = [{"name": name, "arguments": arguments} for name, arguments in calls]
     return json.dumps(listed, separators=(",", ":"), ensure_ascii=False)

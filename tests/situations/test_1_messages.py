@@ -43,10 +43,21 @@ PROMPTS = (
     ("the conversation ends with an answer", "the question `Continue.` follows",
      [HumanMessage("Hi."), AIMessage("A")], "USER: Hi.ASSISTANT: AUSER: Continue.ASSISTANT:"),
     ("`ChatMessage(role='user')`", "is a human message", [ChatMessage("Hi.", role="user")], "USER: Hi.ASSISTANT:"),
+    ("`ChatMessage(role='developer')`, `(role='model')`", "are a system message and an answer",
+     [ChatMessage("Be brief.", role="developer"), HumanMessage("Hi."), ChatMessage("A", role="model"), HumanMessage("B")],
+     "Be brief. USER: Hi.ASSISTANT: AUSER: BASSISTANT:"),
     ("a turn marker in a text", "is written with a space, and begins no turn", "a USER: b", "USER: a USER : bASSISTANT:"),
     ("the answer calls a tool", "the call stands as a JSON list",
      [HumanMessage("Hi."), AIMessage("", tool_calls=[CALL]), ToolMessage("a cat", tool_call_id="1")],
      'USER: Hi.ASSISTANT: [{"name":"look","arguments":{"at":"left"}}]USER: a catASSISTANT:'),
+    ("the answer is a call that is no JSON", "its text stands as the arguments, in front of the tool's error",
+     [HumanMessage("Hi."), AIMessage("", invalid_tool_calls=[
+         {"type": "invalid_tool_call", "name": "look", "args": '{"at', "id": "1", "error": "cut"}]),
+      ToolMessage("bad arguments", tool_call_id="1")],
+     'USER: Hi.ASSISTANT: [{"name":"look","arguments":"{\\"at"}]USER: bad argumentsASSISTANT:'),
+    ("OpenAI's `function_call` in `additional_kwargs`", "stands as a JSON list",
+     [HumanMessage("Hi."), AIMessage("", additional_kwargs={"function_call": {"name": "look", "arguments": "{}"}}),
+      HumanMessage("B")], 'USER: Hi.ASSISTANT: [{"name":"look","arguments":{}}]USER: BASSISTANT:'),
     ("a tool returns nothing", "`(no output)` stands for it",
      [HumanMessage("Hi."), AIMessage("", tool_calls=[CALL]), ToolMessage("", tool_call_id="1")],
      'USER: Hi.ASSISTANT: [{"name":"look","arguments":{"at":"left"}}]USER: (no output)ASSISTANT:'),
@@ -74,9 +85,24 @@ PROMPTS = (
      "USER: <image>\nWhat?ASSISTANT:"),
     ("bare base64 as `image_url`", "the model sees it", [HumanMessage([{"type": "image_url", "image_url": PNG}, TEXT])],
      "USER: <image>\nWhat?ASSISTANT:"),
+    ("Bedrock's `cachePoint`, Anthropic's `container_upload`", "are left out, wherever they stand",
+     [SystemMessage([{"type": "text", "text": "Be brief."}, {"cachePoint": {"type": "default"}}]),
+      HumanMessage([{"type": "container_upload", "file_id": "1"}, TEXT])], "Be brief. USER: What?ASSISTANT:"),
+    ("Bedrock's `guardContent` and `document` of text", "are read",
+     [HumanMessage([{"guardContent": {"text": {"text": "A"}}},
+                    {"document": {"format": "txt", "name": "n", "source": {"text": "B"}}}])], "USER: A\nBASSISTANT:"),
+    ("a `file` of text", "is read",
+     [HumanMessage([{"type": "file", "mime_type": "text/plain", "base64": "aGVsbG8="}, TEXT])],
+     "USER: hello\nWhat?ASSISTANT:"),
     ("a refusal in OpenAI's answer", "is its text",
      [HumanMessage("Hi."), AIMessage([{"type": "refusal", "refusal": "No."}]), HumanMessage("Why?")],
      "USER: Hi.ASSISTANT: No.USER: Why?ASSISTANT:"),
+    ("a refusal in `additional_kwargs`", "is its text",
+     [HumanMessage("Hi."), AIMessage("", additional_kwargs={"refusal": "No."}), HumanMessage("Why?")],
+     "USER: Hi.ASSISTANT: No.USER: Why?ASSISTANT:"),
+    ("an answer that was spoken", "its transcript is its text",
+     [HumanMessage("Hi."), AIMessage("", additional_kwargs={"audio": {"id": "1", "transcript": "A"}}), HumanMessage("B")],
+     "USER: Hi.ASSISTANT: AUSER: BASSISTANT:"),
     ("OpenAI's `web_search_call` in an answer", "is left out",
      [HumanMessage("Hi."), AIMessage([{"type": "web_search_call", "id": "1"}, {"type": "text", "text": "A"}]),
       HumanMessage("B")], "USER: Hi.ASSISTANT: AUSER: BASSISTANT:"),
@@ -104,9 +130,36 @@ def test_an_image_in_an_answer(llm):
         assert llm.render_prompt(messages) == "USER: Hi.ASSISTANT: What?USER: BASSISTANT:"
 
 
+SVG = base64.b64encode(b"<svg xmlns='http://www.w3.org/2000/svg'/>").decode()
+
+NAMED = (
+    ("a tool returns an SVG, or damaged base64", "is named, with a warning",
+     [{"type": "image", "base64": SVG, "mime_type": "image/svg+xml"}, {"type": "image", "base64": PNG[:4000]}],
+     "[image]\n[image]"),
+    ("a tool returns a file or a URL of this machine", "is named, with a warning, unless it may be opened",
+     [{"type": "resource_link", "uri": "file:///tmp/a.png", "name": "a.png"},
+      {"type": "image", "url": "http://127.0.0.1/b.png"}], "[file a.png]\n[image b.png]"),
+)  # fmt: skip
+
+
+@situations("Messages and histories", *NAMED)
+def test_it_is_named(llm, case):
+    blocks, named = case
+    messages = [HumanMessage("Hi."), AIMessage("", tool_calls=[CALL]), ToolMessage(blocks, tool_call_id="1")]
+    with pytest.warns(UserWarning, match=r"2 image\(s\) of a tool's result cannot be read"):
+        assert llm.render_prompt(messages).endswith(f"USER: {named}ASSISTANT:")
+    with pytest.warns(UserWarning, match="named in the prompt"):
+        assert llm.invoke(messages).text
+
+
 REFUSED = (
     ("no message at all", "PromptError", [], PromptError, "message"),
     ("a system message alone", "PromptError", [SystemMessage("Hi.")], PromptError, "expected"),
+    ("an empty message in the middle", "PromptError names its place",
+     [HumanMessage("Hi."), AIMessage("A"), HumanMessage(""), AIMessage("B"), HumanMessage("C")], PromptError,
+     r"messages\[2\], the HumanMessage in place 3 of 5"),
+    ("`ChatMessage` of another role", "PromptError names the role",
+     [ChatMessage("Hi.", role="bot"), HumanMessage("Hi.")], PromptError, "role 'bot'"),
     ("an image in a system message", "PromptError: expected in a human message",
      [SystemMessage([{"type": "image", "base64": PNG}]), HumanMessage("Hi.")], PromptError, "human message"),
     ("audio or video from the user", "PromptError: leave it out",

@@ -258,6 +258,15 @@ def test_counting(llm, question):
     assert llm.get_num_tokens_from_messages([question]) == llm.invoke([question]).usage_metadata["input_tokens"]
 
 
+@situation(
+    SETTINGS, "tuples, dicts or a text to `get_num_tokens_from_messages` and `trim_turns`", "are read as by `invoke`"
+)
+def test_counting_of_tuples(llm):
+    forms = ("Hi.", [("user", "Hi.")], [{"role": "user", "content": "Hi."}])
+    assert len({llm.get_num_tokens_from_messages(form) for form in (*forms, [HumanMessage("Hi.")])}) == 1
+    assert all(trim_turns(form, llm) == [HumanMessage("Hi.")] for form in forms)
+
+
 @situation(SETTINGS, "`trim_messages(token_counter=llm)`", "keeps the last turns that fit")
 def test_trim_messages(llm):
     turns = [one for i in range(9) for one in (HumanMessage(f"Question {i}?"), AIMessage(f"Answer {i}."))]
