@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from langchain_core.messages import InvalidToolCall, ToolCall
+from pydantic.errors import PydanticUserError
 
 from langchain_vipllava.chat.tool_choice import read_tool_choice
 from langchain_vipllava.chat.tool_forms import openai_function, openai_tool
@@ -48,6 +49,9 @@ def read_tools(tools: Sequence[Any], limits: RequestLimits, *, strict: bool | No
     limits.check_schemas(tool for tool in tools if isinstance(tool, Mapping))  # LangChain recurses into these
     try:
         return [openai_tool(tool, strict=strict) for tool in tools]
+    except PydanticUserError as error:
+        reason = shorten(str(error).splitlines()[0])
+        raise GenerationError(f"the arguments of a tool have no form in JSON: {reason}.") from error
     except RecursionError as error:
         raise GenerationError("the arguments of a tool are nested too deep; expected a flatter schema.") from error
 

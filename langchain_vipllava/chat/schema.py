@@ -14,7 +14,7 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from langchain_vipllava.chat.pydantic_schema import json_schema_of
+from langchain_vipllava.chat.pydantic_schema import json_schema_of, unreadable
 from langchain_vipllava.chat.tool_forms import is_function, openai_function
 from langchain_vipllava.chat.typed_dict import readable_type
 from langchain_vipllava.errors import GenerationError, shorten
@@ -78,10 +78,7 @@ class AnswerSchema:
             adapter: TypeAdapter[Any] = TypeAdapter(readable_type(schema))
             written = json_schema_of(schema if isinstance(schema, type) and _is_model(schema) else adapter)
         except (PydanticUserError, TypeError, NameError) as error:
-            raise GenerationError(
-                f"schema={shorten(schema)}; expected a pydantic class, a type such as list[int], an Enum, a TypedDict "
-                "or a JSON schema."
-            ) from error
+            raise unreadable(schema, error) from error
         return cls(str(written.get("title", "answer")), written, adapter.validate_json)
 
     @classmethod

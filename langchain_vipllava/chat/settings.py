@@ -239,7 +239,12 @@ def model_name(value: Any) -> str:
         CheckpointError: something else.
     """
     if isinstance(value, (str, os.PathLike)):
-        return os.fspath(value)
+        name = os.fspath(value)
+        if not name:
+            raise CheckpointError(NO_MODEL)
+        if name != "bundled" and name.strip().lower() == "bundled":
+            raise CheckpointError(f"model={shorten(name)}; did you mean 'bundled'? Write a folder with its path.")
+        return name
     raise CheckpointError(
         f"model is a {type(value).__name__}; expected a hub id or a folder. A loaded model goes in with "
         "ChatVipLlava.from_model(model, processor)."

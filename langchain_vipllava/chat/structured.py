@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import reduce
+from operator import add
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.output_parsers import JsonOutputKeyToolsParser, JsonOutputParser
-from langchain_core.outputs import Generation
+from langchain_core.output_parsers.transform import BaseCumulativeTransformOutputParser
+from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
     from langchain_core.utils.pydantic import TBaseModel  # noqa: F401  # for the fields that pydantic's plugin copies
 
     from langchain_vipllava.protocol.output_spec import OutputSpec
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+"""A whole text of JSON."""
 
 StructuredMethod = Literal["json_schema", "function_calling", "json_mode"]
 
@@ -88,7 +95,53 @@ def _response_format(answer: AnswerSchema | None) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": answer.name, "schema": answer.json}}
 
 
-class _AnswerParser(JsonOutputParser):
+_NOTHING: Any = object()
+
+
+class _CompleteAtTheEnd(BaseCumulativeTransformOutputParser[Any]):
+    """Ends a stream with the result of the whole answer: LangChain's parsers yield no None, and check no part."""
+
+    def _transform(self, input: Iterator[Any]) -> Iterator[Any]:
+        chunks: list[Any] = []
+        shown = _NOTHING
+        for shown in super()._transform(_noted(input, chunks)):
+            yield shown
+        yield from self._last(chunks, shown)
+
+    async def _atransform(self, input: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        chunks: list[Any] = []
+        shown = _NOTHING
+        async for shown in super()._atransform(_anoted(input, chunks)):
+            yield shown
+        for result in self._last(chunks, shown):
+            yield result
+
+    def _last(self, chunks: list[Any], shown: Any) -> Iterator[Any]:
+        if chunks:
+            result = self.parse_result([ChatGeneration(message=reduce(add, chunks))])
+            if type(result) is not type(shown) or result != shown:
+                yield result
+
+
+def _noted(chunks: Iterator[Any], seen: list[Any]) -> Iterator[Any]:
+    for chunk in chunks:
+        seen.append(chunk)
+        yield chunk
+
+
+async def _anoted(chunks: AsyncIterator[Any], seen: list[Any]) -> AsyncIterator[Any]:
+    async for chunk in chunks:
+        seen.append(chunk)
+        yield chunk
+
+
+def _ends_inside_a_value(text: str) -> bool:
+    """Whether JSON ends inside a text, a number or a word: what follows may make it another value."""
+    rest = _STRING.sub("", text).rstrip()
+    return '"' in rest or rest[-1:].isalnum() or rest[-1:] in ("-", "+", ".")
+
+
+class _AnswerParser(_CompleteAtTheEnd, JsonOutputParser):
     """Reads the JSON of an answer, piece by piece where it is streamed, and checks it at its end."""
 
     answer: AnswerSchema | None = None
@@ -97,6 +150,8 @@ class _AnswerParser(JsonOutputParser):
         if self.answer is None or self.answer.validate is None:
             return super().parse_result(result, partial=partial)
         text = result[0].text
+        if partial and _ends_inside_a_value(text):
+            return None
         try:
             return self.answer.validate(json.dumps(super().parse_result(result, partial=True)) if partial else text)
         except ValueError as error:  # pydantic's ValidationError too
@@ -105,7 +160,7 @@ class _AnswerParser(JsonOutputParser):
             raise _does_not_fit(error, text) from error
 
 
-class _CallParser(JsonOutputKeyToolsParser):
+class _CallParser(_CompleteAtTheEnd, JsonOutputKeyToolsParser):
     """Reads the arguments of a call."""
 
     answer: AnswerSchema

@@ -15,7 +15,7 @@ from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import rebuilt, subschemas
 
-_FLOAT_DIGITS, _MAX_DECIMAL_PLACES = 15, 10
+_FLOAT_DIGITS, MAX_DECIMAL_PLACES = 15, 10
 """Decimal digits that a float represents exactly, and decimal places that llguidance supports in `multipleOf`."""
 
 _DEFINITIONS: tuple[str, ...] = ("$defs", "definitions")
@@ -165,4 +165,4 @@ def is_number(bound: Any) -> bool:
 def _smallest_step(bound: float) -> float:
     """Return the power of ten below which a float near a bound may be rounded to the bound."""
     digits_before_point = math.floor(math.log10(bound)) if bound >= 1 else 0
-    return float(f"1e-{min(max(_FLOAT_DIGITS - 1 - digits_before_point, 0), _MAX_DECIMAL_PLACES)}")
+    return float(f"1e-{min(max(_FLOAT_DIGITS - 1 - digits_before_point, 0), MAX_DECIMAL_PLACES)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import abc
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,9 +14,10 @@ from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
 
-from langchain_vipllava.engine.adapted_schema import adapt_schema, is_number
+from langchain_vipllava.engine.adapted_schema import MAX_DECIMAL_PLACES, adapt_schema, is_number
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import subschemas
+from langchain_vipllava.text import cut
 
 _COMPACT: Any = {"whitespace_flexible": False}
 """llguidance's option for JSON without whitespace: a model that may pad JSON with spaces may pad it indefinitely."""
@@ -27,6 +29,10 @@ before it is refused. Its other defaults end a step of any pattern and list that
 _MAX_STEPS = 20_000
 """Remainders that the `multipleOf` of a schema may tell apart. llguidance has a state for each, in its lexer, and no
 limit that counts them. Measured: 50,000 take 0.5 seconds, 100,000 1.7, and 1,000,000 minutes."""
+
+_PLACE = re.compile(r"^at \d+\(\d+\): (?:failed to compile JSON schema: )?")
+_MAX_PROBLEM = 200
+"""Characters of llguidance's message. Chosen: its own are shorter, and what it quotes of a schema may be long."""
 
 _MAX_CHECKED_GRAMMARS = 256
 """Grammars whose check is remembered, as a bound schema comes with every call. Chosen: more than a program
@@ -94,7 +100,17 @@ def _find_problem(grammar: str) -> str | None:
         invalid, messages = LLMatcher.validate_grammar_with_warnings(grammar)
     except ValueError as error:
         return str(error)
-    return " ".join(messages) if invalid else None
+    return _problem_text(" ".join(messages)) if invalid else None
+
+
+def _problem_text(message: str) -> str:
+    """Return what is wrong with a schema: the rest of llguidance's message is its grammar."""
+    line = _PLACE.sub("", (message.splitlines() or [""])[0])
+    if "oneOf" in line:
+        return "one value may fit several options of a oneOf; write anyOf, or let each require what no other one has"
+    if "too many digits" in line:
+        return f"multipleOf has more than {MAX_DECIMAL_PLACES} decimal places"
+    return cut(line, _MAX_PROBLEM).removesuffix(".")
 
 
 def _to_json(schema: Mapping[str, Any]) -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
+from zoneinfo import available_timezones
 
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.protocol.endless_schema import refuse_endless
@@ -83,12 +85,22 @@ PATTERNS: Mapping[str, str] = {
     "ipvanyaddress": rf"{_OCTET}(?:\.{_OCTET}){{3}}",
     "ipv4network": rf"{_OCTET}(?:\.{_OCTET}){{3}}/32",
     "ipv4interface": rf"{_OCTET}(?:\.{_OCTET}){{3}}/(?:[12]?\d|3[0-2])",
+    "ipv6network": rf"{_HEX}{{1,4}}(?::{_HEX}{{1,4}}){{7}}/128",
+    "ipv6interface": rf"{_HEX}{{1,4}}(?::{_HEX}{{1,4}}){{7}}/(?:[1-9]?\d|1[01]\d|12[0-8])",
+    "fraction": r"-?(?:0|[1-9]\d{0,8})(?:/[1-9]\d{0,8})?",
     "ipvanynetwork": rf"{_OCTET}(?:\.{_OCTET}){{3}}/32",
     "ipvanyinterface": rf"{_OCTET}(?:\.{_OCTET}){{3}}/(?:[12]?\d|3[0-2])",
     "json-string": r"(?:null|true|false|-?[1-9]\d{0,14}|\[\]|\{\})",
     "regex": r"[A-Za-z0-9 ]{1,60}",
 }
 """What strings of a format have to match. These parse as Python's and pydantic's type of the format."""
+
+_NAME_PATTERNS: Mapping[str, str] = {
+    "ipv4": rf"^{_OCTET}(?:\.{_OCTET}){{3}}$",
+    "ipv6": rf"^{_HEX}{{1,4}}(?::{_HEX}{{1,4}}){{7}}$",
+    "email": r"^[a-z0-9]{1,40}@[a-z0-9]{1,40}(?:\.[a-z]{2,8}){1,2}$",
+}
+"""The same of formats that the grammar enforces in values, and not in names."""
 
 _ENFORCED = frozenset({"email", "hostname", "ipv4", "ipv6", "uri", "unknown"})
 """Formats that the grammar enforces itself. All others are not enforced: they are strings."""
@@ -136,12 +148,20 @@ def _narrow_string(schema: dict[str, Any]) -> None:
     if not isinstance(name, str) or "string" not in _types(schema) + ["string"] * ("type" not in schema):
         return
     pattern = PATTERNS.get(name)
+    if name == "zoneinfo":
+        pattern = _time_zones()
     if pattern is not None and not {"pattern", "minLength", "maxLength"} & schema.keys():
         del schema["format"]
         schema["pattern"] = f"^{pattern}$"
         schema.setdefault(KIND, name)
     elif name not in _ENFORCED and pattern is None:
         del schema["format"]
+
+
+@cache
+def _time_zones() -> str:
+    """Return the pattern of the time zones that this machine knows."""
+    return f"(?:{'|'.join(name.replace('+', '[+]') for name in sorted(available_timezones())) or 'UTC'})"
 
 
 def _narrow_number(schema: dict[str, Any]) -> None:
@@ -199,7 +219,10 @@ def _name_properties(schema: dict[str, Any], definitions: Mapping[str, Any]) -> 
     del schema["propertyNames"]
     values = schema.get("additionalProperties", True)
     listed = [names["const"]] if "const" in names else names.get("enum")
-    pattern = names.get("pattern", _length_pattern(names))
+    known = _length_pattern(names) if "format" not in names else _NAME_PATTERNS.get(str(names["format"]))
+    pattern = names.get("pattern", known)
+    if "pattern" in names and {"minLength", "maxLength"} & names.keys():
+        raise GenerationError("propertyNames with a pattern and a length; expected the length in the pattern.")
     if isinstance(listed, (list, tuple)):
         allowed = set(map(str, listed))
         _keep_properties(schema, allowed.__contains__)
@@ -211,6 +234,11 @@ def _name_properties(schema: dict[str, Any], definitions: Mapping[str, Any]) -> 
         if values is not False:
             schema["patternProperties"] = {pattern: values, **schema.get("patternProperties", {})}
             schema["additionalProperties"] = False
+    elif constraints := sorted(names.keys() - {"type", "title", "description", KIND}):
+        raise GenerationError(
+            f"propertyNames with {', '.join(constraints)} cannot be enforced; expected enum, const, a pattern or a "
+            "length."
+        )
 
 
 def _length_pattern(names: Mapping[str, Any]) -> str | None:

@@ -135,3 +135,13 @@ def test_a_wrong_setting_is_refused_when_tools_are_bound(llm):
 def test_equal_options_are_equal_backends(llm):
     assert llm.backend == llm.backend == llm.model_copy(update={"temperature": 1.0}).backend
     assert llm.backend != llm.model_copy(update={"dtype": "bfloat16"}).backend
+
+
+@pytest.mark.parametrize(
+    ("name", "error_text"), [("", "no model"), ("Bundled", "'bundled'"), ("bundled ", "'bundled'")]
+)
+def test_a_misspelt_name_of_the_bundled_checkpoint_is_refused(name, error_text):
+    with pytest.raises(CheckpointError, match=error_text):
+        ChatVipLlava(model=name)
+    with pytest.raises(CheckpointError, match=error_text):
+        ChatVipLlava(model="bundled").invoke("Hi.", model=name)

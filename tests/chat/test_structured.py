@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from enum import Enum
 from functools import reduce
 from operator import add
 from typing import Annotated, Literal, TypedDict
@@ -15,7 +16,7 @@ from langchain_core.messages import AIMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from llguidance.hf import from_tokenizer
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, create_model, field_validator
 
 from langchain_vipllava import ChatVipLlava, GenerationError, MarkedImage, MarkerError
 from langchain_vipllava.chat.output import read_output_spec, split_answer
@@ -512,6 +513,31 @@ class Refusing(BaseModel):
     @classmethod
     def _refuse(cls, value: bool) -> bool:
         raise ValueError(f"not {value}")
+
+
+@pytest.mark.parametrize("method", ["json_schema", "function_calling"])
+@pytest.mark.parametrize(
+    "schema",
+    [Literal["white", "white square", "white squares"], Enum("E", {"a": "w", "b": "white"}), int, type(None),
+     {"title": "n", "type": "null"}],
+)  # fmt: skip
+async def test_a_stream_yields_no_value_that_the_rest_makes_another(bundled, scene, schema, method):
+    chain, question = bundled.with_structured_output(schema, method=method), [scene.message("What is the object {0}?")]
+    expected = [chain.invoke(question)]
+    assert list(chain.stream(question)) == expected
+    assert [part async for part in chain.astream(question)] == expected
+
+
+def test_parts_of_a_streamed_object_hold_whole_values(bundled):
+    words = Literal["left", "left side"]
+    parts = list(bundled.with_structured_output(create_model("M", a=(words, ...), b=(words, "left"))).stream("Where?"))
+    assert parts
+    assert all(part.a == parts[-1].a for part in parts)
+
+
+def test_what_a_validator_refuses_ends_a_stream(bundled):
+    with pytest.raises(OutputParserException, match=r"not (True|False)"):
+        list(bundled.with_structured_output(Refusing).stream("Is it round?"))
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling", "json_mode"])
