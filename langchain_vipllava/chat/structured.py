@@ -16,10 +16,12 @@ from langchain_core.output_parsers.transform import BaseCumulativeTransformOutpu
 from langchain_core.outputs import ChatGeneration, Generation
 from langchain_core.runnables import AddableDict, Runnable, RunnableConfig, RunnableGenerator
 from langchain_core.utils.pydantic import is_basemodel_subclass
+from typing_extensions import is_typeddict
 
 from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.chat.schema import AnswerSchema
 from langchain_vipllava.errors import GenerationError, describe_error, shorten
+from langchain_vipllava.protocol.json_schema import rebuilt
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -85,7 +87,10 @@ def _traced(schema: Any, answer: AnswerSchema | None) -> Any:
     if answer is None or (isinstance(schema, type) and is_basemodel_subclass(schema)):
         return schema
     said = {"description": answer.json["description"]} if "description" in answer.json else {}
-    return {"name": answer.name, **said, "parameters": dict(answer.json)}
+    written = dict(answer.json)
+    if is_typeddict(schema):  # as LangChain's converter of these does
+        written = rebuilt(written, lambda part: part.pop("title", None))
+    return {"name": answer.name, **said, "parameters": written}
 
 
 def _response_format(answer: AnswerSchema | None) -> dict[str, Any]:
