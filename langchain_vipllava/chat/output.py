@@ -13,6 +13,7 @@ from pydantic.errors import PydanticUserError
 from langchain_vipllava.chat.tool_choice import read_tool_choice
 from langchain_vipllava.chat.tool_forms import openai_function, openai_tool
 from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.json_schema import rebuilt
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec
@@ -27,12 +28,12 @@ def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
         GenerationError: an unknown choice or format; a tool that is not a function.
     """
     listed = tuple(map(_function, settings.get("tools") or ()))
-    _refuse_same_names(listed)
     tools, must_call = _choose(listed, settings.get("tool_choice"))
     # a model that was not trained to call tools makes as many calls as it may: several only for who asks for them
     parallel = settings.get("parallel_tool_calls") is True
     schema = _schema(settings.get("response_format"))
     try:
+        _refuse_same_names(listed)
         tools = tuple({**tool, "parameters": narrow_schema(tool.get("parameters") or {})} for tool in tools)
         return OutputSpec(tools, must_call, parallel, None if schema is None else narrow_schema(schema))
     except RecursionError as error:
@@ -91,10 +92,20 @@ def _choose(tools: tuple[Tool, ...], choice: Any) -> tuple[tuple[Tool, ...], boo
 
 
 def _refuse_same_names(tools: Sequence[Tool]) -> None:
-    names = [tool["name"] for tool in tools]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise GenerationError(f"two tools are named {shorten(twice)}; expected names of their own: a call has no more.")
+    """Refuse tools that a call cannot tell apart, unless their arguments are the same: LangChain's tests bind such."""
+    arguments: dict[str, Any] = {}
+    for tool in tools:
+        own = rebuilt(tool["parameters"], _leave_annotations_out)
+        if arguments.setdefault(tool["name"], own) != own:
+            raise GenerationError(
+                f"two tools are named {shorten(tool['name'])}, with other arguments; expected names of their own: "
+                "a call has no more."
+            )
+
+
+def _leave_annotations_out(schema: dict[str, Any]) -> None:
+    for name in ("title", "description", "default", "examples"):
+        schema.pop(name, None)
 
 
 def _schema(response_format: Any) -> Mapping[str, Any] | None:

@@ -57,9 +57,11 @@ def test_tools_that_a_provider_runs_are_refused(llm):
             llm.bind_tools([tool])
 
 
-def test_two_tools_of_one_name_are_refused(llm):
+def test_two_tools_of_one_name_and_other_arguments_are_refused(llm):
+    other = {"name": "t", "parameters": {**ARGUMENTS, "properties": {"a": {"enum": ["y"]}}}}
     with pytest.raises(GenerationError, match="two tools are named 't'"):
-        llm.bind_tools([FORMS["MCP"], FORMS["OpenAI"]])
+        llm.bind_tools([FORMS["MCP"], other])
+    assert arguments_of(llm, [FORMS["MCP"], FORMS["OpenAI"]]) == {"a": "x"}
 
 
 A, B = {"properties": {"a": {"const": 1}}}, {"properties": {"b": {"const": 2}}}
