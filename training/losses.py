@@ -50,6 +50,20 @@ def choose_loss(scores: torch.Tensor, first: torch.Tensor, second: torch.Tensor)
     return functional.cross_entropy(scores.flatten(0, 1), targets.flatten())
 
 
+def source_loss(scores: torch.Tensor, sources: torch.Tensor) -> torch.Tensor:
+    """Teach heads to look at the token of the question that tells what comes next in an answer.
+
+    Args:
+        scores: (B, heads, T, T), see `Learner.attention_scores`, masked.
+        sources: (B, T), index of that token; 0 for none.
+    """
+    told = sources > 0
+    scores = scores.transpose(1, 2)[told]
+    if not len(scores):
+        return scores.sum()
+    return functional.cross_entropy(scores.flatten(0, 1), sources[told].repeat_interleave(scores.shape[1]))
+
+
 def centers(things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
     """Return the centers of objects: (..., 2), x and y from 0 to 1 of the square.
 

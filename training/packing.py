@@ -8,9 +8,11 @@ the image and to itself. The model's outputs are the same as for separate rows, 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -43,6 +45,8 @@ class Row:
             names the first object; 0 elsewhere.
         second: the same for the second object.
         relation: at the same tokens, 1 + the index of the relation in COMPARISONS; 0 elsewhere.
+        sources: at tokens that predict a part of an answer which one token of the question tells, the index of that
+            token; 0 elsewhere.
         kinds: kind of each answered question, in order.
     """
 
@@ -55,6 +59,7 @@ class Row:
     first: np.ndarray
     second: np.ndarray
     relation: np.ndarray
+    sources: np.ndarray
     kinds: list[str]
 
 
@@ -70,6 +75,7 @@ class RowBatch(NamedTuple):
     first: torch.Tensor
     second: torch.Tensor
     relation: torch.Tensor
+    sources: torch.Tensor
 
     @classmethod
     def stack(cls, rows: Sequence[Row]) -> RowBatch:
@@ -103,6 +109,7 @@ class TokenizedConversation:
 
     Attributes:
         ids, targets, answers, things: see `Row`.
+        sources: the same, counted from the start of the conversation; -1 for none.
         comparisons: one for each answer about two objects.
     """
 
@@ -110,6 +117,7 @@ class TokenizedConversation:
     targets: list[int]
     answers: list[int]
     things: list[int]
+    sources: list[int]
     comparisons: list[Comparison]
 
 
@@ -131,7 +139,7 @@ class Packer:
 
     def tokenize(self, turns: Sequence[Turn]) -> TokenizedConversation:
         """Tokenize one conversation."""
-        tokens = TokenizedConversation([], [], [], [], [])
+        tokens = TokenizedConversation([], [], [], [], [], [])
         for number, turn in enumerate(turns, 1):
             before = "" if number == 1 else "USER: "
             question, answer = self.encode(f"{before}{turn.question}ASSISTANT:"), self.encode(f" {turn.answer}")
@@ -156,10 +164,20 @@ class Packer:
                 decided = len(self.encode(f" {turn.answer[: turn.decided_at]}")) if turn.decided_at else 0
                 at = start + untaught + decided
                 tokens.comparisons.append(Comparison(at, start + ends[0], start + ends[1], relation))
+            sources = [-1] * len(about)
+            told = {thing: start + end for end, (_, thing) in zip(ends, turn.named, strict=True)}
             for *span, thing in turn.mentions:  # the token before a word predicts it
                 first, last = (untaught + len(self.encode(f" {turn.answer[:c]}".rstrip())) for c in span)
                 about[first:last] = [thing + 1] * (last - first)
+                sources[first:last] = [told.get(thing, -1)] * (last - first)
+            for begin, end, copied in turn.copied:
+                asked = self._starts(question)
+                for at, character in enumerate(self._starts(answer), untaught):
+                    offset = character - 1 - begin  # a space stands in front of the answer
+                    if 0 <= offset < end - begin:
+                        sources[at] = start + bisect_right(asked, len(before) + copied + offset) - 1
             tokens.things += about
+            tokens.sources += sources
         return tokens
 
     def pack(self, conversations: Sequence[Sequence[Turn]], system: str = "") -> tuple[Row, list[int]]:
@@ -181,7 +199,7 @@ class Packer:
         # it belongs: between the first token and the rest.
         positions = [0, *range(len(before) + 1, len(ids)), *range(1, len(before) + 1)]
         segments = [0] * len(ids)
-        first, second, relation = np.zeros((3, ROW), np.int16)
+        first, second, relation, sources = np.zeros((4, ROW), np.int16)
         for index, turns in enumerate(conversations):
             tokens = self.tokenize(turns)
             start, length = len(ids), len(tokens.ids)
@@ -192,6 +210,8 @@ class Packer:
                 at = start + comparison.answer
                 first[at], second[at] = start + comparison.first, start + comparison.second
                 relation[at] = comparison.relation
+            for at, source in enumerate(tokens.sources, start):
+                sources[at] = start + source if source >= 0 else 0
             ids += tokens.ids
             targets += tokens.targets
             things += tokens.things
@@ -209,6 +229,7 @@ class Packer:
             first=first,
             second=second,
             relation=relation,
+            sources=sources,
             kinds=kinds,
         )
         return row, packed
@@ -220,6 +241,11 @@ class Packer:
         ids = self.tokenizer(f"{system} USER: {IMAGE}\n").input_ids
         rest = len(self.prefix) - IMAGE_TOKENS  # without the first token, and with one image token
         return tuple(ids[1 : len(ids) - rest])
+
+    def _starts(self, ids: Sequence[int]) -> list[int]:
+        """Return the character at which each token starts."""
+        lengths = (len(piece) for piece in self.tokenizer.convert_ids_to_tokens(list(ids)))
+        return list(accumulate(lengths, initial=0))[:-1]
 
     def _encode(self, text: str) -> tuple[int, ...]:
         # after a line break, as in a prompt: the tokenizer puts a `▁` before text at the start

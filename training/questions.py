@@ -27,9 +27,11 @@ EVERYTHING: Mix = {
     "same": 0.14,
     "count": 0.07,
     "describe": 0.14,
-    "json": 0.75,
+    "json": 0.5,
 }
 """Every kind of conversation. Answers as JSON are many, because there are many forms of them."""
+JSON_FIRST: Mix = {"json": 1.0}
+"""Answers as JSON alone, whose questions are long."""
 COMPARING: Mix = {"identify": 0.12, "shape": 0.08, "side": 0.65, "same": 0.15}
 """Mostly relative positions. "Left" and "right" are an XOR of word and position, which the model learns only from many
 such questions."""

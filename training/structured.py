@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from training.questions import Asker
 
 STRUCTURED: Mapping[str, float] = {
-    "json_object": 0.16,
+    "json_object": 0.12,
     "json_value": 0.06,
-    "json_regions": 0.44,
-    "json_bool": 0.05,
-    "json_count": 0.1,
-    "json_list": 0.15,
+    "json_regions": 0.42,
+    "json_bool": 0.08,
+    "json_count": 0.06,
+    "json_list": 0.24,
     "json_follow": 0.04,
 }
 """Kinds of questions, and their shares."""
@@ -186,7 +186,7 @@ def _ask_count(asker: Asker) -> Turn:
 
 def _ask_list(asker: Asker) -> Turn:
     rng, things = asker.rng, asker.scene.things
-    asked = str(rng.choice(["name", "color", "shape", "both"], p=[0.45, 0.2, 0.2, 0.15]))
+    asked = str(rng.choice(["name", "color", "shape", "both"], p=[0.25, 0.3, 0.3, 0.15]))
     aspects: list[Aspect] = ["color", "shape"] if asked == "both" else [asked]  # type: ignore[list-item]
     drawn = [(draw_key(rng, part), *draw_property(rng, part, things, "lower", whole=True)) for part in aspects]
     if asked == "both":

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,10 @@ from training.wordings import ENGLISH
 if TYPE_CHECKING:
     from training.questions import Asker
 
+FREE_SHARE = 0.2
+"""Of the questions beside tools, those that none of the tools is for."""
+
+_FREE = {"identify": 0.4, "color": 0.15, "shape": 0.15, "side": 0.15, "same": 0.1, "count": 0.05}
 _VERBS = ("report", "save", "record", "log", "submit", "answer", "describe", "tag", "label", "set", "store", "note")
 _COUNT_NOUNS = ("count", "number", "number_of_objects", "total", "object_count", "how_many")
 _FIND_VERBS = ("find", "search", "select", "highlight", "mark", "filter", "pick", "locate")
@@ -68,13 +73,17 @@ class Toolbox:
     Attributes:
         output: the tools as the package tells them to the model.
         askers: for each tool, a function that asks something for which it is the right one.
+        free: kinds of questions that none of the tools is for, and their shares.
     """
 
     output: OutputSpec
     askers: tuple[Callable[[Asker], Turn], ...] = field(repr=False)
+    free: Mapping[str, float]
 
     def converse(self, asker: Asker) -> list[Turn]:
-        """Ask for a call, and sometimes go on after its result."""
+        """Ask for a call, and sometimes go on after its result, or ask what none of the tools is for."""
+        if asker.rng.random() < FREE_SHARE:
+            return asker.converse(self.free)
         ask = self.askers[int(asker.rng.integers(len(self.askers)))]
         turn = ask(asker)
         if len(self.askers) == 1:  # then the grammar writes the name
@@ -97,7 +106,10 @@ def draw_toolbox(rng: np.random.Generator) -> Toolbox:
     drawn = [make(rng) for make in chosen]
     order = rng.permutation(len(drawn))
     tools = tuple(drawn[int(index)][0] for index in order)
-    return Toolbox(OutputSpec(tools, must_call=True), tuple(drawn[int(index)][1] for index in order))
+    for_tools = {_reporter: ("identify", "color", "shape"), _counter: ("count",)}
+    answered = [kind for make in chosen for kind in for_tools.get(make, ())]
+    free = {kind: share for kind, share in _FREE.items() if kind not in answered}
+    return Toolbox(OutputSpec(tools, must_call=True), tuple(drawn[int(index)][1] for index in order), free)
 
 
 Made = tuple[Mapping[str, Any], Callable[["Asker"], Turn]]
@@ -137,7 +149,8 @@ def _reporter(rng: np.random.Generator) -> Made:
             question = asker.word(WORDING_OF[aspects[0]], phrase)
         number = asker.looks[index].thing
         arguments = {key: written[key] for key in properties}
-        return _call(question, tool, arguments, number, ((end_of(phrase, question), number),))
+        said = [region] if region_key else []
+        return _call(question, tool, arguments, number, ((end_of(phrase, question), number),), said=said)
 
     return tool, ask
 
@@ -170,7 +183,8 @@ def _finder(rng: np.random.Generator) -> Made:
         verb = str(asker.rng.choice(_FIND_VERBS))
         question = str(asker.rng.choice(_FINDING)).format(verb=verb, words=words)
         arguments = {keys[aspect]: said[aspect] for aspect in aspects}
-        return _call(question[0].upper() + question[1:], tool, arguments, -1)
+        words = [said[aspect] for aspect in ("color", "shape") if aspect in aspects]
+        return _call(question[0].upper() + question[1:], tool, arguments, -1, said=words)
 
     return tool, ask
 
@@ -185,12 +199,14 @@ def _shower(rng: np.random.Generator) -> Made:
     tool = _tool(rng, _REGION_VERBS, ("region", "regions", "part"), dict.fromkeys(keys, part))
 
     def ask(asker: Asker) -> Turn:
-        first, second = _region(asker.rng), _region(asker.rng)
+        first = second = _region(asker.rng)
+        while second == first:
+            second = _region(asker.rng)
         verb = str(asker.rng.choice(["zoom in on", "crop", "show", "open", "inspect", "mark"]))
         question = str(asker.rng.choice(_COMPARING if two else _SHOWING)).format(first, second, verb=verb)
         ids = [first, second] if two else [first]
         arguments = {keys[0]: ids} if listed else dict(zip(keys, ids, strict=True))
-        return _call(question[0].upper() + question[1:], tool, arguments, -1)
+        return _call(question[0].upper() + question[1:], tool, arguments, -1, said=ids)
 
     return tool, ask
 
@@ -213,8 +229,19 @@ def _call(
     arguments: Mapping[str, Any],
     thing: int,
     named: tuple[tuple[int, int], ...] = (),
+    *,
+    said: Sequence[str] = (),
 ) -> Turn:
-    return Turn("json_call", question, format_calls([(tool["name"], arguments)]), thing, named)
+    """Make a turn that calls a tool; `said` are the values that stand in the question, in its order."""
+    answer, copied, end = format_calls([(tool["name"], arguments)]), [], 0
+    for value in said:
+        asked = re.compile(rf"\b{re.escape(value)}").search(question, end)
+        assert asked is not None, (value, question)  # noqa: S101  # every wording has a slot for every value
+        end = asked.end()
+        written = answer.index(f'"{value}"', answer.index('"arguments"')) + 1
+        copied.append((written, written + len(value), asked.start()))
+    kind = "json_copy" if said and thing < 0 else "json_call"
+    return Turn(kind, question, answer, thing, named, copied=tuple(copied))
 
 
 def _region(rng: np.random.Generator) -> str:

@@ -27,7 +27,16 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer, apply_ro
 
 from training.export import export
 from training.labels import HEAD_INDEX, DenseHeads, dense_labels
-from training.losses import OBJECT_OUTPUTS, PLACE_WEIGHT, ahead_loss, choose_loss, place_loss, point_loss, tell_loss
+from training.losses import (
+    OBJECT_OUTPUTS,
+    PLACE_WEIGHT,
+    ahead_loss,
+    choose_loss,
+    place_loss,
+    point_loss,
+    source_loss,
+    tell_loss,
+)
 from training.model import (
     FEATURE_LAYERS,
     IMAGE_TOKENS,
@@ -40,7 +49,7 @@ from training.model import (
 from training.optim import Optimizers, rate
 from training.packing import IGNORE, Packer, RowBatch, attention_mask
 from training.plots import plot_losses, plot_samples
-from training.questions import BINDING, COMPARING, EVERYTHING, Asker, Mix
+from training.questions import BINDING, COMPARING, EVERYTHING, JSON_FIRST, Asker, Mix
 from training.tokenizer import build_tokenizer
 from training.tool_calls import draw_toolbox
 from training.turn import Turn
@@ -54,7 +63,7 @@ VISION_RATE = 0.4  # learning rate of the vision tower, relative to the text mod
 DENSE_WEIGHT = 0.5
 # Some attention heads learn where to look. In NAME_LAYER, at the end of a phrase, OBJECT_HEADS look at the object that
 # it names. In ANSWER_LAYER, at the start of an answer, OBJECT_HEADS look at the object in question, and PHRASE_HEADS at
-# the two phrases of a comparison.
+# the two phrases of a comparison, or at the word that the answer copies.
 NAME_LAYER, ANSWER_LAYER, OBJECT_HEADS, PHRASE_HEADS = 1, 2, slice(0, 2), slice(2, 4)
 POINT_WEIGHT, PAIR_WEIGHT = 0.5, 0.5
 COMPARISON_WEIGHT = 6.0  # of the token that answers a comparison
@@ -64,7 +73,7 @@ BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on 
 COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe",
-          "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call")  # fmt: skip
+          "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call", "json_copy")  # fmt: skip
 
 States = dict[int, torch.Tensor]
 Scores = dict[int, torch.Tensor]
@@ -114,6 +123,8 @@ def draw_conversations(
         while len(packer.encode_system(toolbox.output.instructions)) > MAX_SYSTEM:
             toolbox = draw_toolbox(rng)
         return [toolbox.converse(asker) for _ in range(8)], toolbox.output.instructions
+    if mix is EVERYTHING and asker.looks:  # JSON first: behind the others, few would find a place
+        return [asker.converse(JSON_FIRST if number < 2 else mix) for number in range(14)], ""
     return [asker.converse(mix) for _ in range(14)], ""
 
 
@@ -243,11 +254,12 @@ class Learner(nn.Module):
         placing = place_loss(self.places(states[NAME_LAYER]).float(), names, owners)
         distances = [self.aheads(states[layer]).float() for layer in (ANSWER_LAYER, max(states))]
         choosing = choose_loss(scores[-1].float(), rows.first, rows.second)
+        finding = source_loss(scores[-1].float(), rows.sources)
         telling = tell_loss(self.pairs(states[ANSWER_LAYER]).float(), rows, labels)
-        loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling)
+        loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling + finding)
         loss = loss + PAIR_WEIGHT * sum(ahead_loss(distance, rows, owners) for distance in distances)
         metrics = {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
-        return loss, metrics | {"choose": (-choosing).exp().item(), "tell": telling.item()}
+        return loss, metrics | {"choose": (-choosing).exp().item(), "find": (-finding).exp().item(), "tell": telling.item()}
 
 
 def _make_probe(width: int, outputs: int) -> nn.Sequential:

@@ -21,6 +21,8 @@ class Turn:
         decided_at: of a comparison, the index of the answer's character that decides it: 0 unless the answer is a JSON
             object.
         given: (start, end) pairs: characters of the answer that the grammar writes, besides the keys of JSON.
+        copied: (start, end, begin) triples: characters of the answer, and the question's character from which they are
+            copied.
         taught: whether the model learns the answer; otherwise it is only part of the conversation.
     """
 
@@ -32,6 +34,7 @@ class Turn:
     mentions: tuple[tuple[int, int, int], ...] = ()
     decided_at: int = 0
     given: tuple[tuple[int, int], ...] = ()
+    copied: tuple[tuple[int, int, int], ...] = ()
     taught: bool = True
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from langchain_vipllava.protocol.json_schema import referred
@@ -28,10 +29,15 @@ _WORDS = {"string": "text", "integer": "whole number", "number": "number", "bool
 def schema_text(schema: Mapping[str, Any]) -> str:
     """Write a JSON schema in one line; empty where it says nothing, or does not fit into a line.
 
+    What neighbors with descriptions have in common is written once, after the last of them.
+
     Example:
         >>> color = {"enum": ["red", "blue"]}
         >>> schema_text({"type": "object", "properties": {"color": color, "many": {"type": "boolean"}}})
         '{"color"?: red | blue, "many"?: true | false}'
+        >>> parts = {name: {**color, "description": f"the {name} one"} for name in ("left", "right")}
+        >>> schema_text({"type": "object", "properties": parts, "required": ["left", "right"]})
+        '{"left" (the left one), "right" (the right one): red | blue}'
     """
     for depth in _DEPTHS:
         line = _write(schema, schema, depth)
@@ -78,11 +84,13 @@ def _write_object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int
     values = schema.get("additionalProperties")
     parts = []
     if isinstance(properties, Mapping) and depth > 0:
-        for name, part in properties.items():
-            sign = "" if name in required else "?"
-            parts.append(
-                f"{json.dumps(str(name), ensure_ascii=False)}{sign}: {_write(part, root, depth - 1)}{_said(part)}"
-            )
+        written = [
+            (_name(name, part, required), _write(part, root, depth - 1), bool(_said(part)))
+            for name, part in properties.items()
+        ]
+        for (value, said), group in groupby(written, key=lambda item: item[1:]):
+            names = [name for name, _, _ in group]
+            parts += [f"{', '.join(names)}: {value}"] if said else [f"{name}: {value}" for name in names]
     if isinstance(values, Mapping) and values and depth > 0:
         parts.append(f"text: {_write(values, root, depth - 1)}, ...")
     return f"{{{', '.join(parts)}}}" if parts else "{...}"
@@ -95,6 +103,11 @@ def _write_array(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int)
     if isinstance(items, Mapping) and depth > 0:
         parts += [_write(items, root, depth - 1), "..."]
     return f"[{', '.join(parts or ['...'])}]"
+
+
+def _name(name: Any, part: Any, required: Sequence[str]) -> str:
+    """Write the key of a property, and what the schema says about it: next to each other, so that they stay one."""
+    return f"{json.dumps(str(name), ensure_ascii=False)}{'' if name in required else '?'}{_said(part)}"
 
 
 def _said(part: Any) -> str:
