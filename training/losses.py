@@ -72,7 +72,7 @@ def centers(things: torch.Tensor, owners: torch.Tensor) -> torch.Tensor:
         owners: (..., patches), number of the object that a patch shows.
     """
     on_object = (owners == things[..., None]).float()
-    steps = (torch.arange(GRID) + 0.5) / GRID
+    steps = (torch.arange(GRID, device=things.device) + 0.5) / GRID
     grid = torch.stack([steps.repeat(GRID), steps.repeat_interleave(GRID)], dim=1)
     return on_object @ grid / on_object.sum(dim=-1, keepdim=True).clamp(min=1)
 

@@ -88,7 +88,7 @@ def read_weights(init: Path) -> dict[str, torch.Tensor]:
         State dict of a `Learner`, without auxiliary heads for an exported checkpoint.
     """
     if init.suffix == ".pt":
-        weights = dict(torch.load(init)["learner"])
+        weights = dict(torch.load(init, map_location="cpu")["learner"])
     else:
         model = VipLlavaForConditionalGeneration.from_pretrained(init).float()
         weights = {f"model.{name}": value for name, value in model.state_dict().items()}
@@ -135,18 +135,23 @@ def has_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def half_precision() -> AbstractContextManager[object]:
-    """Autocast to bfloat16 where the CPU has bfloat16 arithmetic."""
-    return torch.autocast("cpu", torch.bfloat16) if has_bfloat16() else nullcontext()
+def best_device() -> torch.device:
+    """Return the CUDA GPU, if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Autocast to bfloat16 on a GPU, and on a CPU that has bfloat16 arithmetic."""
+    fast = device.type == "cuda" or has_bfloat16()
+    return torch.autocast(device.type, torch.bfloat16) if fast else nullcontext()
 
 
 def fast_attention() -> str:
-    """Return the fastest attention for training: sdpa, or eager in bfloat16, where sdpa with a mask is far slower."""
-    return "eager" if has_bfloat16() else "sdpa"
+    """Return the fastest attention for training: sdpa, or eager in bfloat16 on a CPU, where sdpa is slow."""
+    return "eager" if has_bfloat16() and not torch.cuda.is_available() else "sdpa"
 
 
 def normalize(pixels: torch.Tensor) -> torch.Tensor:
     """Normalize pixels (B, 3, H, W), uint8, as the processor does."""
-    mean = torch.tensor(CLIP_MEAN)[:, None, None] * 255
-    std = torch.tensor(CLIP_STD)[:, None, None] * 255
+    mean, std = (torch.tensor(values, device=pixels.device)[:, None, None] * 255 for values in (CLIP_MEAN, CLIP_STD))
     return (pixels.float() - mean) / std

@@ -82,9 +82,9 @@ class RowBatch(NamedTuple):
         """Stack rows; int16 keeps the transfer from a worker process small."""
         return cls(*(torch.from_numpy(np.stack([getattr(row, name) for row in rows])) for name in cls._fields))
 
-    def long(self) -> RowBatch:
-        """Convert every field to int64, which indexing and cross_entropy need."""
-        return RowBatch(*(field.long() for field in self))
+    def long(self, device: torch.device) -> RowBatch:
+        """Move every field to a device, as int64, which indexing and cross_entropy need."""
+        return RowBatch(*(field.to(device, torch.int64) for field in self))
 
 
 class Comparison(NamedTuple):

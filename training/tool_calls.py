@@ -183,8 +183,8 @@ def _finder(rng: np.random.Generator) -> Made:
         verb = str(asker.rng.choice(_FIND_VERBS))
         question = str(asker.rng.choice(_FINDING)).format(verb=verb, words=words)
         arguments = {keys[aspect]: said[aspect] for aspect in aspects}
-        words = [said[aspect] for aspect in ("color", "shape") if aspect in aspects]
-        return _call(question[0].upper() + question[1:], tool, arguments, -1, said=words)
+        copied = [said[aspect] for aspect in ("color", "shape") if aspect in aspects]
+        return _call(question[0].upper() + question[1:], tool, arguments, -1, said=copied)
 
     return tool, ask
 

@@ -40,6 +40,7 @@ from training.losses import (
 from training.model import (
     FEATURE_LAYERS,
     IMAGE_TOKENS,
+    best_device,
     build_model,
     half_precision,
     normalize,
@@ -221,7 +222,7 @@ class Learner(nn.Module):
             labels: (B, heads, patches), see `dense_labels`.
             rows: the packed conversations, int64.
         """
-        with half_precision():
+        with half_precision(pixels.device):
             hidden, states, scores = self.run_compiled(pixels, rows)
             has_target = rows.targets != IGNORE
             logits = self.model.lm_head(hidden[has_target])
@@ -238,9 +239,9 @@ class Learner(nn.Module):
             loss = loss + PAIR_WEIGHT * functional.cross_entropy(relations, rows.relation[compares] - 1)
         dense_loss, metrics = self.heads(states[-1].float(), labels)
         loss, auxiliary = self._add_auxiliary_losses(loss, states, scores, rows, labels)
-        hits = torch.zeros(has_target.shape, dtype=torch.bool)
+        hits = torch.zeros(has_target.shape, dtype=torch.bool, device=pixels.device)
         hits[has_target] = logits.argmax(-1) == rows.targets[has_target]
-        return StepOutput(loss, dense_loss, metrics | auxiliary, hits)
+        return StepOutput(loss, dense_loss, metrics | auxiliary, hits.cpu())
 
     def _add_auxiliary_losses(
         self, loss: torch.Tensor, states: States, scores: Scores, rows: RowBatch, labels: torch.Tensor
@@ -256,10 +257,19 @@ class Learner(nn.Module):
         choosing = choose_loss(scores[-1].float(), rows.first, rows.second)
         finding = source_loss(scores[-1].float(), rows.sources)
         telling = tell_loss(self.pairs(states[ANSWER_LAYER]).float(), rows, labels)
-        loss = loss + POINT_WEIGHT * (naming + pointing) + PLACE_WEIGHT * placing + PAIR_WEIGHT * (choosing + telling + finding)
+        loss = (
+            loss
+            + POINT_WEIGHT * (naming + pointing)
+            + PLACE_WEIGHT * placing
+            + PAIR_WEIGHT * (choosing + telling + finding)
+        )
         loss = loss + PAIR_WEIGHT * sum(ahead_loss(distance, rows, owners) for distance in distances)
         metrics = {"name": (-naming).exp().item(), "point": (-pointing).exp().item(), "place": placing.item()}
-        return loss, metrics | {"choose": (-choosing).exp().item(), "find": (-finding).exp().item(), "tell": telling.item()}
+        return loss, metrics | {
+            "choose": (-choosing).exp().item(),
+            "find": (-finding).exp().item(),
+            "tell": telling.item(),
+        }
 
 
 def _make_probe(width: int, outputs: int) -> nn.Sequential:
@@ -304,7 +314,7 @@ class Meter:
         return " ".join(f"{kind} {self.values[kind]:.3f}" for kind in METERS if kind in self.values)
 
 
-def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: float = RATE) -> None:
+def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: float = RATE, workers: int = 1) -> None:
     """Stage 2: train the whole model. Resumes from `out/talk.pt` if it exists.
 
     Args:
@@ -313,28 +323,29 @@ def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: f
         steps: total number of steps.
         init: checkpoint to continue from, see `read_weights`.
         lr: peak learning rate of the text model.
+        workers: processes that draw images and questions.
     """
     torch.manual_seed(seed)
+    device = best_device()
     tokenizer = build_tokenizer()
     packer = Packer(tokenizer)
-    learner = _build_learner(tokenizer, packer, out, init)
+    learner = _build_learner(tokenizer, packer, out, init).to(device)
     optimizers = Optimizers([(learner.model.model.vision_tower, VISION_RATE), (learner, 1.0)], lr)
     mix_index = multiprocessing.Value("i", int(init is not None))
     step, meter, path = 0, Meter({}), out / "talk.pt"
     if path.exists():
-        state = torch.load(path)
+        state = torch.load(path, map_location=device)
         learner.load_state_dict(state["learner"])
         if state["optimizer"] is not None:
             optimizers.load_state_dict(state["optimizer"])
         step, meter.values = state["step"], state["meter"]
         mix_index.value = state["everything"]
-    loader = DataLoader(TalkBatches(seed + 1000 * step, mix_index), None, num_workers=1, prefetch_factor=4)
+    loader = DataLoader(TalkBatches(seed + 1000 * step, mix_index), None, num_workers=workers, prefetch_factor=4)
     batches, log = iter(loader), (out / "talk.log").open("a")
     bar = tqdm(range(step, steps), initial=step, total=steps, unit="step", mininterval=5)
     for step in bar:
         pixels, labels, rows, kinds = next(batches)
-        rows = rows.long()
-        output: StepOutput = learner(pixels, labels, rows)
+        output: StepOutput = learner(pixels.to(device), labels.to(device), rows.long(device))
         optimizers.step(output.loss + DENSE_WEIGHT * output.dense_loss, rate(step, steps))
         meter.add(output.hits, rows.answers, kinds)
         mix = MIXES[mix_index.value]
@@ -364,7 +375,7 @@ def _build_learner(tokenizer: Any, packer: Packer, out: Path, init: Path | None)
         missing = [name for name in missing if name.startswith("model.")]  # an exported checkpoint has no heads
         if missing or unexpected:
             raise ValueError(f"{init} has {missing=} and {unexpected=}; expected a checkpoint of this architecture.")
-    state = torch.load(out / "vision.pt")
+    state = torch.load(out / "vision.pt", map_location="cpu")
     model.model.vision_tower.load_state_dict(state["tower"])
     learner.heads.load_state_dict(state["heads"])
     return learner
@@ -380,14 +391,17 @@ def main() -> None:
     parser.add_argument("--talk-steps", type=int, default=4000)
     parser.add_argument("--vision-lr", type=float, default=1e-3, help="peak learning rate of stage 1")
     parser.add_argument("--lr", type=float, default=RATE, help="peak learning rate of stage 2")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=2, help="of torch, on a CPU")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw images; a GPU needs all cores")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)  # a forked worker waits forever for the threads that OpenCV started before
     options.out.mkdir(parents=True, exist_ok=True)
     plot_samples(options.out / "samples.png", options.seed)
-    train_vision(options.out, options.seed, options.vision_steps, options.init, lr=options.vision_lr)
-    train_talk(options.out, options.seed, options.talk_steps, options.init, options.lr)
+    train_vision(
+        options.out, options.seed, options.vision_steps, options.init, lr=options.vision_lr, workers=options.workers
+    )
+    train_talk(options.out, options.seed, options.talk_steps, options.init, options.lr, options.workers)
     export(options.out / "talk.pt", options.out / "checkpoint")
     plot_losses(options.out)
 

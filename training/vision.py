@@ -24,7 +24,7 @@ from langchain_vipllava import pad_to_square
 from langchain_vipllava.markers.kinds import COLORS
 from training.kinds import COLOR_NAMES, KINDS
 from training.labels import DenseHeads, dense_labels, turn_sample
-from training.model import IMAGE_SIZE, build_vision, half_precision, normalize, part_of, read_weights
+from training.model import IMAGE_SIZE, best_device, build_vision, half_precision, normalize, part_of, read_weights
 from training.optim import Optimizers, rate
 from training.scene import Look, Scene, draw_looks, draw_scene, mark_scene
 
@@ -102,7 +102,13 @@ class DenseBatches(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
 
 
 def train_vision(
-    out: Path, seed: int, steps: int, init: Path | None = None, batch: int = 128, lr: float = 1e-3
+    out: Path,
+    seed: int,
+    steps: int,
+    init: Path | None = None,
+    batch: int = 128,
+    lr: float = 1e-3,
+    workers: int = 1,
 ) -> None:
     """Train the tower. Resumes from `out/vision.pt` if it exists.
 
@@ -113,8 +119,10 @@ def train_vision(
         init: checkpoint to continue from, see `read_weights`.
         batch: images per step.
         lr: peak learning rate.
+        workers: processes that draw images.
     """
     torch.manual_seed(seed)
+    device = best_device()
     tower = build_vision()
     heads = DenseHeads(tower.config.hidden_size)
     if init is not None:
@@ -122,21 +130,23 @@ def train_vision(
         tower.load_state_dict(part_of(weights, "model.model.vision_tower."))
         if head_weights := part_of(weights, "heads."):  # an exported checkpoint has none
             heads.load_state_dict(head_weights)
+    tower.to(device)
+    heads.to(device)
     optimizers = Optimizers([(tower, 1.0), (nn.ModuleDict({"heads": heads}), 1.0)], lr)
     path, step = out / "vision.pt", 0
     if path.exists():
-        state = torch.load(path)
+        state = torch.load(path, map_location=device)
         tower.load_state_dict(state["tower"])
         heads.load_state_dict(state["heads"])
         optimizers.load_state_dict(state["optimizer"])
         step = state["step"]
     compiled_tower: Callable[[torch.Tensor], Any] = torch.compile(tower)
-    batches = iter(DataLoader(DenseBatches(seed + step, batch), None, num_workers=1, prefetch_factor=6))
+    batches = iter(DataLoader(DenseBatches(seed + step, batch), None, num_workers=workers, prefetch_factor=6))
     log = (out / "vision.log").open("a")
     averages: dict[str, float] = {}
     for step in tqdm(range(step, steps), initial=step, total=steps, unit="step", mininterval=5):  # noqa: B020
-        pixels, labels = next(batches)
-        with half_precision():
+        pixels, labels = (part.to(device) for part in next(batches))
+        with half_precision(device):
             hidden = compiled_tower(normalize(pixels)).last_hidden_state[:, 1:]
         loss, accuracy = heads(hidden.float(), labels)
         optimizers.step(loss, rate(step, steps, final=0.1))

@@ -55,7 +55,7 @@ def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(token
     )
     start = before.index(after)
     prefix = [*before[:start], *[after] * IMAGE_TOKENS, *before[start + 1 :]]
-    rows = RowBatch.stack([row]).long()
+    rows = RowBatch.stack([row]).long(torch.device("cpu"))
     pixels = torch.from_numpy(pixels.copy())[None]
     with torch.inference_mode():
         said = model.lm_head(Learner(model, packer.image_start).run(pixels, rows)[0])[0]
