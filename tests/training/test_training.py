@@ -19,6 +19,7 @@ from training.model import GRID, IMAGE_TOKENS, build_model, part_of, read_weight
 from training.packing import IGNORE, Packer, RowBatch
 from training.questions import EVERYTHING, Asker
 from training.scene import PAINT_NAMES, SHAPES, Look, Scene, Thing, draw_looks, draw_scene, mark_scene
+from training.structured import ask_json
 from training.tokenizer import build_tokenizer
 from training.tool_calls import draw_toolbox
 from training.train import Learner
@@ -172,3 +173,27 @@ def test_answers_are_about_what_the_question_names():
         left = asker.compare("left", 0, 1)
         if left is not None:
             assert left == (asker.thing(0).center[0] < asker.thing(1).center[0])
+
+
+def test_values_that_the_question_tells_point_at_their_words(tokenizer):
+    packer, rng, copied, told = Packer(tokenizer), np.random.default_rng(5), 0, 0
+    pieces = tokenizer.convert_ids_to_tokens
+    for _ in range(30):
+        scene, looks, _ = draw_sample(rng)
+        asker, toolbox = Asker(rng, scene, looks), draw_toolbox(rng)
+        for talk in [toolbox.converse(asker) for _ in range(4)] + [ask_json(asker, "json_regions") for _ in range(2)]:
+            tokens = packer.tokenize(talk)
+            words, turn = pieces(tokens.ids), talk[0]
+            for at, source in enumerate(tokens.sources):
+                if source < 0:
+                    continue
+                assert source < at
+                if turn.kind == "json_regions":  # behind the phrase of the region, which stands in parentheses
+                    assert words[source] == ")"
+                    told += 1
+                else:
+                    said = pieces([tokens.targets[at]])[0]
+                    assert said in words[source]
+                    copied += 1
+    assert copied > 50
+    assert told > 50
