@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.backends.answering import AnsweringBackend
-from langchain_vipllava.backends.context_facts import known_context_length
+from langchain_vipllava.backends.checkpoint_facts import CheckpointFacts
 from langchain_vipllava.engine.output_grammar import compile_output
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.errors import CheckpointError, GenerationError, shorten
@@ -94,7 +94,7 @@ class LocalBackend(AnsweringBackend):
     @property
     def view_size(self) -> int:
         """Side of the square that the checkpoint reads of an image, in pixels. Loads nothing."""
-        return self.options.view_size if self._runner is None else self._runner.encoder.side
+        return CheckpointFacts.of(self.options).view_size if self._runner is None else self._runner.encoder.side
 
     @property
     def cache_key(self) -> str:
@@ -124,7 +124,7 @@ class LocalBackend(AnsweringBackend):
         """The same without loading the model, where the checkpoint's config is at hand; else None."""
         if self._runner is not None:
             return self._runner.encoder.context_length
-        return known_context_length(self.options)
+        return CheckpointFacts.of(self.options).context_length
 
     @property
     def decode_path(self) -> str:

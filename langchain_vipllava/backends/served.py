@@ -10,7 +10,7 @@ from PIL import Image
 
 from langchain_vipllava.backends.answer_reader import AnswerReader
 from langchain_vipllava.backends.answering import AnsweringBackend
-from langchain_vipllava.backends.context_facts import known_context_length
+from langchain_vipllava.backends.checkpoint_facts import CheckpointFacts
 from langchain_vipllava.backends.io_loop import IO_LOOP, IoCall
 from langchain_vipllava.backends.served_checkpoint import ServedCheckpoint, find_checkpoint
 from langchain_vipllava.backends.served_client import ServedClient, ServerFacts
@@ -155,7 +155,7 @@ class ServedBackend(AnsweringBackend):
         if facts is not None and facts.context_length is not None:
             return facts.context_length
         known = self.options.tokenizer or self.options.model
-        return None if known is None else known_context_length(LoadOptions(known))
+        return None if known is None else CheckpointFacts.of(LoadOptions(known)).context_length
 
     def _facts(self) -> ServerFacts:
         client = self.client

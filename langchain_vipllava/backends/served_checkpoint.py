@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image
 
-from langchain_vipllava.backends.context_facts import known_context_length
+from langchain_vipllava.backends.checkpoint_facts import CheckpointFacts
 from langchain_vipllava.engine.constraint import ConstraintFactory
 from langchain_vipllava.engine.text_encoding import TextEncoder
 from langchain_vipllava.engine.token_texts import TokenTexts
@@ -118,7 +118,7 @@ def _read(name: str, files: Mapping[str, str]) -> ServedCheckpoint:
     patch = _positive(vision.get("patch_size", _PATCH_SIZE), name, "patch_size")
     image_id = config.get("image_token_id", config.get("image_token_index"))
     options = LoadOptions(name)
-    length = known_context_length(options)
+    length = CheckpointFacts.of(options).context_length
     texts = TextEncoder(
         _text(files[_TOKENIZER]),
         image_id=image_id if isinstance(image_id, int) else None,

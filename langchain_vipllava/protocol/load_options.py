@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from types import MappingProxyType
 from typing import Any, Literal, get_args
 
 from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.prompt.formats import PromptFormatName
 
 DType = Literal["auto", "float16", "bfloat16", "float32"]
@@ -79,16 +77,6 @@ class LoadOptions:
             raise CheckpointError(
                 f"device_map={self.device_map!r}; expected the names of devices by the names of modules."
             ) from error
-
-    @property
-    def view_size(self) -> int:
-        """Side of the square that the checkpoint reads, in pixels, by a folder's config; else that of the published."""
-        try:
-            config = json.loads((Path(self.source) / "config.json").read_text(encoding="utf-8"))
-            side = config["vision_config"]["image_size"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return VIEW_SIZE  # not a folder, or one whose loading will say what is wrong
-        return side if isinstance(side, int) and side > 0 else VIEW_SIZE
 
     @property
     def source(self) -> str:

@@ -148,7 +148,7 @@ def test_no_other_module_opens_or_fetches_images():
                 callers.setdefault(str(name), set()).add(str(file.relative_to(PACKAGE)))
     assert callers["fetch"] == {"images/access.py"}
     assert callers["read_any_file"] == callers["read_file_below"] == {"images/access.py"}
-    assert callers["read_bytes"] == {"backends/context_facts.py"}  # config.json of a checkpoint
+    assert callers["read_bytes"] == {"backends/checkpoint_facts.py"}  # config.json of a checkpoint
     assert callers.get("open", set()) <= {
         "images/decode.py",
         "images/files.py",

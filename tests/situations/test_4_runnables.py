@@ -9,7 +9,6 @@ import json
 import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.callbacks import BaseCallbackHandler, UsageMetadataCallbackHandler
-from langchain_core.exceptions import ContextOverflowError
 from langchain_core.load import dumpd
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, trim_messages
 from langchain_core.messages.utils import count_tokens_approximately
@@ -25,6 +24,7 @@ from langchain_vipllava import (
     VipLlavaError,
     trim_turns,
 )
+from langchain_vipllava.errors import ContextOverflowError  # langchain-core's own, where it has one
 from tests.situations.registry import situation, situations
 
 RUN = "Streaming, batches and cancellation"

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.apps.cli.console import Screen
+from langchain_vipllava.backends.checkpoint_facts import CheckpointFacts
 from langchain_vipllava.errors import CheckpointError, MarkerError
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -100,7 +101,7 @@ class ModelOptions:
     @property
     def view_size(self) -> int:
         """Side of the square that the model reads of an image, in pixels."""
-        return self.served.view_size if self.base_url else self.load_options.view_size
+        return self.served.view_size if self.base_url else CheckpointFacts.of(self.load_options).view_size
 
     def plan(self) -> LocalBackend | ServedBackend:
         """Find the checkpoint and the device, or the server; loads no weights.
