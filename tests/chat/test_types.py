@@ -282,7 +282,7 @@ def test_the_question_tells_the_schema_unless_it_must_not(llm):
     written = llm.render_prompt("What is it?")
     assert written == "USER: What is it?ASSISTANT:"
     line = (
-        'Answer in JSON: {"color": red | blue (of the object), "seen": date, "weight": number | null, '
+        'Answer in JSON: {"color" (of the object): red | blue, "seen": date, "weight": number | null, '
         '"tags"?: [text, ...], "counts": {text: whole number, ...}}'
     )
     request = CallSettings.read(llm, None, {"response_format": bound.kwargs["response_format"]})
