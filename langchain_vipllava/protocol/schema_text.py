@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
@@ -40,32 +41,93 @@ def schema_text(schema: Mapping[str, Any]) -> str:
         '{"left" (the left one), "right" (the right one): red | blue}'
     """
     for depth in _DEPTHS:
-        line = _write(schema, schema, depth)
-        if len(line) <= _MAX_LENGTH:
+        with suppress(_TooLongError):
+            line = _Writer(schema).write(schema, depth)
             return "" if line == "{...}" else line
     return ""
 
 
-def _write(schema: Any, root: Mapping[str, Any], depth: int) -> str:
-    if not isinstance(schema, Mapping):
-        return "anything"
-    if isinstance(schema.get("$ref"), str):
-        return _write_reference(schema["$ref"], root, depth)
-    values = [schema["const"]] if "const" in schema else schema.get("enum")
-    if isinstance(values, (list, tuple)):
-        shown = [_write_value(value) for value in values[:_MAX_VALUES]]
-        return " | ".join(shown + ["..."] * (len(values) > _MAX_VALUES))
-    for key, sign in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " and ")):
-        if isinstance(schema.get(key), (list, tuple)):
-            return sign.join(dict.fromkeys(_write(part, root, depth) for part in schema[key]))
-    types = schema.get("type", "object" if "properties" in schema else None)
-    if isinstance(types, (list, tuple)):
-        return " | ".join(_write({**schema, "type": name}, root, depth) for name in types)
-    if types == "object":
-        return _write_object(schema, root, depth)
-    if types == "array":
-        return _write_array(schema, root, depth)
-    return str(schema.get(KIND) or _WORDS.get(str(types), "anything"))
+class _TooLongError(Exception):
+    """A part of a line is longer than a line may be."""
+
+
+class _Writer:
+    """Writes the parts of one schema.
+
+    A schema that refers to itself has a line that grows with a power of its levels. So what a reference stands for is
+    written once for each number of levels, and a part that is too long ends the attempt.
+
+    Args:
+        root: the whole schema.
+    """
+
+    def __init__(self, root: Mapping[str, Any]) -> None:
+        self._root = root
+        self._referred: dict[tuple[str, int], str] = {}
+
+    def write(self, schema: Any, depth: int) -> str:
+        """Write a part with at most `depth` levels.
+
+        Raises:
+            _TooLongError: the line would be too long.
+        """
+        text = self._write(schema, depth)
+        if len(text) > _MAX_LENGTH:
+            raise _TooLongError
+        return text
+
+    def _write(self, schema: Any, depth: int) -> str:
+        if not isinstance(schema, Mapping):
+            return "anything"
+        if isinstance(schema.get("$ref"), str):
+            return self._write_reference(schema["$ref"], depth)
+        values = [schema["const"]] if "const" in schema else schema.get("enum")
+        if isinstance(values, (list, tuple)):
+            shown = [_write_value(value) for value in values[:_MAX_VALUES]]
+            return " | ".join(shown + ["..."] * (len(values) > _MAX_VALUES))
+        for key, sign in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " and ")):
+            if isinstance(schema.get(key), (list, tuple)):
+                return sign.join(dict.fromkeys(self.write(part, depth) for part in schema[key]))
+        types = schema.get("type", "object" if "properties" in schema else None)
+        if isinstance(types, (list, tuple)):
+            return " | ".join(self.write({**schema, "type": name}, depth) for name in types)
+        if types == "object":
+            return self._write_object(schema, depth)
+        if types == "array":
+            return self._write_array(schema, depth)
+        return str(schema.get(KIND) or _WORDS.get(str(types), "anything"))
+
+    def _write_reference(self, reference: str, depth: int) -> str:
+        if depth <= 0:
+            return "{...}"
+        key = (reference, depth)
+        if key not in self._referred:
+            self._referred[key] = self.write(referred(self._root, reference), depth - 1)
+        return self._referred[key]
+
+    def _write_object(self, schema: Mapping[str, Any], depth: int) -> str:
+        properties, required = schema.get("properties"), schema.get("required") or ()
+        values = schema.get("additionalProperties")
+        parts = []
+        if isinstance(properties, Mapping) and depth > 0:
+            written = [
+                (_name(name, part, required), self.write(part, depth - 1), bool(_said(part)))
+                for name, part in properties.items()
+            ]
+            for (value, said), group in groupby(written, key=lambda item: item[1:]):
+                names = [name for name, _, _ in group]
+                parts += [f"{', '.join(names)}: {value}"] if said else [f"{name}: {value}" for name in names]
+        if isinstance(values, Mapping) and values and depth > 0:
+            parts.append(f"text: {self.write(values, depth - 1)}, ...")
+        return f"{{{', '.join(parts)}}}" if parts else "{...}"
+
+    def _write_array(self, schema: Mapping[str, Any], depth: int) -> str:
+        first: Sequence[Any] = schema.get("prefixItems") or ()
+        parts = [self.write(part, depth - 1) for part in first] if depth > 0 else []
+        items = schema.get("items")
+        if isinstance(items, Mapping) and depth > 0:
+            parts += [self.write(items, depth - 1), "..."]
+        return f"[{', '.join(parts or ['...'])}]"
 
 
 def _write_value(value: Any) -> str:
@@ -73,36 +135,6 @@ def _write_value(value: Any) -> str:
     if isinstance(value, str) and _WORD.fullmatch(value) and value not in ("true", "false", "null"):
         return value
     return json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _write_reference(reference: str, root: Mapping[str, Any], depth: int) -> str:
-    return _write(referred(root, reference), root, depth - 1) if depth > 0 else "{...}"
-
-
-def _write_object(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> str:
-    properties, required = schema.get("properties"), schema.get("required") or ()
-    values = schema.get("additionalProperties")
-    parts = []
-    if isinstance(properties, Mapping) and depth > 0:
-        written = [
-            (_name(name, part, required), _write(part, root, depth - 1), bool(_said(part)))
-            for name, part in properties.items()
-        ]
-        for (value, said), group in groupby(written, key=lambda item: item[1:]):
-            names = [name for name, _, _ in group]
-            parts += [f"{', '.join(names)}: {value}"] if said else [f"{name}: {value}" for name in names]
-    if isinstance(values, Mapping) and values and depth > 0:
-        parts.append(f"text: {_write(values, root, depth - 1)}, ...")
-    return f"{{{', '.join(parts)}}}" if parts else "{...}"
-
-
-def _write_array(schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> str:
-    first: Sequence[Any] = schema.get("prefixItems") or ()
-    parts = [_write(part, root, depth - 1) for part in first] if depth > 0 else []
-    items = schema.get("items")
-    if isinstance(items, Mapping) and depth > 0:
-        parts += [_write(items, root, depth - 1), "..."]
-    return f"[{', '.join(parts or ['...'])}]"
 
 
 def _name(name: Any, part: Any, required: Sequence[str]) -> str:

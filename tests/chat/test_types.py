@@ -14,7 +14,7 @@ import uuid
 import zoneinfo
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, Optional, TypedDict
 
 import pytest
 from langchain_core.messages import HumanMessage
@@ -294,6 +294,17 @@ def test_the_question_tells_the_schema_unless_it_must_not(llm):
     told = llm.with_structured_output(Count, include_raw=True).invoke("How many?")["raw"].usage_metadata
     assert isinstance(silent.invoke("How many?"), Count)
     assert told["input_tokens"] > llm.get_num_tokens_from_messages([HumanMessage("How many?")]) + 8
+
+
+def test_a_class_that_contains_itself_in_many_fields_is_told_in_a_short_line(llm):
+    wide = create_model("Wide", **{f"f{index}": (Optional["Wide"], None) for index in range(40)})  # noqa: F821  # itself
+    wide.model_rebuild(_types_namespace={"Wide": wide})
+    bound = llm.with_structured_output(wide).first
+    request = CallSettings.read(llm, None, {"response_format": bound.kwargs["response_format"]})
+    line = request.request(Conversation((Turn("What?"),))).render().text  # written in full it has 40 to the power of 8
+    assert '{"f0"?: {...} | null, "f1"?: {...} | null' in line
+    assert len(line) < 1100
+    assert isinstance(llm.with_structured_output(wide, schema_in_prompt=False).invoke("What?"), wide)
 
 
 def random_type(rng, depth=0):
