@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, aclosing, closing
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +18,11 @@ from langchain_core.utils import from_env, secret_from_env
 from pydantic import BeforeValidator, ConfigDict, Field, PrivateAttr, SecretStr, SkipValidation, model_validator
 
 from langchain_vipllava.chat.backend_choice import choose_backend
-from langchain_vipllava.chat.guard import TreeErrors, tree_errors
+from langchain_vipllava.chat.guard import tree_errors
 from langchain_vipllava.chat.image_refs import held, is_cached, name_mime_types, open_for_cache
 from langchain_vipllava.chat.messages import as_messages, check_size, read_messages, unopened, warn_of_images
 from langchain_vipllava.chat.output import read_tools
-from langchain_vipllava.chat.profile import Profile
+from langchain_vipllava.chat.profiled import ProfiledModel
 from langchain_vipllava.chat.results import PROVIDER, AnswerChunks, chat_result, text_of
 from langchain_vipllava.chat.settings import (
     LOADING,
@@ -54,10 +54,10 @@ from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import DType, Quantization
 
 if TYPE_CHECKING:
-    from langchain_core.language_models import ModelProfile
+    pass
 
 
-class ChatVipLlava(TreeErrors):
+class ChatVipLlava(ProfiledModel):
     """A ViP-LLaVA on your own machine or your own servers, asked through LangChain.
 
     The checkpoint is loaded at the first call, once per process and set of loading arguments, however many objects
@@ -454,20 +454,9 @@ class ChatVipLlava(TreeErrors):
         self._complete_profile(self.backend)  # which checks the loading arguments
         return self
 
-    def _complete_profile(self, backend: Backend) -> None:
-        if "profile" in type(self).model_fields:  # older langchain-core reads it elsewhere
-            given = self.profile if "profile" in self.model_fields_set else None
-            object.__setattr__(self, "profile", Profile(backend, given))
-
-    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        return [(name, value) for name, value in super().__repr_args__() if name not in ("profile", "metadata")]
-
     @property
     def _llm_type(self) -> str:
         return PROVIDER
-
-    def _resolve_model_profile(self) -> ModelProfile | None:
-        return None  # `_complete_profile` sets it when the whole model is there
 
     @property
     def _identifying_params(self) -> dict[str, Any]:

@@ -101,3 +101,10 @@ def test_another_backend_says_its_context_or_nothing():
 
     for backend in (Away(), Unknown()):
         assert "max_input_tokens" not in ChatVipLlava(backend=backend).profile
+
+
+def test_a_copy_with_another_model_has_its_profile(tiny_checkpoint):
+    llm = ChatVipLlava(model="bundled", profile={"tool_calling": False})
+    for copied in (llm.model_copy(update={"model": str(tiny_checkpoint)}), llm.model_copy(update={"temperature": 1.0})):
+        assert copied.profile == ChatVipLlava(model=copied.model, profile={"tool_calling": False}).profile
+    assert llm.model_copy(update={"model": str(tiny_checkpoint)}).profile != llm.profile
