@@ -25,7 +25,8 @@ from training.turn import Turn
 from training.wordings import COMPARISONS
 
 IGNORE = -100  # no target; cross_entropy's default ignore_index
-_GIVEN = re.compile(r'(?<=[{,])"[^"]*":|}')  # of JSON, what the grammar writes: keys, and the ends of objects
+# Of JSON, what the grammar writes: keys, and the ends of objects, unless a number stands there, which could go on.
+_GIVEN = re.compile(r'(?<=[{,])"[^"]*":|(?<!\d)}')
 ROW = IMAGE_TOKENS + 270  # tokens per row
 
 

@@ -118,7 +118,7 @@ def test_rows_with_tools(samples, tokenizer):
         packer.pack([toolbox.converse(one) for _ in range(4)], toolbox.output.instructions)[0]
         for toolbox, one in zip(toolboxes, asker, strict=True)
     ]
-    assert digest(*(getattr(row, name) for row in rows for name in RowBatch._fields)) == "2970d18fea8c373f"
+    assert digest(*(getattr(row, name) for row in rows for name in RowBatch._fields)) == "8f12c242afe33e6e"
 
 
 def test_evaluation_cases():
