@@ -150,6 +150,9 @@ def test_no_other_module_opens_or_fetches_images():
     assert callers["read_any_file"] == callers["read_file_below"] == {"images/access.py"}
     assert callers["read_bytes"] == {"backends/checkpoint_facts.py"}  # config.json of a checkpoint
     assert callers.get("open", set()) <= {
+        "backends/served_checkpoint.py",  # the files beside a tokenizer
+        "serving/checkpoint_files.py",  # the files of an exported checkpoint
+        "serving/server_process.py",  # the log of a server
         "images/decode.py",
         "images/files.py",
         "images/stored_files.py",

@@ -101,10 +101,6 @@ class TestIntegration(ChatModelIntegrationTests):
     def test_agent_loop(self, model: BaseChatModel) -> None:
         super().test_agent_loop(model)
 
-    @pytest.mark.xfail(reason="the bundled checkpoint leaves a text empty that the image does not show")
-    def test_bind_runnables_as_tools(self, model: BaseChatModel) -> None:
-        super().test_bind_runnables_as_tools(model)
-
     @pytest.mark.xfail(
         reason="the bundled checkpoint cannot read Chinese: its call is well-formed, but the name is wrong"
     )

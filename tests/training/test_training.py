@@ -71,7 +71,9 @@ def test_conversations_packed_in_a_row_get_the_numbers_that_they_get_alone(token
             answers = [target for target in targets if target != IGNORE]
             text = tokenizer.decode(answers, skip_special_tokens=True)
             taught = [
-                re.sub(r'(?<=[{,])"[^"]*":|(?<!\d)}', "", without(turn.answer, turn.given)) for turn in talk if turn.taught
+                re.sub(r'(?<=[{,])"[^"]*":|(?<!\d)}', "", without(turn.answer, turn.given))
+                for turn in talk
+                if turn.taught
             ]
             assert all(answer in text for answer in taught)
 
