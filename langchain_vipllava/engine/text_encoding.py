@@ -100,7 +100,7 @@ class TextEncoder:
             PromptError: text that is not Unicode.
         """
         check_text(text)
-        return list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return _encode(self.tokenizer, text)
 
     def check_characters(self, prompt: Prompt, context_length: int) -> None:
         """Refuse text that cannot fit whatever its tokens are: tokenizing takes time, some 1 second per million.
@@ -209,7 +209,7 @@ class TextEncoder:
             # behind a line break, as in the middle of a text: of the space in front of a text, and of one that it
             # begins with, transformers 5 makes one
             line = f"\n{self._prefix if begins else ''}{text}"
-            ids += self._splitting_tokenizer.encode(line, add_special_tokens=False).ids[len(self._newline) :]
+            ids += _encode(self._splitting_tokenizer, line)[len(self._newline) :]
         return ids
 
 
@@ -226,3 +226,9 @@ def check_text(text: str) -> None:
             f"{shorten(text[max(error.start - 20, 0) : error.end + 20])} contains half a character ({error.reason}); "
             "expected text that UTF-8 can encode: text.encode('utf-8', 'replace').decode() puts a ? in its place."
         ) from error
+
+
+def _encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Tokenize as a batch of one: `encode` keeps the GIL, and every other thread waits."""
+    [encoding] = tokenizer.encode_batch([text], add_special_tokens=False)
+    return list(encoding.ids)
