@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_vipllava.chat.settings import LOADING
+from langchain_vipllava.chat.settings import LOADING, NO_MODEL
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.protocol.backend import Backend
 
@@ -37,6 +37,8 @@ def choose_backend(chat: ChatVipLlava) -> Backend:
             max_retries=chat.max_retries,
             limits=chat.limits,
         )
+    if not chat.model:  # a server may have one model, whose name it says
+        raise CheckpointError(NO_MODEL)
     from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # `backend=` may not need it
 
     return LocalBackend.load(limits=chat.limits, **{name: getattr(chat, name) for name in LOADING})

@@ -240,8 +240,6 @@ def model_name(value: Any) -> str:
     """
     if isinstance(value, (str, os.PathLike)):
         name = os.fspath(value)
-        if not name:
-            raise CheckpointError(NO_MODEL)
         if name != "bundled" and name.strip().lower() == "bundled":
             raise CheckpointError(f"model={shorten(name)}; did you mean 'bundled'? Write a folder with its path.")
         return name

@@ -105,7 +105,7 @@ async def test_asynchronous_calls_answer_alike(llm, local):
 
 
 def test_stop_texts_and_limits_end_an_answer(llm, local):
-    messages = [about(picture("rectangle"), "What is it?")]
+    messages = [about(picture("rectangle"), "What is the object within the red rectangle?")]
     whole = local.invoke(messages).text
     for settings in ({"stop": [whole.split()[-1]]}, {"max_tokens": 2}, {"stop": ["e", "q"], "max_tokens": 3}):
         served, ours = (each.invoke(messages, **settings) for each in (llm, local))
