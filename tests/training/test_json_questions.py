@@ -79,10 +79,14 @@ def test_a_region_has_the_answer_about_its_own_object():
 
 
 def test_calls_are_told_as_the_package_tells_them_and_fit_their_tools(llm):
-    rng = np.random.default_rng(9)
+    rng, free = np.random.default_rng(9), 0
     for _ in range(60):
         asker, toolbox = make_asker(rng), draw_toolbox(rng)
         turn = toolbox.converse(asker)[0]
+        if turn.kind not in ("json_call", "json_copy"):  # what none of the tools is for has a free answer
+            free += 1
+            assert turn.answer.endswith(".")
+            continue
         [call] = json.loads(turn.answer)
         [tool] = [tool for tool in toolbox.output.tools if tool["name"] == call["name"]]
         validate(call["arguments"], tool["parameters"])
@@ -90,6 +94,7 @@ def test_calls_are_told_as_the_package_tells_them_and_fit_their_tools(llm):
         tools = [{"type": "function", "function": tool} for tool in toolbox.output.tools]
         request = engine_request(llm, [HumanMessage(turn.question)], None, {"tools": tools, "tool_choice": "any"})
         assert request.prompt.text == f"{toolbox.output.instructions} USER: {turn.question}ASSISTANT:"
+    assert 3 < free < 25
 
 
 def test_an_answer_without_its_schema_is_not_taught():
