@@ -195,7 +195,7 @@ class _Server(ThreadingHTTPServer):
 
 @dataclass
 class _Tokens(IncrementalDetokenizer):
-    """Passes each token on, as vLLM streams them."""
+    """Passes each token on, as vLLM streams them, and whether the answer ends with it."""
 
     tokens: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
 
@@ -205,9 +205,8 @@ class _Tokens(IncrementalDetokenizer):
 
     def add(self, token: int, *, last: bool = False) -> None:
         if self.finish_reason is None:
-            before = len(self.ids)
             super().add(token, last=last)
-            self.tokens.put((token, len(self.ids) > before))
+            self.tokens.put((token, self.finish_reason is not None))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -506,22 +505,19 @@ def _events(handler: _Handler, sequence: Sequence, body: dict[str, Any]) -> Iter
     by_ids = handler.path == GENERATE
     runner = handler.model_server.runner
     sent = emitted = 0
-    pending: list[tuple[int, bool]] = []
-    while True:
-        token = detokenizer.tokens.get()
-        if token is not None:
-            pending.append(token)
-        if token is not None and detokenizer.finish_reason is None:
-            yield _chunk(runner, sequence, body, [pending.pop()[0]], sent, None, by_ids, emitted)
+    last: list[int] = []
+    while (passed := detokenizer.tokens.get()) is not None:
+        token, is_last = passed  # said when it came: the engine may be ahead by now
+        if is_last:
+            last = [token]
+        else:
+            yield _chunk(runner, sequence, body, [token], sent, None, by_ids, emitted)
             sent, emitted = sent + 1, detokenizer._emitted
-        if token is None:
-            break
     error = sequence.handle.future.exception(0)
     if error is not None:
         yield {"error": {"message": str(error), "type": "InternalServerError", "code": 500}}
         return
     reason = detokenizer.finish_reason
-    last = [each for each, _ in pending]
     if not last and reason == "stop":  # vLLM ends constrained answers by the end token
         last = [eos_token_ids(runner.model)[0]]
     yield _chunk(runner, sequence, body, last, sent, reason, by_ids, emitted)
