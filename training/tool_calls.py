@@ -29,7 +29,7 @@ from training.wordings import ENGLISH
 if TYPE_CHECKING:
     from training.questions import Asker
 
-FREE_SHARE = 0.2
+_FREE_SHARE = 0.2
 """Of the questions beside tools, those that none of the tools is for."""
 
 _FREE = {"identify": 0.4, "color": 0.15, "shape": 0.15, "side": 0.15, "same": 0.1, "count": 0.05}
@@ -82,7 +82,7 @@ class Toolbox:
 
     def converse(self, asker: Asker) -> list[Turn]:
         """Ask for a call, and sometimes go on after its result, or ask what none of the tools is for."""
-        if asker.rng.random() < FREE_SHARE:
+        if asker.rng.random() < _FREE_SHARE:
             return asker.converse(self.free)
         ask = self.askers[int(asker.rng.integers(len(self.askers)))]
         turn = ask(asker)
