@@ -12,10 +12,13 @@ from contextlib import suppress
 from typing import Protocol
 
 from langchain_vipllava.engine.future import AnswerFuture
+from langchain_vipllava.engine.output_grammar import compile_output
 from langchain_vipllava.errors import AnswerTimeoutError
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.logprobs import AnswerPiece
+from langchain_vipllava.protocol.output_spec import OutputSpec
 
 _LONGEST_WAIT = threading.TIMEOUT_MAX / 2
 """Seconds; locks do not accept much more. A longer timeout waits indefinitely."""
@@ -38,7 +41,22 @@ class Submission(Protocol):
 
 
 class AnsweringBackend(ABC):
-    """The four ways to ask, for a backend that has a `Submission` for each request."""
+    """The four ways to ask, for a backend that has a `Submission` for each request.
+
+    Attributes:
+        limits: bounds of one request, and of the requests in flight.
+    """
+
+    limits: RequestLimits
+
+    def check_output(self, output: OutputSpec) -> None:
+        """Check that a form of answers can be enforced; loads no weights, and asks no server.
+
+        Raises:
+            GenerationError: it cannot, or it is larger than the limits allow.
+        """
+        self.limits.check_output(output)
+        compile_output(output)
 
     @abstractmethod
     def submission(self, request: ChatRequest, on_piece: Callable[[str | AnswerPiece], None] | None) -> Submission:

@@ -57,6 +57,11 @@ class CheckpointFacts:
             config = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError):  # loading it says what is wrong
             return cls()
+        return cls.of_config(config)
+
+    @classmethod
+    def of_config(cls, config: Any) -> CheckpointFacts:
+        """Read the content of a config.json, whatever it is."""
         text, vision = (_part(config, name) for name in ("text_config", "vision_config"))
         length = None if text is None else _whole(text.get("max_position_embeddings", _DEFAULT_LENGTH))
         side = None if vision is None else _whole(vision.get("image_size"))

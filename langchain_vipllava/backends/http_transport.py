@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_vipllava.backends.event_stream import read_events
 from langchain_vipllava.backends.served_options import ServedOptions
 from langchain_vipllava.backends.server_address import ServerAddress
-from langchain_vipllava.backends.server_failures import BrokenAnswerError, StalledError, TransientError, expect_ok
+from langchain_vipllava.backends.server_failures import BrokenAnswerError, StalledError, TransientError, refuse
 from langchain_vipllava.errors import GenerationError, describe_error
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class HttpTransport:
         """Return the JSON object at a path.
 
         Raises:
-            TransientError, NoSuchRouteError, GenerationError: see `expect_ok`.
+            TransientError, NoSuchRouteError, GenerationError: see `refuse`.
         """
         return await self._ask("GET", address, path, None)
 
@@ -57,7 +57,7 @@ class HttpTransport:
         """Send a JSON object to a path, and return the one that comes back.
 
         Raises:
-            TransientError, NoSuchRouteError, GenerationError: see `expect_ok`.
+            TransientError, NoSuchRouteError, GenerationError: see `refuse`.
         """
         return await self._ask("POST", address, path, body)
 
@@ -67,7 +67,7 @@ class HttpTransport:
         """Send a JSON object to a path, and yield the events of the stream that comes back. Closing it hangs up.
 
         Raises:
-            TransientError, NoSuchRouteError, GenerationError: see `expect_ok` and `read_events`.
+            TransientError, NoSuchRouteError, GenerationError: see `refuse` and `read_events`.
         """
         timeouts = self._options.timeouts
         response = await self._send("POST", address, path, body, timeouts.first)
@@ -130,8 +130,7 @@ class HttpTransport:
         data = await self._read(response, _MAX_ERROR_BYTES)
         if self._options.api_key is not None:
             data = data.replace(self._options.api_key.encode(), b"***")
-        expect_ok(response.status_code, response.headers, data, address=address, model=self._options.model)
-        raise BrokenAnswerError(f"answered with HTTP {response.status_code}")
+        refuse(response.status_code, response.headers, data, address=address, model=self._options.model)
 
     async def _read(self, response: httpx.Response, most: int) -> bytes:
         """Read a body; of one that is too long, what is read so far."""

@@ -1,4 +1,4 @@
-"""`IO_LOOP`: one thread with an event loop, in which all requests to servers run, whoever waits for them."""
+"""`IO_LOOP`: one thread with an event loop, in which all requests to servers run, for callers in any thread."""
 
 from __future__ import annotations
 

@@ -17,7 +17,6 @@ from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import LoadOptions
 from langchain_vipllava.protocol.logprobs import AnswerPiece
-from langchain_vipllava.protocol.output_spec import OutputSpec
 
 if TYPE_CHECKING:
     from langchain_vipllava.engine.request import GenerationRequest
@@ -134,15 +133,6 @@ class LocalBackend(AnsweringBackend):
     def stats(self) -> EngineStats:
         """Return what the engine holds and has done so far. Loads the model."""
         return self.runner.stats()
-
-    def check_output(self, output: OutputSpec) -> None:
-        """Check that a form of answers can be enforced; loads no weights.
-
-        Raises:
-            GenerationError: it cannot, or it is larger than the limits allow.
-        """
-        self.limits.check_output(output)
-        compile_output(output)
 
     def count_tokens(self, request: ChatRequest) -> int:
         """Count the tokens of a request's prompt. Loads the model.

@@ -18,7 +18,6 @@ from langchain_vipllava.backends.served_images import SERVED_IMAGES
 from langchain_vipllava.backends.served_options import DEFAULT_RETRIES, ServedOptions, ServerTimeouts
 from langchain_vipllava.backends.served_request import ServedRequest, chat_messages
 from langchain_vipllava.backends.server_address import read_addresses
-from langchain_vipllava.engine.output_grammar import compile_output
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.errors import GenerationError, ServerError
 from langchain_vipllava.images.image import EncodedImage
@@ -29,7 +28,6 @@ from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.load_options import LoadOptions
 from langchain_vipllava.protocol.logprobs import AnswerPiece
-from langchain_vipllava.protocol.output_spec import OutputSpec
 
 
 class ServedBackend(AnsweringBackend):
@@ -160,15 +158,6 @@ class ServedBackend(AnsweringBackend):
     def _facts(self) -> ServerFacts:
         client = self.client
         return client.known_facts or IO_LOOP.run(client.facts())
-
-    def check_output(self, output: OutputSpec) -> None:
-        """Check that a form of answers can be enforced; asks no server.
-
-        Raises:
-            GenerationError: it cannot, or it is larger than the limits allow.
-        """
-        self.limits.check_output(output)
-        compile_output(output)
 
     def count_tokens(self, request: ChatRequest) -> int:
         """Count the tokens of a request's prompt; asks a server only where its tokenizer is not here.

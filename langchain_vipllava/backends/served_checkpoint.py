@@ -17,7 +17,7 @@ from langchain_vipllava.engine.text_encoding import TextEncoder
 from langchain_vipllava.engine.token_texts import TokenTexts
 from langchain_vipllava.errors import CheckpointError, describe_error, shorten
 from langchain_vipllava.images.view import VIEW_SIZE
-from langchain_vipllava.protocol.load_options import BUNDLED, BUNDLED_FOLDER, TRAINED_FORMATS, LoadOptions
+from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, LoadOptions
 
 _TOKENIZER, _CONFIG = "tokenizer.json", "config.json"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
@@ -82,7 +82,7 @@ def find_checkpoint(name: str, *, fetch: bool) -> ServedCheckpoint | None:
 
 def _find(name: str, *, fetch: bool) -> dict[str, str]:
     """Return the paths of the files that are here, by their names."""
-    folder = BUNDLED_FOLDER if name == BUNDLED else Path(name)
+    folder = Path(LoadOptions(name).source)
     files = (_TOKENIZER, _CONFIG, *_PROCESSORS)
     try:
         if folder.is_dir():
@@ -117,8 +117,8 @@ def _read(name: str, files: Mapping[str, str]) -> ServedCheckpoint:
     side = _positive(vision.get("image_size", VIEW_SIZE), name, "image_size")
     patch = _positive(vision.get("patch_size", _PATCH_SIZE), name, "patch_size")
     image_id = config.get("image_token_id", config.get("image_token_index"))
-    options = LoadOptions(name)
-    length = CheckpointFacts.of(options).context_length
+    facts = CheckpointFacts.of_config(config) if config else CheckpointFacts.of(LoadOptions(name))
+    length = facts.context_length
     texts = TextEncoder(
         _text(files[_TOKENIZER]),
         image_id=image_id if isinstance(image_id, int) else None,

@@ -10,16 +10,13 @@ from PIL import Image
 
 from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decoding_room import DECODING
-from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.image import PNG_LEVEL, EncodedImage
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import VIEW_SIZE, ImageFit
 from langchain_vipllava.locks import fork_safe_lock, run_locked
 
 _MAX_BYTES = 64 * 2**20
 """Bytes of the encoded images that are kept. Chosen: some 300 of 336 x 336 pixels."""
-
-_PNG_LEVEL = 3
-"""zlib level; as for the images of the package."""
 
 _Key = tuple[str, ImageFit, int | None, int | None]
 
@@ -68,7 +65,7 @@ def _encode(image: EncodedImage, fit: ImageFit, side: int | None, resample: Imag
         square = model_square(image.decode(), fit, side or VIEW_SIZE, filter_)
         if side is not None and resample is not None and square.size != (side, side):
             square = square.resize((side, side), resample)
-        square.save(buffer, format="PNG", compress_level=_PNG_LEVEL)
+        square.save(buffer, format="PNG", compress_level=PNG_LEVEL)
     except MemoryError as error:
         raise ImageError("there is not enough memory to prepare an image for the model; shrink it.") from error
     return "data:image/png;base64," + b64encode(buffer.getvalue()).decode("ascii")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from langchain_vipllava.errors import (
     AnswerTimeoutError,
@@ -84,8 +84,8 @@ def _after(tries: int) -> str:
     return f" ({tries} tries)" if tries > 1 else ""
 
 
-def expect_ok(status: int, headers: Mapping[str, str], body: bytes, *, address: object, model: str | None) -> None:
-    """Raise what the status of a response means, unless it is 200.
+def refuse(status: int, headers: Mapping[str, str], body: bytes, *, address: object, model: str | None) -> NoReturn:
+    """Raise what the status of a response means; any but 200.
 
     Raises:
         TransientError: another try may succeed.
@@ -93,8 +93,6 @@ def expect_ok(status: int, headers: Mapping[str, str], body: bytes, *, address: 
         GenerationError: the request itself is refused; the most fitting kind of it.
         CheckpointError: the server has no such model.
     """
-    if status == 200:
-        return
     message = message_of(body)
     said = f": {shorten(message, 200)}" if message else ""
     if status in RETRYABLE:

@@ -91,7 +91,7 @@ def _parts(content: Iterable[Any], origin: Origin, depth: int) -> Iterator[str |
     for wrapped in content:
         block = unwrapped(wrapped)
         if origin == "assistant":
-            yield _read_answer(block)  # `answer_text` mends its characters
+            yield _read_answer(block)  # `answer_text` replaces halves of characters
             continue
         inner = texts_and_parts(block) if isinstance(block, Mapping) else None
         if inner is None:

@@ -94,7 +94,7 @@ def restore_images(messages: LanguageModelInput, store: ImageStore) -> list[Base
 
 
 def name_mime_types(messages: Sequence[BaseMessage]) -> list[BaseMessage]:
-    """Mend blocks that LangChain refuses before the model is asked: images without a mime type, v0 without a source.
+    """Complete blocks that LangChain refuses before the model is asked: images without a mime type, v0 without a key.
 
     Any type will do, because the model looks it up in the bytes.
     """

@@ -26,7 +26,7 @@ from langchain_vipllava.chat.tool_results import is_tool_result
 from langchain_vipllava.errors import ImageError, PromptError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.source import ImageSource
-from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.prompt.conversation import CONTINUE, NO_OUTPUT, Conversation, Turn
 from langchain_vipllava.protocol.limits import RequestLimits
 
 TOKEN_IDS = "token_ids"  # noqa: S105  # not a password
@@ -34,12 +34,6 @@ TOKEN_IDS = "token_ids"  # noqa: S105  # not a password
 
 UNOPENED = EncodedImage(b"", name="an image that was not opened")
 """Stands for every image where images only count."""
-
-CONTINUE = "Continue."
-"""Question behind a conversation that ends with an answer: agents pass such a one on for a structured response."""
-
-_NO_OUTPUT = "(no output)"
-"""Text of a tool message that has none."""
 
 _ONLY_IMAGES = "(image)"
 """Text of a tool message that has only images and no question in front of it: a prompt needs one."""
@@ -171,7 +165,7 @@ def _question(message: BaseMessage, read: Turn, turns: Sequence[Turn]) -> Turn:
     if read.question.strip() or not _is_result(message):
         return read
     if not read.images:
-        return replace(read, question=_NO_OUTPUT)
+        return replace(read, question=NO_OUTPUT)
     return read if any(turn.question for turn in turns) else replace(read, question=_ONLY_IMAGES)
 
 

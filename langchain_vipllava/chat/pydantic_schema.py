@@ -15,7 +15,7 @@ from pydantic_core import core_schema
 from langchain_vipllava.chat.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
 from langchain_vipllava.chat.dict_keys import with_names
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, times
+from langchain_vipllava.protocol.narrow_schema import KIND, MAX_DECIMAL_PLACES, date_times, dates, times
 
 _NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
@@ -24,9 +24,6 @@ _WITH_HOST = ("http", "https", "ftp")
 
 
 _HOST = r"[a-z0-9-]{1,40}(?:\.[a-z]{2,8}){1,2}"
-
-MAX_PLACES = 10
-"""Decimal places that llguidance supports in `multipleOf`."""
 
 
 class PydanticSchema(GenerateJsonSchema):
@@ -114,10 +111,10 @@ class PydanticSchema(GenerateJsonSchema):
         given: Mapping[str, Any] = schema  # a TypedDict wants its keys spelled out
         bounds = {name: float(given[key]) for key, name in _NUMBER_BOUNDS.items() if given.get(key) is not None}
         places, digits = schema.get("decimal_places"), schema.get("max_digits")
-        if places is not None and places > MAX_PLACES:
+        if places is not None and places > MAX_DECIMAL_PLACES:
             raise GenerationError(
-                f"decimal_places={places} of a Decimal; expected at most {MAX_PLACES}: a grammar counts no more. "
-                "Leave it out, or check it in the answer."
+                f"decimal_places={places} of a Decimal; expected at most {MAX_DECIMAL_PLACES}: a grammar counts no "
+                "more. Leave it out, or check it in the answer."
             )
         if digits is not None:
             largest = float(10 ** (digits - (places or 0))) - (10.0 ** -(places or 0))

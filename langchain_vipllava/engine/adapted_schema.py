@@ -14,9 +14,10 @@ from llguidance import LLMatcher, LLTokenizer
 from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import rebuilt, subschemas
+from langchain_vipllava.protocol.narrow_schema import MAX_DECIMAL_PLACES
 
-_FLOAT_DIGITS, MAX_DECIMAL_PLACES = 15, 10
-"""Decimal digits that a float represents exactly, and decimal places that llguidance supports in `multipleOf`."""
+_FLOAT_DIGITS = 15
+"""Decimal digits that a float represents exactly."""
 
 _DEFINITIONS: tuple[str, ...] = ("$defs", "definitions")
 

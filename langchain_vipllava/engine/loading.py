@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGenera
 from langchain_vipllava.engine.dtype_choice import check_fits, choose_dtype
 from langchain_vipllava.engine.hub import pin_to_commit
 from langchain_vipllava.engine.memory_plan import choose_device
+from langchain_vipllava.engine.model_sizes import check_projector
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.protocol.load_options import LoadOptions, Quantization
 
@@ -179,14 +180,8 @@ def check_model(model: Any, processor: Any) -> Any:
             "device_map offloads a part of the model to CPU memory or disk, from where every token would copy it; "
             "expected the whole model on devices. Use quantization='4bit', a smaller checkpoint, or more GPUs."
         )
-    layers = getattr(config, "vision_feature_layer", None) or config.vision_feature_layers
-    width = config.vision_config.hidden_size * (1 if isinstance(layers, int) else len(layers))
     projector = next(module for name, module in model.named_modules() if name.endswith("projector_layernorm"))
-    if projector.weight.numel() != width:
-        raise CheckpointError(
-            f"the projector reads {projector.weight.numel()} vision features, but the config selects {width} "
-            f"(vision_feature_layer={layers}); correct vision_feature_layer in config.json."
-        )
+    check_projector(projector.weight.numel(), config)
     return model
 
 

@@ -11,7 +11,7 @@ from llguidance import LLTokenizer
 from tokenizers import Tokenizer
 
 from langchain_vipllava.engine.detokenizer import REPLACEMENT_CHARACTER, detokenize
-from langchain_vipllava.engine.tokenizer import keeps_every_character
+from langchain_vipllava.engine.tokenizer import SPACE, keeps_every_character
 from langchain_vipllava.errors import CheckpointError, PromptError, PromptTooLongError, shorten
 from langchain_vipllava.locks import cached_property
 from langchain_vipllava.prompt.formats import END_TOKEN, IMAGE_TOKEN, Prompt
@@ -19,9 +19,6 @@ from langchain_vipllava.prompt.formats import END_TOKEN, IMAGE_TOKEN, Prompt
 TRAINED_TOKENS = 2048
 """Tokens of the longest conversations of the fine-tuning: `model_max_length` in the scripts of the ViP-LLaVA repository
 (`finetune_stage2.sh`, `finetune_stage3.sh`)."""
-
-_SPACE = "▁"
-"""How SentencePiece, and so Llama's tokenizer, writes a space."""
 
 
 class TextEncoder:
@@ -66,7 +63,7 @@ class TextEncoder:
         plain = self.tokenizer.encode("a", add_special_tokens=False)
         begun = self.tokenizer.encode("a").ids
         self._beginning = begun[: len(begun) - len(plain.ids)]
-        self._prefix = " " if plain.tokens[0].startswith(_SPACE) else ""
+        self._prefix = " " if plain.tokens[0].startswith(SPACE) else ""
         self._newline = self.token_ids("\n")
         self._warned_beyond_training = False
 

@@ -8,12 +8,12 @@ from typing import Any
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.prompt.formats import END_TOKEN
 
-_SPACE = "▁"
+SPACE = "▁"
 """How SentencePiece, and so Llama's tokenizer, writes a space."""
 
 NO_SPACE_AT_END: Mapping[str, Any] = {
     "type": "Replace",
-    "pattern": {"Regex": f"^{_SPACE}(?={END_TOKEN})"},
+    "pattern": {"Regex": f"^{SPACE}(?={END_TOKEN})"},
     "content": "",
 }
 """The step with which the tokenizer of an export takes back the space that it put in front of `</s>`."""
@@ -39,7 +39,7 @@ def check_tokenizer(tokenizer: Any) -> None:
     if ids[-1] == end:
         raise CheckpointError(f"the tokenizer puts {END_TOKEN} behind a prompt, which ends it. {remedy}")
     spaced = tokenizer.convert_ids_to_tokens(tokenizer("a a", add_special_tokens=False)["input_ids"])
-    if not text_prefix(tokenizer) and any(token.startswith(_SPACE) for token in spaced):
+    if not text_prefix(tokenizer) and any(token.startswith(SPACE) for token in spaced):
         raise CheckpointError(f"the tokenizer puts no space in front of a text, as it did in training. {remedy}")
 
 
@@ -52,7 +52,7 @@ def begin_ids(tokenizer: Any) -> list[int]:
 def text_prefix(tokenizer: Any) -> str:
     """Return what a tokenizer puts in front of a text before it splits it: a space, or nothing."""
     first = tokenizer.convert_ids_to_tokens(tokenizer("a", add_special_tokens=False)["input_ids"])[0]
-    return " " if first.startswith(_SPACE) else ""
+    return " " if first.startswith(SPACE) else ""
 
 
 def keeps_every_character(tokenizer: Mapping[str, Any]) -> bool:
@@ -64,7 +64,7 @@ def keeps_every_character(tokenizer: Mapping[str, Any]) -> bool:
     normalizers = normalizer.get("normalizers") or [normalizer]
     keeps = [
         part.get("type") in (None, "Prepend")
-        or (part.get("type") == "Replace" and (part["pattern"], part["content"]) == ({"String": " "}, _SPACE))
+        or (part.get("type") == "Replace" and (part["pattern"], part["content"]) == ({"String": " "}, SPACE))
         or part == NO_SPACE_AT_END
         for part in normalizers
     ]

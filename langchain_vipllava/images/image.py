@@ -19,7 +19,7 @@ from langchain_vipllava.images.pixel_cache import PIXELS
 from langchain_vipllava.images.pydantic_value import value_schema
 from langchain_vipllava.locks import cached_property, fork_safe_lock
 
-_PNG_LEVEL = 3
+PNG_LEVEL = 3
 """zlib level of the PNGs written here: chosen for speed; level 6 takes three times as long for 5% fewer bytes."""
 
 _BLOCK_PIXELS = 2**20
@@ -70,7 +70,7 @@ class EncodedImage:
                 assert self._pixels is not None  # noqa: S101  # one of both is always there
                 buffer = io.BytesIO()
                 try:
-                    self._pixels.save(buffer, format="PNG", compress_level=_PNG_LEVEL)
+                    self._pixels.save(buffer, format="PNG", compress_level=PNG_LEVEL)
                 except MemoryError as error:
                     raise ImageError("there is not enough memory to encode the image; shrink it.") from error
                 self._bytes = buffer.getvalue()

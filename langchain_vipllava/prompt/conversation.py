@@ -8,6 +8,12 @@ from typing import Literal, get_args
 from langchain_vipllava.errors import PromptError
 from langchain_vipllava.images.image import EncodedImage
 
+CONTINUE = "Continue."
+"""Question behind a conversation that ends with an answer: agents pass such a one on for a structured response."""
+
+NO_OUTPUT = "(no output)"
+"""Text of a tool's result that has none."""
+
 MultiImage = Literal["keep", "restart", "error"]
 """What to do with several images in one conversation: keep all, restart at the newest, or refuse."""
 

@@ -16,6 +16,9 @@ from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.protocol.endless_schema import refuse_endless
 from langchain_vipllava.protocol.json_schema import rebuilt
 
+MAX_DECIMAL_PLACES = 10
+"""Decimal places that the grammar (llguidance) supports in `multipleOf`."""
+
 KIND = "$comment"
 """Where a schema keeps the name of the format that its pattern stands for: no validator reads it."""
 

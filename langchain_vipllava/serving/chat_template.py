@@ -6,11 +6,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_vipllava.prompt.conversation import CONTINUE, NO_OUTPUT
 from langchain_vipllava.prompt.formats import END_TOKEN, FORMATS, IMAGE_TOKEN, PromptFormat, PromptFormatName
 from langchain_vipllava.prompt.turn_markers import escape_turn_markers
-
-CONTINUE = "Continue."
-"""Question behind a conversation that ends with an answer, as the chat model asks it."""
 
 _TEMPLATE = """\
 {#- Written by `langchain-vipllava export`. Arguments of a request, in chat_template_kwargs:
@@ -95,7 +93,7 @@ _TEMPLATE = """\
         {%- set said.system = said.text if said.system is none else said.system + "\\n" + said.text -%}
       {%- elif message["role"] in ["user", "tool"] -%}
         {%- if message["role"] == "tool" and not said.text | trim and not said.parts -%}
-          {%- set said.text = "(no output)" -%}
+          {%- set said.text = @NO_OUTPUT@ -%}
         {%- endif -%}
         {%- if said.side == "assistant" -%}
           {{- write_answer() -}}
@@ -163,6 +161,7 @@ def write_chat_template(default: PromptFormatName, begin: str, special_tokens: S
         "BEGIN": _literal(begin),
         "SPECIAL": _literal(sorted({*special_tokens, IMAGE_TOKEN, END_TOKEN})),
         "CONTINUE": _literal(CONTINUE),
+        "NO_OUTPUT": _literal(NO_OUTPUT),
     }
     template = _TEMPLATE
     for name, value in values.items():

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from langchain_vipllava.engine.image_processor import pillow_processor
 from langchain_vipllava.engine.loading import load_config, load_processor, pin
-from langchain_vipllava.engine.model_sizes import image_tokens
-from langchain_vipllava.engine.tokenizer import check_tokenizer
+from langchain_vipllava.engine.model_sizes import check_projector, feature_layers, image_tokens
+from langchain_vipllava.engine.tokenizer import begin_ids, check_tokenizer
 from langchain_vipllava.errors import CheckpointError, describe_error
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, PromptFormatName, check_format
 from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, LoadOptions
@@ -101,21 +101,8 @@ def _check_projector(files: CheckpointFiles, config: Any) -> None:
     Raises:
         CheckpointError: they do not.
     """
-    layers = feature_layers(config)
-    width = config.vision_config.hidden_size * len(layers)
     shapes = [shape for name, shape in files.shapes.items() if name.endswith("projector_layernorm.weight")]
-    if shapes != [(width,)]:
-        found = shapes[0][0] if shapes else "none"
-        raise CheckpointError(
-            f"the projector reads {found} vision features, but the config selects {width} (vision_feature_layer="
-            f"{layers}); correct vision_feature_layer in config.json."
-        )
-
-
-def feature_layers(config: Any) -> list[int]:
-    """Return the vision layers that the projector reads; the name differs between versions of transformers."""
-    layers = getattr(config, "vision_feature_layer", None) or config.vision_feature_layers
-    return [int(layer) for layer in layers]
+    check_projector(shapes[0][0] if len(shapes) == 1 and len(shapes[0]) == 1 else "none", config)
 
 
 def _put_weights(files: CheckpointFiles, folder: Path, mode: WeightsMode) -> bool:
@@ -161,8 +148,7 @@ def _write_settings(
 
 def _begin(tokenizer: Any) -> str:
     """Return what the tokenizer puts in front of a prompt, such as `<s>`."""
-    ids, plain = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
-    return "".join(tokenizer.convert_ids_to_tokens(ids[: len(ids) - len(plain)]))
+    return "".join(tokenizer.convert_ids_to_tokens(begin_ids(tokenizer)))
 
 
 def _config(raw: dict[str, Any], config: Any) -> dict[str, Any]:

@@ -7,14 +7,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_vipllava.engine.tokenizer import NO_SPACE_AT_END
+from langchain_vipllava.engine.tokenizer import NO_SPACE_AT_END, SPACE
 from langchain_vipllava.prompt.formats import END_TOKEN
 
-_SPACE = "▁"
-"""How SentencePiece, and so Llama's tokenizer, writes a space."""
-
-_SPACES: Mapping[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": _SPACE}
-_BEGIN: Mapping[str, Any] = {"type": "Prepend", "prepend": _SPACE}
+_SPACES: Mapping[str, Any] = {"type": "Replace", "pattern": {"String": " "}, "content": SPACE}
+_BEGIN: Mapping[str, Any] = {"type": "Prepend", "prepend": SPACE}
 
 
 def served_tokenizer(tokenizer: Any) -> dict[str, Any]:
