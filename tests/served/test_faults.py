@@ -7,7 +7,6 @@ import json
 import socket
 
 import pytest
-from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_vipllava import (
@@ -21,6 +20,7 @@ from langchain_vipllava import (
     ServerError,
 )
 from langchain_vipllava.backends.served_options import ServerTimeouts
+from langchain_vipllava.errors import ContextOverflowError
 from tests.served.conftest import chat, picture
 from tests.served.test_answers import about, assert_equal
 from tests.support.model_server import CHAT, GENERATE, ModelServer, breaks_off, fails, sends, stalls
