@@ -11,10 +11,11 @@ from PIL import Image
 from langchain_vipllava import pad_to_square
 from langchain_vipllava.images.view import crop_to_square
 from langchain_vipllava.markers.kinds import MarkerKind
-from training.questions import Asker
+from training.questions import MIN_DISTANCE, Asker, describe, orders
 from training.scene import ImageShape, Look, Scene, draw_looks, draw_scene, mark_scene
 from training.wordings import ASPECTS, HELD_OUT, SIDES, WORDINGS
 
+EITHER_ORDER = f"objects less than {MIN_DISTANCE:.0%} apart from left to right in either order"
 CANONICAL = {kind: words[:1] for kind, words in WORDINGS.items()}
 
 
@@ -26,6 +27,7 @@ class Case:
         image: input of the processor, square.
         questions: one per turn; the model answers each before it gets the next.
         answer: correct answer to the last question.
+        also: further correct answers, which name objects at nearly the same distance from the left in another order.
         style: "constant" or "hand-drawn" markers.
         objects: number of objects in the image.
         is_off_center: whether a center crop cuts the object in question off.
@@ -34,6 +36,7 @@ class Case:
     image: Image.Image
     questions: tuple[str, ...]
     answer: str
+    also: tuple[str, ...] = ()
     style: str = ""
     objects: int = 0
     is_off_center: bool = False
@@ -52,7 +55,7 @@ class Marked:
     def case(self, *questions: str, answer: str, image: Image.Image | None = None) -> Case:
         """Make a case about this image padded to a square, or about another image."""
         shown = pad_to_square(self.image) if image is None else image
-        return Case(shown, questions, answer, self.style, len(self.scene.things))
+        return Case(shown, questions, answer, style=self.style, objects=len(self.scene.things))
 
 
 def draw_marked(
@@ -164,7 +167,8 @@ def whole_image(rng: np.random.Generator, kind: str, *, held_out: bool = False) 
     turn = asker.ask_one(0, kind)
     seed = int(rng.integers(2**31)) if rng.random() < 0.5 else None
     image = pad_to_square(mark_scene(rng, scene, looks, seed).image)
-    return Case(image, (turn.question,), turn.answer, objects=len(scene.things))
+    also = tuple(describe(order) for order in orders(scene)) if kind == "describe" else ()
+    return Case(image, (turn.question,), turn.answer, also, objects=len(scene.things))
 
 
 def make_cases(make: Callable[[], Case], count: int) -> list[Case]:

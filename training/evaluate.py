@@ -17,6 +17,7 @@ import torch
 from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
 from training.cases import (
+    EITHER_ORDER,
     Case,
     aspect,
     chain,
@@ -140,12 +141,16 @@ def score_talk(checkpoint: Checkpoint, rng: np.random.Generator, count: int) -> 
         ("two regions: same color", partial(two_regions, rng, ("same_color",)), count, ">= 90%"),
         ("two regions: same shape", partial(two_regions, rng, ("same_shape",)), few, ""),
         ("How many objects are there?", partial(whole_image, rng, "count"), count, ">= 95%"),
-        ("Describe the image.", partial(whole_image, rng, "describe"), few, ""),
     ]
-    return [
+    rows = [
         (name, checkpoint.score(make_cases(make, number)).mean(), number, target)
         for name, make, number, target in tests
     ]
+    cases = make_cases(partial(whole_image, rng, "describe"), few)
+    answers = checkpoint.answer(cases)
+    either = np.array([answer in case.also for answer, case in zip(answers, cases, strict=True)])
+    rows.append(("Describe the image.", exact_matches(answers, cases).mean(), few, ""))
+    return [*rows, (f"Describe the image. ({EITHER_ORDER})", either.mean(), few, ">= 88%")]
 
 
 def score_paraphrases(checkpoint: Checkpoint, rng: np.random.Generator, count: int) -> list[Row]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 
 import numpy as np
 
@@ -194,6 +195,16 @@ def describe(things: Sequence[Thing]) -> str:
     names = [thing.name for thing in things]
     listed = names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
     return f"{capital(listed)}."
+
+
+def orders(scene: Scene) -> list[tuple[Thing, ...]]:
+    """Return the orders from left to right that are right where objects closer than MIN_DISTANCE are in none."""
+    least = MIN_DISTANCE * max(scene.size)
+    return [
+        order
+        for order in permutations(scene.things)
+        if all(order[j].center[0] - order[i].center[0] > -least for j in range(len(order)) for i in range(j))
+    ]
 
 
 def find_mentions(answer: str, things: Sequence[Thing]) -> tuple[tuple[int, int, int], ...]:

@@ -12,8 +12,8 @@ import numpy as np
 from langchain_core.messages import HumanMessage
 
 from langchain_vipllava import ChatVipLlava, MarkedImage
-from training.cases import CANONICAL
-from training.questions import NUMBERS, Asker
+from training.cases import CANONICAL, EITHER_ORDER
+from training.questions import NUMBERS, Asker, orders
 from training.scene import PAINT_NAMES, SHAPES, Look, draw_looks, draw_scene, mark_scene
 from training.wordings import SIDES
 
@@ -28,12 +28,14 @@ class Question:
     Attributes:
         message: the question with its image.
         answer: the correct JSON value, arguments of a tool, or free text in lower case.
+        also: further correct values, see `Case.also`.
         schema: JSON schema of the answer, or of the arguments; None for free text.
     """
 
     message: HumanMessage
     answer: Any
     schema: Mapping[str, Any] | None = None
+    also: Sequence[Any] = ()
 
 
 def draw_question(rng: np.random.Generator, ask: str) -> Question:
@@ -99,8 +101,9 @@ def _side(marked: MarkedImage, asker: Asker, *, schema: Any) -> Question | None:
 
 def _list(marked: MarkedImage, asker: Asker) -> Question:
     colors = [thing.color for thing in asker.scene.things]
+    also = [[thing.color for thing in order] for order in orders(asker.scene)]
     question = "List the colors of the objects from left to right."
-    return Question(marked.message(question), colors, {"type": "array", "items": COLOR})
+    return Question(marked.message(question), colors, {"type": "array", "items": COLOR}, also)
 
 
 def _call_region(marked: MarkedImage, asker: Asker) -> Question:
@@ -173,4 +176,7 @@ def score_json(folder: Path, rng: np.random.Generator, count: int) -> list[tuple
         is_free, is_call = name in FREE, name.startswith("tool call")
         title = f"free answer: {name}" if is_free else name if is_call else f"JSON: {name}"
         rows.append((title, float(np.mean(hits)), count, "" if is_free or is_call else ">= 95%"))
+        if questions[0].also:
+            either = [found in question.also for found, question in zip(answers, questions, strict=True)]
+            rows.append((f"{title} ({EITHER_ORDER})", float(np.mean(either)), count, ">= 95%"))
     return rows
