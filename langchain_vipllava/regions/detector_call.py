@@ -128,14 +128,32 @@ def _wants_array(detector: Detector, cause: BaseException | None) -> bool:
 
 
 def _call(detector: Detector, image: Any, arguments: dict[str, Any]) -> Any:
+    return call_foreign("detector", detector, image, **arguments)
+
+
+def call_foreign(what: str, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call a function that the program brought.
+
+    Args:
+        what: how errors call it.
+        function: any callable.
+        arguments: its own.
+        named: its own.
+
+    Raises:
+        DetectionError: it failed, or is async.
+    """
     try:
-        detections = detector(image, **arguments)
-        if inspect.isawaitable(detections):
-            if inspect.iscoroutine(detections):
-                detections.close()  # or Python warns that it was never awaited
-            raise DetectionError("the detector is async; expected a function that returns its detections.")
+        found = function(*arguments, **named)
+        if inspect.isawaitable(found):
+            if inspect.iscoroutine(found):
+                found.close()  # or Python warns that it was never awaited
+            raise DetectionError(f"the {what} is async; expected a function that returns its {_RETURNS[what]}.")
     except VipLlavaError:
         raise
     except Exception as error:
-        raise DetectionError(f"the detector failed: {describe_error(error)}") from error
-    return detections
+        raise DetectionError(f"the {what} failed: {describe_error(error)}") from error
+    return found
+
+
+_RETURNS = {"detector": "detections", "segmenter": "mask"}

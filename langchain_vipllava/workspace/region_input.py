@@ -84,12 +84,10 @@ def choose_regions(
         MarkerError: too many.
     """
     chosen = Chosen()
-    picked = [
-        _read(item, image, limits, chosen, can_detect=can_detect) for item in _not_ids(regions) if not _is_nothing(item)
-    ]
-    count = sum(len(item.regions) for item in picked)
-    if not count:
+    picked = _read_items(image, regions, limits, chosen, can_detect=can_detect)
+    if not picked:
         raise RegionError('regions is empty; expected region ids such as "r1", or boxes [x0, y0, x1, y1] in pixels.')
+    count = sum(len(item.regions) for item in picked)
     if count > MAX_REGIONS:
         raise MarkerError(f"{count} regions; at most {MAX_REGIONS} can be marked at once. Mark fewer.")
     added = iter(add_regions(image, [region for item in picked if item.is_new for region in item.regions], limits))
@@ -104,6 +102,40 @@ def choose_regions(
             if item.color is not None:
                 chosen.colors[region_id] = item.color
     return chosen
+
+
+def read_prompts(
+    image: OpenImage, prompts: Sequence[Any], limits: RegionLimits = DEFAULT_LIMITS, *, can_detect: bool = True
+) -> Chosen:
+    """Read points and boxes to segment; none of them becomes a region of the image.
+
+    Args:
+        image: whose regions can be named by id; their boxes are prompts.
+        prompts: what `read_list` returned.
+        limits: how much they may hold.
+        can_detect: whether to advise running the detector.
+
+    Raises:
+        SessionError: an unknown region id or label.
+        RegionError: no prompt, too many, not a point or box, or coordinates that are not pixels of the image.
+    """
+    chosen = Chosen()
+    for item in _read_items(image, prompts, limits, chosen, can_detect=can_detect):
+        chosen.regions += item.regions
+    if not chosen.regions:
+        raise RegionError("prompts is empty; expected points [x, y] or boxes [x0, y0, x1, y1] in pixels.")
+    if len(chosen.regions) > MAX_REGIONS:
+        raise RegionError(f"{len(chosen.regions)} prompts; at most {MAX_REGIONS} can be segmented at once. Pass fewer.")
+    return chosen
+
+
+def _read_items(
+    image: OpenImage, items: Sequence[Any], limits: RegionLimits, chosen: Chosen, *, can_detect: bool
+) -> list[_Item]:
+    read = [
+        _read(item, image, limits, chosen, can_detect=can_detect) for item in _not_ids(items) if not _is_nothing(item)
+    ]
+    return [item for item in read if item.regions]
 
 
 def add_regions(image: OpenImage, regions: Sequence[Region], limits: RegionLimits) -> list[Region]:

@@ -47,11 +47,12 @@ class Opened:
 
 @dataclass(frozen=True)
 class Detected:
-    """Regions were detected.
+    """Regions were detected or segmented.
 
     Attributes:
         image_id: id of the image.
         regions: each with its id.
+        notes: what was read in another way than it was written, for an LLM.
 
     Example:
         >>> print(Detected("img1", (Region(box=(1, 2, 30, 40), label="cat", score=0.9, id="r1"),)).text)
@@ -61,6 +62,7 @@ class Detected:
 
     image_id: str
     regions: tuple[Region, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -68,7 +70,9 @@ class Detected:
         if not self.regions:
             return f"No regions found in {self.image_id}. Try without labels or min_score, or mark boxes yourself."
         lines = [region_line(region) for region in self.regions[:_MAX_LISTED]]
-        return "\n".join([f"{counted(len(self.regions), 'region')} in {self.image_id}:", *lines, *_rest(self.regions)])
+        notes = [f"Note: {note}" for note in self.notes]
+        head = f"{counted(len(self.regions), 'region')} in {self.image_id}:"
+        return "\n".join([head, *lines, *_rest(self.regions), *notes])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the same as JSON, without masks."""

@@ -29,6 +29,7 @@ from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import run_detector
 from langchain_vipllava.regions.detector_call import Detector
+from langchain_vipllava.regions.segmenter import Segmenter
 from langchain_vipllava.workspace.attempts import Attempt, attempts
 from langchain_vipllava.workspace.drawing import draw_markers
 from langchain_vipllava.workspace.limits import SessionLimits
@@ -38,6 +39,7 @@ from langchain_vipllava.workspace.persistence import StoredSessions
 from langchain_vipllava.workspace.question import Question, read_question
 from langchain_vipllava.workspace.region_input import add_regions, choose_regions
 from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
+from langchain_vipllava.workspace.segmenting import segment_open_image
 from langchain_vipllava.workspace.session import Session
 from langchain_vipllava.workspace.session_id import RunSession, SessionId
 from langchain_vipllava.workspace.session_pool import SessionPool
@@ -62,6 +64,8 @@ class Workspace:
         model: answers questions; without one, `ask` raises.
         detector: called with an upright RGB PIL image, returns any format that `regions_from` reads; without one,
             `detect` raises.
+        segmenter: called with an upright RGB PIL image and a `Region` with a `point` or a `box`, returns the (H, W)
+            mask of one object; without one, `segment` raises. `SamSegmenter` (in `regions.sam`) is one.
         detection_options: how detections are read.
         access: which images `open` accepts; by default no file, and URLs of public addresses.
         store: where sessions outlive the process; None forgets them with it.
@@ -88,6 +92,7 @@ class Workspace:
         *,
         model: VisionModel | None = None,
         detector: Detector | None = None,
+        segmenter: Segmenter | None = None,
         detection_options: DetectionOptions | None = None,
         access: ImageAccessPolicy = DEFAULT_ACCESS,
         store: ImageStore | None = None,
@@ -104,6 +109,7 @@ class Workspace:
             )
         self._model = model
         self._detector = detector
+        self._segmenter = segmenter
         self._detection_options = detection_options or DetectionOptions()
         self._access = access
         storage = None if store is None else StoredSessions(store)
@@ -199,6 +205,35 @@ class Workspace:
             regions = {region.id: region for region in added}
         self._settle(current)
         return Detected(opened.id, tuple(regions.values()))
+
+    def segment(self, image_id: str, prompts: Any, *, session: SessionId = None) -> Detected:
+        """Make masks of what points and boxes of an open image show; they become regions with new ids.
+
+        Args:
+            image_id: id of an open image.
+            prompts: points `[x, y]`, boxes `[x0, y0, x1, y1]`, or region ids, whose boxes are taken; one or several, or
+                a text or JSON with them, as LLMs write it. Coordinates are pixels of the image.
+            session: id of the session.
+
+        Returns:
+            The regions in the order of the prompts; prompts on one object may share one.
+
+        Raises:
+            SessionError: no such image or region, or more masks than the session holds.
+            RegionError: not a point or box, or outside the image.
+            DetectionError: no segmenter, it failed, or found nothing at a prompt.
+        """
+        current, opened = self._find(image_id, session)
+        detected = segment_open_image(
+            opened,
+            prompts,
+            self._segmenter,
+            self._detection_options.limits,
+            max_bytes=self._limits.max_session_bytes,
+            can_detect=self._detector is not None,
+        )
+        self._settle(current)
+        return detected
 
     def mark(
         self,
