@@ -11,6 +11,7 @@ from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.backend import Backend
 from langchain_vipllava.protocol.chat_request import ChatRequest
+from langchain_vipllava.protocol.confidence import WHOLE, confidences
 from langchain_vipllava.protocol.logprobs import AnswerPiece
 from langchain_vipllava.workspace.vision_model import ModelReply
 
@@ -42,6 +43,16 @@ class BackendVision:
         """Answer without blocking the event loop."""
         return _reply(await self.backend.agenerate(self._request(conversation), timeout=self.timeout))
 
+    def answer_rated(self, conversation: Conversation) -> ModelReply:
+        """Answer and wait; free answers of up to 16 tokens have a confidence, where the backend knows it."""
+        request = self._rated(conversation)
+        return _rated_reply(self.backend.generate(request, timeout=self.timeout), request)
+
+    async def aanswer_rated(self, conversation: Conversation) -> ModelReply:
+        """Do the same without blocking the event loop."""
+        request = self._rated(conversation)
+        return _rated_reply(await self.backend.agenerate(request, timeout=self.timeout), request)
+
     def stream(self, conversation: Conversation) -> Generator[str | ModelReply, None, None]:
         """Yield pieces of text, and the whole answer last."""
         with closing(self.backend.stream(self._request(conversation), timeout=self.timeout)) as pieces:
@@ -57,6 +68,9 @@ class BackendVision:
     def _request(self, conversation: Conversation) -> ChatRequest:
         return replace(self.settings, conversation=conversation)
 
+    def _rated(self, conversation: Conversation) -> ChatRequest:
+        return replace(self._request(conversation), top_logprobs=self.settings.top_logprobs or 0)
+
 
 def _shown(piece: str | AnswerPiece | Answer) -> str | ModelReply:
     if isinstance(piece, AnswerPiece):
@@ -66,3 +80,7 @@ def _shown(piece: str | AnswerPiece | Answer) -> str | ModelReply:
 
 def _reply(answer: Answer) -> ModelReply:
     return ModelReply(answer.text, answer.token_ids)
+
+
+def _rated_reply(answer: Answer, request: ChatRequest) -> ModelReply:
+    return replace(_reply(answer), confidence=confidences(answer, request.output).get(WHOLE))

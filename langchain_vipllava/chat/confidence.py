@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.confidence import WHOLE
 
 CONFIDENCE = "confidence"
 """Key of `response_metadata`. Its value is a list of records: LangChain can add lists, and not numbers, where the
@@ -55,3 +56,11 @@ def confidence(message: AIMessage | Mapping[str, Any]) -> dict[str, float]:
     if len(found) != len(records):
         raise GenerationError("the message holds several answers; ask for the confidence of each by itself.")
     return found
+
+
+def confidence_of(message: BaseMessage) -> float | None:
+    """Return how sure the model was of a whole answer, 0 to 1; None for a message that does not tell."""
+    try:
+        return confidence(message).get(WHOLE) if isinstance(message, AIMessage) else None
+    except GenerationError:
+        return None

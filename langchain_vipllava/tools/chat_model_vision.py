@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from langchain_vipllava.chat.confidence import confidence_of
 from langchain_vipllava.chat.messages import read_token_ids, write_messages
 from langchain_vipllava.chat.model import ChatVipLlava
 from langchain_vipllava.images.view import view_size_of
@@ -43,6 +44,18 @@ class ChatModelVision:
         """Answer without blocking the event loop."""
         return _reply(await self.chat_model.ainvoke(self._messages(conversation), _CONFIG))
 
+    def answer_rated(self, conversation: Conversation) -> ModelReply:
+        """Answer and wait; answers of a `ChatVipLlava` have a confidence, where its backend knows it."""
+        return _rated(self.chat_model.invoke(self._messages(conversation), _CONFIG, **self._logprobs))
+
+    async def aanswer_rated(self, conversation: Conversation) -> ModelReply:
+        """Do the same without blocking the event loop."""
+        return _rated(await self.chat_model.ainvoke(self._messages(conversation), _CONFIG, **self._logprobs))
+
+    @property
+    def _logprobs(self) -> dict[str, Any]:
+        return {"logprobs": True} if isinstance(self.chat_model, ChatVipLlava) else {}
+
     def stream(self, conversation: Conversation) -> Generator[str | ModelReply, None, None]:
         """Yield pieces of text, and the whole answer last."""
         whole: Any = None
@@ -69,6 +82,10 @@ class ChatModelVision:
 
 def _reply(message: BaseMessage) -> ModelReply:
     return ModelReply(str(message.text) or _refusal(message), read_token_ids(message))
+
+
+def _rated(message: BaseMessage) -> ModelReply:
+    return replace(_reply(message), confidence=confidence_of(message))
 
 
 def _refusal(message: BaseMessage) -> str:

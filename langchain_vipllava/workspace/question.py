@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from langchain_vipllava.errors import MarkerError, PromptError
+from langchain_vipllava.markers.looks import reworded
+from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.wording import Named, write_question
 from langchain_vipllava.workspace.limits import MAX_QUESTION
 from langchain_vipllava.workspace.marker_names import MarkerNames
@@ -21,17 +23,48 @@ class Question:
     Attributes:
         image: whose id the caller named.
         view: what the model sees: the image, or one of its pages.
-        words: with the words of the markers.
+        parts: its texts, and the markers that it names.
     """
 
     image: OpenImage
     view: OpenImage
-    words: str
+    parts: tuple[str | Named, ...]
+
+    @property
+    def words(self) -> str:
+        """The question with the words of the markers."""
+        return write_question(self.parts)
 
     @property
     def page(self) -> int | None:
         """Index of the page; None for an image without pages."""
         return self.image.pages.index(self.view) if self.image.pages else None
+
+    def about(self, look: MarkedImage) -> Question:
+        """Return the same question about another look of the view, with the conversation so far in the look's words.
+
+        Args:
+            look: the regions of the view with other markers.
+        """
+        if look is self.view.marked:
+            return self
+        own, others = self.view.shown.markers, look.markers
+        of_region = {marker.region.id: marker for marker in others}
+        parts = [
+            part if isinstance(part, str) else replace(part, marker=of_region[part.marker.region.id])
+            for part in self.parts
+        ]
+        turns = [
+            replace(
+                turn,
+                question=reworded(turn.question, own, others),
+                answer=None if turn.answer is None else reworded(turn.answer, own, others),
+                answer_ids=None,
+            )
+            for turn in self.view.turns
+        ]
+        view = OpenImage(self.view.id, self.view.image, self.view.regions, marked=look, turns=turns)
+        return Question(self.image, view, tuple(parts))
 
 
 def read_question(image: OpenImage, question: object) -> Question:
@@ -54,7 +87,7 @@ def read_question(image: OpenImage, question: object) -> Question:
     unmarked = [] if image.marked or image.pages else list(image.regions)
     parts = read_references(question, MarkerNames(image.id, image.markers, unmarked))
     view = _page(image, [part.marker.region.id or "" for part in parts if isinstance(part, Named)])
-    return Question(image, view, write_question(parts))
+    return Question(image, view, tuple(parts))
 
 
 def _unwrapped(question: str) -> str:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import os
-import re
-from collections.abc import AsyncGenerator, Generator, Sequence
-from contextlib import aclosing, closing
+from collections.abc import Sequence
 from typing import Any
 
 from langchain_vipllava.errors import (
@@ -30,23 +26,19 @@ from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector import run_detector
 from langchain_vipllava.regions.detector_call import Detector
 from langchain_vipllava.regions.segmenter import Segmenter
-from langchain_vipllava.workspace.attempts import Attempt, attempts
+from langchain_vipllava.workspace.asking import Asking, read_image_id
 from langchain_vipllava.workspace.drawing import draw_markers
 from langchain_vipllava.workspace.limits import SessionLimits
 from langchain_vipllava.workspace.marker_words import check_looks, read_color, read_kind, read_zoom
 from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.persistence import StoredSessions
-from langchain_vipllava.workspace.question import Question, read_question
 from langchain_vipllava.workspace.region_input import add_regions, choose_regions
-from langchain_vipllava.workspace.results import Answered, Detected, ImageSummary, Marked, Opened
+from langchain_vipllava.workspace.results import Detected, ImageSummary, Marked, Opened
 from langchain_vipllava.workspace.segmenting import segment_open_image
-from langchain_vipllava.workspace.session import Session
-from langchain_vipllava.workspace.session_id import RunSession, SessionId
+from langchain_vipllava.workspace.session_id import SessionId
 from langchain_vipllava.workspace.session_pool import SessionPool
-from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
+from langchain_vipllava.workspace.vision_model import VisionModel
 from langchain_vipllava.workspace.written import read_list
-
-logger = logging.getLogger(__name__)
 
 DEFAULT_ACCESS = ImageAccessPolicy()
 """Default policy of `open`: no file, public URLs only."""
@@ -54,7 +46,7 @@ DEFAULT_ACCESS = ImageAccessPolicy()
 _LIMITS = SessionLimits()
 
 
-class Workspace:
+class Workspace(Asking):
     """Everything that is done with images, for any number of sessions at once. Plain Python: no LangChain.
 
     Agent tools, a page and a server are thin adapters over it. Each session has its own images, each image its own
@@ -279,79 +271,6 @@ class Workspace:
         self._settle(current)
         return Marked(opened.id, source.id, marked, zoomed=zoom is not None, notes=tuple(chosen.notes))
 
-    def ask(self, image_id: str, question: str, *, session: SessionId = None) -> Answered:
-        """Ask one question about an image, as the next turn of its conversation.
-
-        Args:
-            image_id: id of an open image, usually a marked one.
-            question: placeholders such as `{r1}` stand for the words of a marker.
-            session: id of the session.
-
-        Raises:
-            SessionError: no such image.
-            MarkerError: a placeholder names no marker.
-            PromptError: an empty question.
-            GenerationError: the model failed. The conversation is as it was.
-        """
-        current, asked = self._prepare_question(image_id, question, session)
-        with asked.view.question_lock.place():
-            for attempt in attempts(asked, self._limits.max_turns):
-                with attempt:
-                    reply = self._vision_model().answer(attempt.conversation)
-            answered = _answered(asked, attempt, reply)
-        self._settle(current)
-        return answered
-
-    async def aask(self, image_id: str, question: str, *, session: SessionId = None) -> Answered:
-        """Ask without blocking the event loop. Cancellation stops the model and leaves the conversation as it was."""
-        current, asked = await asyncio.to_thread(self._prepare_question, image_id, question, session)
-        async with asked.view.question_lock.place():
-            for attempt in attempts(asked, self._limits.max_turns):
-                with attempt:
-                    reply = await self._vision_model().aanswer(attempt.conversation)
-            answered = _answered(asked, attempt, reply)
-        await asyncio.to_thread(self._settle, current)
-        return answered
-
-    def stream(
-        self, image_id: str, question: str, *, session: SessionId = None
-    ) -> Generator[str | Answered, None, None]:
-        """Ask, yield pieces of the answer while the model writes, and the whole answer last.
-
-        Other questions about the image wait until the iterator ends or is closed. Closing it early stops the model
-        and leaves the conversation as it was.
-        """
-        current, asked = self._prepare_question(image_id, question, session)
-        with asked.view.question_lock.place():
-            reply: str | ModelReply = ""
-            for attempt in attempts(asked, self._limits.max_turns):
-                with attempt, closing(self._vision_model().stream(attempt.conversation)) as pieces:
-                    for reply in pieces:
-                        if isinstance(reply, str):
-                            attempt.has_begun = True
-                            yield reply
-            answered = _answered(asked, attempt, reply)
-        self._settle(current)
-        yield answered
-
-    async def astream(
-        self, image_id: str, question: str, *, session: SessionId = None
-    ) -> AsyncGenerator[str | Answered, None]:
-        """Do the same without blocking the event loop."""
-        current, asked = await asyncio.to_thread(self._prepare_question, image_id, question, session)
-        async with asked.view.question_lock.place():
-            reply: str | ModelReply = ""
-            for attempt in attempts(asked, self._limits.max_turns):
-                with attempt:
-                    async with aclosing(self._vision_model().astream(attempt.conversation)) as pieces:
-                        async for reply in pieces:
-                            if isinstance(reply, str):
-                                attempt.has_begun = True
-                                yield reply
-            answered = _answered(asked, attempt, reply)
-        await asyncio.to_thread(self._settle, current)
-        yield answered
-
     def look(self, image_id: str, *, session: SessionId = None, page: int = 0) -> MarkedImage:
         """Return what the model sees of an image: with its markers, or without any.
 
@@ -411,29 +330,9 @@ class Workspace:
         """Forget all sessions in memory, and what the program shares. Stored sessions stay stored."""
         self._sessions.clear()
 
-    def _settle(self, session: Session) -> None:
-        """Bring a session within its limits after a change, and save it.
-
-        Failures to save are logged: a full disk must not fail the call.
-        """
-        self._sessions.fit(session)
-        try:
-            session.save()
-        except (VipLlavaError, TypeError, ValueError) as error:
-            logger.warning("the session is not saved: %s", error)
-
-    def _find(self, image_id: str, session: SessionId) -> tuple[Session, OpenImage]:
-        current = self._sessions.get(session)
-        try:
-            return current, current.find(_image_id(image_id), self._sessions.shared)
-        except SessionError as error:
-            if not isinstance(session, RunSession):
-                raise
-            raise SessionError(f"{error} {_OWN_RUN}") from error
-
     def _look_up(self, image_id: str, session: SessionId) -> OpenImage:
         """Find an image without changing which ones are remembered."""
-        return self._sessions.peek(session).find(_image_id(image_id), self._sessions.shared, copy=False)
+        return self._sessions.peek(session).find(read_image_id(image_id), self._sessions.shared, copy=False)
 
     def _view(self, image_id: str, session: SessionId, page: int) -> OpenImage:
         views = self._look_up(image_id, session).views
@@ -441,34 +340,6 @@ class Workspace:
             raise SessionError(f"page={shorten(page)}; {image_id} has pages 0 to {len(views) - 1}.")
         return views[page]
 
-    def _prepare_question(self, image_id: str, question: str, session: SessionId) -> tuple[Session, Question]:
-        current, opened = self._find(image_id, session)
-        return current, read_question(opened, question)
-
-    def _vision_model(self) -> VisionModel:
-        if self._model is None:
-            raise GenerationError("there is no vision model; the program has to configure one.")
-        return self._model
-
     def __deepcopy__(self, memo: dict[int, Any]) -> Workspace:
         """Shared by copies of the tools that stand on it."""
         return self
-
-
-_OWN_RUN = "Without a thread_id, each run of an agent has images of its own."
-
-
-def _answered(asked: Question, attempt: Attempt, reply: object) -> Answered:
-    if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
-        raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
-    asked.view.add_answer(attempt.conversation, reply.text, reply.token_ids)
-    asked.image.last_page = asked.page
-    return Answered(asked.image.id, asked.words, reply.text, attempt.forgotten, asked.page)
-
-
-def _image_id(image_id: object) -> str:
-    if not isinstance(image_id, str):
-        raise SessionError(f"image_id={shorten(image_id)}; expected the id of an open image, such as 'img1'.")
-    # as LLMs write it: `img1`, "Marked 1"
-    dressed = re.fullmatch(r"[\s\"'`\[(<{]*([A-Za-z]{1,20})[ _-]?(\d{1,18})[\s\"'`\])>}]*", image_id)
-    return image_id.strip() if dressed is None else f"{dressed[1].lower()}{dressed[2]}"
