@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from langchain_vipllava.engine.runner import unload_models
     from langchain_vipllava.errors import (
         AnswerTimeoutError,
+        BenchmarkError,
         BusyError,
         CheckpointError,
         DetectionError,
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "AnswerTimeoutError": "errors",
     "AskAboutRegions": "chains.steps",
+    "BenchmarkError": "errors",
     "BusyError": "errors",
     "ChatVipLlava": "chat.model",
     "CheckpointError": "errors",
@@ -105,6 +107,7 @@ _HOMES = {
 __all__ = [
     "AnswerTimeoutError",
     "AskAboutRegions",
+    "BenchmarkError",
     "BusyError",
     "ChatVipLlava",
     "CheckpointError",

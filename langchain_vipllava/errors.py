@@ -87,6 +87,10 @@ class ServerError(GenerationError):
     """A server cannot be reached, refuses a request, or sends something else than an answer."""
 
 
+class BenchmarkError(VipLlavaError):
+    """The data of a benchmark is missing or damaged, or its answers so far are of other settings."""
+
+
 class SessionError(VipLlavaError):
     """A call names an image or a region that its session does not have."""
 

@@ -84,8 +84,9 @@ def test_the_readme_has_python_and_at_most_120_lines():
 
 COMMANDS = typer.main.get_command(app).commands
 OPTIONS = {
-    name: {option for parameter in command.params for option in parameter.opts} | {"--help"}
-    for name, command in COMMANDS.items()
+    name: {option for parameter in part.params for option in parameter.opts} | {"--help"}
+    for group, command in COMMANDS.items()
+    for name, part in [(group, command), *((f"{group} {n}", c) for n, c in getattr(command, "commands", {}).items())]
 }
 
 
@@ -93,7 +94,8 @@ OPTIONS = {
 def test_pages_name_only_commands_options_targets_and_extras_that_exist(page):
     text = (ROOT / page).read_text()
     lines = [line for block in blocks_of(page, "sh") for line in block.replace("\\\n", "").splitlines()]
-    for name, *words in (shlex.split(line)[1:] for line in lines if line.startswith("langchain-vipllava ")):
+    for words in (shlex.split(line)[1:] for line in lines if line.startswith("langchain-vipllava ")):
+        name = " ".join(words[:2]) if " ".join(words[:2]) in OPTIONS else words[0]
         assert {word for word in words if word.startswith("-") and word != "-"} <= OPTIONS[name]
     assert set(re.findall(r"`langchain-vipllava ([a-z]+)", text)) <= COMMANDS.keys()
     targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))

@@ -15,7 +15,7 @@ from tests.support.versions import needs_lazy_core
 PACKAGE = Path(langchain_vipllava.__file__).parent
 ROOMS = [
     "text", "errors", "locks", "images", "regions", "markers", "prompt", "workspace", "protocol", "engine", "backends",
-    "serving", "chat", "chains", "tools", "apps",
+    "serving", "chat", "chains", "tools", "bench", "apps",
 ]  # fmt: skip
 
 
@@ -97,6 +97,7 @@ def test_public_names_are_pinned():
     assert langchain_vipllava.__all__ == [
         "AnswerTimeoutError",
         "AskAboutRegions",
+        "BenchmarkError",
         "BusyError",
         "ChatVipLlava",
         "CheckpointError",

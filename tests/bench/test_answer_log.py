@@ -1,0 +1,108 @@
+"""A run goes on where it was: after a kill, after a failure, and never with answers of other settings."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from langchain_vipllava.bench.answer_log import AnswerLog
+from langchain_vipllava.errors import BenchmarkError, GenerationError
+from tests.bench.test_sets import Data, GarBench, Outputs, VipBench, answer
+from tests.support.command_line import CODE, environment, run
+from tests.support.echo import EchoBackend
+
+KILLED = f"""
+import os, signal
+from langchain_vipllava.bench.answer_log import AnswerLog
+add = AnswerLog.add
+def add_or_die(log, answered):
+    if len(log) == 5:
+        log._file.write(b'{{"question_id": 7, "prompt": "What is')  # cut in the middle of a line
+        log._file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    add(log, answered)
+AnswerLog.add = add_or_die
+{CODE}
+"""
+
+
+def test_a_run_that_is_killed_goes_on_and_writes_what_a_whole_run_writes(sets):
+    data = sets / "vip-bench"
+    arguments = ("bench", "vip-bench", "--data", str(data), "--name", "killed")
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, *arguments], capture_output=True, timeout=300, check=False, env=environment()
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    log = data / "answers" / "killed-bbox.jsonl"
+    before = log.read_bytes().split(b"\n")
+    assert len(before) == 6
+    assert not (data / "results").exists()
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "12 questions, 5 answered before" in done.stderr
+    lines = log.read_bytes().split(b"\n")
+    assert lines[:5] == before[:5]
+    assert sorted(json.loads(line)["question_id"] for line in lines[:-1]) == list(range(12))
+    whole = run("bench", "vip-bench", "--data", data, "--name", "whole")
+    assert "0 answered before" in whole.stderr
+    assert whole.stdout == done.stdout
+    results = [json.loads((data / "results" / f"{name}-bbox.json").read_text()) for name in ("killed", "whole")]
+    assert results[0] == results[1]
+
+
+def test_a_model_that_fails_ends_the_run_and_keeps_the_answers(sets):
+    class Failing(EchoBackend):
+        left = 4
+
+        def generate(self, request, *, timeout=None):
+            if not self.left:
+                raise GenerationError("out of memory.")
+            self.left -= 1
+            return super().generate(request)
+
+    outputs = Outputs(sets, "m")
+    with pytest.raises(GenerationError, match="out of memory"):
+        answer(GarBench(Data(sets / "gar-bench")), Failing(), outputs, batch=1)
+    asked = []
+
+    class Counting(EchoBackend):
+        def generate(self, request, *, timeout=None):
+            asked.append(request)
+            return super().generate(request)
+
+    answered = answer(GarBench(Data(sets / "gar-bench")), Counting(), outputs)
+    assert (len(asked), len(answered)) == (8, 12)
+
+
+def test_answers_of_other_settings_or_data_are_refused(sets):
+    benchmark, outputs = VipBench(Data(sets / "vip-bench")), Outputs(sets / "vip-bench", "m")
+    answer(benchmark, EchoBackend(), outputs)
+    path = benchmark.answers_file(outputs)
+    settings = json.loads(path.with_name(f"{path.name}.settings").read_text())
+    with pytest.raises(BenchmarkError, match=r"has 12 answers with prompt_format='user_assistant', now .*'llava_v1'"):
+        AnswerLog(path, "m", {**settings, "prompt_format": "llava_v1"})
+    questions = sets / "vip-bench" / "bbox" / "questions.jsonl"
+    questions.write_text(questions.read_text().replace("What is the object", "What is that object", 1))
+    with pytest.raises(BenchmarkError, match=r"question \d+ has changed since m-bbox.jsonl was written"):
+        answer(VipBench(Data(sets / "vip-bench")), EchoBackend(), outputs)
+    with AnswerLog(path, "m", {**settings, "prompt_format": "llava_v1"}, restart=True) as log:
+        assert len(log) == 0
+
+
+def test_two_runs_do_not_write_one_file(sets):
+    with AnswerLog(sets / "a.jsonl", "m", {}), pytest.raises(BenchmarkError, match="another run writes"):
+        AnswerLog(sets / "a.jsonl", "m", {})
+    AnswerLog(sets / "a.jsonl", "m", {}).__exit__(None, None, None)
+
+
+@pytest.mark.parametrize("line", [b"{}\n", b"nonsense\n", b'{"question_id": 1, "prompt": "a", "text": 3}\n', b"[1]\n"])
+def test_a_damaged_line_is_named(sets, line):
+    path = sets / "a.jsonl"
+    path.write_bytes(b'{"question_id": 0, "prompt": "a", "text": "b"}\n' + line)
+    with pytest.raises(BenchmarkError, match=r"line 2 of a\.jsonl"):
+        AnswerLog(path, "m", {})
+    assert path.read_bytes().endswith(line)
