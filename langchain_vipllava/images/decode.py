@@ -14,20 +14,20 @@ from langchain_vipllava.images.av1 import stream_sizes
 from langchain_vipllava.images.decoder_memory import UNMEASURED, WEBP, bytes_per_pixel
 from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.headers import (
+    MAX_EXIF_BYTES,
     MAX_PARTS,
     MAX_SCANS,
-    MAX_TAG_VALUES,
-    TIFF_SIGNATURES,
     JpegHeader,
     png_chunks,
     read_jpeg_header,
-    tiff_numbers,
     webp_size,
 )
 from langchain_vipllava.images.limits import DEFAULT_LIMITS, ImageLimits
 from langchain_vipllava.images.lookalikes import advice
+from langchain_vipllava.images.media_boxes import has_excessive_exif
 from langchain_vipllava.images.pixels import image_to_rgb
 from langchain_vipllava.images.quiet import quiet_pillow
+from langchain_vipllava.images.tiff_tags import MAX_TAG_VALUES, read_tags
 
 _PLUGINS = {
     "JPEG": "JpegImagePlugin",
@@ -43,9 +43,6 @@ _PLUGINS = {
 
 _HEIC = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 """Brands of HEIF files, as phones write them."""
-
-_MAX_EXIF_BYTES = 2**20
-"""EXIF that is looked at. Chosen: 16 times what a segment of a JPEG can have."""
 
 _READS_PER_PART = 4
 """How often Pillow reads from a file for a segment of a JPEG: twice a byte, its length, its content."""
@@ -136,7 +133,7 @@ def to_upright_rgb(image: Image.Image, name: str, limits: ImageLimits = DEFAULT_
 def _load(image: Image.Image, name: str) -> Image.Image:
     try:
         image.load()
-        upright = image_to_rgb(image, _UPRIGHT.get(_orientation(image)))
+        upright = image_to_rgb(image, _UPRIGHT.get(_orientation(image, name)))
     except ImageError:
         raise
     except MemoryError as error:
@@ -162,19 +159,23 @@ def _check_before_opening(data: bytes, name: str, limits: ImageLimits) -> None:
         for size in stream_sizes(data):
             limits.check_size(*size, name)
             limits.check_memory(UNMEASURED, size, len(data), name, "AVIF")
+        if has_excessive_exif(data):
+            raise _too_many_tags(name)
     elif data.startswith(b"\xff\xd8"):
         _check_jpeg(read_jpeg_header(data), name)
     elif png_chunks(data) > MAX_PARTS:
         raise _too_many_parts(name)
-    elif data[:4] in TIFF_SIGNATURES and tiff_numbers(data) > MAX_TAG_VALUES:
-        raise ImageError(f"{shorten(name)} has more than {MAX_TAG_VALUES:,} numbers in its tags; save it without.")
+    elif read_tags(data).excessive:
+        raise _too_many_tags(name)
 
 
 def _check_jpeg(header: JpegHeader, name: str) -> None:
     if header.parts > MAX_PARTS:
         raise _too_many_parts(name)
-    if header.exif_bytes > _MAX_EXIF_BYTES:
-        raise ImageError(f"{shorten(name)} has more than {_MAX_EXIF_BYTES:,} bytes of EXIF; save it without.")
+    if len(header.exif) > MAX_EXIF_BYTES:
+        raise ImageError(f"{shorten(name)} has more than {MAX_EXIF_BYTES:,} bytes of EXIF; save it without.")
+    if read_tags(header.exif).excessive or read_tags(header.index).excessive:
+        raise _too_many_tags(name)
     if header.scans > MAX_SCANS:
         raise ImageError(f"{shorten(name)} has more than {MAX_SCANS} scans; save it again.")
 
@@ -187,6 +188,13 @@ def _check_time(image: Image.Image, data: bytes, name: str) -> None:
 
 def _too_many_parts(name: str) -> ImageError:
     return ImageError(f"{shorten(name)} has more than {MAX_PARTS:,} parts beside its pixels; save it again, without.")
+
+
+def _too_many_tags(name: str) -> ImageError:
+    return ImageError(
+        f"{shorten(name)} has more than {MAX_TAG_VALUES:,} numbers in its tags, or more bytes in them than in the "
+        "file; save it without."
+    )
 
 
 def _open(data: bytes, name: str, limits: ImageLimits) -> tuple[Image.Image, float]:
@@ -233,11 +241,21 @@ def _listed(limits: ImageLimits) -> str:
     return ", ".join(name for name in limits.formats if name == "MPO" or name in _registered((name,)))
 
 
-def _orientation(image: Image.Image) -> int:
-    exif = image.info.get("exif", b"")
-    if isinstance(exif, bytes) and len(exif) > _MAX_EXIF_BYTES:
+def _orientation(image: Image.Image, name: str) -> int:
+    exif = image.info.get("exif") or _hex_profile(image.info.get("Raw profile type exif"))
+    if isinstance(exif, bytes) and len(exif) > MAX_EXIF_BYTES:
         return 1
+    if isinstance(exif, bytes) and read_tags(exif).excessive:
+        raise _too_many_tags(name)
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a damaged EXIF block does not damage the pixels; Pillow raises many types here
         return 1
+
+
+def _hex_profile(text: object) -> bytes:
+    """Return the EXIF of a PNG that ImageMagick wrote as text, as Pillow reads it."""
+    try:
+        return bytes.fromhex("".join(text.split("\n")[3:])) if isinstance(text, str) else b""
+    except ValueError:  # Pillow says what is wrong with it
+        return b""

@@ -353,10 +353,30 @@ def test_an_mpo_is_opened_as_its_first_picture_and_only_if_mpo_is_allowed():
 # --- what stands beside the pixels ---
 
 
-def exif_bomb(kind, count):
-    """EXIF whose tags say that each of them has all of the data."""
-    tags = b"".join(struct.pack("<HHLL", 40_000 + number, kind, count, 8) for number in range(500))
-    return b"Exif\0\0II*\0\x08\0\0\0" + struct.pack("<H", 500) + tags + bytes(58_000)
+def exif_bomb(tags, size):
+    """EXIF of so many bytes, whose tags say that each of them has nearly all of it."""
+    entries = b"".join(struct.pack("<HHLL", 1000 + number, 7, size - 100, 8) for number in range(tags))
+    return b"Exif\0\0" + (b"II*\0\x08\0\0\0" + struct.pack("<H", tags) + entries).ljust(size, b"\0")
+
+
+def avif_bomb():
+    """The tags come in after encoding: Pillow's encoder reads them, too."""
+    bomb = exif_bomb(30_000, 500_000)
+    plain = b"Exif\0\0" + b"II*\0\x08\0\0\0".ljust(len(bomb) - 6, b"\0")
+    data = encode(NOISE, "AVIF", speed=10, exif=plain)
+    assert plain[6:] in data
+    return data.replace(plain[6:], bomb[6:])
+
+
+def multi_image_bomb():
+    bomb = exif_bomb(2_700, 65_000)[6:]
+    jpeg = encode(NOISE, "JPEG", dpi=(72, 72))
+    return jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(bomb) + 6) + b"MPF\0" + bomb + jpeg[2:]
+
+
+def hex_profile(data):
+    text = "\nexif\n" + str(len(data)).rjust(8) + "\n" + data.hex()
+    return png(4, 4, before=chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(text.encode())))
 
 
 BESIDE = {
@@ -364,8 +384,12 @@ BESIDE = {
     "many texts that expand": png(4, 4, before=chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(10**6))) * 100),
     "international text": png(4, 4, before=chunk(b"iTXt", b"a\0\x01\0\0\0" + zlib.compress(bytes(10**8)))),
     "color profile": png(4, 4, before=chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(10**8)))),
-    "EXIF of a PNG": png(4, 4, before=chunk(b"eXIf", exif_bomb(7, 57_000)[6:])),
-    "EXIF of a JPEG": encode(NOISE, "JPEG", exif=exif_bomb(7, 57_000)),
+    "EXIF of a PNG": png(4, 4, before=chunk(b"eXIf", exif_bomb(30_000, 500_000)[6:])),
+    "EXIF of a PNG, as text": hex_profile(exif_bomb(30_000, 500_000)),
+    "EXIF of a JPEG": encode(NOISE, "JPEG", exif=exif_bomb(2_700, 65_000)),
+    "EXIF of a WebP": encode(NOISE, "WEBP", exif=exif_bomb(30_000, 500_000)),
+    "EXIF of an AVIF": avif_bomb(),
+    "index of a JPEG with several images": multi_image_bomb(),
     "tags of a TIFF": tiff(*((1000 + i, 7, 990_000, 8) for i in range(1000)), data=bytes(10**6)),
     "fractions of a TIFF": tiff((282, 5, 1_200_000, 8), data=bytes(10**7)),
     "numbers of a TIFF": tiff((258, 3, 5_000_000, 8), data=bytes(10**7)),
@@ -391,6 +415,38 @@ def test_what_stands_beside_the_pixels_takes_no_memory(name, tmp_path):
         [sys.executable, "-c", script, str(tmp_path / "a")], capture_output=True, text=True, check=True
     )
     assert int(run.stdout) < 120 * 1024, "KiB; the longest file here has 10 MB"
+
+
+@pytest.mark.parametrize("name", [name for name in BESIDE if name.startswith(("EXIF", "tags", "index"))])
+def test_tags_that_share_their_bytes_raise(name):
+    """The finding: Pillow before 13 reads the bytes again for each tag, and took 1.5 GiB for 2 MB."""
+    with pytest.raises(ImageError, match="or more bytes in them than in the file"):
+        load_image(BESIDE[name])
+
+
+def test_tags_of_a_tiff_that_pillow_takes_for_a_big_one_or_not():
+    count = 3_000
+    entries = b"".join(struct.pack(">HHLL", 1000 + number, 7, 40_000, 8) for number in range(count))
+    data = b"MM\0+" + struct.pack(">LH", 8, count) + entries + bytes(50_000)
+    with pytest.raises(ImageError, match="or more bytes in them"):
+        load_image(data)
+
+
+def test_exif_that_begins_again_and_again_raises_at_once():
+    """Pillow copies the block for each `Exif`: a megabyte of them took it 20 seconds."""
+    good = encode(NOISE, exif=b"Exif\0\0" * 2 + Image.Exif().tobytes()[6:])
+    assert load_image(good).size == NOISE.size
+    with pytest.raises(ImageError, match="in its tags"):
+        load_image(png(4, 4, before=chunk(b"eXIf", b"Exif\0\0" * 150_000)))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "AVIF", "TIFF"])
+def test_ordinary_exif_turns_the_image(format):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010F] = "a maker" * 1000
+    image = Image.new("RGB", (80, 60), RED)
+    assert load_image(encode(image, format, exif=exif)).size == (60, 80)
 
 
 def test_a_jpeg_with_megabytes_of_exif_raises():
