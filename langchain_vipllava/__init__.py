@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from langchain_vipllava.chains.steps import AskAboutRegions, DetectRegions, MarkRegions, RegionPrompt
+    from langchain_vipllava.chains.vote import VoteAboutRegions
     from langchain_vipllava.chat.confidence import confidence
     from langchain_vipllava.chat.image_refs import keep_images
     from langchain_vipllava.chat.model import ChatVipLlava
@@ -91,6 +92,7 @@ _HOMES = {
     "TinyRegionWarning": "markers.marker",
     "VipLlavaError": "errors",
     "VipLlavaToolkit": "tools.toolkit",
+    "VoteAboutRegions": "chains.vote",
     "Workspace": "workspace.workspace",
     "confidence": "chat.confidence",
     "keep_images": "chat.image_refs",
@@ -141,6 +143,7 @@ __all__ = [
     "TinyRegionWarning",
     "VipLlavaError",
     "VipLlavaToolkit",
+    "VoteAboutRegions",
     "Workspace",
     "confidence",
     "keep_images",

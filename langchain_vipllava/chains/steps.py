@@ -30,19 +30,20 @@ OnEmpty = Literal["raise", "whole_image", "outcome"]
 """What an image without detections becomes in a chain."""
 
 
-class _Step(RunnableSerializable[dict[str, Any], Any]):
+class Step(RunnableSerializable[dict[str, Any], Any]):
     """A step that takes a mapping; LangChain runs it in a thread when it is awaited."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     def invoke(self, input: dict[str, Any], config: RunnableConfig | None = None, **kwargs: Any) -> Any:
+        """As LangChain's."""
         return self._call_with_config(self._step, input, config, **kwargs)
 
     def _step(self, input: dict[str, Any]) -> Any:
         raise NotImplementedError
 
 
-class _DetectionStep(_Step):
+class _DetectionStep(Step):
     """A step that reads an image and a detector's output."""
 
     channels: Channels = "rgb"
@@ -174,7 +175,7 @@ class MarkRegions(_DetectionStep):
         )
 
 
-class RegionPrompt(_Step):
+class RegionPrompt(Step):
     """Make the messages for the model: `{"marked", "question"}` -> a list of messages.
 
     With a `"history"` (a list of messages) the question follows as the next turn. The image is added unless it is
@@ -225,7 +226,7 @@ class RegionPrompt(_Step):
             ) from error
 
 
-class AskAboutRegions(_Step):
+class AskAboutRegions(Step):
     """Ask about the markers: `{"marked", "question", ...}` -> the same with `"answer"` and `"message"`.
 
     An image of which `MarkRegions(on_empty="outcome")` says "no_regions" passes through with the answer None; the model

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 
 from langchain_vipllava.tools.base import Reply, WorkspaceTool, errors_for_llm
+from langchain_vipllava.workspace.results import Answered
 
 
 class AskRegionsInput(BaseModel):
@@ -20,6 +21,18 @@ class AskRegionsInput(BaseModel):
             'of their markers, or by these words ("the object within the red rectangle").'
         )
     )
+    vote: bool = Field(
+        default=False,
+        description=(
+            "true marks the regions in several ways, asks about each, and returns the answer that most of them have: "
+            "for regions that are small, overlap, or whose answer you doubt. It takes several times as long."
+        ),
+    )
+
+    @field_validator("vote", mode="before")
+    @classmethod
+    def _no_choice(cls, vote: Any) -> Any:
+        return False if vote is None or vote == "" else vote  # as some LLMs write an argument that they leave out
 
 
 class AskRegionsTool(WorkspaceTool):
@@ -35,14 +48,18 @@ class AskRegionsTool(WorkspaceTool):
     )
     args_schema: type[BaseModel] = AskRegionsInput
 
-    def _run(self, image_id: str, question: str, config: RunnableConfig) -> Reply:
+    def _run(self, image_id: str, question: str, config: RunnableConfig, vote: bool = False) -> Reply:
         session = self.session(config)
         with errors_for_llm(self.name):
-            answered = self.workspace.ask(image_id, question, session=session)
+            ask = self.workspace.ask_vote if vote else self.workspace.ask
+            answered = ask(image_id, question, session=session)
         return answered.text, answered.to_dict()
 
-    async def _arun(self, image_id: str, question: str, config: RunnableConfig) -> Reply:
+    async def _arun(self, image_id: str, question: str, config: RunnableConfig, vote: bool = False) -> Reply:
         session = self.session(config)
         with errors_for_llm(self.name):
-            answered = await self.workspace.aask(image_id, question, session=session)
+            if vote:
+                answered: Answered = await self.workspace.aask_vote(image_id, question, session=session)
+            else:
+                answered = await self.workspace.aask(image_id, question, session=session)
         return answered.text, answered.to_dict()

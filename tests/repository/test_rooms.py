@@ -131,6 +131,7 @@ def test_public_names_are_pinned():
         "TinyRegionWarning",
         "VipLlavaError",
         "VipLlavaToolkit",
+        "VoteAboutRegions",
         "Workspace",
         "confidence",
         "keep_images",

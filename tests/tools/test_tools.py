@@ -39,7 +39,7 @@ def test_tool_schemas_are_valid_for_providers(toolkit):
         "open_image": {"source"},
         "detect_regions": {"image_id", "labels", "min_score", "max_regions"},
         "mark_regions": {"image_id", "regions", "kind", "color", "zoom"},
-        "ask_regions": {"image_id", "question"},
+        "ask_regions": {"image_id", "question", "vote"},
     }
     assert schemas["mark_regions"]["parameters"]["required"] == ["image_id", "regions"]
     assert schemas["mark_regions"]["parameters"]["properties"]["regions"]["type"] == "array"
