@@ -20,8 +20,7 @@ from langchain_vipllava.protocol.narrow_schema import KIND, MAX_DECIMAL_PLACES, 
 _NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 _WITH_HOST = ("http", "https", "ftp")
-"""Schemes of an address that needs a host and may have any scheme: pydantic 2.10 wants one in `AnyUrl`."""
-
+"""Schemes of an address that needs a host and may have any scheme."""
 
 _HOST = r"[a-z0-9-]{1,40}(?:\.[a-z]{2,8}){1,2}"
 

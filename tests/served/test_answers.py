@@ -23,6 +23,7 @@ from langchain_vipllava.chat.messages import TOKEN_IDS
 from langchain_vipllava.prompt.formats import FORMATS
 from tests.served.conftest import chat, picture
 from tests.support.model_server import CHAT, GENERATE
+from tests.support.versions import needs_lazy_core
 
 KINDS = ("rectangle", "ellipse", "triangle", "point", "scribble", "mask contour", "mask", "arrow")
 
@@ -253,6 +254,7 @@ def test_copies_and_pickles_ask_the_same_server(server, local):
     assert "secret-key" not in repr(llm) + repr(llm.backend) + repr(llm.backend.options) + str(llm.backend.cache_key)
 
 
+@needs_lazy_core
 def test_a_served_model_needs_no_torch(server):
     script = (
         "import sys\nfrom langchain_vipllava import ChatVipLlava\n"

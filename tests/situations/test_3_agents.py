@@ -28,6 +28,7 @@ from pydantic import BaseModel
 
 from langchain_vipllava import ChatVipLlava, EncodedImage, ImageStore, MarkedImage, Region, keep_images, mark
 from tests.situations.registry import situation, situations
+from tests.support.versions import needs_allow_lists
 
 THREAD: Any = {"configurable": {"thread_id": "1"}}
 needs_profile = pytest.mark.skipif("profile" not in ChatVipLlava.model_fields, reason="an older langchain-core")
@@ -196,6 +197,7 @@ def test_values_in_a_state(llm, square, saver, case):
         assert back == values[case[0]]
 
 
+@needs_allow_lists
 @situation(
     STATE, "`JsonPlusSerializer` that allows no types", "a `MarkedImage` comes back as its JSON, for `from_json`"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import version
+from typing import Any
 
 import pytest
 from langchain_core.load import load
@@ -14,6 +15,13 @@ def _release(package: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version(package).split(".")[:2])
 
 
+HAS_NEW_TRANSFORMERS = _release("transformers") >= (5, 0)
+
+CORE_OBJECTS: dict[str, Any] = (
+    {"allowed_objects": "core"} if "allowed_objects" in inspect.signature(load).parameters else {}
+)
+"""Arguments of `load` with which it loads the messages of langchain-core, and nothing else where it can tell."""
+
 needs_lazy_core = pytest.mark.skipif(
     _release("langchain-core") < (1, 1), reason="langchain-core 1.0 loads torch with its base class"
 )
@@ -21,11 +29,11 @@ needs_lazy_core = pytest.mark.skipif(
 needs_lazy_typer = pytest.mark.skipif(_release("typer") < (0, 20), reason="an older typer loads rich")
 
 needs_new_transformers = pytest.mark.skipif(
-    _release("transformers") < (5, 0), reason="decode is compiled from transformers 5 on, and says so"
+    not HAS_NEW_TRANSFORMERS, reason="decode is compiled from transformers 5 on, and says so"
 )
 
 needs_pinned_processors = pytest.mark.skipif(
-    _release("transformers") < (5, 0), reason="transformers 4 also asks for the main revision of processor_config.json"
+    not HAS_NEW_TRANSFORMERS, reason="transformers 4 also asks for the main revision of processor_config.json"
 )
 
 needs_escaped_dumps = pytest.mark.skipif(
