@@ -23,7 +23,8 @@ class AnswerLog:
     """A file of answers, as LLaVA's evaluation writes it: question_id, prompt, text, answer_id, model_id, metadata.
 
     Each answer is written before the next is waited for. A line that a kill cut short is dropped, and asked again.
-    The settings of the run lie beside it, and answers of other settings are refused.
+    The settings of the run lie beside it, and answers of other settings are refused. A question that has changed since
+    its answer is asked again.
 
     Args:
         path: the file; it and its folder are made.
@@ -37,7 +38,7 @@ class AnswerLog:
 
     def __init__(self, path: Path, model: str, settings: Mapping[str, Any], *, restart: bool = False) -> None:
         self.path, self._model = path, model
-        self._answers: dict[str | int, Mapping[str, Any]] = {}
+        self._answers: dict[tuple[str | int, str | None], Mapping[str, Any]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: IO[bytes] = path.open("a+b")
@@ -65,23 +66,12 @@ class AnswerLog:
         return len(self._answers)
 
     def get(self, item: Item) -> Answered | None:
-        """Return the answer to an item; None if there is none yet.
-
-        Raises:
-            BenchmarkError: the data of the item has changed since.
-        """
-        line = self._answers.get(item.id)
+        """Return the answer to an item; None if there is none yet, also where its data has changed since."""
+        line = self._answers.get((item.id, item.digest), self._answers.get((item.id, None)))
         if line is None:
             return None
-        kept = line.get("metadata")
-        metadata = kept if isinstance(kept, Mapping) else {}
-        digest = metadata.get("item", item.digest)  # LLaVA's own files have none
-        if digest != item.digest:
-            raise BenchmarkError(
-                f"question {item.id} has changed since {self.path.name} was written; its answer is to "
-                f"{shorten(line['prompt'], 80)}. {_ADVICE}"
-            )
-        return Answered(item.without_image(), line["prompt"], line["text"], None, metadata.get("finish_reason", "stop"))
+        reason = _metadata(line).get("finish_reason", "stop")
+        return Answered(item.without_image(), line["prompt"], line["text"], None, str(reason))
 
     def add(self, answered: Answered) -> None:
         """Write an answer.
@@ -102,7 +92,7 @@ class AnswerLog:
             self._file.flush()
         except OSError as error:
             raise BenchmarkError(f"cannot write {shorten(str(self.path))}: {describe_error(error)}.") from error
-        self._answers[answered.item.id] = line
+        self._keep(line)
 
     def _lock(self) -> None:
         try:
@@ -127,9 +117,15 @@ class AnswerLog:
                 raise BenchmarkError(f"{where} is not JSON: {describe_error(error)}. {_ADVICE}") from error
             for name in ("prompt", "text"):
                 field_of(answer, name, str, where)
-            self._answers[field_of(answer, "question_id", (str, int), where)] = answer
+            field_of(answer, "question_id", (str, int), where)
+            self._keep(answer)
         self._file.truncate(end)
         self._file.seek(0, os.SEEK_END)
+
+    def _keep(self, line: Mapping[str, Any]) -> None:
+        """Keep an answer by what it answers: ids may occur twice. Files of LLaVA's own evaluation know the id alone."""
+        digest = _metadata(line).get("item")
+        self._answers[line["question_id"], None if digest is None else str(digest)] = line
 
     def _check(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Compare the settings with those of the answers that are there."""
@@ -146,6 +142,11 @@ class AnswerLog:
                     f"{name}={shorten(settings[name], 60)}. {_ADVICE}"
                 )
         write_json(path, settings, 2)
+
+
+def _metadata(line: Mapping[str, Any]) -> Mapping[str, Any]:
+    metadata = line.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
 
 
 _ADVICE = "Answer all again with restart=True, or keep both under another name."

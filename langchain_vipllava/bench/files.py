@@ -12,14 +12,14 @@ from langchain_vipllava.errors import BenchmarkError, describe_error, shorten
 
 
 def find_file(data: Path, names: Iterable[str]) -> Path:
-    """Return the first file of a benchmark that is there.
+    """Return the first file of a benchmark that is there, or the only one of its kind in the folder.
 
     Args:
         data: the folder of the data, or the file itself.
         names: where it may lie in the folder.
 
     Raises:
-        BenchmarkError: there is none.
+        BenchmarkError: there is none, or there are several and none has the official name.
     """
     if data.is_file():
         return data
@@ -29,6 +29,13 @@ def find_file(data: Path, names: Iterable[str]) -> Path:
     for name in listed:
         if (data / name).is_file():
             return data / name
+    suffixes = {Path(name).suffix for name in listed if "/" not in name}
+    alike = [path for path in sorted(data.iterdir()) if path.suffix in suffixes and path.is_file()]
+    if len(alike) == 1:
+        return alike[0]
+    if alike:
+        found = ", ".join(path.name for path in alike)
+        raise BenchmarkError(f"{shorten(str(data))} has {shorten(found)}, and no {listed[0]}; pass the file itself.")
     raise BenchmarkError(f"{shorten(str(data))} has no {' or '.join(listed)}; expected the official layout.")
 
 

@@ -11,6 +11,9 @@ from langchain_vipllava.errors import BenchmarkError, describe_error, shorten
 _TRIES = 6
 """Calls for one grade. Of the official evaluation, which grades 0 when the sixth is needed, whatever it says."""
 
+GRADE_TOKENS = 3
+"""Maximum number of tokens of a grade. Of the official evaluation."""
+
 _HOTTER = 0.5
 """What each further call adds to the temperature, after the second. Of the official evaluation."""
 
@@ -56,7 +59,7 @@ class Judge:
         max_tokens: of a grade; the official evaluation has 3. A model that reasons first needs more.
     """
 
-    def __init__(self, chat_model: ChatModel, name: str, *, shots: str = SHOTS, max_tokens: int = 3) -> None:
+    def __init__(self, chat_model: ChatModel, name: str, *, shots: str = SHOTS, max_tokens: int = GRADE_TOKENS) -> None:
         if not shots.strip():
             raise BenchmarkError("the judge's examples are empty; expected an instruction and a table.")
         self._model, self.name, self._shots, self._max_tokens = chat_model, name, shots, max_tokens

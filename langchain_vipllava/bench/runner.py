@@ -102,7 +102,7 @@ def run_benchmark(
         All items in their order.
 
     Raises:
-        BenchmarkError: damaged data, or answers in the log to other data.
+        BenchmarkError: damaged data.
         GenerationError: the model failed. The answers so far are in the log: run it again.
     """
     done: dict[int, Answered] = {}

@@ -48,6 +48,8 @@ class VipBench:
             raise BenchmarkError(f"split={shorten(split)}; expected 'bbox', 'human' or 'source'.")
         self.split, self.title = split, f"ViP-Bench, {split}"
         meta = find_file(data.folder, [_META])
+        if meta != data.folder and meta.name != _META:
+            raise BenchmarkError(f"{shorten(str(data.folder))} has no {_META}; expected the official layout.")
         self._folder = meta.parent
         self._images = self._folder / ("source_image" if split == "source" else f"{split}/images")
         self._open = data.opener(self._images)

@@ -1,8 +1,9 @@
 """`Visual7W`: which of four boxes answers a question, as ViP-LLaVA's evaluation asks it.
 
 Its data: a JSON list. An entry with `question`, `bboxes` and `answer`, one of the boxes, is asked in ViP-LLaVA's words,
-each box marked by a rectangle. An entry with `conversations` is asked in its own words, in which `<bbox>` or `<bbox0>`
-stands for a marker, if it does not name the color and kind itself. Boxes are `[x0, y0, x1, y1]` in pixels.
+each box marked by a rectangle. An entry with `general_question` is one of PointQA. An entry with `conversations` is
+asked in its own words, in which `<bbox>` or `<bbox0>` stands for a marker, unless it names the colors of the rectangles
+itself. Boxes are `[x0, y0, x1, y1]` in pixels.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _FILES = ("v7w-test.json", "dataset/v7w-test.json")
 _TAG = re.compile(r"<bbox(\d*)>")
 _NAMED = re.compile(rf"the ({'|'.join(COLOR_NAMES)}) rectangle", re.IGNORECASE)
 _INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
+_EXAMPLE = " The exemplary object is within the rectangle.\nAnswer the question using a single word or phrase."
+"""What ViP-LLaVA's evaluation adds to a question of PointQA."""
+
 _OPACITY = 128 / 255
 """Opacity of the official evaluation: `--alpha 128`."""
 
@@ -66,22 +70,27 @@ class Visual7W:
 
     def _item(self, index: int, row: dict[str, Any]) -> Item:
         where = f"question {index} of {self._file.name}"
-        boxes = [_box(box, where) for box in field_of(row, "bboxes", list, where)]
+        is_conversation = "conversations" in row and "question" not in row
+        has_boxes = not is_conversation or "bboxes" in row
+        boxes = [_box(box, where) for box in (field_of(row, "bboxes", list, where) if has_boxes else [])]
         open_image = partial(self._open, field_of(row, "image", str, where))
         try:
             regions = tuple(Region(box=box) for box in boxes)
         except RegionError as error:  # an error of this item alone, when it is asked
             regions, open_image = (), partial(_refuse, error)
+        question: Text = ()
         colors: tuple[MarkerColor, ...] = ()
         options: dict[str, Text] = {}
-        if "conversations" in row and "question" not in row:
+        if is_conversation:
             prompt, colors, truth = _conversation(row, len(boxes), where)
-            question = prompt
+        elif "general_question" in row and "question" not in row:
+            prompt = (field_of(row, "general_question", str, where) + _EXAMPLE,)
+            truth, regions = field_of(row, "answer", str, where), regions[:1]
+            colors = ("red",) if regions else ()
         else:
             question = (field_of(row, "question", str, where),)
-            options = {
-                letter: ("The object ", place) for place, letter in zip(range(len(boxes)), LETTERS, strict=False)
-            }
+            places = zip(range(len(boxes)), LETTERS, strict=False)
+            options = {letter: ("The object ", place) for place, letter in places}
             prompt = joined(question, ("\n",), lettered(options), (_INSTRUCTION,))
             truth = _letter(row, boxes, where)
         item_id = field_of(row, "id", (str, int), where)

@@ -6,9 +6,11 @@ image in base64; as TSV for VLMEvalKit, or as Parquet. Its result files are thos
 
 from __future__ import annotations
 
+import ast
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from langchain_vipllava.bench.files import field_of, find_file, write_file, writ
 from langchain_vipllava.bench.item import Answered, Item, Marking, Text
 from langchain_vipllava.bench.row_files import ParquetRows, TsvRows
 from langchain_vipllava.bench.scores import Scores
-from langchain_vipllava.errors import BenchmarkError
+from langchain_vipllava.errors import BenchmarkError, shorten
 
 _FILES = ("vp_bench_stage_1.tsv", "vp_bench_stage_1.parquet", "VP_BENCH_STAGE1.tsv")
 _DATASET = "VP_BENCH_STAGE1"
@@ -49,18 +51,19 @@ class VPBench:
     def items(self) -> Iterator[Item]:
         """Yield the questions. The image of a row is read when it is asked about."""
         for where, row, open_image in self._rows.rows():
-            texts = {name: str(field_of(row, name, (str, int), where)).strip() for name in ("question", *_LETTERS)}
-            options: dict[str, Text] = {letter: (texts[letter],) for letter in _LETTERS}
+            missing = [name for name in ("index", "question", *_LETTERS, "answer", "image") if name not in row]
+            if missing:
+                raise BenchmarkError(f"{where} has no {shorten(missing)}; it has {shorten(sorted(row))}.")
+            options: dict[str, Text] = {letter: (_cell(row, letter),) for letter in _LETTERS}
             hint = _cell(row, "hint") or _cell(row, "context")
-            lead = "\n".join(text for text in (hint, texts["question"]) if text)
+            lead = "\n".join(text for text in (hint, _cell(row, "question")) if text)
             prompt = joined((f"{lead}\n",), lettered(options), (_INSTRUCTION,))
-            truth = field_of(row, "answer", str, where)
-            if truth.strip().upper() not in _LETTERS or not truth.strip():
-                raise BenchmarkError(f"the answer of {where} is {truth!r:.40}; expected A, B, C or D.")
+            truth = _cell(row, "answer")
+            if _first_letter(truth) not in tuple(_LETTERS):
+                raise BenchmarkError(f"the answer of {where} is {shorten(truth, 40)}; expected A, B, C or D.")
+            filled = {letter: text for letter, text in options.items() if text[0]}  # some questions have two
             kept = {name: value for name, value in row.items() if name != "image"}
-            groups = tuple(dict.fromkeys(name for name in (_cell(row, "vp_shape"),) if name))
-            question: Text = (lead,)
-            yield Item(_index(row, where), prompt, truth, open_image, (), groups, question, options, row=kept)
+            yield Item(_index(row, where), prompt, truth, open_image, (), _shapes(row), (lead,), filled, row=kept)
 
     def answers_file(self, outputs: Outputs) -> Path:
         """Return the file of the answers."""
@@ -94,6 +97,16 @@ def _is_right(answered: Answered) -> bool:
 def _first_letter(text: str) -> str:
     written = text.strip().upper()
     return next((letter for letter in written if letter in _LETTERS), written)
+
+
+def _shapes(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the shapes of a row's markers, each once: a name, a list of names, or such a list as text."""
+    value: Any = row.get("vp_shape")
+    if isinstance(value, str) and value.strip().startswith("["):
+        with suppress(ValueError, SyntaxError):
+            value = ast.literal_eval(value.strip())
+    names = map(str, value) if isinstance(value, (list, tuple)) else [_cell(row, "vp_shape")]
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _cell(row: Mapping[str, Any], name: str) -> str:

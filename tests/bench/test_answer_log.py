@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from langchain_vipllava.bench.answer_log import AnswerLog
+from langchain_vipllava.bench.visual7w import Visual7W
 from langchain_vipllava.errors import BenchmarkError, GenerationError
 from tests.bench.test_sets import Data, GarBench, Outputs, VipBench, answer
 from tests.support.command_line import CODE, environment, run
@@ -43,12 +44,13 @@ def test_a_run_that_is_killed_goes_on_and_writes_what_a_whole_run_writes(sets):
     assert not (data / "results").exists()
     done = run(*arguments)
     assert done.returncode == 0, done.stderr
-    assert "12 questions, 5 answered before" in done.stderr
+    assert "12 questions; " in done.stderr
+    assert "killed-bbox.jsonl has 5 answers." in done.stderr
     lines = log.read_bytes().split(b"\n")
     assert lines[:5] == before[:5]
     assert sorted(json.loads(line)["question_id"] for line in lines[:-1]) == list(range(12))
     whole = run("bench", "vip-bench", "--data", data, "--name", "whole")
-    assert "0 answered before" in whole.stderr
+    assert "whole-bbox.jsonl has 0 answers." in whole.stderr
     assert whole.stdout == done.stdout
     results = [json.loads((data / "results" / f"{name}-bbox.json").read_text()) for name in ("killed", "whole")]
     assert results[0] == results[1]
@@ -78,17 +80,13 @@ def test_a_model_that_fails_ends_the_run_and_keeps_the_answers(sets):
     assert (len(asked), len(answered)) == (8, 12)
 
 
-def test_answers_of_other_settings_or_data_are_refused(sets):
+def test_answers_of_other_settings_are_refused(sets):
     benchmark, outputs = VipBench(Data(sets / "vip-bench")), Outputs(sets / "vip-bench", "m")
     answer(benchmark, EchoBackend(), outputs)
     path = benchmark.answers_file(outputs)
     settings = json.loads(path.with_name(f"{path.name}.settings").read_text())
     with pytest.raises(BenchmarkError, match=r"has 12 answers with prompt_format='user_assistant', now .*'llava_v1'"):
         AnswerLog(path, "m", {**settings, "prompt_format": "llava_v1"})
-    questions = sets / "vip-bench" / "bbox" / "questions.jsonl"
-    questions.write_text(questions.read_text().replace("What is the object", "What is that object", 1))
-    with pytest.raises(BenchmarkError, match=r"question \d+ has changed since m-bbox.jsonl was written"):
-        answer(VipBench(Data(sets / "vip-bench")), EchoBackend(), outputs)
     with AnswerLog(path, "m", {**settings, "prompt_format": "llava_v1"}, restart=True) as log:
         assert len(log) == 0
 
@@ -106,3 +104,50 @@ def test_a_damaged_line_is_named(sets, line):
     with pytest.raises(BenchmarkError, match=r"line 2 of a\.jsonl"):
         AnswerLog(path, "m", {})
     assert path.read_bytes().endswith(line)
+
+
+def test_a_question_that_has_changed_is_asked_again_and_no_other_one(sets):
+    outputs = Outputs(sets / "vip-bench", "m")
+    answer(VipBench(Data(sets / "vip-bench")), EchoBackend(), outputs)
+    questions = sets / "vip-bench" / "bbox" / "questions.jsonl"
+    questions.write_text(questions.read_text().replace("What is the object", "What is that object", 1))
+    asked = []
+
+    class Recording(EchoBackend):
+        def generate(self, request, *, timeout=None):
+            asked.append(request.conversation.turns[-1].question)
+            return super().generate(request)
+
+    answered = answer(VipBench(Data(sets / "vip-bench")), Recording(), outputs)
+    assert len(asked) == 1
+    assert asked[0].startswith("What is that object")
+    assert [each.text for each in answered].count(asked[0]) == 1
+
+
+def test_questions_of_one_id_are_told_apart(sets):
+    path = sets / "visual7w" / "v7w-test.json"
+    rows = [{**row, "id": "v7w-7"} for row in json.loads(path.read_text())]
+    path.write_text(json.dumps(rows))
+    outputs = Outputs(sets, "m")
+    first, second = (
+        [each.text for each in answer(Visual7W(Data(path)), EchoBackend(), outputs, limit=limit)] for limit in (5, None)
+    )
+    assert second[:5] == first
+    assert [row["question"] in text for row, text in zip(rows, second, strict=True)] == [True] * 12
+
+
+def test_answers_of_llavas_own_evaluation_are_scored(sets):
+    folder = sets / "vip-bench"
+    benchmark, outputs = VipBench(Data(folder)), Outputs(folder, "vip-llava-7b")
+    path = benchmark.answers_file(outputs)
+    path.parent.mkdir()
+    meta = json.loads((folder / "vip-bench-meta-data.json").read_text())
+    rest = {"prompt": "p", "answer_id": "a", "model_id": "m", "metadata": {}}
+    lines = [{"question_id": n, "text": row["answer"].split("<OR>")[0], **rest} for n, row in enumerate(meta.values())]
+    path.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    class Silent(EchoBackend):
+        def generate(self, request, *, timeout=None):
+            raise AssertionError
+
+    assert benchmark.score(answer(benchmark, Silent(), outputs)).total.mean == 100

@@ -261,3 +261,35 @@ def test_an_empty_mask_fails_alone(sets):
     answered = answer(GarBench(Data(path)), EchoBackend(), Outputs(sets, "echo"))
     assert "RegionError" in answered[0].error
     assert all(each.error is None for each in answered[1:])
+
+
+def test_vp_bench_reads_questions_with_two_options_and_lists_of_shapes(sets):
+    file = sets / "vp-bench" / "vp_bench_stage_1.tsv"
+    with file.open(newline="") as opened:
+        rows = list(csv.DictReader(opened, delimiter="\t"))[:3]
+    rows[0] |= {"A": "Yes", "B": "No", "C": "", "D": "", "answer": "B", "vp_shape": "['bbox', 'arrow', 'bbox']"}
+    with file.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]), delimiter="\t")
+        writer.writeheader()
+        writer.writerows(rows)
+    first = next(VPBench(Data(file.parent)).items())
+    assert (first.groups, dict(first.options)) == (("bbox", "arrow"), {"A": ("Yes",), "B": ("No",)})
+    assert first.pose(Marking()).prompt.split("\n")[1:5] == ["A. Yes", "B. No", "C. ", "D. "]
+
+
+def test_a_question_of_pointqa_is_asked_about_the_first_box_in_red(sets):
+    file = sets / "visual7w" / "v7w-test.json"
+    row = json.loads(file.read_text())[0]
+    row |= {"id": "pointQA_twice-1", "general_question": "How many of these are there?", "answer": "2"}
+    del row["question"]
+    (file.parent / "pointQA_twice_test.json").write_text(json.dumps([row]))
+    (item,) = Visual7W(Data(file.parent / "pointQA_twice_test.json")).items()
+    posed = item.pose(Marking())
+    assert posed.prompt == (
+        "How many of these are there? The exemplary object is within the rectangle.\n"
+        "Answer the question using a single word or phrase."
+    )
+    assert (item.truth, item.colors, len(item.regions)) == ("2", ("red",), 1)
+    file.rename(file.with_name("v7w-val.json"))
+    with pytest.raises(BenchmarkError, match="pass the file itself"):
+        Visual7W(Data(file.parent))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -50,9 +50,12 @@ FormOption = Annotated[
     ),
 ]
 KindOption = Annotated[
-    str,
+    str | None,
     typer.Option(
-        "--kind", "-k", help=f"Kind of the markers that are drawn. One of {options.KINDS}.", rich_help_panel=_RUN
+        "--kind",
+        "-k",
+        help=f"Kind of the markers that are drawn, by default rectangle. One of {options.KINDS}.",
+        rich_help_panel=_RUN,
     ),
 ]
 TokensOption = Annotated[
@@ -77,7 +80,9 @@ JudgeOption = Annotated[
         rich_help_panel=_JUDGE,
     ),
 ]
-RunsOption = Annotated[int, typer.Option("--runs", help="Runs of the judge over all answers.", rich_help_panel=_JUDGE)]
+RunsOption = Annotated[
+    int | None, typer.Option("--runs", help="Runs of the judge over all answers. Default: 5.", rich_help_panel=_JUDGE)
+]
 ShotsOption = Annotated[
     Path | None,
     typer.Option(
@@ -87,7 +92,8 @@ ShotsOption = Annotated[
     ),
 ]
 JudgeTokensOption = Annotated[
-    int, typer.Option("--judge-tokens", help="Maximum number of tokens of a grade.", rich_help_panel=_JUDGE)
+    int | None,
+    typer.Option("--judge-tokens", help="Maximum number of tokens of a grade. Default: 3.", rich_help_panel=_JUDGE),
 ]
 
 
@@ -100,11 +106,11 @@ def vip_bench(
     batch: BatchOption = 16,
     limit: LimitOption = None,
     restart: RestartOption = False,
-    kind: KindOption = "rectangle",
+    kind: KindOption = None,
     judge: JudgeOption = None,
-    runs: RunsOption = 5,
+    runs: RunsOption = None,
     judge_prompt: ShotsOption = None,
-    judge_tokens: JudgeTokensOption = 3,
+    judge_tokens: JudgeTokensOption = None,
     model: options.ModelOption = None,
     base_url: options.BaseUrlOption = None,
     tokenizer: options.TokenizerOption = None,
@@ -122,10 +128,15 @@ def vip_bench(
     """ViP-Bench: open questions per capability, graded by a judge. Run the command again to go on after a kill."""
     given = locals()
     from langchain_vipllava.apps.cli.bench_run import BenchRun, JudgeOptions  # noqa: PLC0415  # --help loads nothing
-    from langchain_vipllava.bench.vip_bench import VipBench  # noqa: PLC0415
+    from langchain_vipllava.bench.vip_bench import Split, VipBench  # noqa: PLC0415
+    from langchain_vipllava.errors import BenchmarkError, shorten  # noqa: PLC0415
 
     judge_options = JudgeOptions(judge, runs, judge_prompt, judge_tokens)
     judge_options.check()
+    if split not in get_args(Split):
+        raise BenchmarkError(f"--split {shorten(split)}; expected bbox, human or source.")
+    if kind is not None and split != "source":
+        raise BenchmarkError(f"--kind beside --split {split}, whose images have markers; it is for --split source.")
     BenchRun.of(given).run(lambda found: VipBench(found, split), judge_options)  # type: ignore[arg-type]
 
 
@@ -169,7 +180,7 @@ def gar_bench(
     limit: LimitOption = None,
     restart: RestartOption = False,
     answers: FormOption = "letter",
-    kind: KindOption = "rectangle",
+    kind: KindOption = None,
     model: options.ModelOption = None,
     base_url: options.BaseUrlOption = None,
     tokenizer: options.TokenizerOption = None,

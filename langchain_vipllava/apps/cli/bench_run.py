@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -18,16 +18,16 @@ from langchain_vipllava.apps.cli.model import ModelOptions
 from langchain_vipllava.bench.answer_log import AnswerLog
 from langchain_vipllava.bench.benchmark import Benchmark, Data, Outputs
 from langchain_vipllava.bench.files import read_text
-from langchain_vipllava.bench.grades import GradeFiles, Grades
+from langchain_vipllava.bench.grades import RUNS, GradeFiles, Grades
 from langchain_vipllava.bench.item import Answered, Marking
-from langchain_vipllava.bench.judge import Judge
+from langchain_vipllava.bench.judge import GRADE_TOKENS, Judge
 from langchain_vipllava.bench.judge_shots import SHOTS
-from langchain_vipllava.bench.runner import RunSettings, run_benchmark, unanswered
+from langchain_vipllava.bench.runner import AnswerForm, RunSettings, run_benchmark, unanswered
 from langchain_vipllava.bench.scores import Scores
 from langchain_vipllava.bench.vip_bench import VipBench
 from langchain_vipllava.errors import BenchmarkError, describe_error, shorten
 from langchain_vipllava.markers.kinds import parse_kind
-from langchain_vipllava.text import counted
+from langchain_vipllava.text import counted, cut
 
 _SHOWN_ERRORS = 5
 """Items without an answer that are listed. Chosen: the rest mostly lacks the same."""
@@ -38,9 +38,9 @@ class JudgeOptions:
     """Who grades, and how."""
 
     judge: str | None
-    runs: int
+    runs: int | None
     prompt: Path | None
-    max_tokens: int
+    max_tokens: int | None
 
     def check(self) -> None:
         """Check everything that needs no model.
@@ -48,11 +48,12 @@ class JudgeOptions:
         Raises:
             BenchmarkError: options that cannot be right.
         """
-        for name, value in {"--runs": self.runs, "--judge-tokens": self.max_tokens}.items():
-            if value < 1:
+        given = {"--runs": self.runs, "--judge-tokens": self.max_tokens, "--judge-prompt": self.prompt}
+        for name, value in given.items():
+            if value is not None and self.judge is None:
+                raise BenchmarkError(f"{name} without --judge; it is for an LLM that grades.")
+            if isinstance(value, int) and value < 1:
                 raise BenchmarkError(f"{name} {value}; expected a whole number of at least 1.")
-        if self.judge is None and self.prompt is not None:
-            raise BenchmarkError("--judge-prompt without --judge; it is for an LLM that grades.")
 
     def open(self) -> Judge:
         """Open the judge.
@@ -62,7 +63,7 @@ class JudgeOptions:
         """
         name = str(self.judge)
         shots = SHOTS if self.prompt is None else read_text(self.prompt)
-        return Judge(_chat_model(name), name, shots=shots, max_tokens=self.max_tokens)
+        return Judge(_chat_model(name), name, shots=shots, max_tokens=self.max_tokens or GRADE_TOKENS)
 
 
 @dataclass(frozen=True)
@@ -95,8 +96,14 @@ class BenchRun:
             given["sampling_seed"], tuple(given["base_url"] or ()), given["tokenizer"],
         )  # fmt: skip
         model_options.check()
+        for name in ("batch", "limit"):
+            if given[name] is not None and given[name] < 1:
+                raise BenchmarkError(f"--{name} {given[name]}; expected a whole number of at least 1.")
+        if given.get("answers", "letter") not in get_args(AnswerForm):
+            raise BenchmarkError(f"--answers {shorten(given['answers'])}; expected letter or option.")
+        images = given.get("images")
         return cls(
-            given["data"].expanduser(), given.get("images"), given["out"], given["name"], given["batch"],
+            given["data"].expanduser(), images and images.expanduser(), given["out"], given["name"], given["batch"],
             given["limit"], given["restart"], given.get("answers", "letter"), given.get("kind"), model_options,
             given["max_tokens"], Screen(given["quiet"], given["as_json"]),
         )  # fmt: skip
@@ -115,14 +122,16 @@ class BenchRun:
         outputs = self._outputs(backend.name)
         record = settings.record(backend)
         with AnswerLog(benchmark.answers_file(outputs), outputs.model, record, restart=self.restart) as log:
-            self.screen.note(f"{benchmark.title}: {counted(total, 'question')}, {len(log)} answered before.")
+            self.screen.note(
+                f"{benchmark.title}: {counted(total, 'question')}; {log.path} has {counted(len(log), 'answer')}."
+            )
             self.model_options.load(backend, self.screen)
             with self._progress("answered", total) as advance:
                 answered = run_benchmark(benchmark, backend, settings, log, lambda _: advance())
         written = benchmark.write(answered, outputs)
         measure, scores = benchmark.measure, benchmark.score(answered)
         if judge is not None and isinstance(benchmark, VipBench):
-            files = GradeFiles(outputs, benchmark.split, judge.name, judge_options.runs if judge_options else 1)
+            files = GradeFiles(outputs, benchmark.split, judge.name, (judge_options and judge_options.runs) or RUNS)
             scores, tables = self._judged(judge, files, answered)
             written, measure = [*written, *tables], f"graded by {judge.name}"
         self._report(benchmark, outputs, scores, measure, written, answered)
@@ -231,4 +240,5 @@ def _chat_model(name: str) -> Any:
     try:
         return init_chat_model(name)
     except Exception as error:  # a missing package, a missing key and an unknown provider raise different types
-        raise BenchmarkError(f"--judge {shorten(name)}: {describe_error(error)}.") from error
+        reason = cut(describe_error(error), 250)  # LangChain's lists all providers
+        raise BenchmarkError(f"--judge {shorten(name)}: {reason}") from error

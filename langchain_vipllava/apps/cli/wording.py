@@ -36,6 +36,10 @@ _PHRASES = (
     (re.compile(r"regions_from\(\.\.\., (--[^()]*)\)"), r"--detections FILE \1"),
     (re.compile(r"Region\(box=\(x0, y0, x1, y1\)\)"), "--box x0,y0,x1,y1"),
     (re.compile(r"Pass (?:it|the key) as api_key="), "Set VIPLLAVA_API_KEY to it"),
+    (
+        re.compile(r"with restart=True, or keep both under another name"),
+        "with --restart, or keep both with --name NAME",
+    ),
     (re.compile(r", or on several views with mark_pages"), ", as --max-regions does"),
     (re.compile(r"The program can allow a private host with .*$"), "Download it first."),
     (re.compile(r"local_files_only=True does not ask it"), "HF_HUB_OFFLINE=1 does not ask it"),
