@@ -7,8 +7,9 @@ OLDEST := .venv-oldest
 NEWEST := .venv-newest
 VLLM := .venv-vllm
 DETECTORS := .venv-detectors
+MCP2 := .venv-mcp2
 
-.PHONY: help demo test fuzz soak test-slow test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -35,6 +36,7 @@ help:
 	@echo "make test-newest  run the tests on the newest versions that pyproject.toml admits"
 	@echo "make test-slow    tests that take minutes"
 	@echo "make test-detectors  read real objects of ultralytics, sahi, mediapipe, torchvision, ... (an environment of its own)"
+	@echo "make test-mcp     the MCP server on line 2 of the SDK (an environment of its own)"
 	@echo "make test-7b      token ids with the published checkpoints' vocabulary, rebuilt with npm, on the pinned and the oldest versions"
 	@echo "make test-vllm    beside vLLM: export, serve, compare (the environment of bench-vllm)"
 	@echo "make test-gpu     tests that need a CUDA device"
@@ -42,7 +44,7 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group standard --group lint --group docs
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group mcp --group standard --group lint --group docs
 	@touch $@
 
 demo: $(READY)
@@ -69,6 +71,17 @@ $(DETECTORS)/.ready: pyproject.toml constraints.txt constraints-detectors.txt
 test-detectors: $(DETECTORS)/.ready
 	$(DETECTORS)/bin/python -m pytest --noconftest -m "not slow and not gpu" \
 		tests/regions/test_real_detectors.py tests/regions/test_layouts.py
+
+# beside langchain-mcp-adapters, which needs line 1 of the SDK, `make test` runs the same tests
+$(MCP2)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(MCP2)
+	$(MCP2)/bin/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(MCP2)/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test
+	$(MCP2)/bin/python -m pip install --quiet "mcp==2.3.0"
+	@touch $@
+
+test-mcp: $(MCP2)/.ready
+	$(MCP2)/bin/python -m pytest tests/mcp_server
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu
@@ -167,4 +180,4 @@ test-newest: $(NEWEST)/.ready
 	$(NEWEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm and not vllm"
 
 clean:
-	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(NEWEST) $(VLLM) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(NEWEST) $(VLLM) $(MCP2) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -55,14 +55,14 @@ class ScriptedAgentModel(BaseChatModel):
         results = [message for message in messages[last_human:] if isinstance(message, ToolMessage)]
         if results and results[-1].status == "error":
             return AIMessage(f"Stopped: {results[-1].text}")
-        answers = [result.artifact["answer"] for result in results if result.name == "ask_regions"]
+        answers = [_artifact(result)["answer"] for result in results if result.name == "ask_regions"]
         if len(answers) == len(self.questions):
             pairs = zip(self.questions, answers, strict=True)
             return AIMessage("\n".join(f"{question} - {answer}" for question, answer in pairs))
         step = len(results)
         if step == 0:
             return self._call(step, "open_image", source=self.source)
-        ids = [result.artifact["image_id"] for result in results if isinstance(result.artifact, dict)]
+        ids = [_artifact(result)["image_id"] for result in results]
         if step == 1:
             return self._call(step, "detect_regions", image_id=ids[0])
         if step == 2:
@@ -78,3 +78,10 @@ class ScriptedAgentModel(BaseChatModel):
     @property
     def _llm_type(self) -> str:
         return "scripted"
+
+
+def _artifact(result: ToolMessage) -> dict[str, Any]:
+    """Return the artifact of a tool; langchain-mcp-adapters wraps that of an MCP server."""
+    artifact: dict[str, Any] = result.artifact
+    unwrapped: dict[str, Any] = artifact.get("structured_content", artifact)
+    return unwrapped

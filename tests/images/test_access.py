@@ -159,6 +159,7 @@ def test_no_other_module_opens_or_fetches_images():
         "regions/files.py",  # detections, by a path of the program
         "regions/png_masks.py",  # masks: PNG only, after the budget of masks has paid for their size
         "tools/open_image.py",
+        "apps/mcp/tokens.py",  # a file of the operator
     }
     assert callers["decode_image"] == {"images/image.py"}
 

@@ -20,7 +20,7 @@ import langchain_vipllava
 from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 from langchain_vipllava.apps.cli.app import app
 from tests.repository.test_rooms import ROOMS
-from tests.support.versions import needs_new_transformers
+from tests.support.versions import needs_mcp, needs_new_transformers
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,19 +54,16 @@ def test_every_example_runs(example):
     assert run.stdout.strip()
 
 
+NEEDS = {"engine.md": [needs_new_transformers], "mcp.md": [needs_mcp]}
 PRINTED = re.compile(r"^ *print\(.*\)(?:  # (.*)|\n *# (.*))$", flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(
     "page",
-    [
-        pytest.param(page, marks=[needs_new_transformers] if page.name == "engine.md" else [])
-        for page in PAGES
-        if blocks_of(page, "python")
-    ],
+    [pytest.param(page, marks=NEEDS.get(page.name, [])) for page in PAGES if blocks_of(page, "python")],
     ids=str,
 )
-def test_python_of_a_page_runs_and_prints_the_output_in_its_comments(page, monkeypatch, tmp_path, capsys):
+def test_python_of_a_page_runs_and_prints_the_output_in_its_comments(page, monkeypatch, tmp_path, capfd):
     # pages write files, which must not end up in the repository
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     monkeypatch.chdir(tmp_path)
@@ -74,7 +71,7 @@ def test_python_of_a_page_runs_and_prints_the_output_in_its_comments(page, monke
     for block in blocks_of(page, "python"):
         exec(compile(block, str(page), "exec", dont_inherit=True), names)
         expected = [same_line or next_line for same_line, next_line in PRINTED.findall(block)]
-        assert capsys.readouterr().out.splitlines() == expected, block
+        assert capfd.readouterr().out.splitlines() == expected, block
 
 
 def test_the_readme_has_python_and_at_most_120_lines():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -24,6 +25,10 @@ CORE_OBJECTS: dict[str, Any] = (
 
 needs_lazy_core = pytest.mark.skipif(
     _release("langchain-core") < (1, 1), reason="langchain-core 1.0 loads torch with its base class"
+)
+
+needs_mcp = pytest.mark.skipif(
+    find_spec("langchain_mcp_adapters") is None, reason="langchain-mcp-adapters is not installed"
 )
 
 needs_lazy_typer = pytest.mark.skipif(_release("typer") < (0, 20), reason="an older typer loads rich")
