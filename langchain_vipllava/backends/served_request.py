@@ -129,7 +129,13 @@ class ServedRequest:
 
         Raises:
             PromptError: a text that the server would read differently.
+            GenerationError: how likely an answer is, which this route says only of what it may choose from.
         """
+        if self.asked.output.text is not None and self.asked.top_logprobs is not None:
+            raise GenerationError(
+                "the chat route of the server does not say how likely a given answer is. Start the server with "
+                "--enable-scale-out, as `langchain-vipllava serve` does, and pass tokenizer=."
+            )
         self._check_plain()
         body: dict[str, Any] = {
             "model": model,

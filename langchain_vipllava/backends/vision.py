@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import aclosing, closing
 from dataclasses import dataclass, field, replace
 
+from langchain_vipllava.backends.scoring import log_probability
 from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.answer import Answer
@@ -64,6 +65,10 @@ class BackendVision:
         async with aclosing(self.backend.astream(self._request(conversation), timeout=self.timeout)) as pieces:
             async for piece in pieces:
                 yield _shown(piece)
+
+    def score(self, conversation: Conversation, answer: str) -> float:
+        """Return the natural logarithm of the probability of an answer to the last question."""
+        return log_probability(self.backend, self._request(conversation), answer, timeout=self.timeout)
 
     def _request(self, conversation: Conversation) -> ChatRequest:
         return replace(self.settings, conversation=conversation)

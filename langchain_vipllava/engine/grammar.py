@@ -93,6 +93,15 @@ class Grammar:
         # After "ASSISTANT:" training always had a space: a model's likeliest beginnings carry it. The text is stripped.
         return cls(LLMatcher.grammar_from_lark("\n".join([f'start: " "? ({" | ".join(names)})', *rules])))
 
+    @classmethod
+    def from_text(cls, text: str) -> Grammar:
+        """Make a grammar of one text alone.
+
+        Raises:
+            GenerationError: the text cannot be written.
+        """
+        return cls(LLMatcher.grammar_from_lark(f'start: " "? TEXT\nTEXT: {json.dumps(text, ensure_ascii=False)}'))
+
 
 @lru_cache(_MAX_CHECKED_GRAMMARS)
 def _find_problem(grammar: str) -> str | None:

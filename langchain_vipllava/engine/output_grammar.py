@@ -15,6 +15,8 @@ def compile_output(output: OutputSpec) -> Grammar | None:
     """
     if output.is_free_text:
         return None
+    if output.text is not None:
+        return Grammar.from_text(output.text)
     if not output.tools:
         assert output.schema is not None  # noqa: S101  # or it would be free text
         return Grammar.from_schema(output.schema)

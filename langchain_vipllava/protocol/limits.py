@@ -84,7 +84,10 @@ class RequestLimits:
         self.check_images(conversation.images)
         turns = (text for turn in conversation.turns for text in (turn.question, turn.answer or ""))
         self.check_texts(
-            [conversation.system or "", *turns, request.output.instructions, request.output.question_suffix]
+            [
+                *(conversation.system or "", *turns, request.output.instructions, request.output.question_suffix),
+                request.output.text or "",
+            ]
         )
 
     def check_texts(self, texts: Iterable[str]) -> None:

@@ -30,17 +30,20 @@ class OutputSpec:
         must_call: whether the answer has to be a call.
         parallel: whether one answer may hold several calls.
         schema: JSON schema of an answer that is not a call; None for free text.
+        text: the one text that the answer has to be, whatever the tools and the schema: what its log-probabilities then
+            say is how likely the model finds it. The prompt is the same as without it. None for a free answer.
     """
 
     tools: tuple[Mapping[str, Any], ...] = ()
     must_call: bool = False
     parallel: bool = False
     schema: Mapping[str, Any] | None = None
+    text: str | None = None
 
     @property
     def is_free_text(self) -> bool:
         """Whether the model may write whatever it likes."""
-        return not self.tools and self.schema is None
+        return not self.tools and self.schema is None and self.text is None
 
     @cached_property
     def instructions(self) -> str:

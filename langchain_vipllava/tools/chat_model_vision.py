@@ -10,9 +10,12 @@ from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
 
+from langchain_vipllava.backends.scoring import log_probability
 from langchain_vipllava.chat.confidence import confidence_of
 from langchain_vipllava.chat.messages import read_token_ids, write_messages
 from langchain_vipllava.chat.model import ChatVipLlava
+from langchain_vipllava.chat.settings import CallSettings
+from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.workspace.vision_model import ModelReply
@@ -75,6 +78,20 @@ class ChatModelVision:
                 yield str(chunk.text)
         if whole is not None:
             yield _reply(whole)
+
+    def score(self, conversation: Conversation, answer: str) -> float:
+        """Return the natural logarithm of the probability of an answer to the last question.
+
+        Raises:
+            GenerationError: the chat model is no `ChatVipLlava`, or its backend does not know.
+        """
+        chat = self.chat_model
+        if not isinstance(chat, ChatVipLlava):
+            raise GenerationError(
+                f"{type(chat).__name__} does not say how likely an answer is; expected a ChatVipLlava that sees."
+            )
+        request = CallSettings.read(chat, None, {}).request(conversation)
+        return log_probability(chat.backend, request, answer, timeout=chat.timeout)
 
     def _messages(self, conversation: Conversation) -> list[BaseMessage]:
         return write_messages(conversation, by_value=isinstance(self.chat_model, ChatVipLlava))

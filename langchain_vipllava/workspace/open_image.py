@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from langchain_vipllava.errors import SessionError, shorten
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.locks import fork_safe_lock
 from langchain_vipllava.markers.marked_image import MarkedImage
@@ -57,6 +58,16 @@ class OpenImage:
     def views(self) -> tuple[OpenImage, ...]:
         """What the model sees of it, each with a conversation: the image itself, or its pages."""
         return self.pages or (self,)
+
+    def view(self, page: int) -> OpenImage:
+        """Return one of the views.
+
+        Raises:
+            SessionError: there is no such page.
+        """
+        if page not in range(len(self.views)):
+            raise SessionError(f"page={shorten(page)}; {self.id} has pages 0 to {len(self.views) - 1}.")
+        return self.views[page]
 
     @property
     def markers(self) -> tuple[Marker, ...]:

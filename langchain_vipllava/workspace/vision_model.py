@@ -64,3 +64,11 @@ async def aanswer_rated(model: VisionModel, conversation: Conversation) -> Model
     if isinstance(model, RatingModel):
         return await model.aanswer_rated(conversation)
     return await model.aanswer(conversation)
+
+
+@runtime_checkable
+class AnswerScorer(Protocol):
+    """What a vision model may do too: say how likely it finds an answer. `heat_map` needs it."""
+
+    def score(self, conversation: Conversation, answer: str) -> float:
+        """Return the natural logarithm of the probability of an answer to the last question, its tokens' together."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from langchain_vipllava.errors import (
     DetectionError,
     GenerationError,
     ImageError,
-    SessionError,
     VipLlavaError,
     shorten,
 )
@@ -28,8 +27,10 @@ from langchain_vipllava.regions.detector_call import Detector
 from langchain_vipllava.regions.segmenter import Segmenter
 from langchain_vipllava.workspace.asking import Asking, read_image_id
 from langchain_vipllava.workspace.drawing import draw_markers
+from langchain_vipllava.workspace.heat_map import HeatMap
 from langchain_vipllava.workspace.limits import SessionLimits
 from langchain_vipllava.workspace.marker_words import check_looks, read_color, read_kind, read_zoom
+from langchain_vipllava.workspace.occlusion import heat_map_of
 from langchain_vipllava.workspace.open_image import OpenImage
 from langchain_vipllava.workspace.persistence import StoredSessions
 from langchain_vipllava.workspace.region_input import add_regions, choose_regions
@@ -284,6 +285,32 @@ class Workspace(Asking):
         """
         return self._view(image_id, session, page).shown
 
+    def heat_map(
+        self,
+        image_id: str,
+        *,
+        session: SessionId = None,
+        page: int = 0,
+        on_progress: Callable[[float], object] | None = None,
+    ) -> HeatMap:
+        """Find which parts of an image its last answer depends on, by occlusion: patches are grayed, one at a time.
+
+        The model is asked some hundred times how likely the answer is. The conversation stays as it is.
+
+        Args:
+            image_id: id of an open image about which a question was answered.
+            session: id of the session.
+            page: index of the page, for an image that is marked on several.
+            on_progress: called with the finished share, 0 to 1; an exception that it raises stops the work.
+
+        Raises:
+            SessionError: no such image or page.
+            PromptError: nothing was asked about it yet.
+            GenerationError: the model failed, or does not say how likely an answer is.
+        """
+        opened = self._look_up(image_id, session)
+        return heat_map_of(opened, opened.view(page), self._vision_model(), on_progress)
+
     def conversation(self, image_id: str, *, session: SessionId = None, page: int = 0) -> Conversation:
         """Return the conversation about an image so far.
 
@@ -335,10 +362,7 @@ class Workspace(Asking):
         return self._sessions.peek(session).find(read_image_id(image_id), self._sessions.shared, copy=False)
 
     def _view(self, image_id: str, session: SessionId, page: int) -> OpenImage:
-        views = self._look_up(image_id, session).views
-        if page not in range(len(views)):
-            raise SessionError(f"page={shorten(page)}; {image_id} has pages 0 to {len(views) - 1}.")
-        return views[page]
+        return self._look_up(image_id, session).view(page)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Workspace:
         """Shared by copies of the tools that stand on it."""
