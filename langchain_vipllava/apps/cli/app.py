@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from langchain_vipllava.apps.cli import ask, bench, chat, demo, doctor, exits, export, mark, mcp, serve
+from langchain_vipllava.apps.cli import ask, bench, bench_markers, chat, demo, doctor, exits, export, mark, mcp, serve
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +39,7 @@ def _root(
 
 for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor, export.export, mcp.mcp):
     app.command()(command)
+bench.app.command()(bench_markers.markers)
 app.add_typer(bench.app, name="bench")
 app.command(context_settings=serve.CONTEXT_SETTINGS)(serve.serve)
 
