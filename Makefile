@@ -44,7 +44,7 @@ help:
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group mcp --group standard --group lint --group docs
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[demo]" --group test --group mcp --group studio --group standard --group lint --group docs
 	@touch $@
 
 demo: $(READY)
