@@ -23,9 +23,9 @@ from langchain_vipllava.markers.mark import draw
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import Marker
 
-VOTING_KINDS: tuple[MarkerKind, ...] = ("ellipse", "point", "scribble", "mask contour", "mask")
+VOTING_KINDS: tuple[MarkerKind, ...] = ("rectangle", "ellipse", "point", "scribble", "mask")
 """Kinds of the looks where the caller names neither kinds nor colors. Chosen: of all sets of five, the one that was
-right most often on the hard scenes of `python -m benchmarks.vote --seed 1 --choose`; the guide has others."""
+right most often on the hard scenes of `python -m benchmarks.vote --seed 1 --choose`; the guide has other scenes."""
 
 MAX_LOOKS = 12
 """Looks of one vote. Chosen: more than all kinds or all colors; each is a question, and an image in memory."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from langchain_vipllava import AskAboutRegions, Region, VipLlavaToolkit, Workspace, mark
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.backends.vision import BackendVision
@@ -76,3 +78,16 @@ def test_a_chain_asks_a_server(llm, local):
     marked = mark(SCENE, [Region(box=(59, 378, 164, 483))])
     step_input = {"marked": marked, "question": QUESTION}
     assert [AskAboutRegions(llm=each).invoke(step_input)["answer"] for each in (local, llm)] == ["A white square."] * 2
+
+
+def test_a_vote_asks_a_server(llm, local, server):
+    votes = []
+    for chat_model in (local, llm):
+        workspace = Workspace(model=BackendVision(chat_model.backend))
+        image_id = workspace.add_image(SCENE, session="s")
+        marked = workspace.mark(image_id, [[59, 378, 164, 483]], session="s")
+        votes.append(workspace.ask_vote(marked.image_id, "What is the object {r1}?", session="s"))
+    assert [vote.answer for vote in votes[1].votes] == [vote.answer for vote in votes[0].votes]
+    assert (votes[1].answer, votes[1].agreement) == ("A white square.", votes[0].agreement)
+    assert votes[1].confidence == pytest.approx(votes[0].confidence, abs=0.01)
+    assert len(server.seen) == 5

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from langchain_vipllava import GenerationError, MarkerError, Region, SessionError, Workspace, mark
+from langchain_vipllava import GenerationError, ImageStore, MarkerError, Region, SessionError, Workspace, mark
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.backends.local import LocalBackend
 from langchain_vipllava.backends.vision import BackendVision
@@ -237,3 +237,68 @@ def test_the_bundled_checkpoint_votes_with_confidence():
     assert len(voted.votes) == 5
     follow_up = workspace.ask_vote(marked.image_id, "What color is it?", session="a", colors=["red", "yellow", "aqua"])
     assert (follow_up.answer, len(follow_up.votes)) == ("Blue.", 3)
+
+
+def test_the_crop_of_a_zoom_stays(photo):
+    model = KindModel({})
+    workspace, image_id = marked_photo(photo, model, [100, 100, 112, 112], zoom="auto")
+    crop = workspace.look(image_id, session="a").crop
+    assert crop is not None
+    workspace.ask_vote(image_id, "What is r1?", session="a", kinds=["ellipse", "point"])
+    own = np.asarray(photo.crop(crop)).astype(int)
+    for conversation in model.conversations:
+        shown = np.asarray(conversation.images[0].decode()).astype(int)
+        assert shown.shape == own.shape
+        assert 0 < (shown != own).any(axis=2).mean() < 0.3  # but for the marker
+
+
+def test_a_stored_session_votes_after_a_restart(photo):
+    store = ImageStore()
+    model = KindModel({"mask": "A face.", "arrow": "A face."})
+    workspace = Workspace(model=model, store=store)
+    image_id = workspace.add_image(photo, session="a")
+    marked_id = workspace.mark(image_id, [[174, 65, 273, 164]], session="a").image_id
+    first = workspace.ask_vote(marked_id, "What is r1?", session="a", kinds=["mask", "arrow"])
+    again = Workspace(model=model, store=store)
+    (turn,) = again.conversation(marked_id, session="a").turns
+    assert (turn.question, turn.answer) == (first.question, "A face.")
+    again.ask_vote(marked_id, "What color is it?", session="a", kinds=["mask", "arrow"])
+    asked = [turn.question for turn in model.conversations[-1].turns]
+    assert asked == ["What is the object pointed to by the red arrow?", "What color is it?"]
+
+
+def test_a_full_conversation_forgets_its_oldest_questions(photo):
+    model = KindModel({"mask": "A face."})
+    workspace = Workspace(model=model, max_turns=3)
+    image_id = workspace.add_image(photo, session="a")
+    marked_id = workspace.mark(image_id, [[174, 65, 273, 164]], session="a").image_id
+    forgotten = [
+        workspace.ask_vote(
+            marked_id, f"What is r1, for the {n}th time?", session="a", kinds=["mask", "arrow"]
+        ).forgotten
+        for n in range(5)
+    ]
+    assert forgotten == [0, 0, 0, 2, 0]
+    assert len(workspace.conversation(marked_id, session="a").turns) == 3
+    assert all(conversation.turns[0].images for conversation in model.conversations)
+
+
+def test_cancelling_a_vote_leaves_the_conversation_as_it_was(photo):
+    class Waiting(KindModel):
+        async def aanswer(self, conversation):
+            self.conversations.append(conversation)
+            await asyncio.Event().wait()
+
+    async def cancel():
+        task = asyncio.create_task(workspace.aask_vote(image_id, "What is r1?", session="a", kinds=["mask", "arrow"]))
+        while len(model.conversations) < 2:
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    model = Waiting({})
+    workspace, image_id = marked_photo(photo, model)
+    asyncio.run(cancel())
+    assert workspace.conversation(image_id, session="a").turns == ()
+    assert workspace.ask(image_id, "What is r1?", session="a").answer == "Unknown."
