@@ -80,8 +80,9 @@ $(MCP2)/.ready: pyproject.toml constraints.txt
 	$(MCP2)/bin/python -m pip install --quiet "mcp==2.3.0"
 	@touch $@
 
-test-mcp: $(MCP2)/.ready
-	$(MCP2)/bin/python -m pytest tests/mcp_server
+test-mcp: $(MCP2)/.ready $(READY)
+	VIPLLAVA_MCP_OTHER_PYTHON=$(BIN)/python $(MCP2)/bin/python -m pytest tests/mcp_server
+	VIPLLAVA_MCP_OTHER_PYTHON=$(MCP2)/bin/python $(BIN)/python -m pytest tests/mcp_server/test_crosswise.py
 
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu

@@ -109,6 +109,20 @@ async def test_progress_is_the_answer_so_far(served, mode):
         assert all('"A white square."'.startswith(message[:-1]) for message in client.progress)
 
 
+async def test_a_vote_says_how_far_the_looks_agree(served, mode):
+    async with over_http(served.url, mode) as client:
+        _, marked = await opened_and_marked(client)
+        call = {"image_id": marked.structured["image_id"], "question": "What is the object {r1}?", "vote": True}
+        voted = await client.try_call("ask_regions", progress=True, **call)
+        assert voted.structured["answer"] == "A white square."
+        assert voted.structured["agreement"] > 0.5
+        assert 0 < voted.structured["confidence"] <= 1
+        votes = voted.structured["votes"]
+        assert len({vote["question"] for vote in votes}) == len(votes) == len(client.progress) > 1
+        assert sorted(client.progress) == sorted(f'"{vote["answer"]}"' for vote in votes)
+        jsonschema.validate(voted.structured, (await client.tools())["ask_regions"]["outputSchema"])
+
+
 async def test_errors_are_those_of_the_agent_tools(served, mode):
     async with over_http(served.url, mode) as client:
         opened = await client.call("open_image", source=SCENE.name)

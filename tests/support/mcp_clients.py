@@ -128,11 +128,15 @@ async def over_http(
 
 @asynccontextmanager
 async def over_stdio(
-    *arguments: str, mode: str = "legacy", roots: list[str] | None = None, code: str = CODE, python_path: object = ""
+    *arguments: str,
+    mode: str = "legacy",
+    roots: list[str] | None = None,
+    python: str = sys.executable,
+    python_path: object = "",
 ) -> AsyncIterator[McpClient]:
     """Start `langchain-vipllava mcp` with some arguments, and connect over its standard input and output."""
-    command = ["-c", code, "mcp", *arguments]
-    parameters = StdioServerParameters(command=sys.executable, args=command, env=environment(python_path))
+    command = ["-c", CODE, "mcp", *arguments]
+    parameters = StdioServerParameters(command=python, args=command, env=environment(python_path))
     async with AsyncExitStack() as stack:
         yield await _connected(stack, stdio_client(parameters), mode, roots)
 

@@ -60,6 +60,15 @@ class MarkRegionsResult(_Result):
     images: list[ImageResult]
 
 
+class VoteResult(_Result):
+    """The answer about one look of the regions."""
+
+    phrases: list[str] = Field(description="Words of the markers in this look.")
+    question: str
+    answer: str = Field(description="With the words of the markers of the image that was asked about.")
+    confidence: float | None = None
+
+
 class AskRegionsResult(_Result):
     """Of `ask_regions`."""
 
@@ -68,6 +77,9 @@ class AskRegionsResult(_Result):
     answer: str
     forgotten: int = Field(0, description="Oldest questions that the conversation lost to make room.")
     page: int | None = Field(None, description="Index of the page that was asked about.")
+    agreement: float | None = Field(None, description="Share of the votes for the answer; only of a vote.")
+    confidence: float | None = Field(None, description="How sure the votes for the answer were; only of a vote.")
+    votes: list[VoteResult] = Field([], description="Only of a vote.")
 
 
 class ListedImage(_Result):
