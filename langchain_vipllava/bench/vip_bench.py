@@ -22,9 +22,13 @@ from langchain_vipllava.errors import BenchmarkError, RegionError, VipLlavaError
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.regions.detections import regions_from
 from langchain_vipllava.regions.region import Region
+from langchain_vipllava.text import cut
 
 Split = Literal["bbox", "human", "source"]
 """The official splits, "bbox" and "human"; with "source", markers are drawn here."""
+
+_MAX_DIGITS = 19
+"""Digits of a question's number. Chosen: int() of thousands is an error."""
 
 _META = "vip-bench-meta-data.json"
 _TAG = re.compile(r"<(obj\d*)>")
@@ -62,7 +66,7 @@ class VipBench:
     def questions(self) -> dict[str, dict[str, Any]]:
         """The rows of the split's `questions.jsonl` by their id in the results, "v1_0"."""
         if self.split == "source":
-            return {key: {"question_id": key.removeprefix("v1_"), **row} for key, row in self._meta.items()}
+            return {key: {"question_id": _question_id(key)} for key in self._meta}
         rows = {}
         for where, row in read_json_lines(find_file(self._folder, [f"{self.split}/questions.jsonl"])):
             rows[f"v1_{field_of(row, 'question_id', (int, str), where)}"] = row
@@ -104,12 +108,12 @@ class VipBench:
         try:
             regions = tuple(self._regions(image, names))
         except VipLlavaError as error:  # an error of this item alone, when it is asked
-            regions, open_image = (), partial(_refuse, RegionError(error))
+            regions, open_image = (), partial(_refuse, RegionError(cut(str(error), 300)))
         text = split_tags(question, _TAG, names.index)
         return Item(item_id, text, truth, open_image, regions, groups, row=kept)
 
     def _regions(self, image: str, names: Sequence[str]) -> Iterator[Region]:
-        file = self._images / Path(image).with_suffix(".json").name
+        file = self._images / f"{Path(image).stem}.json"
         shapes = read_json(file)
         size = (field_of(shapes, "imageWidth", int, file.name), field_of(shapes, "imageHeight", int, file.name))
         found = regions_from({**shapes, "imageData": None}, image_size=size, format="labelme")
@@ -131,6 +135,11 @@ class VipBench:
         """Write `results/MODEL-SPLIT.json`."""
         texts = {each.item.row["key"]: each.text for each in answered}
         return [write_json(outputs.folder / "results" / f"{outputs.model}-{self.split}.json", texts, 2)]
+
+
+def _question_id(key: str) -> str | int:
+    number = key.removeprefix("v1_")
+    return int(number) if number.isascii() and number.isdecimal() and len(number) < _MAX_DIGITS else number
 
 
 def _refuse(error: RegionError) -> EncodedImage:

@@ -70,10 +70,11 @@ class Visual7W:
 
     def _item(self, index: int, row: dict[str, Any]) -> Item:
         where = f"question {index} of {self._file.name}"
+        image, item_id = field_of(row, "image", str, where), field_of(row, "id", (str, int), where)
         is_conversation = "conversations" in row and "question" not in row
         has_boxes = not is_conversation or "bboxes" in row
         boxes = [_box(box, where) for box in (field_of(row, "bboxes", list, where) if has_boxes else [])]
-        open_image = partial(self._open, field_of(row, "image", str, where))
+        open_image = partial(self._open, image)
         try:
             regions = tuple(Region(box=box) for box in boxes)
         except RegionError as error:  # an error of this item alone, when it is asked
@@ -93,7 +94,6 @@ class Visual7W:
             options = {letter: ("The object ", place) for place, letter in places}
             prompt = joined(question, ("\n",), lettered(options), (_INSTRUCTION,))
             truth = _letter(row, boxes, where)
-        item_id = field_of(row, "id", (str, int), where)
         return Item(item_id, prompt, truth, open_image, regions, (), question, options, colors, {"id": item_id})
 
     def answers_file(self, outputs: Outputs) -> Path:

@@ -119,6 +119,10 @@ def test_gar_bench_is_answered_by_option_and_written_with_the_output_of_the_mode
     assert np.mean(right) >= 0.75
     assert benchmark.score(answered).total.mean == pytest.approx(100 * np.mean(right))
     assert {each.group for each in benchmark.score(answered).groups} == {"color", "shape", "total"}
+    wrong = answer(benchmark, EchoBackend(), Outputs(folder, "echo"))
+    (written,) = benchmark.write(wrong, Outputs(folder, "echo"))
+    assert [row["model_output"] for row in json.loads(written.read_text())] == [each.text for each in wrong]
+    assert benchmark.score(wrong).total.mean == 0
 
 
 @pytest.mark.parametrize("form", ["tsv", "parquet"])
@@ -223,6 +227,8 @@ def test_visual7w_takes_conversations_with_or_without_colors(sets):
         ("visual7w", "v7w-test.json", lambda rows: rows[0].update(answer=[1, 2, 3, 4]), "expected one of its 4 boxes"),
         ("visual7w", "v7w-test.json", lambda rows: rows[0].update(bboxes=[[1, 2]]), "expected .x0, y0, x1, y1."),
         ("visual7w", "v7w-test.json", lambda rows: rows.clear(), "no list of questions"),
+        ("visual7w", "v7w-test.json", lambda rows: rows.insert(1, 7), "question 1 of .* is 7; expected an object"),
+        ("vip-bench", "vip-bench-meta-data.json", lambda rows: rows.update(v1_0=7), "v1_0 is 7; expected an object"),
     ],
 )
 def test_damaged_data_is_refused_with_its_place(sets, name, file, change, message):
@@ -230,7 +236,7 @@ def test_damaged_data_is_refused_with_its_place(sets, name, file, change, messag
     rows = json.loads(path.read_text())
     change(rows)
     path.write_text(json.dumps(rows))
-    benchmark = {"gar-bench": GarBench, "visual7w": Visual7W}[name](Data(path))
+    benchmark = {"gar-bench": GarBench, "visual7w": Visual7W, "vip-bench": VipBench}[name](Data(path))
     with pytest.raises(BenchmarkError, match=message):
         list(benchmark.items())
 

@@ -115,6 +115,7 @@ class BenchRun:
             VipLlavaError: the data is damaged, or the model or the judge failed. The answers so far are kept.
         """
         judge = judge_options.open() if judge_options is not None and judge_options.judge is not None else None
+        self.screen.note(f"Reading {self.data}")  # minutes, where images are in its rows
         benchmark = open_benchmark(Data(self.data, self.images))
         total = benchmark.count() if self.limit is None else min(benchmark.count(), self.limit)
         backend = self.model_options.plan()
