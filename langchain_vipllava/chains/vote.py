@@ -12,10 +12,11 @@ from pydantic import SkipValidation
 from langchain_vipllava.chains.steps import AskAboutRegions, RegionPrompt, Step
 from langchain_vipllava.chat.confidence import confidence_of
 from langchain_vipllava.chat.model import ChatVipLlava
+from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.images.store import image_id
 from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
-from langchain_vipllava.markers.looks import other_looks, read_colors, read_kinds, reworded
+from langchain_vipllava.markers.looks import other_looks, read_colors, read_kinds, reworded, words_of_no_marker
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.workspace.voted import Election, Vote
 
@@ -38,7 +39,7 @@ class VoteAboutRegions(Step):
 
     Raises:
         MarkerError: at construction for unknown names; fewer than 2 looks or more than 12; a placeholder of the
-            question names no marker.
+            question names no marker, or its words are those of no marker of the image.
         PromptError: something is missing.
     """
 
@@ -58,19 +59,26 @@ class VoteAboutRegions(Step):
         if not isinstance(marked, MarkedImage) or not marked.markers:
             asked = AskAboutRegions(llm=self.llm, whole_question=self.whole_question).invoke(input, config)
             return {**asked, "agreement": None, "confidence": None, "votes": ()}
+        question = input.get("question")
+        if isinstance(question, str) and (said := words_of_no_marker(question, marked.markers)) is not None:
+            raise MarkerError(
+                f"the question names {shorten(said, 60)}, which no marker of the image is, but one of another look may "
+                f"be; expected a placeholder such as {{0}}, or {shorten(marked.phrases[0], 60)}."
+            )
         looks = other_looks(marked, self.kinds, self.colors, view_size=view_size_of(self.llm))
         prompt = RegionPrompt()
-        prompts = [prompt.invoke(_about(look, marked, input), config) for look in looks]
+        inputs = [_about(look, marked, input) for look in looks]
+        prompts = [prompt.invoke(each, config) for each in inputs]
         logprobs = {"logprobs": True} if isinstance(self.llm, ChatVipLlava) else {}
         messages = self.llm.batch(prompts, config, **logprobs)
         votes = tuple(
             Vote(
                 tuple(look.phrases),
-                look.question(input["question"]),
+                look.question(each["question"]),
                 reworded(message.text, look.markers, marked.markers),
                 confidence_of(message),
             )
-            for look, message in zip(looks, messages, strict=True)
+            for look, each, message in zip(looks, inputs, messages, strict=True)
         )
         election = Election.of(votes)
         return {
@@ -85,8 +93,12 @@ class VoteAboutRegions(Step):
 
 def _about(look: MarkedImage, marked: MarkedImage, step_input: dict[str, Any]) -> dict[str, Any]:
     """Return the input of a step about another look, with the messages so far in its words and with its image."""
-    history = step_input.get("history")
-    if look is marked or not isinstance(history, list):
+    history, question = step_input.get("history"), step_input.get("question")
+    if look is marked:
+        return step_input
+    if isinstance(question, str):
+        step_input = {**step_input, "question": reworded(question, marked.markers, look.markers)}
+    if not isinstance(history, list):
         return {**step_input, "marked": look}
     own = {marked.encoded.base64, image_id(marked.encoded)}
 

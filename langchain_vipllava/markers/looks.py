@@ -16,6 +16,7 @@ from langchain_vipllava.markers.kinds import (
     KINDS,
     MarkerColor,
     MarkerKind,
+    marker_phrase,
     parse_color,
     parse_kind,
 )
@@ -26,6 +27,10 @@ from langchain_vipllava.markers.marker import Marker
 VOTING_KINDS: tuple[MarkerKind, ...] = ("rectangle", "ellipse", "point", "scribble", "mask")
 """Kinds of the looks where the caller names neither kinds nor colors. Chosen: of all sets of five, the one that was
 right most often on the hard scenes of `python -m benchmarks.vote --seed 1 --choose`; the guide has other scenes."""
+
+_LOOKS = sorted((marker_phrase(kind, color) for kind in KINDS for color in COLOR_NAMES), key=len, reverse=True)
+_ANY_LOOK = re.compile(rf"\b(?:{'|'.join(_LOOKS)})\b", re.IGNORECASE)
+"""Words of a marker of any look, the longest first."""
 
 MAX_LOOKS = 12
 """Looks of one vote. Chosen: more than all kinds or all colors; each is a question, and an image in memory."""
@@ -118,7 +123,21 @@ def reworded(text: str, markers: Sequence[Marker], others: Sequence[Marker]) -> 
     words = {marker.phrase: other.phrase for marker, other in zip(markers, others, strict=True)}
     longest_first = sorted(words, key=len, reverse=True)  # "with the red mask" begins "with the red mask contour"
     pattern = rf"(?<!\w)(?:{'|'.join(map(re.escape, longest_first))})(?!\w)"
-    return re.sub(pattern, lambda found: words[found[0]], text) if words else text
+
+    def other_words(found: re.Match[str]) -> str:
+        other = words[found[0].lower()]
+        return f"{other[0].upper()}{other[1:]}" if found[0][0].isupper() else other
+
+    return re.sub(pattern, other_words, text, flags=re.IGNORECASE) if words else text
+
+
+def words_of_no_marker(text: str, markers: Sequence[Marker]) -> str | None:
+    """Return words in a text that would name a marker, but none of these; None if there are none.
+
+    In another look they may be those of a marker, so that votes would be about different regions.
+    """
+    own = {marker_phrase(marker.kind, marker.color) for marker in markers}
+    return next((found[0] for found in _ANY_LOOK.finditer(text) if found[0].lower() not in own), None)
 
 
 def _draw(

@@ -51,7 +51,9 @@ class Question:
         own, others = self.view.shown.markers, look.markers
         of_region = {marker.region.id: marker for marker in others}
         parts = [
-            part if isinstance(part, str) else replace(part, marker=of_region[part.marker.region.id])
+            reworded(part, own, others)
+            if isinstance(part, str)
+            else replace(part, marker=of_region[part.marker.region.id])
             for part in self.parts
         ]
         turns = [

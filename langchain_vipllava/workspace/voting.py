@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 from langchain_vipllava.errors import GenerationError, MarkerError, shorten
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
-from langchain_vipllava.markers.looks import other_looks, reworded
+from langchain_vipllava.markers.looks import other_looks, reworded, words_of_no_marker
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.workspace.attempts import attempts
+from langchain_vipllava.workspace.marker_names import MarkerNames
 from langchain_vipllava.workspace.question import Question
 from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel, aanswer_rated, answer_rated
 from langchain_vipllava.workspace.voted import Election, Vote, Voted
@@ -25,7 +26,8 @@ class Voting:
         view_size: see `mark`.
 
     Raises:
-        MarkerError: the view has no markers, unknown names, fewer than two looks.
+        MarkerError: the view has no markers, unknown names, fewer than two looks, a question that names a marker that
+            is not there.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Voting:
                 f"{question.image.id} has no markers to vote with. Call mark_regions with it, and ask about the "
                 "image_id that it returns, or ask without a vote."
             )
+        _refuse_other_looks(question)
         self._question, self._own = question, question.view.marked
         self._looks = other_looks(self._own, kinds, colors, view_size=view_size)
 
@@ -100,3 +103,14 @@ class Voting:
             election.agreement,
             election.confidence,
         )
+
+
+def _refuse_other_looks(question: Question) -> None:
+    """Refuse words of a marker that the image does not have.
+
+    Raises:
+        MarkerError: there are some.
+    """
+    for text in question.parts:
+        if isinstance(text, str) and (said := words_of_no_marker(text, question.view.markers)) is not None:
+            MarkerNames(question.image.id, question.image.markers).refuse_look(said)

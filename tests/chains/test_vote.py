@@ -83,6 +83,17 @@ def prompts_of(step, **chain_input):
     return seen, step(RunnableLambda(answer)).invoke(chain_input)
 
 
+def test_the_words_of_a_marker_name_it_in_every_look(bundled):
+    step = VoteAboutRegions(llm=bundled, kinds=["point", "arrow", "rectangle"])
+    result = step.invoke({"marked": marked_scene(), "question": "What is the object within the lime rectangle?"})
+    assert (result["answer"], result["agreement"]) == ("A blue circle.", 1.0)
+    assert [vote.question for vote in result["votes"]] == [
+        "What is the object at the lime point?",
+        "What is the object pointed to by the lime arrow?",
+        "What is the object within the lime rectangle?",
+    ]
+
+
 @pytest.mark.parametrize("is_kept", [False, True])
 def test_messages_so_far_come_in_the_words_and_with_the_image_of_each_look(is_kept):
     marked = mark(Image.new("RGB", (99, 99), "white"), [Region(box=(10, 10, 50, 50))])
@@ -127,6 +138,8 @@ def test_wrong_names_and_inputs_are_refused(bundled):
     step = VoteAboutRegions(llm=bundled, kinds=["arrow"])
     with pytest.raises(MarkerError, match="too few to vote"):
         step.invoke({"marked": marked_scene(), "question": "What is {0}?"})
+    with pytest.raises(MarkerError, match="names 'with the gold mask', which"):
+        VoteAboutRegions(llm=bundled).invoke({"marked": marked_scene(), "question": "What is with the gold mask?"})
     with pytest.raises(PromptError, match="'question'"):
         VoteAboutRegions(llm=bundled).invoke({"marked": marked_scene()})
     with pytest.raises(PromptError, match="'marked'"):

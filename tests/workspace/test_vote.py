@@ -213,6 +213,27 @@ def test_an_image_without_markers_cannot_vote(photo):
         bare.ask_vote(marked_id, "What is r1?", session="a")
 
 
+def test_the_words_of_a_marker_name_it_in_every_look(photo):
+    model = KindModel({})
+    workspace, image_id = marked_photo(photo, model, [174, 65, 273, 164], [330, 20, 480, 250], kind="arrow")
+    question = "Pointed to by the lime arrow, what is the object pointed to by the red arrow?"
+    voted = workspace.ask_vote(image_id, question, session="a", kinds=["mask", "point", "arrow"])
+    assert [vote.question for vote in voted.votes] == [
+        "With the lime mask, what is the object with the red mask?",
+        "At the lime point, what is the object at the red point?",
+        question,
+    ]
+
+
+def test_words_of_no_marker_of_the_image_are_refused(photo):
+    """In another look they may be those of a marker: the votes would be about different regions."""
+    model = KindModel({})
+    workspace, image_id = marked_photo(photo, model, [174, 65, 273, 164], [330, 20, 480, 250], kind="arrow")
+    with pytest.raises(MarkerError, match="names 'Within the red rectangle', which no marker of marked1 is"):
+        workspace.ask_vote(image_id, "What is the object Within the red rectangle?", session="a")
+    assert not model.conversations
+
+
 def test_text_and_json_say_how_many_agree(photo):
     model = RatingKindModel(
         {"rectangle": "A cat.", "ellipse": "a cat", "point": "A dog."}, {"A cat.": 0.5, "a cat": 0.7}
