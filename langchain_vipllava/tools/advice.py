@@ -26,6 +26,7 @@ _SENTENCE = re.compile(r"(?<=[.;!?])\s+(?=[A-Z\[{\"'(])|;\s+")
 _NEXT_STEPS = {
     "open_image": "Call open_image again with another source.",
     "detect_regions": "Mark boxes yourself: mark_regions with regions such as [[x0, y0, x1, y1]] in pixels.",
+    "segment_regions": "Call segment_regions again with points [x, y] in pixels, or mark them as they are.",
     "mark_regions": "Call mark_regions again with region ids or boxes [x0, y0, x1, y1] in pixels.",
     "ask_regions": "Call ask_regions again with another question, or go on without an answer.",
 }
@@ -57,7 +58,7 @@ def advise(error: VipLlavaError, tool: str) -> str:
     step = next((step for kind, step in _STEPS_OF_ERRORS if isinstance(error, kind)), None)
     if step is None and (len(kept) < len(sentences) or (isinstance(error, ImageError) and tool == "open_image")):
         step = _NEXT_STEPS.get(tool)
-    if step is None and isinstance(error, DetectionError) and tool == "detect_regions":
+    if step is None and isinstance(error, DetectionError) and tool in ("detect_regions", "segment_regions"):
         step = _NEXT_STEPS[tool]
     text = str(error) if len(kept) == len(sentences) else " ".join(f"{sentence.rstrip('.')}." for sentence in kept)
     text = text.strip() or "the tool could not do this."
@@ -71,4 +72,4 @@ def _is_for_programmers(sentence: str) -> bool:
 
 def _names_step(text: str) -> bool:
     """Whether a message says which tool to call."""
-    return re.search(r"\b(?:open_image|detect_regions|mark_regions|ask_regions)\b", text) is not None
+    return re.search(r"\b(?:open_image|(?:detect|segment|mark|ask)_regions)\b", text) is not None

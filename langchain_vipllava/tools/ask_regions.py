@@ -38,7 +38,7 @@ class AskRegionsInput(BaseModel):
 class AskRegionsTool(WorkspaceTool):
     """Asks about an image; each image has its own conversation, so that "it" can mean what was asked before."""
 
-    position: ClassVar[int] = 4
+    position: ClassVar[int] = 5
     name: str = "ask_regions"
     description: str = (
         "Ask a vision model one question about a marked image. Returns its answer in quotes: what it saw or read, "

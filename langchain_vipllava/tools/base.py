@@ -52,7 +52,7 @@ class WorkspaceTool(BaseTool):
 
     Attributes:
         position: place among the tools, in the order in which an agent uses them.
-        needs_detector: whether there is no such tool without a detector.
+        needs_detector, needs_segmenter: whether there is no such tool without one.
         workspace: what all tools of a toolkit stand on.
         default_session: the session of calls without a thread id; None takes that of the agent's run.
         show_images: whether the LLM sees marked images.
@@ -60,6 +60,7 @@ class WorkspaceTool(BaseTool):
 
     position: ClassVar[int]
     needs_detector: ClassVar[bool] = False
+    needs_segmenter: ClassVar[bool] = False
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
@@ -69,6 +70,11 @@ class WorkspaceTool(BaseTool):
     response_format: str = "content_and_artifact"  # type: ignore[assignment]  # LangChain's Literal, narrowed
     handle_tool_error: Any = True
     handle_validation_error: Any = Field(default_factory=lambda: describe_bad_arguments)
+
+    @classmethod
+    def fits(cls, workspace: Workspace) -> bool:
+        """Whether a workspace can do what the tool does."""
+        return (workspace.can_detect or not cls.needs_detector) and (workspace.can_segment or not cls.needs_segmenter)
 
     def session(self, config: RunnableConfig | None) -> SessionKey:
         """Return the session of a call.

@@ -76,7 +76,7 @@ class MarkRegionsInput(BaseModel):
 class MarkRegionsTool(WorkspaceTool):
     """Draws markers and opens the marked image under its own id, with its own conversation."""
 
-    position: ClassVar[int] = 3
+    position: ClassVar[int] = 4
     name: str = "mark_regions"
     description: str = (
         "Draw colored markers on regions of an open image. Returns the id of the marked image and, for each region, "

@@ -18,6 +18,7 @@ from langchain_vipllava.images.store import ImageStore
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.regions.detection_options import DetectionOptions
 from langchain_vipllava.regions.detector_call import Detector
+from langchain_vipllava.regions.segmenter import Segmenter
 from langchain_vipllava.tools.base import tool_classes
 from langchain_vipllava.tools.chat_model_vision import ChatModelVision
 from langchain_vipllava.workspace.limits import SessionLimits
@@ -40,6 +41,8 @@ class VipLlavaToolkit(BaseToolkit):
         chat_model: the model that sees images, usually a `ChatVipLlava`.
         detector: called with an RGB PIL image, returns any format that `regions_from` reads; without one there is no
             `detect_regions`.
+        segmenter: called with an RGB PIL image and a `Region` with a `point` or a `box`, returns the mask of one
+            object, such as a `SamSegmenter`; without one there is no `segment_regions`.
         detection_options: how detections are read, such as `{"box_format": "xywh"}` or `{"labels": [...]}` (names of
             class ids); see `DetectionOptions`.
         fetch_policy: how `open_image` fetches URLs; by default from public hosts only.
@@ -69,6 +72,7 @@ class VipLlavaToolkit(BaseToolkit):
 
     chat_model: BaseChatModel = Field(repr=False)
     detector: Detector | None = None
+    segmenter: Segmenter | None = None
     detection_options: Annotated[DetectionOptions, BeforeValidator(DetectionOptions.of)] = Field(
         default_factory=DetectionOptions
     )
@@ -93,6 +97,7 @@ class VipLlavaToolkit(BaseToolkit):
         self._workspace = Workspace(
             model=ChatModelVision(self.chat_model),
             detector=self.detector,
+            segmenter=self.segmenter,
             detection_options=self.detection_options,
             access=ImageAccessPolicy(self.image_root, self.fetch_policy, limits=self.image_limits),
             store=self.image_store,
@@ -114,7 +119,7 @@ class VipLlavaToolkit(BaseToolkit):
         return [
             tool(workspace=self._workspace, default_session=self._session, show_images=self.show_images)  # type: ignore[call-arg]  # each class has its own name and description
             for tool in tool_classes()
-            if self.detector is not None or not tool.needs_detector
+            if tool.fits(self._workspace)
         ]
 
     def add_image(

@@ -33,8 +33,8 @@ class HeatMap:
         question: as the model read it.
         answer: the answer in question.
         drops: (rows, columns) float64, read-only: by how much the natural logarithm of the answer's probability drops
-            when patches over this cell are grayed. Row 0 is the top of `image`. Below 0 where graying makes the answer
-            likelier.
+            when patches over this cell are grayed, on average. Row 0 is the top of `image`. Below 0 where graying makes
+            the answer likelier.
         log_probability: of the answer, with nothing grayed.
         image: what the model saw, RGB: with its markers, cropped if it was marked with a zoom.
         crop: `(left, top, right, bottom)` of `image` in the whole image, in pixels.
@@ -52,11 +52,20 @@ class HeatMap:
 
     @property
     def peak(self) -> tuple[float, float]:
-        """Center of the cell on which the answer depends most: (x, y) in pixels of the whole image, as regions are."""
+        """Where the answer depends most: (x, y) in pixels of the whole image, as regions are.
+
+        The hottest cell and its eight neighbors, weighted by their drops: finer than a cell.
+        """
         rows, columns = self.drops.shape
         row, column = divmod(int(self.drops.argmax()), columns)
+        around = np.s_[max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+        weights = self.drops[around].clip(min=0)
+        if not weights.any():
+            weights = np.ones_like(weights)
+        ys, xs = np.mgrid[:rows, :columns] + 0.5
         left, top, right, bottom = self.crop
-        return left + (column + 0.5) * (right - left) / columns, top + (row + 0.5) * (bottom - top) / rows
+        x, y = (float((weights * centers[around]).sum() / weights.sum()) for centers in (xs, ys))
+        return left + x * (right - left) / columns, top + y * (bottom - top) / rows
 
     @property
     def heat(self) -> np.ndarray:

@@ -109,6 +109,16 @@ class Workspace(Asking):
         self._limits = SessionLimits(max_sessions, max_images, max_session_bytes, max_bytes, max_turns)
         self._sessions = SessionPool(self._limits, storage)
 
+    @property
+    def can_detect(self) -> bool:
+        """Whether there is a detector."""
+        return self._detector is not None
+
+    @property
+    def can_segment(self) -> bool:
+        """Whether there is a segmenter."""
+        return self._segmenter is not None
+
     def open(self, source: str | os.PathLike[str], *, session: SessionId = None) -> Opened:
         """Open an image that a caller names.
 
@@ -223,7 +233,7 @@ class Workspace(Asking):
             self._segmenter,
             self._detection_options.limits,
             max_bytes=self._limits.max_session_bytes,
-            can_detect=self._detector is not None,
+            can_detect=self.can_detect,
         )
         self._settle(current)
         return detected
@@ -261,7 +271,7 @@ class Workspace(Asking):
         with source.lock:
             before = source.regions.copy()
             try:
-                chosen = choose_regions(source, listed, limits, can_detect=self._detector is not None)
+                chosen = choose_regions(source, listed, limits, can_detect=self.can_detect)
                 kind, color = read_kind(kind, chosen), read_color(color, chosen)
                 check_looks(kind, color, chosen)
                 marked = draw_markers(source.image, chosen.regions, kind, color, zoom, view_size_of(self._model))

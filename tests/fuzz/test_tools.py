@@ -1,4 +1,4 @@
-"""Mutated arguments of the four tools."""
+"""Mutated arguments of the tools."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from langchain_core.language_models import FakeListChatModel
 from PIL import Image
 
 from langchain_vipllava import VipLlavaToolkit
+from langchain_vipllava.apps.segmenters import segment_shapes
 from langchain_vipllava.errors import MAX_MESSAGE
 from tests.fuzz.mutations import JSON, mutate
 
 CALLS = {
     "open_image": [{"source": "/no/such/file.png"}, {"source": "http://127.0.0.1:1/a.png"}],
     "detect_regions": [{"image_id": "photo1", "labels": ["cat"], "min_score": 0.5, "max_regions": 3}],
+    "segment_regions": [
+        {"image_id": "photo1", "points": [[50, 40], [10, 10, 30, 30], {"point": [5, 6], "label": "x"}, "r1"]},
+        {"image_id": "photo1", "points": '{"points": [[50, 40], [60, 41]]}'},
+    ],
     "mark_regions": [
         {
             "image_id": "photo1",
@@ -35,7 +40,9 @@ DETECTIONS = [{"score": 0.9, "label": "cat", "box": {"xmin": 4, "ymin": 5, "xmax
 
 @pytest.fixture
 def tools():
-    toolkit = VipLlavaToolkit(chat_model=FakeListChatModel(responses=["A cat."]), detector=lambda image: DETECTIONS)
+    toolkit = VipLlavaToolkit(
+        chat_model=FakeListChatModel(responses=["A cat."]), detector=lambda image: DETECTIONS, segmenter=segment_shapes
+    )
     toolkit.add_image(Image.new("RGB", (100, 80)), detections=DETECTIONS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about tiny regions

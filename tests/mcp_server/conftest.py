@@ -11,6 +11,7 @@ from langchain_vipllava import ImageAccessPolicy
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.apps.detectors import detect_shapes
 from langchain_vipllava.apps.mcp.sdk import IS_LINE_2
+from langchain_vipllava.apps.segmenters import segment_shapes
 from langchain_vipllava.backends.local import LocalBackend
 from langchain_vipllava.backends.vision import BackendVision
 from tests.support.recording import RecordingBackend
@@ -29,7 +30,9 @@ def served(vision: BackendVision) -> Iterator[Served]:
     """A server whose operator allows the folder of the bundled scene."""
     from tests.support.mcp_clients import serving
 
-    with serving(vision, detector=detect_shapes, access=ImageAccessPolicy(SCENE.parent)) as served:
+    with serving(
+        vision, detector=detect_shapes, segmenter=segment_shapes, access=ImageAccessPolicy(SCENE.parent)
+    ) as served:
         yield served
 
 

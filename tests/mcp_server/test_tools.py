@@ -69,6 +69,19 @@ async def test_an_image_is_opened_detected_marked_and_asked_about(served, mode):
         jsonschema.validate(result.structured, schemas[name])
 
 
+async def test_a_point_becomes_a_mask(served, mode):
+    async with over_http(served.url, mode) as client:
+        schema = (await client.tools())["segment_regions"]["outputSchema"]
+        image_id = (await client.call("open_image", source=SCENE.name)).structured["image_id"]
+        segmented = await client.call("segment_regions", image_id=image_id, points=[[316, 140]])
+        jsonschema.validate(segmented.structured, schema)
+        assert segmented.structured["regions"] == [{"id": "r1", "box": [208.0, 32.0, 424.0, 248.0]}]
+        marked = await client.call("mark_regions", image_id=image_id, regions=["r1"], kind="mask contour")
+        marked_id = marked.structured["image_id"]
+        answered = await client.call("ask_regions", image_id=marked_id, question="What is the object {r1}?")
+        assert answered.structured["answer"] == "A blue circle."
+
+
 async def test_a_marked_image_is_content_and_a_resource_by_its_hash(served, mode):
     drawn = Workspace()
     drawn.add_image(SCENE)

@@ -12,6 +12,7 @@ from langchain_tests.unit_tests import ToolsUnitTests
 
 from langchain_vipllava import ChatVipLlava, VipLlavaToolkit
 from langchain_vipllava.apps.detectors import detect_shapes
+from langchain_vipllava.apps.segmenters import segment_shapes
 
 SCENE = str(Path(__file__).parents[2] / "examples" / "scene.png")
 
@@ -21,6 +22,7 @@ def make_tool(name: str) -> BaseTool:
     toolkit = VipLlavaToolkit(
         chat_model=ChatVipLlava(model="bundled"),
         detector=detect_shapes,
+        segmenter=segment_shapes,
         image_root=Path(SCENE).parent,
         session="standard tests",
     )
@@ -52,6 +54,10 @@ class _Detect(_ToolSuite):
     name, example = "detect_regions", {"image_id": "photo1"}
 
 
+class _Segment(_ToolSuite):
+    name, example = "segment_regions", {"image_id": "photo1", "points": [[316, 140]]}
+
+
 class _Mark(_ToolSuite):
     name, example = "mark_regions", {"image_id": "photo1", "regions": ["r1"]}
 
@@ -72,6 +78,12 @@ class TestDetectRegionsUnit(_Detect, ToolsUnitTests): ...
 class TestDetectRegions(_Detect, ToolsIntegrationTests): ...
 
 
+class TestSegmentRegionsUnit(_Segment, ToolsUnitTests): ...
+
+
+class TestSegmentRegions(_Segment, ToolsIntegrationTests): ...
+
+
 class TestMarkRegionsUnit(_Mark, ToolsUnitTests): ...
 
 
@@ -84,6 +96,6 @@ class TestAskRegionsUnit(_Ask, ToolsUnitTests): ...
 class TestAskRegions(_Ask, ToolsIntegrationTests): ...
 
 
-@pytest.mark.parametrize("kind", [_Open, _Detect, _Mark, _Ask])
+@pytest.mark.parametrize("kind", [_Open, _Detect, _Segment, _Mark, _Ask])
 def test_the_suites_use_the_tools_of_the_toolkit(kind):
     assert kind().tool_constructor.name == kind.name

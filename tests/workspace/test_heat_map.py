@@ -20,7 +20,6 @@ from langchain_vipllava import (
     load_image,
 )
 from langchain_vipllava.apps.assets import SCENE
-from langchain_vipllava.apps.detectors import detect_shapes
 from langchain_vipllava.backends.local import LocalBackend
 from langchain_vipllava.backends.served import ServedBackend
 from langchain_vipllava.backends.vision import BackendVision
@@ -37,6 +36,7 @@ class WhiteSeeker:
     """
 
     conversations: list = field(default_factory=list)
+    view_size: int = 64
 
     def answer(self, conversation):
         return ModelReply("Yes.")
@@ -181,11 +181,10 @@ def backend():
 
 
 def _asked(model) -> tuple[Workspace, str]:
-    """Ask about the lowest third of the scene, which has few patches."""
-    workspace = Workspace(model=model, detector=detect_shapes)
-    image_id = workspace.add_image(load_image(SCENE).crop((0, 360, 640, 600)), session="a")
-    regions = workspace.detect(image_id, session="a").regions
-    marked = workspace.mark(image_id, [region.id for region in regions[:2]], session="a")
+    """Ask about a strip of the scene, which has few patches: a white square, and the tip of a yellow triangle."""
+    workspace = Workspace(model=model)
+    image_id = workspace.add_image(load_image(SCENE).crop((0, 365, 640, 495)), session="a")
+    marked = workspace.mark(image_id, [[59, 13, 164, 118], [450, 104, 575, 130]], session="a")
     assert workspace.ask(marked.image_id, "What is the object {r1}?", session="a").answer == "A white square."
     return workspace, marked.image_id
 
@@ -224,7 +223,7 @@ def test_a_served_model_has_the_same_heat_map(backend, in_process):
         workspace, image_id = _asked(BackendVision(served))
         found = workspace.heat_map(image_id, session="a")
     assert np.allclose(found.drops, in_process[0].drops, atol=1e-3)
-    assert found.peak == in_process[0].peak
+    assert found.peak == pytest.approx(in_process[0].peak, abs=0.1)
 
 
 def test_a_server_that_only_chats_cannot_say(backend):
@@ -236,7 +235,7 @@ def test_a_server_that_only_chats_cannot_say(backend):
 
 
 def test_the_toolkits_workspace_has_the_same_heat_map(in_process):
-    toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"), detector=detect_shapes)
+    toolkit = VipLlavaToolkit(chat_model=ChatVipLlava(model="bundled"))
     image_id = toolkit.add_image(in_process[1].original, thread_id="a")
     toolkit.workspace.mark(image_id, list(in_process[1].regions), session="a")
     toolkit.workspace.ask("marked1", "What is the object {r1}?", session="a")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -57,6 +57,7 @@ def mcp(
         ),
     ] = None,
     detector: options.DetectorOption = None,
+    segmenter: options.SegmenterOption = None,
     format: options.FormatOption = None,
     box_format: options.BoxFormatOption = None,
     min_score: options.MinScoreOption = 0.0,
@@ -92,7 +93,8 @@ def mcp(
         access = HttpAccess(host, port, names, read_tokens(os.environ.get("VIPLLAVA_MCP_TOKEN"), tokens))
     detection = {"format": format, "box_format": box_format, "min_score": min_score}
     backend = model_options.plan()
-    server = _server(model_options, backend, root or [], access, detector, detection, images)
+    found = _found(detector, segmenter)
+    server = _server(model_options, backend, root or [], access, found, detection, images)
     _run(server, access, model_options, backend, Screen(quiet))
 
 
@@ -101,11 +103,10 @@ def _server(
     backend: LocalBackend | ServedBackend,
     roots: list[Path],
     access: HttpAccess | None,
-    detector: str | None,
+    found: Mapping[str, Any],
     detection: Mapping[str, object],
     images: bool,
 ) -> WorkspaceServer:
-    from langchain_vipllava.apps.detectors import find_detector  # noqa: PLC0415
     from langchain_vipllava.apps.mcp.server import WorkspaceServer  # noqa: PLC0415
     from langchain_vipllava.backends.vision import BackendVision  # noqa: PLC0415
     from langchain_vipllava.errors import VipLlavaError  # noqa: PLC0415
@@ -117,12 +118,22 @@ def _server(
             raise VipLlavaError(f"--root {str(root)!r} is no folder; expected one with images.")
     return WorkspaceServer(
         BackendVision(backend, model_options.settings),
-        detector=None if detector is None else find_detector(detector),
+        **found,
         detection_options=DetectionOptions.of(detection),
         access=ImageAccessPolicy(roots or None),
         http=access,
         show_images=images,
     )
+
+
+def _found(detector: str | None, segmenter: str | None) -> dict[str, Any]:
+    from langchain_vipllava.apps.detectors import find_detector  # noqa: PLC0415
+    from langchain_vipllava.apps.segmenters import find_segmenter  # noqa: PLC0415
+
+    return {
+        "detector": None if detector is None else find_detector(detector),
+        "segmenter": None if segmenter is None else find_segmenter(segmenter),
+    }
 
 
 def _run(

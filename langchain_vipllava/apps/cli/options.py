@@ -41,6 +41,14 @@ DetectorOption = Annotated[
         rich_help_panel=_MARKS,
     ),
 ]
+SegmenterOption = Annotated[
+    str | None,
+    typer.Option(
+        "--segmenter",
+        help="Turn points into masks: 'shapes', package.module:name of your own callable, or sam:CHECKPOINT.",
+        rich_help_panel=_MARKS,
+    ),
+]
 FormatOption = Annotated[
     str | None,
     typer.Option(

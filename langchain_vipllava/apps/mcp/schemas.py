@@ -119,6 +119,7 @@ class ForgetImageResult(_Result):
 _RESULTS: dict[str, type[_Result]] = {
     "open_image": OpenImageResult,
     "detect_regions": DetectRegionsResult,
+    "segment_regions": DetectRegionsResult,
     "mark_regions": MarkRegionsResult,
     "ask_regions": AskRegionsResult,
     "list_images": ListImagesResult,

@@ -92,7 +92,7 @@ class WorkspaceServer(sdk.ServerBase):  # type: ignore[misc]  # of one SDK line 
         tools = [
             tool(workspace=self.workspace, show_images=show_images)  # type: ignore[call-arg]  # each class has its own name
             for tool in (*tool_classes(), *_OWN_TOOLS)
-            if detector is not None or not tool.needs_detector
+            if tool.fits(self.workspace)
         ]
         self._workspace_tools = {tool.name: tool for tool in tools}
         arguments: dict[str, Any] = {"log_level": "WARNING", "lifespan": _connection}
