@@ -182,3 +182,16 @@ async def test_list_images_has_what_a_connection_opened(served):
 def test_a_server_for_one_client_cannot_listen(vision):
     with pytest.raises(VipLlavaError, match="without http="):
         WorkspaceServer(vision).app()
+
+
+def test_a_program_can_use_the_workspace_of_its_server(vision):
+    """With all that the model can do: `isinstance` of a later Python finds no methods behind `__getattr__`."""
+    from inspect import getattr_static
+
+    workspace = WorkspaceServer(vision).workspace
+    image_id = workspace.add_image(SCENE)
+    marked = workspace.mark(image_id, BOXES)
+    assert workspace.ask(marked.image_id, "What is the object {r1}?").answer == "A white square."
+    assert workspace.ask_vote(marked.image_id, "What is the object {r2}?").confidence > 0
+    assert all(getattr_static(workspace._model, name) for name in ("answer_rated", "aanswer_rated", "score"))
+    assert list(workspace.stream(marked.image_id, "What is the object {r1}?"))[-1].answer == "A white square."

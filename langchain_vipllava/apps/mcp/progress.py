@@ -12,7 +12,7 @@ from typing import Any
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.text import quote
-from langchain_vipllava.workspace.vision_model import ModelReply, RatingModel, VisionModel
+from langchain_vipllava.workspace.vision_model import AnswerScorer, ModelReply, RatingModel
 
 _SECONDS = 0.2
 """Between two reports. Chosen: a person reads along; a fast model would send hundreds of messages in a second."""
@@ -58,23 +58,31 @@ def reporting(progress: Progress | None) -> Iterator[None]:
         _PROGRESS.reset(token)
 
 
-def reporting_model(model: VisionModel) -> VisionModel:
-    """Return a model that answers as another one does, and reports the progress of its answers."""
-    return _ReportingRater(model) if isinstance(model, RatingModel) else _ReportingVision(model)
+class ReportingVision:
+    """Answers as another model does, and reports the progress of its answers.
 
+    Args:
+        model: the other model. What it has beside the four ways to ask can be used too.
+    """
 
-class _ReportingVision:
     def __init__(self, model: Any) -> None:
         self._model = model
+        # attributes of this object, where `isinstance` looks for what a protocol names
+        if isinstance(model, RatingModel):
+            self.answer_rated, self.aanswer_rated = model.answer_rated, self._rate
+        if isinstance(model, AnswerScorer):
+            self.score = model.score
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
 
     def answer(self, conversation: Conversation) -> ModelReply:
+        """Answer and wait."""
         reply: ModelReply = self._model.answer(conversation)
         return reply
 
     async def aanswer(self, conversation: Conversation) -> ModelReply:
+        """Answer without blocking the event loop, and report while the model writes."""
         progress = _PROGRESS.get()
         if progress is None or not hasattr(self._model, "astream"):
             answered: ModelReply = await self._model.aanswer(conversation)
@@ -90,20 +98,16 @@ class _ReportingVision:
         raise GenerationError("the vision model stopped in the middle of an answer.")
 
     def stream(self, conversation: Conversation) -> Generator[str | ModelReply, None, None]:
+        """Yield pieces of text, and the whole answer last."""
         pieces: Generator[str | ModelReply, None, None] = self._model.stream(conversation)
         return pieces
 
     def astream(self, conversation: Conversation) -> AsyncGenerator[str | ModelReply, None]:
+        """Do the same asynchronously."""
         pieces: AsyncGenerator[str | ModelReply, None] = self._model.astream(conversation)
         return pieces
 
-
-class _ReportingRater(_ReportingVision):
-    def answer_rated(self, conversation: Conversation) -> ModelReply:
-        reply: ModelReply = self._model.answer_rated(conversation)
-        return reply
-
-    async def aanswer_rated(self, conversation: Conversation) -> ModelReply:
+    async def _rate(self, conversation: Conversation) -> ModelReply:
         reply: ModelReply = await self._model.aanswer_rated(conversation)
         if (progress := _PROGRESS.get()) is not None:
             await progress.step(reply.text, is_whole=True)

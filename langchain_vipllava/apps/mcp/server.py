@@ -22,7 +22,7 @@ from langchain_vipllava.apps.mcp.callers import (
 )
 from langchain_vipllava.apps.mcp.folders import ClientAccess, readable, reading
 from langchain_vipllava.apps.mcp.images import described_images, read_image
-from langchain_vipllava.apps.mcp.progress import Progress, reporting, reporting_model
+from langchain_vipllava.apps.mcp.progress import Progress, ReportingVision, reporting
 from langchain_vipllava.apps.mcp.schemas import output_schema
 from langchain_vipllava.errors import SessionError, VipLlavaError, shorten
 from langchain_vipllava.images.access import ImageAccessPolicy, read_roots
@@ -84,7 +84,7 @@ class WorkspaceServer(sdk.ServerBase):  # type: ignore[misc]  # of one SDK line 
         access = access or ImageAccessPolicy()
         self._folders, self._http = read_roots(access.image_root), http
         self.workspace = Workspace(
-            model=reporting_model(model),
+            model=ReportingVision(model),
             detector=detector,
             access=ClientAccess(access.image_root, access.fetch_policy, limits=access.limits),
             **{"max_sessions": _MAX_SESSIONS, **options},
