@@ -89,7 +89,8 @@ class Item:
             RegionError: a region lies outside the image.
             MarkerError: more regions than combinations of color and kind.
         """
-        image, phrases = self.open_image(), [""] * 0
+        image = self.open_image()
+        phrases: list[str] = []
         if self.regions:
             kind = marking.kind if len(self.regions) <= len(COLORS) else "auto"
             marked = draw(

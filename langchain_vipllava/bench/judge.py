@@ -105,7 +105,7 @@ class Judge:
             reply = self._model.invoke(prompt, temperature=temperature, max_tokens=self._max_tokens)
         except Exception as error:  # of any provider
             raise BenchmarkError(
-                f"the judge {shorten(self.name)} failed: {describe_error(error)} The grades so far are kept; run again."
+                f"the judge {shorten(self.name, 60)}: {describe_error(error)}. Run again: the grades so far are kept."
             ) from error
         content = reply.text if isinstance(getattr(reply, "text", None), str) else getattr(reply, "content", reply)
         metadata = getattr(reply, "response_metadata", None) or {}

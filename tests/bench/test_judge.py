@@ -70,7 +70,7 @@ def test_any_chat_model_of_langchain_judges():
 def test_a_judge_that_fails_is_an_error_of_ours_and_keeps_the_grades(sets):
     files, answered = _files(sets, runs=1), _answered(sets)
     recorded = Recorded(*["1.0"] * 20)
-    with pytest.raises(BenchmarkError, match="the judge 'judge' failed: RuntimeError: 429"):
+    with pytest.raises(BenchmarkError, match="the judge 'judge': RuntimeError: 429 too many"):
         Grades(files, answered).collect(Judge(SimpleNamespace(invoke=_limited(recorded, 5)), "judge"))
     kept = json.loads(files.path("grade", ".json").read_text())
     assert 1 <= len(kept) <= 5
