@@ -9,7 +9,7 @@ VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 MCP2 := .venv-mcp2
 
-.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session screenshots bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -27,6 +27,7 @@ help:
 	@echo "make layouts      write docs/reference/detections.md from the samples of detections"
 	@echo "make situations  write docs/reference/langchain-situations.md from its tests"
 	@echo "make notebooks    run the notebooks of examples/ and keep what they show"
+	@echo "make screenshots  photograph the page of langchain-vipllava studio: docs/guides/studio.md (needs Chromium)"
 	@echo "make session      what the command line prints: docs/guides/command-line-session.md"
 	@echo "make bench-startup  how long the commands take to start: docs/startup.json"
 	@echo "make train        train the bundled checkpoint from its seed (hours on two CPU cores)"
@@ -145,6 +146,9 @@ situations: $(READY)
 
 notebooks: $(READY)
 	$(BIN)/python .ci/run_notebooks.py examples/first_look.ipynb examples/agent_prototype.ipynb
+
+screenshots: $(READY)
+	$(BIN)/python -m tests.studio.screenshots docs
 
 session: $(READY)
 	$(BIN)/python .ci/write_session.py

@@ -1,4 +1,4 @@
-"""The command line: `langchain-vipllava demo | mark | ask | chat | doctor | export | serve | bench | mcp`.
+"""The command line: `langchain-vipllava demo | mark | ask | chat | doctor | export | serve | bench | mcp | studio`.
 
 Light on purpose: Ctrl-C is taken care of before anything else is imported.
 """

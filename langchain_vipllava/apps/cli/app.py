@@ -9,7 +9,20 @@ from typing import Annotated
 
 import typer
 
-from langchain_vipllava.apps.cli import ask, bench, bench_markers, chat, demo, doctor, exits, export, mark, mcp, serve
+from langchain_vipllava.apps.cli import (
+    ask,
+    bench,
+    bench_markers,
+    chat,
+    demo,
+    doctor,
+    exits,
+    export,
+    mark,
+    mcp,
+    serve,
+    studio,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -37,7 +50,7 @@ def _root(
     del version
 
 
-for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor, export.export, mcp.mcp):
+for command in (demo.demo, mark.mark, ask.ask, chat.chat, doctor.doctor, export.export, mcp.mcp, studio.studio):
     app.command()(command)
 bench.app.command()(bench_markers.markers)
 app.add_typer(bench.app, name="bench")

@@ -1,0 +1,110 @@
+"""Serving the page: on loopback, without sharing, to requests that name this host alone."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from langchain_vipllava.apps.studio.page import Studio, build_page
+from langchain_vipllava.errors import SessionError
+from langchain_vipllava.images.limits import DEFAULT_LIMITS
+
+PASSWORD = "VIPLLAVA_STUDIO_PASSWORD"  # noqa: S105  # the name of a variable
+USER = "studio"
+
+_CSS = """
+.quiet { color: var(--body-text-color); opacity: 0.8; font-size: 14px; }
+.facts { border: 0 !important; border-collapse: collapse; font-size: 14px; width: 100%; }
+.facts tr { border: 0 !important; } .facts thead th { white-space: nowrap; overflow-wrap: normal !important; }
+.facts caption { text-align: left; font-weight: 600; }
+.facts th, .facts td { text-align: left; padding: 3px 8px 3px 0; vertical-align: top; overflow-wrap: anywhere;
+  border: 0 !important; border-bottom: 1px solid var(--border-color-primary) !important; }
+.warnings { color: var(--error-text-color); font-size: 14px; list-style: disc; padding-left: 20px; }
+#status { min-height: 24px; font-weight: 600; } #head h1 { margin: 0; font-size: 24px; }
+figure { margin: 0 0 8px; } figcaption { font-size: 13px; opacity: 0.8; }
+#view img { image-rendering: auto; max-width: 100%; height: auto; } #heat-view img { max-width: 100%; }
+.download { text-decoration: underline; } footer { display: none !important; }
+"""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the page is served.
+
+    Attributes:
+        host: address that is listened on.
+        port: 0 for any that is free.
+        names: further host names by which browsers may ask, such as that of a proxy.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 7860
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
+    def allowed(self) -> list[str]:
+        """Values of the Host header that are answered; any other one is an attack by DNS rebinding, or a mistake."""
+        return ["127.0.0.1", "localhost", *([] if self.host in ("0.0.0.0", "::") else [self.host]), *self.names]  # noqa: S104
+
+
+def launch(studio: Studio, address: Address, *, block: bool = True) -> tuple[gr.Blocks, str]:
+    """Serve the page.
+
+    Args:
+        studio: what all desks share.
+        address: where; beyond loopback, `VIPLLAVA_STUDIO_PASSWORD` has to be set.
+        block: whether to wait until it is interrupted.
+
+    Returns:
+        The page, which `close()` stops, and its URL.
+
+    Raises:
+        SessionError: it would be open to others without a password, or cannot listen there.
+    """
+    password = os.environ.get(PASSWORD)
+    if not address.is_loopback and not password:
+        raise SessionError(
+            f"--host {address.host} is reachable from other machines; set a password in {PASSWORD} (the user is "
+            f"{USER!r}), or leave out --host."
+        )
+    page = build_page(studio)
+    page.queue(default_concurrency_limit=8, max_size=256)
+    options: dict[str, Any] = {
+        "server_name": address.host,
+        "server_port": address.port or None,
+        "share": False,
+        "quiet": True,
+        "show_error": False,
+        "enable_monitoring": False,
+        "ssr_mode": False,
+        "mcp_server": False,
+        "pwa": False,
+        "footer_links": [],
+        "max_file_size": DEFAULT_LIMITS.max_bytes,
+        "state_session_capacity": 64,  # as many sessions as the workspace keeps in memory
+        "auth": (USER, password) if password else None,
+        "app_kwargs": {"middleware": [Middleware(TrustedHostMiddleware, allowed_hosts=address.allowed)]},
+        "theme": gr.themes.Default(),
+        "css": _CSS,
+    }
+    try:
+        _, url, _ = page.launch(**options, prevent_thread_lock=not block)
+    except OSError as error:
+        raise SessionError(f"cannot listen on {address.host} port {address.port}; choose another --port.") from error
+    return page, url
