@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from importlib.metadata import version
+
 import httpx
 import pytest
 
@@ -27,15 +30,15 @@ def status(served, headers, body=None, version=None):
     return httpx.post(served.url, json=body or HELLO, headers=headers).status_code
 
 
-@pytest.mark.parametrize("version", [None, "2026-07-28"])
-def test_only_known_names_and_origins_are_served(served, version):
-    refused = status(served, {"Host": "evil.example"}, version=version)
+@pytest.mark.parametrize("protocol", [None, "2026-07-28"])
+def test_only_known_names_and_origins_are_served(served, protocol):
+    refused = status(served, {"Host": "evil.example"}, version=protocol)
     assert refused == 421
-    assert status(served, {"Host": f"evil.example:{served.port}"}, version=version) == 421
-    assert status(served, {"Host": "127.0.0.1.evil.example"}, version=version) == 421
+    assert status(served, {"Host": f"evil.example:{served.port}"}, version=protocol) == 421
+    assert status(served, {"Host": "127.0.0.1.evil.example"}, version=protocol) == 421
     for origin in ("http://evil.example", "https://evil.example:443", "null", "http://localhost.evil.example:80"):
-        assert status(served, {"Origin": origin}, version=version) == 403
-    if version is None:
+        assert status(served, {"Origin": origin}, version=protocol) == 403
+    if protocol is None:
         assert status(served, {}) == 200
         assert status(served, {"Host": "localhost:1234", "Origin": "http://localhost:1234"}) == 200
 
@@ -67,6 +70,11 @@ async def test_without_a_token_no_client_connects(vision, mode):
                     await client.tools()
         async with over_http(served.url, mode, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
             assert "ask_regions" in await client.tools()
+
+
+def test_the_server_says_which_version_of_this_package_it_is(served):
+    said = json.loads(httpx.post(served.url, json=HELLO, headers=ACCEPT).text.partition("data: ")[2])
+    assert said["result"]["serverInfo"] == {"name": "langchain-vipllava", "version": version("langchain-vipllava")}
 
 
 def test_a_body_larger_than_an_image_may_be_is_refused(served):

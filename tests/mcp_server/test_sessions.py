@@ -40,6 +40,7 @@ async def test_two_connections_share_nothing(served, mode):
         own = opened.structured["image_id"]
         # where ids have no handle, both call their first image img1; each means its own
         assert (own == "img1") == (marked.structured["source_id"] == "img1")
+        assert await ben.resources() == {}
         stolen = await ben.try_call("ask_regions", image_id="marked1", question=SECRET)
         assert stolen.is_error
         assert "white" not in stolen.text

@@ -90,6 +90,10 @@ async def test_a_marked_image_is_content_and_a_resource_by_its_hash(served, mode
         _, marked = await opened_and_marked(client)
         (described,) = marked.structured["images"]
         mime_type, data = await client.read(described["uri"])
+        listed = await client.resources()
+        # where the protocol has no sessions, nobody but the ids knows whose they are
+        name = "marked1: within the red rectangle; within the lime rectangle"
+        assert listed == ({described["uri"]: name} if mode == "legacy" else {})
         assert [template["uriTemplate"] for template in await client.templates()] == ["vip://image/{sha256}"]
     assert mime_type == "image/png"
     assert hashlib.sha256(data).hexdigest() == described["uri"].removeprefix("vip://image/").partition(".")[0]

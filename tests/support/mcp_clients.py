@@ -72,6 +72,11 @@ class McpClient:
         (contents,) = result.model_dump(by_alias=True)["contents"]
         return contents["mimeType"], base64.b64decode(contents["blob"])
 
+    async def resources(self) -> dict[str, str]:
+        """Return the names of the resources that are listed, by URI."""
+        listed = await self.raw.list_resources()
+        return {str(resource.uri): resource.name for resource in listed.resources}
+
     async def tools(self) -> dict[str, dict[str, Any]]:
         """Return the descriptions of the tools."""
         listed = await self.raw.list_tools()

@@ -27,6 +27,17 @@ def described_images(workspace: Workspace, caller: Caller, artifact: Mapping[str
     return [_described(caller, number, page) for number, page in pages if page.markers]
 
 
+def listed_images(workspace: Workspace, caller: Caller) -> list[tuple[str, dict[str, Any]]]:
+    """Return the name and the description of every marked image of a client."""
+    found = []
+    for summary in workspace.list(session=caller.session):
+        number = 0
+        while summary.phrases and (page := _page(workspace, caller, summary.image_id, number)) is not None:
+            found.append((f"{summary.image_id}: {'; '.join(page.phrases)}", _described(caller, number, page)))
+            number += 1
+    return found
+
+
 def read_image(workspace: Workspace, caller: Caller, digest: str) -> bytes | None:
     """Return the PNG of a marked image of a client; None where the client has none with this hash.
 

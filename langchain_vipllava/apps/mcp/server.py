@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from importlib import metadata
+from types import SimpleNamespace
 from typing import Any
 
 from langchain_core.messages import ToolMessage
@@ -21,7 +23,7 @@ from langchain_vipllava.apps.mcp.callers import (
     with_handles,
 )
 from langchain_vipllava.apps.mcp.folders import ClientAccess, readable, reading
-from langchain_vipllava.apps.mcp.images import described_images, read_image
+from langchain_vipllava.apps.mcp.images import described_images, listed_images, read_image
 from langchain_vipllava.apps.mcp.progress import Progress, ReportingVision, reporting
 from langchain_vipllava.apps.mcp.schemas import output_schema
 from langchain_vipllava.errors import SessionError, VipLlavaError, shorten
@@ -100,7 +102,12 @@ class WorkspaceServer(sdk.ServerBase):  # type: ignore[misc]  # of one SDK line 
             arguments |= http.authentication()
             if not sdk.IS_LINE_2:
                 arguments |= self._transport(http)
+        version = metadata.version("langchain-vipllava")
+        if sdk.IS_LINE_2:
+            arguments["version"] = version
         super().__init__("langchain-vipllava", instructions=INSTRUCTIONS, **arguments)
+        if not sdk.IS_LINE_2:
+            self._mcp_server.version = version  # the constructor of line 1 has no argument for it
 
     def app(self) -> Any:
         """Return the ASGI application that serves `/mcp`."""
@@ -111,6 +118,20 @@ class WorkspaceServer(sdk.ServerBase):  # type: ignore[misc]  # of one SDK line 
     async def list_tools(self) -> list[Any]:
         """Return the tools, as the SDK describes them."""
         return [_described_tool(tool) for tool in self._workspace_tools.values()]
+
+    async def list_resources(self) -> list[Any]:
+        """Return the marked images of the client of a call."""
+        return [] if sdk.IS_LINE_2 else await self._listed(self.get_context())
+
+    async def _handle_list_resources(self, context: Any, parameters: Any) -> Any:
+        # line 2 does not tell `list_resources` whose call it is
+        del parameters
+        return sdk.types.ListResourcesResult(resources=await self._listed(SimpleNamespace(request_context=context)))
+
+    async def _listed(self, context: Any) -> list[Any]:
+        caller = caller_of(context, context.request_context.lifespan_context)
+        listed = [] if caller is None else await asyncio.to_thread(listed_images, self.workspace, caller)
+        return [sdk.types.Resource(uri=described["uri"], name=name, mimeType="image/png") for name, described in listed]
 
     async def list_resource_templates(self) -> list[Any]:
         """Return the form of the URIs of marked images."""
