@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -65,3 +67,16 @@ def test_without_the_extra_the_command_says_how_to_install_it(tmp_path):
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "pip install 'langchain-vipllava[studio]'" in done.stderr
+
+
+def test_the_command_serves_the_page_until_it_is_interrupted():
+    with subprocess.Popen(
+        [sys.executable, "-c", "from langchain_vipllava.apps.cli import main; main()", "studio", "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        url = next(match[1] for line in running.stderr if (match := re.search(r"Open (\S+) in a browser", line)))
+        config = httpx.get(url).text
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) in (0, 130)
+    assert "ViP-LLaVA studio" in config

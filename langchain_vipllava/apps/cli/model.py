@@ -99,6 +99,11 @@ class ModelOptions:
         )
 
     @property
+    def is_bundled(self) -> bool:
+        """Whether the small checkpoint of this package answers, in this process."""
+        return not self.base_url and self.model in (None, BUNDLED)
+
+    @property
     def view_size(self) -> int:
         """Side of the square that the model reads of an image, in pixels."""
         return self.served.view_size if self.base_url else CheckpointFacts.of(self.load_options).view_size
@@ -143,7 +148,7 @@ class ModelOptions:
         """Return a sentence that says what answers."""
         if self.base_url:
             return f"The model {self.served.name} answers, served at {', '.join(self.base_url)}"
-        if self.model in (None, BUNDLED):
+        if self.is_bundled:
             return "The small bundled checkpoint answers: it knows plain colored shapes, not photographs"
         return f"The checkpoint {self.model} answers"
 

@@ -17,14 +17,8 @@ _INSTALL = "pip install 'langchain-vipllava[studio]'"
 
 
 def studio(
-    detector: Annotated[
-        str,
-        typer.Option(help="Detector behind the button Detect: 'shapes', 'faces', package.module:name, or 'none'."),
-    ] = "shapes",
-    segmenter: Annotated[
-        str | None,
-        typer.Option(help="Folder or hub id of a SAM: a click then finds the outline, as facebook/sam-vit-base does."),
-    ] = None,
+    detector: options.DetectorOption = None,
+    segmenter: options.SegmenterOption = None,
     host: Annotated[
         str,
         typer.Option(
@@ -83,26 +77,28 @@ def studio(
         shared.workspace.close()
 
 
-def _studio(model_options: ModelOptions, detector: str, segmenter: str | None) -> Studio:
+def _studio(model_options: ModelOptions, detector: str | None, segmenter: str | None) -> Studio:
+    """Make what the desks share; the bundled checkpoint's world has a detector and a segmenter of its own."""
     from langchain_vipllava.apps.detectors import find_detector  # noqa: PLC0415  # --help loads nothing
+    from langchain_vipllava.apps.segmenters import find_segmenter  # noqa: PLC0415
     from langchain_vipllava.apps.studio.page import Studio  # noqa: PLC0415
     from langchain_vipllava.apps.studio.python_code import BackendCode  # noqa: PLC0415
     from langchain_vipllava.apps.studio.telling import TellingVision  # noqa: PLC0415
-    from langchain_vipllava.regions.sam import SamSegmenter  # noqa: PLC0415
     from langchain_vipllava.workspace.workspace import Workspace  # noqa: PLC0415
 
-    found = None if detector == "none" else find_detector(detector)
+    by_default = "shapes" if model_options.is_bundled else None
+    found = None if (name := detector or by_default) is None else find_detector(name)
+    outlined = None if (name := segmenter or by_default) is None else find_segmenter(name)
     vision = TellingVision(model_options.plan(), model_options.settings)
-    sam = None if segmenter is None else SamSegmenter.load(segmenter)
     if model_options.base_url:
         code = BackendCode.served(model_options.base_url, model_options.model, model_options.tokenizer)
     else:
         code = BackendCode.local(model_options.load_arguments)
     return Studio(
-        Workspace(model=vision, detector=found, segmenter=sam),
+        Workspace(model=vision, detector=found, segmenter=outlined),
         vision,
         code,
         f"{model_options.describe()}.",
         detects=found is not None,
-        segments=sam is not None,
+        segments=outlined is not None,
     )
