@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 import sys
 
 import numpy as np
@@ -251,12 +252,15 @@ def test_damaged_data_is_refused_with_its_place(sets, name, file, change, messag
 
 
 @pytest.mark.parametrize(
-    "name", ["../vp-bench/vp_bench_stage_1.tsv", "/etc/hostname", "http://127.0.0.1:1/a.png", "none.png"]
+    "name", ["../outside.png", "{}/outside.png", "http://127.0.0.1:1/a.png", "none.png", "linked.png"]
 )
 def test_no_image_outside_of_the_data_is_opened(sets, name):
     path = sets / "gar-bench" / "GAR-Bench-VQA.json"
     rows = json.loads(path.read_text())
-    image, rows[5]["image"] = rows[5]["image"], name
+    image = rows[5]["image"]
+    shutil.copy(path.parent / image, sets / "outside.png")  # only its place is wrong
+    (path.parent / "linked.png").symlink_to(sets / "outside.png")
+    rows[5]["image"] = name.format(sets)
     path.write_text(json.dumps(rows))
     outputs = Outputs(sets / "gar-bench", "echo")
     answered = answer(GarBench(Data(path)), EchoBackend(), outputs)
@@ -264,7 +268,9 @@ def test_no_image_outside_of_the_data_is_opened(sets, name):
     assert "ImageError" in answered[5].error
     rows[5]["image"] = image
     path.write_text(json.dumps(rows))
-    assert [each.error for each in answer(GarBench(Data(path)), EchoBackend(), outputs)] == [None] * 12
+    again = answer(GarBench(Data(path)), EchoBackend(), outputs)
+    assert [each.error for each in again] == [None] * 12
+    assert again[5].text.startswith("Question: What is the ")  # the error was kept as no answer
 
 
 def test_an_empty_mask_fails_alone(sets):
