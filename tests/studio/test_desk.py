@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import json
 import random
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from langchain_vipllava import ImageError, MarkerError, RegionError, SessionError, VipLlavaError
+import langchain_vipllava
+from langchain_vipllava import ImageError, MarkerError, RegionError, SessionError, VipLlavaError, Workspace
 from langchain_vipllava.apps.assets import SCENE
 from langchain_vipllava.apps.studio.desk import MAX_REGIONS, Desk
 from langchain_vipllava.apps.studio.drawn import Drawn
 from langchain_vipllava.apps.studio.facts import conversation_json, numbers_html, prompt_text, view_html
 from langchain_vipllava.apps.studio.python_code import BackendCode, python_code
 from langchain_vipllava.apps.studio.strokes import stroke_mask
+from langchain_vipllava.apps.studio.telling import TellingVision
+from langchain_vipllava.backends.served import ServedBackend
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.sampling import Sampling
+from tests.support.model_server import ModelServer
+
+BUNDLED_FOLDER = Path(langchain_vipllava.__file__).parent / "bundled"
 
 BOX = {"action": "add", "tool": "box", "points": [[206, 30], [426, 250]]}
 LOCAL = BackendCode.local({"model": "bundled", "device": "auto"})
@@ -173,3 +182,21 @@ def test_a_vote_is_told_vote_by_vote(desk):
     assert answer(desk, "What color is the object {r1}?", vote=True) == "Blue."
     assert "agreement" in numbers_html(desk)
     assert len(prompt_text(desk).splitlines()) == len(desk.exchanges[0].answered.votes)
+
+
+def test_a_served_model_answers_the_same_and_the_code_asks_it(backend, desk, tmp_path):
+    with ModelServer(backend.runner) as server:
+        url = server.base_url
+        vision = TellingVision(ServedBackend(url, tokenizer=str(BUNDLED_FOLDER)))
+        served = Desk(Workspace(model=vision))
+        served.open(SCENE.read_bytes(), "scene.png")
+        for one in (desk, served):
+            one.edit(BOX)
+            assert answer(one, "What is the object {r1}?") == "A blue circle."
+        assert prompt_text(served) == prompt_text(desk)
+        assert served.exchanges[0].told.confidence == pytest.approx(desk.exchanges[0].told.confidence, abs=0.01)
+        code = python_code(served, BackendCode.served((url,), None, str(BUNDLED_FOLDER)), vision.settings)
+        (tmp_path / "scene.png").write_bytes(SCENE.read_bytes())
+        (tmp_path / "copied.py").write_text(code)
+        done = subprocess.run([sys.executable, "copied.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stdout == "A blue circle.\n", done.stderr

@@ -183,6 +183,7 @@ def test_regions_are_detected_changed_and_undone(visit):
     page.wait_for_regions(0)
 
 
+@pytest.mark.slow
 def test_a_vote_is_told_and_copied(visit, tmp_path):
     page = visit().example().draw("box", *DRAWINGS["box"])
     answer = page.ask("What color is the object {r1}?", vote=True)
@@ -234,8 +235,7 @@ def test_downloads_are_what_was_sent_and_said(visit, tmp_path):
     assert told["markers"][0]["phrase"] == "within the red rectangle"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [(1280, 900), (390, 844)], ids=["laptop", "phone"])
+@pytest.mark.parametrize(("scheme", "size"), [("light", (1280, 900)), ("dark", (390, 844))], ids=["laptop", "phone"])
 def test_nothing_is_wider_than_the_screen(visit, scheme, size):
     page = visit(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, has_touch=size[0] < 500).example()
     page.draw("box", *DRAWINGS["box"])
