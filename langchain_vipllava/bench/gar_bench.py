@@ -7,28 +7,23 @@ Its result file: the list with `model_output`.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_vipllava.bench.benchmark import Data, Outputs
+from langchain_vipllava.bench.benchmark import Outputs
 from langchain_vipllava.bench.choices import by_letter
-from langchain_vipllava.bench.files import field_of, find_file, read_json, write_json
+from langchain_vipllava.bench.files import field_of, write_json
 from langchain_vipllava.bench.item import Answered, Item, Marking, Text, split_tags
-from langchain_vipllava.bench.letters import score_letters
-from langchain_vipllava.bench.scores import Scores
-from langchain_vipllava.errors import BenchmarkError, RegionError
-from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.regions.region import Region
+from langchain_vipllava.bench.json_list import JsonList
+from langchain_vipllava.errors import BenchmarkError
 
-_FILES = ("GAR-Bench-VQA.json", "annotations/GAR-Bench-VQA.json")
 _TAG = re.compile(r"<Prompt(\d+)>")
 _NOUN = "the object "
 _INSTRUCTION = "\nAnswer with the correct option's letter directly."
 
 
-class GarBench:
+class GarBench(JsonList):
     """GAR-Bench-VQA.
 
     Args:
@@ -39,36 +34,14 @@ class GarBench:
     max_tokens = 1024
     marking = Marking()
     measure = "accuracy"
-
-    def __init__(self, data: Data) -> None:
-        self._file = find_file(data.folder, _FILES)
-        self._open = data.opener(self._file.parent)
-
-    @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
-        rows = read_json(self._file)
-        if not isinstance(rows, list) or not rows:
-            raise BenchmarkError(f"{self._file.name} holds no list of questions; expected the official layout.")
-        return rows
-
-    def count(self) -> int:
-        """Count the questions."""
-        return len(self._rows)
-
-    def items(self) -> Iterator[Item]:
-        """Yield the questions."""
-        return (self._item(index, row) for index, row in enumerate(self._rows))
+    names = ("GAR-Bench-VQA.json", "annotations/GAR-Bench-VQA.json")
 
     def _item(self, index: int, row: dict[str, Any]) -> Item:
         where = f"question {index} of {self._file.name}"
         question, image = field_of(row, "question", str, where), field_of(row, "image", str, where)
         choices = [str(choice) for choice in field_of(row, "choices", list, where)]
         masks = field_of(row, "mask_rles", list, where)
-        open_image = partial(self._open, image)
-        try:
-            regions = tuple(Region(mask=mask) for mask in masks)
-        except RegionError as error:  # an error of this item alone, when it is asked
-            regions, open_image = (), partial(_refuse, error)
+        regions, open_image = self._marked(image, [{"mask": mask} for mask in masks])
 
         def index_of(name: str) -> int:
             if int(name) >= len(masks):
@@ -98,15 +71,7 @@ class GarBench:
         """Return the file of the answers."""
         return outputs.folder / "answers" / f"{outputs.model}_vqa.jsonl"
 
-    def score(self, answered: Sequence[Answered]) -> Scores:
-        """Score letters per type of question."""
-        return score_letters(answered)
-
     def write(self, answered: Sequence[Answered], outputs: Outputs) -> list[Path]:
         """Write `model_outputs/MODEL_vqa.json`."""
         rows = [{**each.item.row, "model_output": each.text} for each in answered]
         return [write_json(outputs.folder / "model_outputs" / f"{outputs.model}_vqa.json", rows, 4)]
-
-
-def _refuse(error: RegionError) -> EncodedImage:
-    raise error

@@ -10,23 +10,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from functools import cached_property, partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_vipllava.bench.benchmark import Data, Outputs
+from langchain_vipllava.bench.benchmark import Outputs
 from langchain_vipllava.bench.choices import LETTERS, joined, lettered
-from langchain_vipllava.bench.files import field_of, find_file, read_json, write_file
+from langchain_vipllava.bench.files import field_of, write_file
 from langchain_vipllava.bench.item import Answered, Item, Marking, Text, split_tags
-from langchain_vipllava.bench.letters import score_letters
-from langchain_vipllava.bench.scores import Scores
-from langchain_vipllava.errors import BenchmarkError, RegionError
-from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.bench.json_list import JsonList
+from langchain_vipllava.errors import BenchmarkError
 from langchain_vipllava.markers.kinds import COLOR_NAMES, MarkerColor
-from langchain_vipllava.regions.region import Region
 
-_FILES = ("v7w-test.json", "dataset/v7w-test.json")
 _TAG = re.compile(r"<bbox(\d*)>")
 _NAMED = re.compile(rf"the ({'|'.join(COLOR_NAMES)}) rectangle", re.IGNORECASE)
 _INSTRUCTION = "\nAnswer with the option's letter from the given choices directly."
@@ -37,7 +32,7 @@ _OPACITY = 128 / 255
 """Opacity of the official evaluation: `--alpha 128`."""
 
 
-class Visual7W:
+class Visual7W(JsonList):
     """Visual7W's pointing questions, and others in the same layout.
 
     Args:
@@ -48,25 +43,7 @@ class Visual7W:
     max_tokens = 128
     marking = Marking(opacity=_OPACITY)
     measure = "accuracy"
-
-    def __init__(self, data: Data) -> None:
-        self._file = find_file(data.folder, _FILES)
-        self._open = data.opener(self._file.parent)
-
-    @cached_property
-    def _rows(self) -> list[dict[str, Any]]:
-        rows = read_json(self._file)
-        if not isinstance(rows, list) or not rows:
-            raise BenchmarkError(f"{self._file.name} holds no list of questions; expected the official layout.")
-        return rows
-
-    def count(self) -> int:
-        """Count the questions."""
-        return len(self._rows)
-
-    def items(self) -> Iterator[Item]:
-        """Yield the questions."""
-        return (self._item(index, row) for index, row in enumerate(self._rows))
+    names = ("v7w-test.json", "dataset/v7w-test.json")
 
     def _item(self, index: int, row: dict[str, Any]) -> Item:
         where = f"question {index} of {self._file.name}"
@@ -74,11 +51,7 @@ class Visual7W:
         is_conversation = "conversations" in row and "question" not in row
         has_boxes = not is_conversation or "bboxes" in row
         boxes = [_box(box, where) for box in (field_of(row, "bboxes", list, where) if has_boxes else [])]
-        open_image = partial(self._open, image)
-        try:
-            regions = tuple(Region(box=box) for box in boxes)
-        except RegionError as error:  # an error of this item alone, when it is asked
-            regions, open_image = (), partial(_refuse, error)
+        regions, open_image = self._marked(image, [{"box": box} for box in boxes])
         question: Text = ()
         colors: tuple[MarkerColor, ...] = ()
         options: dict[str, Text] = {}
@@ -99,10 +72,6 @@ class Visual7W:
     def answers_file(self, outputs: Outputs) -> Path:
         """Return the file of the answers."""
         return outputs.folder / "answers" / f"{self._file.stem}-{outputs.model}.jsonl"
-
-    def score(self, answered: Sequence[Answered]) -> Scores:
-        """Score letters."""
-        return score_letters(answered)
 
     def write(self, answered: Sequence[Answered], outputs: Outputs) -> list[Path]:
         """Write `v7w-test-MODEL.json`: a line per answer, as the official evaluation."""
@@ -156,7 +125,3 @@ def _conversation(row: dict[str, Any], count: int, where: str) -> tuple[Text, tu
             f"{where} names rectangles in {len(colors)} colors, and has {count} boxes; expected as many."
         )
     return split_tags(words, _TAG, index_of), colors, truth
-
-
-def _refuse(error: RegionError) -> EncodedImage:
-    raise error

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from langchain_vipllava.errors import DetectionError
+from langchain_vipllava.errors import DetectionError, shorten
 from langchain_vipllava.regions.context import Context
 from langchain_vipllava.regions.format import Format, Precedence
 from langchain_vipllava.regions.outlines import ellipse
@@ -66,7 +66,9 @@ def _rows(shape: Mapping[str, Any], context: Context) -> Iterator[Row]:
     elif kind in ("rectangle", "line", "linestrip"):
         yield Row(box=[*points.min(axis=0), *points.max(axis=0)], **named)
     else:
-        raise DetectionError(f"shape_type {kind!r} is not known; expected a rectangle, polygon, circle, mask or point.")
+        raise DetectionError(
+            f"shape_type {shorten(kind)} is not known; expected a rectangle, polygon, circle, mask or point."
+        )
 
 
 def _mask(shape: Mapping[str, Any], points: np.ndarray, context: Context) -> np.ndarray:
