@@ -7,13 +7,14 @@ hit is a `peak` in the box of its region. Beside it: how often a point that is d
 from __future__ import annotations
 
 import argparse
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image
 
-from langchain_vipllava import Workspace
+from langchain_vipllava import FaintMarkerWarning, Workspace
 from langchain_vipllava.backends.local import LocalBackend
 from langchain_vipllava.backends.vision import BackendVision
 from langchain_vipllava.workspace.vision_model import VisionModel
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--model", default="bundled")
     arguments = parser.parse_args()
+    warnings.simplefilter("ignore", FaintMarkerWarning)  # some markers are faint, as in the world
     seen: list[Seen] = []
     for found in look(BackendVision(LocalBackend.load(model=arguments.model)), arguments.scenes, arguments.seed):
         seen.append(found)

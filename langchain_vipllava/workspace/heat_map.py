@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from langchain_vipllava.markers.html import show_image
-from langchain_vipllava.text import quote
+from langchain_vipllava.text import cut, printable, quote
 
 _OPACITY = 0.75
 """Share of the color where it is hottest. Chosen by looking: the object below stays recognizable."""
@@ -107,5 +108,10 @@ class HeatMap:
         }
         return described if self.page is None else {**described, "page": self.page}
 
+    def __repr__(self) -> str:
+        rows, columns = self.drops.shape
+        return f"<HeatMap by occlusion, {columns} x {rows} cells, of {quote(self.answer, _MAX_ANSWER)}>"
+
     def _repr_html_(self) -> str:
-        return f"<div>{show_image(self.overlay())}</div>"
+        asked, answered = (escape(printable(cut(text, _MAX_ANSWER))) for text in (self.question, self.answer))
+        return f"<div>{show_image(self.overlay())}<div>{asked} {answered}</div></div>"
