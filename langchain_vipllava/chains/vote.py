@@ -32,7 +32,7 @@ class VoteAboutRegions(Step):
     Attributes:
         llm: a `ChatVipLlava`, which is asked for log-probabilities too, or any runnable that takes messages and
             returns one. All looks are one batch; `max_concurrency` of the config bounds it.
-        kinds: one look for each, such as `["rectangle", "arrow"]`; None takes five, or where `colors` are given those
+        kinds: one look for each, such as `["rectangle", "arrow"]`; None takes four, or where `colors` are given those
             of the markers.
         colors: one look for each, with every kind; None chooses them as `mark` does.
         whole_question: as for `RegionPrompt`.

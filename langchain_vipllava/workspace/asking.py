@@ -88,7 +88,7 @@ class Asking:
             image_id: id of a marked image.
             question: see `ask`.
             session: id of the session.
-            kinds: one look for each, such as `["rectangle", "arrow"]`; None takes five, or where `colors` are given
+            kinds: one look for each, such as `["rectangle", "arrow"]`; None takes four, or where `colors` are given
                 those of the image's markers.
             colors: one look for each, with every kind; None chooses them as `mark` does.
 

@@ -90,4 +90,4 @@ def test_a_vote_asks_a_server(llm, local, server):
     assert [vote.answer for vote in votes[1].votes] == [vote.answer for vote in votes[0].votes]
     assert (votes[1].answer, votes[1].agreement) == ("A white square.", votes[0].agreement)
     assert votes[1].confidence == pytest.approx(votes[0].confidence, abs=0.01)
-    assert len(server.seen) == 5
+    assert len(server.seen) == 4

@@ -255,7 +255,7 @@ def test_the_bundled_checkpoint_votes_with_confidence():
     voted = workspace.ask_vote(marked.image_id, "What is the object r2?", session="a")
     assert (voted.answer, voted.agreement) == ("A blue circle.", 1.0)
     assert voted.confidence > 0.5
-    assert len(voted.votes) == 5
+    assert len(voted.votes) == 4
     follow_up = workspace.ask_vote(marked.image_id, "What color is it?", session="a", colors=["red", "yellow", "aqua"])
     assert (follow_up.answer, len(follow_up.votes)) == ("Blue.", 3)
 
