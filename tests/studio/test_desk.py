@@ -25,6 +25,7 @@ from langchain_vipllava.backends.served import ServedBackend
 from langchain_vipllava.prompt.conversation import Conversation
 from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.sampling import Sampling
+from langchain_vipllava.regions.region import Region
 from tests.support.model_server import ModelServer
 
 BUNDLED_FOLDER = Path(langchain_vipllava.__file__).parent / "bundled"
@@ -169,6 +170,26 @@ def test_the_code_has_the_settings_that_are_not_the_default(desk):
     assert "max_tokens=9" in code
     assert "seed=3" in code
     compile(code, "copied", "exec")
+
+
+@pytest.mark.parametrize(
+    "name", [f"{'long ' * 40}name.png", "https:photo.png", "data:photo.png", "ph oto (1)#\u00e9 'a'.png"]
+)
+def test_the_code_finds_the_file_and_marks_the_same_pixels(backend, workspace, tmp_path, monkeypatch, name):
+    desk = Desk(workspace)
+    desk.open(SCENE.read_bytes(), name)
+    desk.edit({"action": "add", "tool": "point", "points": [[640, 636]]})  # the corner, one pixel beyond the last
+    desk.edit({"action": "add", "tool": "point", "points": [[316, 140]]})
+    (tmp_path / name).write_bytes(SCENE.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    copied = {}
+    exec(python_code(desk, LOCAL, ChatRequest(Conversation(()))), copied)
+    assert [page.encoded.sha256 for page in copied["marked"].pages] == [page.encoded.sha256 for page in desk.pages]
+
+
+def test_the_code_has_what_a_detector_found_to_the_last_digit():
+    found = Drawn.found(Region(box=(206.123456789, 30.98765432, 426.0, 250.1)))
+    assert eval(found.code(), {"Region": Region}) == found.region
 
 
 def test_closing_forgets_the_session(desk):

@@ -114,6 +114,12 @@ def test_a_photograph_that_lies_on_its_side_is_shown_and_drawn_on_upright(visit,
     assert "'sideways.jpg'" in code
 
 
+def test_the_code_names_the_file_as_the_person_does(visit, tmp_path):
+    name = "cat & dog $5 {r1} `a`: what?.png"  # Gradio drops some of these
+    shutil.copy(SCENE, tmp_path / name)
+    assert f"add_image({'./' + name!r})" in visit().upload(tmp_path / name).copied()
+
+
 def test_what_is_no_image_is_refused_and_its_name_is_no_html(visit, tmp_path):
     (tmp_path / "<img src=x onerror=alert(1)>.png").write_bytes(b"no image")
     page = visit()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +40,37 @@ def test_other_machines_are_not_let_in_without_a_password(monkeypatch):
     assert Address("127.0.0.1").is_loopback
     assert Address("::1").is_loopback
     assert Address("0.0.0.0", names=("studio.example",)).allowed == ["127.0.0.1", "localhost", "studio.example"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--port", "99999"), "port 99999"),
+        (("--port", "-1"), "port -1"),
+        (("--host", "no such host"), "'no such host'"),
+        (("--host-name", "*"), "--host-name '*'"),
+        (("--host-name", "a*b"), "--host-name 'a*b'"),
+        (("--host-name", "https://studio.example"), "without scheme"),
+    ],
+)
+def test_where_it_cannot_be_served_the_command_says_so_before_it_looks_for_a_model(options, said):
+    arguments = ["studio", *options, "--model", "/no/such/checkpoint"]
+    environment = {**os.environ, PASSWORD: "secret"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from langchain_vipllava.apps.cli import main; main()", *arguments],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.startswith("SessionError: ")
+    assert said in done.stderr
+
+
+def test_a_port_that_is_taken_is_refused():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(SessionError, match=f"port {taken.getsockname()[1]}.*--port"):
+            Address(port=taken.getsockname()[1]).check()
 
 
 @pytest.mark.parametrize("path", [__file__, "/etc/passwd", sys.executable])

@@ -67,9 +67,11 @@ def studio(
         tuple(base_url or ()), tokenizer,
     )  # fmt: skip
     model_options.check()
+    address = Address(host, port, tuple(host_name or ()))
+    address.check()
     shared = _studio(model_options, detector, segmenter)
     model_options.load(shared.vision.backend, screen)  # type: ignore[arg-type]  # one of the two that `plan` returns
-    page, url = launch(shared, Address(host, port, tuple(host_name or ())), block=False)
+    page, url = launch(shared, address, block=False)
     screen.note(f"Open {url} in a browser. Ctrl-C stops it.")
     try:
         page.block_thread()

@@ -25,7 +25,8 @@ from langchain_vipllava.workspace.workspace import Workspace
 MAX_REGIONS = 60
 """Regions of an image on the page. Chosen: beyond that, nobody tells the markers apart."""
 
-_MAX_NAME = 80
+_MAX_NAME = 255
+"""Characters of a file's name: no file system of a desktop has longer ones, and the code that is copied opens it."""
 
 _STOP_SECONDS = 10.0
 """How long a stopped answer may take to end. Chosen: a token of a large model on a CPU takes seconds."""

@@ -76,7 +76,7 @@ class Drawn:
         if self.tool == "box":
             return f"Region(box={_plain(self.region.box)}{named})"
         if self.tool == "point":
-            return f"Region(point={_plain(self.points[0])}{named})"
+            return f"Region(point={_plain(self.region.box[:2])}{named})"  # the image's edge is no pixel
         if self.tool == "polygon":
             return f"Region(polygon=[{', '.join(_plain(point) for point in self.points)}]{named})"
         if self.tool == "stroke":
@@ -129,4 +129,4 @@ def _color(message: Mapping[str, Any]) -> MarkerColor | None:
 
 
 def _plain(numbers: tuple[float, ...]) -> str:
-    return f"({', '.join(f'{number:g}' if abs(number) < 1e5 else repr(number) for number in numbers)})"
+    return f"({', '.join(f'{number:.0f}' if number == int(number) else repr(float(number)) for number in numbers)})"

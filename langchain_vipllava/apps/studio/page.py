@@ -33,7 +33,7 @@ _AT_ONCE = 16
 
 _PROGRESS = gr.Progress()
 
-_FORMATS = [".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"]
+_FORMATS = [".png", ".jpg", ".jpeg", ".jfif", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic"]
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,10 @@ class _Page:
         facts = [self._view, self._prompt, self._numbers, self._python, self._downloads]
         everything = [self._desk, self._board, self._status, self._chatbot, *facts, self._heat_view]
         hidden: Any = {"show_progress": "hidden", "api_visibility": "private"}
-        self._upload.upload(self._open, [self._desk, self._upload], [*everything, self._upload], **hidden)
+        # without preprocessing: that drops the file's own name, and what Gradio calls it has lost characters
+        self._upload.upload(
+            self._open, [self._desk, self._upload], [*everything, self._upload], preprocess=False, **hidden
+        )
         self._example.click(self._open_example, [self._desk], everything, **hidden)
         self._board.submit(self._edit, [self._desk], everything, concurrency_limit=_AT_ONCE, **hidden)
         self._chatbot.clear(self._restart, [self._desk], everything, **hidden)
@@ -173,16 +176,16 @@ class _Page:
             self._look, [self._desk], [self._status, self._heat_view], concurrency_limit=2, api_visibility="private"
         )
 
-    def _open(self, desk: Desk | None, path: str | None) -> list[Any]:
+    def _open(self, desk: Desk | None, upload: dict[str, Any] | None) -> list[Any]:
         desk = desk or Desk(self._studio.workspace)
-        if path is None:
+        if upload is None:
             return [*self._all(desk, ""), None]
-        file = Path(path)
+        file = Path(upload["path"])  # Gradio has checked that it is an upload
         try:
             data = file.read_bytes()
         finally:
             file.unlink(missing_ok=True)  # whoever knew its name could fetch it
-        return [*self._try(desk, lambda: desk.open(data, file.name)), None]
+        return [*self._try(desk, lambda: desk.open(data, upload["orig_name"] or file.name)), None]
 
     def _open_example(self, desk: Desk | None) -> list[Any]:
         desk = desk or Desk(self._studio.workspace)

@@ -47,6 +47,7 @@ def python_code(desk: Desk, backend: BackendCode, settings: ChatRequest) -> str:
     """Write what was done with the image of a desk: its regions, and the questions about them."""
     if desk.image is None:
         return "# Open an image first."
+    name = f"./{desk.name}" if ":" in desk.name else desk.name  # "data:x.png" would be a URI
     has_stroke = any(drawn.tool == "stroke" for drawn in desk.drawn)
     imports, vision = _vision(backend, settings)
     names = ["Region", "Workspace"] if desk.drawn else ["Workspace"]
@@ -58,10 +59,10 @@ def python_code(desk: Desk, backend: BackendCode, settings: ChatRequest) -> str:
         *sorted(imports, key=lambda line: line.split()[1]),
         "",
         f"workspace = Workspace(model={vision})",
-        f"image_id = workspace.add_image({desk.name!r})  # SHA-256 {desk.image.sha256[:12]}",
+        f"image_id = workspace.add_image({name!r})  # SHA-256 {desk.image.sha256[:12]}",
     ]
     if has_stroke:
-        lines.append(f"size = load_image({desk.name!r}).size")
+        lines.append(f"size = load_image({name!r}).size")
     if desk.drawn:
         lines += ["marked = workspace.mark(", "    image_id,", *_regions(desk.drawn), *_looks(desk), ")"]
         lines.append("image_id = marked.image_id")

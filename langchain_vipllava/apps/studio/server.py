@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
+import socket
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,11 +14,14 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from langchain_vipllava.apps.studio.page import Studio, build_page
-from langchain_vipllava.errors import SessionError
+from langchain_vipllava.errors import SessionError, shorten
 from langchain_vipllava.images.limits import DEFAULT_LIMITS
 
 PASSWORD = "VIPLLAVA_STUDIO_PASSWORD"  # noqa: S105  # the name of a variable
 USER = "studio"
+_MAX_PORT = 2**16 - 1
+_NAME = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
+"""A host. Starlette takes "*" for any, and fails at a * within a name."""
 
 _CSS = """
 .quiet { color: var(--body-text-color); opacity: 0.8; font-size: 14px; }
@@ -62,6 +67,33 @@ class Address:
         """Values of the Host header that are answered; any other one is an attack by DNS rebinding, or a mistake."""
         return ["127.0.0.1", "localhost", *([] if self.host in ("0.0.0.0", "::") else [self.host]), *self.names]  # noqa: S104
 
+    def check(self) -> None:
+        """Check that the page can be served here, before a large model is loaded.
+
+        Raises:
+            SessionError: it would be open to others without a password, a name is none, or it cannot listen there.
+        """
+        if not self.is_loopback and not os.environ.get(PASSWORD):
+            raise SessionError(
+                f"--host {shorten(self.host)} is reachable from other machines; set a password in {PASSWORD} (the "
+                f"user is {USER!r}), or leave out --host."
+            )
+        for name in self.names:
+            if not _NAME.fullmatch(name):
+                raise SessionError(
+                    f"--host-name {shorten(name)} is not the name of a host; expected one without scheme and port, "
+                    "such as studio.example.org."
+                )
+        if not 0 <= self.port <= _MAX_PORT:  # getaddrinfo takes it modulo 65536
+            raise _not_listening(self, "there is no such port")
+        try:
+            family, kind, protocol, _, place = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a page that has just ended is no obstacle
+                probe.bind(place)
+        except (OSError, OverflowError, UnicodeError) as error:
+            raise _not_listening(self, getattr(error, "strerror", None) or error) from error
+
 
 def launch(studio: Studio, address: Address, *, block: bool = True) -> tuple[gr.Blocks, str]:
     """Serve the page.
@@ -75,14 +107,10 @@ def launch(studio: Studio, address: Address, *, block: bool = True) -> tuple[gr.
         The page, which `close()` stops, and its URL.
 
     Raises:
-        SessionError: it would be open to others without a password, or cannot listen there.
+        SessionError: as `Address.check`.
     """
+    address.check()
     password = os.environ.get(PASSWORD)
-    if not address.is_loopback and not password:
-        raise SessionError(
-            f"--host {address.host} is reachable from other machines; set a password in {PASSWORD} (the user is "
-            f"{USER!r}), or leave out --host."
-        )
     page = build_page(studio)
     page.queue(default_concurrency_limit=8, max_size=256)
     options: dict[str, Any] = {
@@ -106,5 +134,12 @@ def launch(studio: Studio, address: Address, *, block: bool = True) -> tuple[gr.
     try:
         _, url, _ = page.launch(**options, prevent_thread_lock=not block)
     except OSError as error:
-        raise SessionError(f"cannot listen on {address.host} port {address.port}; choose another --port.") from error
+        raise _not_listening(address, "it is taken") from error
     return page, url
+
+
+def _not_listening(address: Address, reason: object) -> SessionError:
+    return SessionError(
+        f"cannot listen on {shorten(address.host)} port {address.port}: {reason}. Choose another --port, 0 to 65535, "
+        "or another --host."
+    )
