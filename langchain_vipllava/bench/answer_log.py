@@ -60,7 +60,8 @@ class AnswerLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._file.close()
+        with suppress(OSError):  # writes again what a full disk did not take, which `add` has told
+            self._file.close()
 
     def __len__(self) -> int:
         return len(self._answers)

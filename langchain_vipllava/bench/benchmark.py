@@ -9,6 +9,7 @@ from typing import Protocol
 
 from langchain_vipllava.bench.item import Answered, Item, Marking
 from langchain_vipllava.bench.scores import Scores
+from langchain_vipllava.errors import ImageError, shorten
 from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.image import EncodedImage
 
@@ -34,8 +35,28 @@ class Data:
         Raises:
             ImageError: there is no such folder.
         """
-        policy = ImageAccessPolicy(image_root=self.images or beside)
-        return lambda name: policy.resolve(Path(name))
+        folder = self.images or beside
+        policy = ImageAccessPolicy(image_root=folder)
+
+        def open_image(name: str) -> EncodedImage:
+            path = Path(name)
+            if "\\" in name and not _is_there(folder / path):  # written on Windows
+                path = Path(name.replace("\\", "/"))
+            try:
+                return policy.resolve(path)
+            except ImageError as error:
+                if _is_there(folder / path):
+                    raise
+                raise ImageError(f"there is no image {shorten(name, 80)} in {shorten(str(folder), 120)}.") from error
+
+        return open_image
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a null character
+        return False
 
 
 @dataclass(frozen=True)

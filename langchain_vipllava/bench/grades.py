@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -101,14 +101,20 @@ class Grades:
                         "no": not given.is_number,
                     }
 
-                futures = [(each, pool.submit(grade, each)) for each in missing]
+                waiting = {pool.submit(grade, each): each for each in missing}
                 try:
-                    for each, future in futures:
+                    for future in as_completed(list(waiting)):
+                        each = waiting.pop(future)
                         nonsense += bool(self._keep(each, judge, run, future.result()))
                         on_grade()
-                finally:
-                    for _, future in futures:
+                except BaseException:
+                    for future in waiting:
                         future.cancel()
+                    pool.shutdown()
+                    for future, each in waiting.items():  # paid for
+                        if not future.cancelled() and future.exception() is None:
+                            self._keep(each, judge, run, future.result())
+                    raise
         return nonsense
 
     def _lacks(self, each: Answered, judge: Judge, run: int) -> bool:
@@ -125,7 +131,9 @@ class Grades:
         for name, value in given.items():
             entry[name] = [*entry[name][:run], value]
         self._grades[each.item.row["key"]] = entry
-        write_json(self._path, self._grades, 4)
+        order = {each.item.row["key"]: place for place, each in enumerate(self._answered)}
+        listed = sorted(self._grades, key=lambda key: order.get(key, len(order)))
+        write_json(self._path, {key: self._grades[key] for key in listed}, 4)
         return nonsense
 
     def _runs_of(self, each: Answered) -> list[float]:

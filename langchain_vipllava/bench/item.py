@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -108,7 +109,10 @@ class Item:
     @cached_property
     def digest(self) -> str:
         """Identifies what is asked: the texts, and what is marked. The image itself is not read."""
-        marked = [(region.box, region.polygon, region.point) for region in self.regions]
+        marked = [
+            (region.box, region.polygon, region.point, region.mask is not None and zlib.crc32(region.mask.tobytes()))
+            for region in self.regions
+        ]
         asked = repr((self.prompt, self.question, sorted(self.options.items()), self.colors, marked))
         return hashlib.sha256(asked.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 

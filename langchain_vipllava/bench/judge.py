@@ -104,6 +104,8 @@ class Judge:
         try:
             reply = self._model.invoke(prompt, temperature=temperature, max_tokens=self._max_tokens)
         except Exception as error:  # of any provider
+            if temperature > 1:  # which some providers refuse
+                return self._ask(prompt, 1.0)
             raise BenchmarkError(
                 f"the judge {shorten(self.name, 60)}: {describe_error(error)}. Run again: the grades so far are kept."
             ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Literal, get_args
@@ -132,6 +133,11 @@ def run_benchmark(
         except BaseException:
             for future in waiting:
                 future.cancel()
+            pool.shutdown()
+            with suppress(BenchmarkError):  # of a full disk, which may be why the run ends
+                for future in waiting:
+                    if not future.cancelled() and future.exception() is None and future.result().error is None:
+                        log.add(future.result())
             raise
     return [done[index] for index in sorted(done)]
 

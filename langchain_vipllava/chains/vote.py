@@ -16,7 +16,14 @@ from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.images.store import image_id
 from langchain_vipllava.images.view import view_size_of
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
-from langchain_vipllava.markers.looks import other_looks, read_colors, read_kinds, reworded, words_of_no_marker
+from langchain_vipllava.markers.looks import (
+    bare_words_of_marker,
+    other_looks,
+    read_colors,
+    read_kinds,
+    reworded,
+    words_of_no_marker,
+)
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.workspace.voted import Election, Vote
 
@@ -64,6 +71,12 @@ class VoteAboutRegions(Step):
             raise MarkerError(
                 f"the question names {shorten(said, 60)}, which no marker of the image is, but one of another look may "
                 f"be; expected a placeholder such as {{0}}, or {shorten(marked.phrases[0], 60)}."
+            )
+        if isinstance(question, str) and (bare := bare_words_of_marker(question, marked.markers)) is not None:
+            said, marker = bare
+            raise MarkerError(
+                f"the question names {shorten(said, 60)}, a marker that other looks of a vote do not have; expected "
+                f"what it marks: a placeholder such as {{0}}, or {shorten(f'the object {marker.phrase}', 80)}."
             )
         looks = other_looks(marked, self.kinds, self.colors, view_size=view_size_of(self.llm))
         prompt = RegionPrompt()

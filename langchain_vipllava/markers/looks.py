@@ -140,6 +140,21 @@ def words_of_no_marker(text: str, markers: Sequence[Marker]) -> str | None:
     return next((found[0] for found in _ANY_LOOK.finditer(text) if found[0].lower() not in own), None)
 
 
+def bare_words_of_marker(text: str, markers: Sequence[Marker]) -> tuple[str, Marker] | None:
+    """Return words in a text that name a marker itself, "the red rectangle", and the marker; None if there are none.
+
+    They cannot be said in the words of another look: "the object within the red rectangle" can.
+    """
+    looks = {f"{marker.color} {marker.kind}": marker for marker in markers}
+    phrases = "|".join(re.escape(marker.phrase) for marker in markers)
+    bare = "|".join(sorted((look.replace(" ", r"\s+") for look in looks), key=len, reverse=True))
+    pattern = rf"\b(?:{phrases}|(the\s+({bare})))\b(?!\s+contour)"
+    for found in re.finditer(pattern, text, re.IGNORECASE) if looks else ():
+        if found[1] is not None:
+            return found[1], looks[" ".join(found[2].casefold().split())]
+    return None
+
+
 def _draw(
     marked: MarkedImage, kind: MarkerKind | None, colors: Sequence[MarkerColor] | None, shift: int, view_size: int
 ) -> MarkedImage:

@@ -114,8 +114,10 @@ def same_answer(answer: str) -> str:
     Example:
         >>> same_answer(" A red circle. ") == same_answer("a red  circle")
         True
+        >>> same_answer("(-5)")  # the sign of a number stays
+        '-5'
     """
-    return re.sub(r"^\W+|\W+$", "", " ".join(answer.casefold().split())) or answer.strip()
+    return re.sub(r"^(?:(?!-\d)\W)+|\W+$", "", " ".join(answer.casefold().split())) or answer.strip()
 
 
 def _sum(votes: Sequence[Vote], group: Sequence[int]) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from langchain_vipllava.errors import GenerationError, MarkerError, shorten
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
-from langchain_vipllava.markers.looks import other_looks, reworded, words_of_no_marker
+from langchain_vipllava.markers.looks import bare_words_of_marker, other_looks, reworded, words_of_no_marker
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.workspace.attempts import attempts
 from langchain_vipllava.workspace.marker_names import MarkerNames
@@ -106,7 +106,7 @@ class Voting:
 
 
 def _refuse_other_looks(question: Question) -> None:
-    """Refuse words of a marker that the image does not have.
+    """Refuse words of a marker that the image or another look does not have.
 
     Raises:
         MarkerError: there are some.
@@ -114,3 +114,9 @@ def _refuse_other_looks(question: Question) -> None:
     for text in question.parts:
         if isinstance(text, str) and (said := words_of_no_marker(text, question.view.markers)) is not None:
             MarkerNames(question.image.id, question.image.markers).refuse_look(said)
+        if isinstance(text, str) and (bare := bare_words_of_marker(text, question.view.markers)) is not None:
+            said, marker = bare
+            raise MarkerError(
+                f"the question names {shorten(said, 60)}, a marker that other looks of a vote lack. Name what it "
+                f"marks: {marker.region.id}, or {shorten(f'the object {marker.phrase}', 80)}."
+            )

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future
 
+import numpy as np
 import pytest
 
+from langchain_vipllava import Region
 from langchain_vipllava.bench.answer_log import AnswerLog
+from langchain_vipllava.bench.item import Item
 from langchain_vipllava.bench.visual7w import Visual7W
 from langchain_vipllava.errors import BenchmarkError, GenerationError
 from tests.bench.test_sets import Data, GarBench, Outputs, VipBench, answer
@@ -78,6 +84,50 @@ def test_a_model_that_fails_ends_the_run_and_keeps_the_answers(sets):
 
     answered = answer(GarBench(Data(sets / "gar-bench")), Counting(), outputs)
     assert (len(asked), len(answered)) == (8, 12)
+
+
+def test_a_full_disk_is_an_error_of_ours_and_the_run_goes_on(sets):
+    arguments = ["bench", "vip-bench", "--data", str(sets / "vip-bench")]
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))\n"
+    full = subprocess.run(
+        [sys.executable, "-c", limit + CODE, *arguments],
+        capture_output=True, text=True, timeout=300, check=False, env=environment(),
+    )  # fmt: skip
+    assert full.returncode == 1
+    assert "Traceback" not in full.stderr
+    assert "BenchmarkError: cannot write" in full.stderr
+    done = run(*arguments)
+    assert done.returncode == 0, done.stderr
+    assert "bundled-bbox.jsonl has 0 answers" not in done.stderr
+    answers = (sets / "vip-bench" / "answers" / "bundled-bbox.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["question_id"] for line in answers) == list(range(12))
+
+
+def test_answers_that_come_while_a_run_ends_are_kept(sets, monkeypatch):
+    ending = threading.Event()
+    cancel = Future.cancel
+    monkeypatch.setattr(Future, "cancel", lambda future: ending.set() or cancel(future))
+
+    class OneFails(EchoBackend):
+        numbers = itertools.count()
+
+        def generate(self, request, *, timeout=None):
+            if next(self.numbers) == 1:
+                raise GenerationError("out of memory.")
+            assert ending.wait(60)
+            return super().generate(request)
+
+    benchmark, outputs = GarBench(Data(sets / "gar-bench")), Outputs(sets, "m")
+    with pytest.raises(GenerationError, match="out of memory"):
+        answer(benchmark, OneFails(), outputs, batch=2)
+    assert benchmark.answers_file(outputs).read_text().count("\n") >= 1
+
+
+def test_another_mask_in_the_same_box_is_another_question():
+    masks = [np.ones((8, 8), dtype=bool), np.eye(8, dtype=bool)]
+    items = [Item(0, ("Is ", 0, "?"), "A", lambda: None, (Region(mask=mask),)) for mask in masks]
+    assert items[0].digest != items[1].digest
 
 
 def test_answers_of_other_settings_are_refused(sets):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -60,6 +61,41 @@ def test_what_is_no_grade_is_asked_again_hotter_and_is_0_at_the_sixth(nonsense):
     given, asked = grade(*[nonsense] * 5, "1.0")
     assert (given.score, given.content, given.is_number) == (0.0, "1.0", False)  # the sixth is not read
     assert [settings["temperature"] for _, settings in asked] == [0.0, 0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+def test_a_judge_that_refuses_temperatures_above_1_is_asked_at_1():
+    asked = []
+
+    def invoke(prompt, *, temperature, max_tokens):
+        asked.append(temperature)
+        if temperature > 1:
+            raise ValueError("temperature: must be at most 1")
+        return AIMessage("The answer is right.")
+
+    given = Judge(SimpleNamespace(invoke=invoke), "judge").grade("q", "q", "t", "p")
+    assert (given.score, given.is_number) == (0.0, False)
+    assert asked == [0.0, 0.0, 0.5, 1.0, 1.5, 1.0, 2.0, 1.0]
+
+
+def test_grades_are_kept_while_the_first_one_is_waited_for(sets):
+    files, answered = _files(sets, runs=1), _answered(sets)
+    others_are_kept = threading.Event()
+
+    def invoke(prompt, **settings):
+        if "question 0 |" in prompt:
+            assert others_are_kept.wait(60)
+        return AIMessage("1.0")
+
+    kept = []
+
+    def on_grade():
+        kept.append(list(json.loads(files.path("grade", ".json").read_text())))
+        if len(kept) == 11:
+            others_are_kept.set()
+
+    Grades(files, answered).collect(Judge(SimpleNamespace(invoke=invoke), "judge"), on_grade)
+    assert kept[10] == [f"v1_{number}" for number in range(1, 12)]
+    assert kept[11] == [f"v1_{number}" for number in range(12)]  # in the order of the questions
 
 
 def test_any_chat_model_of_langchain_judges():

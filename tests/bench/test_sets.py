@@ -273,6 +273,18 @@ def test_no_image_outside_of_the_data_is_opened(sets, name):
     assert again[5].text.startswith("Question: What is the ")  # the error was kept as no answer
 
 
+def test_paths_of_windows_are_read_and_a_missing_image_is_named_with_its_folder(sets):
+    path = sets / "gar-bench" / "GAR-Bench-VQA.json"
+    rows = json.loads(path.read_text())
+    rows[1]["image"] = rows[1]["image"].replace("/", "\\")
+    rows[2]["image"] = "images/none.png"
+    rows[3]["image"] = "n" * 5000
+    path.write_text(json.dumps(rows))
+    answered = answer(GarBench(Data(path)), EchoBackend(), Outputs(sets, "echo"))
+    assert [index for index, each in enumerate(answered) if each.error is not None] == [2, 3]
+    assert re.search(r"there is no image 'images/none.png' in .*gar-bench", answered[2].error)
+
+
 def test_an_empty_mask_fails_alone(sets):
     path = sets / "gar-bench" / "GAR-Bench-VQA.json"
     rows = json.loads(path.read_text())

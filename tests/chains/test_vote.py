@@ -140,6 +140,9 @@ def test_wrong_names_and_inputs_are_refused(bundled):
         step.invoke({"marked": marked_scene(), "question": "What is {0}?"})
     with pytest.raises(MarkerError, match="names 'with the gold mask', which"):
         VoteAboutRegions(llm=bundled).invoke({"marked": marked_scene(), "question": "What is with the gold mask?"})
+    thing = marked_scene().phrases[0].replace("within ", "")
+    with pytest.raises(MarkerError, match=f"names '{thing}', a marker that other looks"):
+        VoteAboutRegions(llm=bundled).invoke({"marked": marked_scene(), "question": f"What is {thing}?"})
     with pytest.raises(PromptError, match="'question'"):
         VoteAboutRegions(llm=bundled).invoke({"marked": marked_scene()})
     with pytest.raises(PromptError, match="'marked'"):

@@ -234,6 +234,24 @@ def test_words_of_no_marker_of_the_image_are_refused(photo):
     assert not model.conversations
 
 
+@pytest.mark.parametrize("question", ["What is the lime arrow?", "Is r1 left of the Lime  arrow?"])
+def test_a_marker_that_is_named_as_a_thing_is_refused(photo, question):
+    """Other looks have no such marker, or another region has it: the votes would be about something else."""
+    model = KindModel({})
+    workspace, image_id = marked_photo(photo, model, [174, 65, 273, 164], [330, 20, 480, 250], kind="arrow")
+    with pytest.raises(MarkerError, match=r"names 'the [Ll]ime  ?arrow', .* r2, or .*pointed to by the lime arrow"):
+        workspace.ask_vote(image_id, question, session="a", colors=["red", "lime"])
+    assert not model.conversations
+    for fine in ("Is r1 a red arrow?", "Is r1 left of the lime circle?", "What is r2?"):
+        workspace.ask_vote(image_id, fine, session="a", colors=["red", "lime"])
+
+
+def test_the_sign_of_a_number_is_part_of_the_answer(photo):
+    workspace, image_id = marked_photo(photo, KindModel({"rectangle": "-5", "ellipse": "5", "arrow": "(-5)."}))
+    voted = workspace.ask_vote(image_id, "What is r1?", session="a", kinds=["ellipse", "rectangle", "arrow"])
+    assert (voted.answer, round(voted.agreement, 2)) == ("-5", 0.67)
+
+
 def test_text_and_json_say_how_many_agree(photo):
     model = RatingKindModel(
         {"rectangle": "A cat.", "ellipse": "a cat", "point": "A dog."}, {"A cat.": 0.5, "a cat": 0.7}

@@ -241,5 +241,7 @@ def _chat_model(name: str) -> Any:
     try:
         return init_chat_model(name)
     except Exception as error:  # a missing package, a missing key and an unknown provider raise different types
-        reason = cut(describe_error(error), 250)  # LangChain's lists all providers
-        raise BenchmarkError(f"--judge {shorten(name)}: {reason}") from error
+        reason = cut(describe_error(error), 200)  # LangChain's lists all providers
+        raise BenchmarkError(
+            f"--judge {shorten(name, 60)}: {reason} Expected provider:model, or package.module:name of one of yours."
+        ) from error
