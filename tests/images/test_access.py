@@ -148,7 +148,11 @@ def test_no_other_module_opens_or_fetches_images():
                 callers.setdefault(str(name), set()).add(str(file.relative_to(PACKAGE)))
     assert callers["fetch"] == {"images/access.py"}
     assert callers["read_any_file"] == callers["read_file_below"] == {"images/access.py"}
-    assert callers["read_bytes"] == {"backends/checkpoint_facts.py"}  # config.json of a checkpoint
+    assert callers["read_bytes"] == {
+        "apps/studio/page.py",  # a visitor's upload, and the example
+        "backends/checkpoint_facts.py",  # config.json of a checkpoint
+        "bench/files.py",  # the questions of a benchmark; its images go through the policy
+    }
     assert callers.get("open", set()) <= {
         "backends/served_checkpoint.py",  # the files beside a tokenizer
         "serving/checkpoint_files.py",  # the files of an exported checkpoint
@@ -160,6 +164,10 @@ def test_no_other_module_opens_or_fetches_images():
         "regions/png_masks.py",  # masks: PNG only, after the budget of masks has paid for their size
         "tools/open_image.py",
         "apps/mcp/tokens.py",  # a file of the operator
+        "apps/studio/page.py",  # a method of its desk, which adds bytes
+        "apps/cli/bench_run.py",  # a method that makes the judge
+        "bench/answer_log.py",  # the answers of a run
+        "bench/row_files.py",  # the rows of a benchmark; their images go through the policy
     }
     assert callers["decode_image"] == {"images/image.py"}
 

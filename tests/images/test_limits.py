@@ -514,7 +514,7 @@ def test_pillow_still_warns_the_program_itself():
 
     seen = warn()
     assert len(seen) >= 1
-    assert all("larger than file" in message for message in seen)
+    assert all(message == "Truncated File Read" or "larger than file" in message for message in seen)  # by version
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(lambda _: load_image(data), range(8)))
     assert warn() == seen
