@@ -38,6 +38,7 @@ def read_list(value: Any, limits: RegionLimits = DEFAULT_LIMITS) -> list[Any]:
         DetectionError: it is too long or nested too deep to be read.
     """
     limits.check_nested(value)
+    value = _without_arrays(value)
     if isinstance(value, str):
         parsed = parse_text(value)
         if parsed is not None:
@@ -64,6 +65,16 @@ def read_list(value: Any, limits: RegionLimits = DEFAULT_LIMITS) -> list[Any]:
         else:
             items.append(item.strip() if isinstance(item, str) else item)
     return items
+
+
+def _without_arrays(value: Any) -> Any:
+    """Convert points and boxes of NumPy or torch, and their numbers, to lists and numbers; nothing else."""
+    if isinstance(value, (list, tuple)):
+        return [_without_arrays(item) for item in value]
+    shape = getattr(value, "shape", None)
+    if hasattr(value, "tolist") and isinstance(shape, tuple) and len(shape) <= 2 and (not shape or shape[-1] in (2, 4)):
+        return value.tolist()
+    return value
 
 
 def parse_text(text: str) -> Any:

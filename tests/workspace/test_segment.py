@@ -8,6 +8,7 @@ from contextlib import suppress
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from langchain_vipllava import DetectionError, Region, RegionError, SessionError, Workspace, load_image
@@ -231,3 +232,29 @@ def test_segmenters_by_name():
     ]:
         with pytest.raises(DetectionError, match=said):
             find_segmenter(name)
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        np.array([[40, 50]]),
+        np.array([40, 50]),
+        [np.array([40.0, 50.0])],
+        [(np.float32(40), np.int64(50))],
+        torch.tensor([[40, 50]]),
+        np.array([[20, 30, 60, 70]], dtype=np.float32),
+    ],
+)
+def test_points_and_boxes_of_numpy_and_torch_are_prompts(prompts):
+    seen = []
+
+    def segment(image, prompt):
+        seen.append(prompt)
+        mask = np.zeros((100, 120), dtype=bool)
+        mask[30:70, 20:60] = True
+        return mask
+
+    workspace = Workspace(segmenter=segment)
+    (region,) = workspace.segment(workspace.add_image(Image.new("RGB", (120, 100))), prompts).regions
+    assert region.box == (20, 30, 60, 70)
+    assert seen[0].point == (40, 50) or seen[0].box == (20, 30, 60, 70)
