@@ -70,6 +70,8 @@ def test_what_cannot_be_served_is_one_line(tmp_path):
     for arguments, message in (
         (["--http", "--host", "0.0.0.0"], "VipLlavaError: 0.0.0.0 can be reached"),
         (["--http", "--port", "70000"], "VipLlavaError: port 70000"),
+        (["--port", "9000"], "VipLlavaError: --host, --port, --allow-host and --tokens are for HTTP"),
+        (["--tokens", tmp_path], "VipLlavaError: --host, --port, --allow-host and --tokens are for HTTP"),
         (["--root", tmp_path / "none"], "VipLlavaError: --root"),
         (["--http", "--tokens", tmp_path], "VipLlavaError: cannot read the tokens"),
         (["--model", tmp_path], "CheckpointError: "),

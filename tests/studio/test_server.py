@@ -15,8 +15,11 @@ import pytest
 
 pytest.importorskip("gradio", reason="gradio is not installed: the extra `studio`")
 
-from langchain_vipllava import SessionError
+from langchain_vipllava import SessionError, Workspace
+from langchain_vipllava.apps.studio.page import Studio
+from langchain_vipllava.apps.studio.python_code import BackendCode
 from langchain_vipllava.apps.studio.server import PASSWORD, Address, launch
+from langchain_vipllava.apps.studio.telling import TellingVision
 
 
 @pytest.mark.parametrize("host", ["attacker.example", "127.0.0.1.attacker.example", "localhost.attacker.example", ""])
@@ -71,6 +74,23 @@ def test_a_port_that_is_taken_is_refused():
         taken.listen()
         with pytest.raises(SessionError, match=f"port {taken.getsockname()[1]}.*--port"):
             Address(port=taken.getsockname()[1]).check()
+
+
+def test_it_listens_on_an_ipv6_address(backend):
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    vision = TellingVision(backend)
+    studio = Studio(Workspace(model=vision), vision, BackendCode.local({"model": "bundled"}), "It answers.")
+    page, url = launch(studio, Address("::1", 0), block=False)
+    try:
+        assert url.startswith("http://[::1]:")
+        assert httpx.get(url).status_code == 200
+        assert httpx.get(url, headers={"Host": "attacker.example"}).status_code == 400
+    finally:
+        page.close()
 
 
 @pytest.mark.parametrize("path", [__file__, "/etc/passwd", sys.executable])

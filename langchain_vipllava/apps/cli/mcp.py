@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from langchain_vipllava.backends.local import LocalBackend
     from langchain_vipllava.backends.served import ServedBackend
 
-_FILES, _HTTP = "Images", "HTTP"
+_FILES, _WEB = "Images", "HTTP"
+_HOST, _PORT = "127.0.0.1", 8000
 
 
 def mcp(
@@ -36,24 +37,24 @@ def mcp(
     ] = True,
     http: Annotated[
         bool,
-        typer.Option("--http", help="Serve streamable HTTP, not standard input and output.", rich_help_panel=_HTTP),
+        typer.Option("--http", help="Serve streamable HTTP, not standard input and output.", rich_help_panel=_WEB),
     ] = False,
     host: Annotated[
-        str, typer.Option(help="Address; beyond loopback clients need tokens.", rich_help_panel=_HTTP)
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", rich_help_panel=_HTTP)] = 8000,
+        str, typer.Option(help="Address; beyond loopback clients need tokens.", rich_help_panel=_WEB)
+    ] = _HOST,
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.", rich_help_panel=_WEB)] = _PORT,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
             help="A further name of this server in the URLs of clients, such as a proxy's; can be repeated.",
-            rich_help_panel=_HTTP,
+            rich_help_panel=_WEB,
         ),
     ] = None,
     tokens: Annotated[
         Path | None,
         typer.Option(
             help="File with a client's name and its token on each line. A single token: VIPLLAVA_MCP_TOKEN.",
-            rich_help_panel=_HTTP,
+            rich_help_panel=_WEB,
         ),
     ] = None,
     detector: options.DetectorOption = None,
@@ -80,6 +81,7 @@ def mcp(
     from langchain_vipllava.apps.mcp import sdk  # noqa: PLC0415
     from langchain_vipllava.apps.mcp.access import HttpAccess  # noqa: PLC0415
     from langchain_vipllava.apps.mcp.tokens import read_tokens  # noqa: PLC0415
+    from langchain_vipllava.errors import VipLlavaError  # noqa: PLC0415
 
     sdk.require()
     model_options = ModelOptions(
@@ -87,9 +89,11 @@ def mcp(
         tuple(base_url or ()), tokenizer,
     )  # fmt: skip
     model_options.check()
+    names = tuple(allow_host or ())
     access = None
+    if not http and (host, port, names, tokens) != (_HOST, _PORT, (), None):
+        raise VipLlavaError("--host, --port, --allow-host and --tokens are for HTTP; expected --http beside them.")
     if http:
-        names = tuple(allow_host or ())
         access = HttpAccess(host, port, names, read_tokens(os.environ.get("VIPLLAVA_MCP_TOKEN"), tokens))
     detection = {"format": format, "box_format": box_format, "min_score": min_score}
     backend = model_options.plan()

@@ -65,7 +65,10 @@ class Address:
     @property
     def allowed(self) -> list[str]:
         """Values of the Host header that are answered; any other one is an attack by DNS rebinding, or a mistake."""
-        return ["127.0.0.1", "localhost", *([] if self.host in ("0.0.0.0", "::") else [self.host]), *self.names]  # noqa: S104
+        own = [] if self.host in ("0.0.0.0", "::") else [self.host]  # noqa: S104
+        # Starlette compares an IPv6 address with its brackets, without them, or what is before its first colon
+        bracketed = [form for host in own if ":" in host for form in (f"[{host}]", "[")]
+        return ["127.0.0.1", "localhost", *own, *bracketed, *self.names]
 
     def check(self) -> None:
         """Check that the page can be served here, before a large model is loaded.
@@ -114,7 +117,7 @@ def launch(studio: Studio, address: Address, *, block: bool = True) -> tuple[gr.
     page = build_page(studio)
     page.queue(default_concurrency_limit=8, max_size=256)
     options: dict[str, Any] = {
-        "server_name": address.host,
+        "server_name": f"[{address.host}]" if ":" in address.host else address.host,
         "server_port": address.port or None,
         "share": False,
         "quiet": True,
