@@ -59,7 +59,7 @@ def _blank():
     return Image.new("RGB", (64, 64), "gray")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")  # not longer: while Playwright is there, no other test can run an event loop
 def chromium():
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -180,7 +180,7 @@ def test_regions_are_detected_changed_and_undone(visit):
     page.page.click("#board [data-do=detect]")
     page.wait_for_regions(4)
     page.page.get_by_label("kind of r2").select_option("ellipse")
-    page.page.wait_for_function("() => document.querySelector('#board .regions').innerText.includes('ellipse')")
+    page.page.wait_for_function("() => / ellipse$/m.test(document.querySelector('#board .regions').innerText)")
     page.page.get_by_label("color of r2").select_option("gold")
     page.page.wait_for_function("() => document.querySelector('#board .regions').innerText.includes('gold ellipse')")
     page.page.click("#board [data-do=undo]")
