@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from threading import Event
 
 import pytest
 from PIL import Image
@@ -247,3 +248,24 @@ def test_nothing_is_wider_than_the_screen(visit, scheme, size):
     page.draw("box", *DRAWINGS["box"])
     assert page.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     assert page.page.evaluate("document.body.classList.contains('dark')") == (scheme == "dark")
+
+
+def test_a_change_during_another_is_not_lost(visit, monkeypatch):
+    from langchain_vipllava.apps.studio.desk import Desk
+
+    page = visit().example()
+    page.page.click("#board [data-do=detect]")
+    page.wait_for_regions(4)
+    edit, arrived, released = Desk.edit, Event(), Event()
+
+    def wait(desk, change):
+        arrived.set()
+        released.wait(60)
+        return edit(desk, change)
+
+    monkeypatch.setattr(Desk, "edit", wait)
+    page.page.get_by_label("kind of r2").select_option("ellipse")
+    assert arrived.wait(60)
+    page.page.get_by_label("color of r2").select_option("gold")
+    released.set()
+    page.page.wait_for_function("() => document.querySelector('#board .regions').innerText.includes('gold ellipse')")

@@ -157,7 +157,9 @@ class _Page:
             self._open, [self._desk, self._upload], [*everything, self._upload], preprocess=False, **hidden
         )
         self._example.click(self._open_example, [self._desk], everything, **hidden)
-        self._board.submit(self._edit, [self._desk], everything, concurrency_limit=_AT_ONCE, **hidden)
+        self._board.submit(
+            self._edit, [self._desk], everything, concurrency_limit=_AT_ONCE, trigger_mode="multiple", **hidden
+        )
         self._chatbot.clear(self._restart, [self._desk], everything, **hidden)
         self._zoom.input(self._set_zoom, [self._desk, self._zoom], everything, **hidden)
         asked: Any = {
