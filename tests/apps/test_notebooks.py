@@ -41,7 +41,7 @@ def plain_outputs(notebook) -> list[list[str]]:
 def test_notebooks_print_their_saved_outputs(path):
     saved = nbformat.read(path, as_version=4)
     run = nbformat.read(path, as_version=4)
-    NotebookClient(run, timeout=300, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}}).execute()
+    NotebookClient(run, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}}).execute()
     assert plain_outputs(run) == plain_outputs(saved)
     assert any(any(outputs) for outputs in plain_outputs(run))
 
