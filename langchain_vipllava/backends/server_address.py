@@ -11,6 +11,9 @@ from urllib.parse import urlsplit
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.chat_request import ChatRequest
 
+EVERY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104  # recognized, not listened on
+"""Hosts that stand for all addresses of a machine."""
+
 _MAX_ADDRESSES = 256
 """Addresses of one model. Chosen: more stand behind a gateway, which has one."""
 
@@ -50,14 +53,18 @@ class ServerAddress:
     @property
     def is_loopback(self) -> bool:
         """Whether the server is on this machine, by its name."""
-        host = urlsplit(self.root).hostname or ""
-        try:
-            return ip_address(host).is_loopback
-        except ValueError:
-            return host == "localhost"
+        return is_loopback(urlsplit(self.root).hostname or "")
 
     def __str__(self) -> str:
         return self.root
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host name or an IP address is that of this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def read_addresses(base_url: object) -> tuple[ServerAddress, ...]:

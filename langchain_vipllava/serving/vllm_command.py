@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from langchain_vipllava.backends.server_address import EVERY_ADDRESS
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.serving.served_folder import ServedFolder
 
@@ -127,7 +128,7 @@ class VllmCommand:
     @property
     def url(self) -> str:
         """What `ChatVipLlava(base_url=...)` takes on this machine."""
-        host = "127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host  # noqa: S104  # every address: also this one
+        host = "127.0.0.1" if self.host in EVERY_ADDRESS else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/v1"
 
     def arguments(self, folder: str | None = None) -> list[str]:

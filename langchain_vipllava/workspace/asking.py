@@ -19,7 +19,7 @@ from langchain_vipllava.workspace.results import Answered
 from langchain_vipllava.workspace.session import Session
 from langchain_vipllava.workspace.session_id import RunSession, SessionId
 from langchain_vipllava.workspace.session_pool import SessionPool
-from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel
+from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel, check_reply
 from langchain_vipllava.workspace.voted import Voted
 from langchain_vipllava.workspace.voting import Voting
 
@@ -189,9 +189,8 @@ class Asking:
         return self._model
 
 
-def _answered(asked: Question, attempt: Attempt, reply: object) -> Answered:
-    if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
-        raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
+def _answered(asked: Question, attempt: Attempt, returned: object) -> Answered:
+    reply = check_reply(returned)
     asked.view.add_answer(attempt.conversation, reply.text, reply.token_ids)
     asked.image.last_page = asked.page
     return Answered(asked.image.id, asked.words, reply.text, attempt.forgotten, asked.page)

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.prompt.conversation import Conversation
 
 
@@ -22,6 +23,17 @@ class ModelReply:
     text: str
     token_ids: tuple[int, ...] | None = None
     confidence: float | None = None
+
+
+def check_reply(reply: object) -> ModelReply:
+    """Return what a vision model answered.
+
+    Raises:
+        GenerationError: it is no reply.
+    """
+    if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
+        raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
+    return reply
 
 
 class VisionModel(Protocol):

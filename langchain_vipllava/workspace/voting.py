@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 
-from langchain_vipllava.errors import GenerationError, MarkerError, shorten
+from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind
 from langchain_vipllava.markers.looks import bare_words_of_marker, other_looks, reworded, words_of_no_marker
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.workspace.attempts import attempts
 from langchain_vipllava.workspace.marker_names import MarkerNames
 from langchain_vipllava.workspace.question import Question
-from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel, aanswer_rated, answer_rated
+from langchain_vipllava.workspace.vision_model import ModelReply, VisionModel, aanswer_rated, answer_rated, check_reply
 from langchain_vipllava.workspace.voted import Election, Vote, Voted
 
 
@@ -83,8 +83,7 @@ class Voting:
         asked, own = self._question, self._own.markers
         votes = []
         for (question, _, reply), look in zip(replies, self._looks, strict=True):
-            if not isinstance(reply, ModelReply) or not isinstance(reply.text, str):
-                raise GenerationError(f"the vision model returned {shorten(reply)}; expected a ModelReply with text.")
+            check_reply(reply)
             answer = reworded(reply.text, look.markers, own)
             votes.append(Vote(tuple(look.phrases), question.words, answer, reply.confidence))
         election = Election.of(votes)

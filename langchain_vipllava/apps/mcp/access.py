@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 import socket
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_vipllava.apps.mcp import sdk
+from langchain_vipllava.backends.server_address import EVERY_ADDRESS, is_loopback
 from langchain_vipllava.errors import VipLlavaError, shorten
 
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -19,7 +19,6 @@ _MIN_TOKEN = 16
 
 _MAX_PORT = 2**16 - 1
 _NAME = re.compile(r"[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
-_ANY = ("0.0.0.0", "::")  # noqa: S104  # recognized, and refused without names
 _ISSUER = "http://localhost/"  # required by the SDK; it is never called and never shown: the tokens are the operator's
 
 
@@ -64,7 +63,7 @@ class HttpAccess:
                 f"{shorten(self.host)} can be reached from other machines, and there is no token; expected one in "
                 "VIPLLAVA_MCP_TOKEN, or several in a file: --tokens FILE."
             )
-        if self.host in _ANY and not self.names:
+        if self.host in EVERY_ADDRESS and not self.names:
             raise VipLlavaError(
                 f"{self.host} listens on every address; expected also the names that clients call: --allow-host NAME."
             )
@@ -72,16 +71,11 @@ class HttpAccess:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can connect."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     def security(self) -> Any:
         """Return the SDK's settings for the Host and Origin headers."""
-        own = () if self.host in _ANY else (f"[{self.host}]" if ":" in self.host else self.host,)
+        own = () if self.host in EVERY_ADDRESS else (f"[{self.host}]" if ":" in self.host else self.host,)
         names = dict.fromkeys((*_LOOPBACK, *own, *self.names))
         hosts = [host for name in names for host in (name, f"{name}:*")]
         origins = [f"{scheme}://{host}" for scheme in ("http", "https") for host in hosts]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import socket
@@ -14,6 +13,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from langchain_vipllava.apps.studio.page import Studio, build_page
+from langchain_vipllava.backends.server_address import EVERY_ADDRESS, is_loopback
 from langchain_vipllava.errors import SessionError, shorten
 from langchain_vipllava.images.limits import DEFAULT_LIMITS
 
@@ -55,17 +55,12 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        if self.host == "localhost":
-            return True
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
 
     @property
     def allowed(self) -> list[str]:
         """Values of the Host header that are answered; any other one is an attack by DNS rebinding, or a mistake."""
-        own = [] if self.host in ("0.0.0.0", "::") else [self.host]  # noqa: S104
+        own = [] if self.host in EVERY_ADDRESS else [self.host]
         # Starlette compares an IPv6 address with its brackets, without them, or what is before its first colon
         bracketed = [form for host in own if ":" in host for form in (f"[{host}]", "[")]
         return ["127.0.0.1", "localhost", *own, *bracketed, *self.names]
