@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,9 @@ Segmenter = Callable[[Image.Image, Region], Any]
 """Called with an RGB PIL image and a prompt: a `Region` with a `point`, or else a `box`, in pixels. Returns the mask of
 one object: (H, W) bool, 0/1, 0/255 or probabilities, or what `regions_from` reads, with scores where it has several
 proposals."""
+
+_ANY_SCORE = -math.inf
+"""SAM's score is a regression of the mask's IoU, which can fall below 0. A poor mask is still its answer."""
 
 
 def run_segmenter(
@@ -75,7 +79,7 @@ def _one(output: Any, size: tuple[int, int], prompt: Region, limits: RegionLimit
         raise DetectionError(
             f"the segmenter returned {len(regions)} masks {place}; expected one, or several with scores."
         )
-    best = max(regions, key=lambda region: region.score or 0.0)
+    best = max(regions, key=lambda region: 0.0 if region.score is None else region.score)
     if best.mask is None and best.polygon is None:
         raise DetectionError(f"the segmenter returned a box without a mask {place}; expected a mask (H, W).")
     if best.mask is not None and best.mask.shape != size[::-1]:
@@ -88,7 +92,7 @@ def _one(output: Any, size: tuple[int, int], prompt: Region, limits: RegionLimit
 def _read(output: Any, size: tuple[int, int], limits: RegionLimits) -> list[Region]:
     array = _single_mask(output)
     if array is None:
-        return regions_from(output, image_size=size, limits=limits)
+        return regions_from(output, image_size=size, min_score=_ANY_SCORE, limits=limits)
     return [Region(mask=array)] if array.any() else []
 
 

@@ -169,6 +169,12 @@ def _proposals(image, prompt):
     return masks, np.array([0.2, 0.9, 0.5]), np.zeros((3, 256, 256), np.float32)
 
 
+def _poor_proposals(image, prompt):
+    """SAM's own estimates of masks that it does not believe in: a regression, which may fall below 0."""
+    masks, _, logits = _proposals(image, prompt)
+    return masks, np.array([-0.3, -0.2, -0.1]), logits
+
+
 READABLE = [
     (lambda image, prompt: _proposals(image, prompt)[0][1], (0, 0, 30, 30)),
     (lambda image, prompt: _proposals(image, prompt)[0][:1], (0, 0, 10, 10)),
@@ -176,7 +182,9 @@ READABLE = [
     (lambda image, prompt: _proposals(image, prompt)[0][2] * 0.7, (0, 0, 50, 50)),
     (lambda image, prompt: Image.fromarray(_proposals(image, prompt)[0][0]), (0, 0, 10, 10)),
     (_proposals, (0, 0, 30, 30)),
+    (_poor_proposals, (0, 0, 50, 50)),
     (lambda image, prompt: Region(mask=_proposals(image, prompt)[0][0]), (0, 0, 10, 10)),
+    (lambda image, prompt: Region(mask=_proposals(image, prompt)[0][0], score=-1e-4), (0, 0, 10, 10)),
     (lambda image, prompt: Region(polygon=[(1, 1), (20, 1), (20, 30)]), (1, 1, 20, 30)),
 ]
 
