@@ -70,7 +70,7 @@ class ChatVipLlava(ProfiledModel):
             "bfloat16" or "float32".
         device: "auto", "cuda", "cuda:1", "mps" or "cpu".
         device_map: as accelerate takes it ("auto", or a mapping); overrides `device`.
-        quantization: "8bit" or "4bit" weights (bitsandbytes, CUDA only).
+        quantization: "8bit" or "4bit" weights of the language model (bitsandbytes, on a CUDA GPU or a CPU).
         attn_implementation: "sdpa", "eager", "flash_attention_2"; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.

@@ -107,11 +107,14 @@ def check_fits(options: LoadOptions, device: str, choice: DtypeChoice) -> None:
     free, weights = free_bytes(device), choice.estimate.weights
     if weights <= free:
         return
-    smaller = "" if choice.estimate.dtype != "float32" or options.quantization else "dtype='bfloat16', "
+    ways = ["quantization='8bit'", "quantization='4bit'"]
+    ways = ways[(options.quantization is not None) + (options.quantization == "4bit") :]
+    if choice.estimate.dtype == "float32":
+        ways.insert(0, "dtype='bfloat16'")
     raise CheckpointError(
         f"{shorten(options.model)} does not fit: its weights take {in_gib(weights)} in "
-        f"{options.quantization or choice.estimate.dtype}, {in_gib(free)} are free on {device}. Use {smaller}a smaller "
-        "checkpoint, quantization='4bit' on a CUDA GPU, device_map='auto' over several GPUs, or free memory; "
+        f"{options.quantization or choice.estimate.dtype}, {in_gib(free)} are free on {device}. Use "
+        f"{', '.join(ways)}, a smaller checkpoint, device_map='auto' over several GPUs, or free memory; "
         "`langchain-vipllava doctor` shows what fits."
     )
 

@@ -42,8 +42,8 @@ def explain(error: BaseException, sequence: Sequence) -> Exception:
         return error
     if is_out_of_memory(error):
         message = (
-            f"out of memory with a prompt of {sequence.length} tokens; use quantization='4bit', fewer images or "
-            "shorter texts."
+            f"out of memory with a prompt of {sequence.length} tokens; use quantization='8bit' or '4bit', fewer images "
+            "or shorter texts."
         )
     else:
         message = f"the model failed: {type(error).__name__}: {_text_of(error)}"

@@ -16,8 +16,9 @@ from langchain_vipllava.engine.hub import pin_to_commit
 from langchain_vipllava.engine.image_processor import quiet_about_torchvision
 from langchain_vipllava.engine.memory_plan import choose_device
 from langchain_vipllava.engine.model_sizes import check_projector
-from langchain_vipllava.errors import CheckpointError
-from langchain_vipllava.protocol.load_options import LoadOptions, Quantization
+from langchain_vipllava.engine.quantization import misfit, quantization_config, slow_kernels
+from langchain_vipllava.errors import CheckpointError, shorten
+from langchain_vipllava.protocol.load_options import LoadOptions
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
             logger.info("%s is loaded in %s: %s", options.model, choice.dtype, choice.reason)
         dtype = arguments["dtype"] = "auto" if choice.dtype == "auto" else getattr(torch, choice.dtype)
         if options.quantization is not None:
-            arguments["quantization_config"] = _quantization_config(options.quantization, dtype)
+            _check_quantization(options, config, device)
+            arguments["quantization_config"] = quantization_config(options.quantization, dtype)
         model, report = VipLlavaForConditionalGeneration.from_pretrained(
             options.source, output_loading_info=True, **arguments
         )
@@ -77,19 +79,19 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         raise
     except torch.OutOfMemoryError as error:
         raise CheckpointError(
-            f"{options.model!r} does not fit on {device}: {error} Use quantization='4bit', or "
+            f"{options.model!r} does not fit on {device}: {error} Use quantization='8bit' or '4bit', or "
             "device_map='auto' over several GPUs; `langchain-vipllava doctor` shows what fits."
         ) from error
     except MemoryError as error:
         raise CheckpointError(
-            f"{options.model!r} does not fit into the memory of this machine; use a smaller checkpoint, or "
-            "dtype='float16'. `langchain-vipllava doctor` shows what fits."
+            f"{options.model!r} does not fit into the memory of this machine; use a smaller checkpoint, "
+            "quantization='8bit', or dtype='float16'. `langchain-vipllava doctor` shows what fits."
         ) from error
     except Exception as error:
         raise CheckpointError(
             f"cannot load {options.model!r}: {type(error).__name__}: {_first_line(error)} {_advice(options, error)}"
         ) from error
-    return check_model(model.eval(), processor), processor
+    return check_model(model, processor), processor
 
 
 def pin(options: LoadOptions) -> LoadOptions:
@@ -163,7 +165,9 @@ def load_processor(options: LoadOptions) -> Any:
 
 
 def check_model(model: Any, processor: Any) -> Any:
-    """Check that a loaded model is a ViP-LLaVA whose parts fit each other, and return it.
+    """Check that a loaded model is a ViP-LLaVA whose parts fit each other, and return it in evaluation mode.
+
+    In training mode, dropout is on, and bitsandbytes on a CPU unpacks all weights for every token.
 
     Raises:
         CheckpointError: the model or the processor is of another kind, or a part does not fit.
@@ -185,7 +189,23 @@ def check_model(model: Any, processor: Any) -> Any:
         )
     projector = next(module for name, module in model.named_modules() if name.endswith("projector_layernorm"))
     check_projector(projector.weight.numel(), config)
-    return model
+    return model.eval()
+
+
+def _check_quantization(options: LoadOptions, config: Any, device: str) -> None:
+    """Raise for layers that cannot be quantized, and warn where bitsandbytes is slow."""
+    assert options.quantization is not None  # noqa: S101  # or it is not called
+    if needs := misfit(config, options.quantization, device):
+        raise CheckpointError(
+            f"{shorten(options.model)} with quantization={options.quantization!r} on a CPU; expected {needs}. Use "
+            "quantization='8bit', or leave it out."
+        )
+    if device.startswith("cpu") and (lacks := slow_kernels(options.quantization)):
+        logger.warning(
+            "this CPU lacks %s, without which bitsandbytes is slow in %s: `langchain-vipllava doctor` measures it",
+            lacks,
+            options.quantization,
+        )
 
 
 def _check_complete(report: dict[str, Any], options: LoadOptions) -> None:
@@ -228,15 +248,6 @@ def _advice(options: LoadOptions, error: BaseException) -> str:
     if "safetensors" in str(error).lower():
         return "Expected complete *.safetensors files; weights as pickles (*.bin) are not read. Download it again."
     return "Download or save it again."
-
-
-def _quantization_config(quantization: Quantization, dtype: torch.dtype | str) -> Any:
-    compute = dtype if isinstance(dtype, torch.dtype) else torch.float16
-    if quantization == "8bit":
-        return transformers.BitsAndBytesConfig(load_in_8bit=True)
-    return transformers.BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute, bnb_4bit_use_double_quant=True
-    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,7 +13,8 @@ from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.protocol.load_options import LoadOptions
 
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention")
-_BYTES_PER_PARAMETER = {"float16": 2.0, "bfloat16": 2.0, "float32": 4.0, "8bit": 1.0, "4bit": 0.5}
+_BYTES_PER_PARAMETER = {"float16": 2.0, "bfloat16": 2.0, "float32": 4.0, "8bit": 1.0, "4bit": 0.5 + 2 / 64}
+"""In 4 bits, 64 of them share a scale of 16 bits, as bitsandbytes keeps it on a CPU; of 8 bits, a whole row."""
 
 
 def choose_device(options: LoadOptions) -> str:
@@ -24,10 +25,10 @@ def choose_device(options: LoadOptions) -> str:
     """
     device = _choose_device(options.device)
     if options.quantization is not None:
-        if not device.startswith("cuda"):
+        if not device.startswith(("cuda", "cpu")):
             raise CheckpointError(
-                f"quantization={options.quantization!r} on device {device!r}; bitsandbytes needs a CUDA GPU. "
-                "Leave quantization out, or use a smaller checkpoint."
+                f"quantization={options.quantization!r} on device {device!r}; expected a CUDA GPU or a CPU. Use "
+                "device='cpu', leave quantization out, or use a smaller checkpoint."
             )
         _require_package("bitsandbytes", f"quantization={options.quantization!r}")
     if options.attn_implementation is not None:
@@ -73,7 +74,7 @@ class ParameterCount:
 
     Attributes:
         total: all of them.
-        quantizable: those of the language model's layers; embeddings, vision tower and projector keep their dtype.
+        quantizable: those of the language model's layers; see `quantization.py` for what keeps its dtype.
         attention: attention implementation that transformers would use.
     """
 

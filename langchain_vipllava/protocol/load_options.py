@@ -39,7 +39,7 @@ class LoadOptions:
             "bfloat16" or "float32".
         device: "auto" (CUDA, then Apple's MPS, then CPU), or a torch device such as "cuda:1".
         device_map: spreads the model as accelerate does ("auto", or pairs of module and device); overrides `device`.
-        quantization: "8bit" or "4bit" weights by bitsandbytes, on a CUDA GPU.
+        quantization: "8bit" or "4bit" weights of the language model by bitsandbytes, on a CUDA GPU or a CPU.
         attn_implementation: "sdpa", "eager", "flash_attention_2", ...; None lets transformers choose.
         revision: branch, tag or commit on the hub.
         local_files_only: never ask the hub.

@@ -72,7 +72,7 @@ def test_doctor_shows_the_ways_in_which_a_checkpoint_would_fit(tmp_path):
     needs = {way["options"]: way["needs_gib"] for way in record["ways"]}
     assert needs["--device cpu --dtype float32"] == pytest.approx(30.4, abs=0.1)
     assert needs["--device cpu --dtype bfloat16"] == pytest.approx(15.2, abs=0.1)
-    assert next(needs[way] for way in needs if way.endswith("4bit")) == pytest.approx(6.1, abs=0.1)
+    assert next(needs[way] for way in needs if way.endswith("4bit")) == pytest.approx(6.3, abs=0.1)
     for way in record["ways"]:
         assert way["fits"] == (way["needs_gib"] <= way["free_gib"] and way["missing"] is None)
     assert record["fits"] == (record["weights_gib"] + record["kv_cache_gib"] <= record["free_gib"])
@@ -85,16 +85,16 @@ def test_doctor_names_the_dtype_that_fits_where_the_given_one_does_not(monkeypat
     from langchain_vipllava.apps.cli import report
     from langchain_vipllava.protocol.load_options import LoadOptions
 
-    # a fake, because the free memory of a machine is what it is
+    # fakes, because the free memory of a machine is what it is, and bitsandbytes is optional
+    monkeypatch.setattr(report, "_is_installed", lambda package: True)
     monkeypatch.setattr(report, "free_bytes", lambda device: 20 * 2**30)
     found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu", dtype="float32"))
     assert not found.runs
     assert "It would fit with: --device cpu --dtype bfloat16; --device cpu --dtype float16" in found.text()
-    monkeypatch.setattr(report, "free_bytes", lambda device: 8 * 2**30)
+    monkeypatch.setattr(report, "free_bytes", lambda device: 5 * 2**30)
     found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu"))
-    assert "It fits in no way on this machine: 7.2 GiB are missing in the smallest (--device cpu --dtype bfloat16)" in (
-        found.text()
-    )
+    words = "It fits in no way on this machine: 1.3 GiB are missing in the smallest (--device cpu --quantization 4bit)"
+    assert words in found.text()
 
 
 def test_doctor_says_which_dtype_auto_is_on_this_cpu(monkeypatch, tmp_path):

@@ -165,8 +165,8 @@ def test_the_refusal_names_sizes_and_ways_out(monkeypatch):
     config = published_config(SEVEN.model)
     monkeypatch.setattr(dtype_choice, "free_bytes", lambda device: 8 * GIB)
     for options, device, words in (
-        (SEVEN, "cpu", r"13\.2 GiB in float16, 8\.0 GiB are free on cpu\. Use a smaller"),
-        (LoadOptions("x", dtype="float32"), "cpu", r"26\.4 GiB in float32.*Use dtype='bfloat16', a smaller"),
+        (SEVEN, "cpu", r"13\.2 GiB in float16, 8\.0 GiB are free on cpu\. Use quantization='8bit', "),
+        (LoadOptions("x", dtype="float32"), "cpu", r"26\.4 GiB in float32.*Use dtype='bfloat16', quant"),
         (LoadOptions("x"), "cuda:0", r"13\.2 GiB in float16, 8\.0 GiB are free on cuda:0"),
     ):
         with pytest.raises(CheckpointError, match=words) as caught:

@@ -125,7 +125,7 @@ TokenizerOption = Annotated[
 DeviceOption = Annotated[str, typer.Option(help="auto, cuda, cuda:1, mps or cpu.", rich_help_panel=_MODEL)]
 DtypeOption = Annotated[str, typer.Option(help="auto, float16, bfloat16 or float32.", rich_help_panel=_MODEL)]
 QuantizationOption = Annotated[
-    str | None, typer.Option(help="8bit or 4bit weights, on a CUDA GPU.", rich_help_panel=_MODEL)
+    str | None, typer.Option(help="8bit or 4bit weights, on a CUDA GPU or a CPU.", rich_help_panel=_MODEL)
 ]
 AttentionOption = Annotated[str | None, typer.Option(help="sdpa, eager or flash_attention_2.", rich_help_panel=_MODEL)]
 PromptFormatOption = Annotated[

@@ -21,6 +21,7 @@ from langchain_vipllava.engine.memory_plan import (
     choose_device,
     estimate_memory,
 )
+from langchain_vipllava.engine.quantization import misfit
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.prompt.formats import PromptFormatName
 from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, DType, LoadOptions, Quantization
@@ -210,12 +211,13 @@ def _ways(load_options: LoadOptions, config: Any, count: ParameterCount) -> list
     for device in devices:
         for dtype, quantization in _WAYS:
             on_cuda = device.startswith("cuda")
-            if (quantization is not None and not on_cuda) or (dtype == "float32" and on_cuda):
-                continue  # bitsandbytes needs CUDA; nobody loads 32 bits there
+            if (quantization is not None and device == "mps") or (dtype == "float32" and on_cuda):
+                continue  # bitsandbytes has no kernels for MPS; nobody loads 32 bits on a GPU
             way = replace(load_options, device=device, dtype=dtype, quantization=quantization, attn_implementation=None)
             missing = "a CUDA GPU" if on_cuda and device not in available_devices() else ""
+            missing = missing or misfit(config, quantization, device)
             if quantization is not None and not missing and not _is_installed("bitsandbytes"):
-                missing = "pip install 'langchain-vipllava[gpu]'"
+                missing = "pip install 'langchain-vipllava[large]'"
             named = f"--device {device} " + (f"--quantization {quantization}" if quantization else f"--dtype {dtype}")
             free = 0 if missing == "a CUDA GPU" else free_bytes(device)
             ways.append(Way(named, estimate_memory(config, way, count).total, free, missing))

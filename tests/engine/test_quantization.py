@@ -1,0 +1,134 @@
+"""Weights of 8 and 4 bits on a CPU: the answers of plain `generate`, whatever is asked beside them, and no noise."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from langchain_vipllava import ChatVipLlava, CheckpointError
+from langchain_vipllava.engine.loading import load_checkpoint, load_config
+from langchain_vipllava.engine.memory_plan import estimate_memory
+from langchain_vipllava.engine.runner import ModelRunner
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.load_options import LoadOptions
+from tests.support.command_line import run
+from tests.support.plain_generate import PlainGenerate, random_question, request
+
+pytest.importorskip("bitsandbytes")
+WIDTHS = ["8bit", "4bit"]
+
+
+def load(folder, quantization, dtype="float32"):
+    return load_checkpoint(LoadOptions(str(folder), device="cpu", dtype=dtype, quantization=quantization))
+
+
+@pytest.fixture(scope="module")
+def quantized(tiny_checkpoint):
+    return {width: load(tiny_checkpoint, width) for width in WIDTHS}
+
+
+def questions(count, seed=0):
+    """Questions of different lengths, half of them about an image."""
+    rng = np.random.default_rng(seed)
+    noise = EncodedImage.from_pixels(Image.fromarray(rng.integers(0, 256, (60, 90, 3), dtype=np.uint8)))
+    images = [(noise,) if number % 2 else () for number in range(count)]
+    return [Conversation((Turn(random_question(rng), image),)) for image in images]
+
+
+def answer(runner, conversations, max_tokens=12):
+    """Ask at once, and return the tokens of each."""
+    handles = [runner.submit(request(conversation, max_tokens=max_tokens)) for conversation in conversations]
+    return [list(handle.future.result(timeout=120).token_ids) for handle in handles]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_an_answer_is_that_of_plain_generate_alone_and_in_company(quantized, width):
+    runner = ModelRunner(*quantized[width], cache_bytes=0)
+    asked = questions(8)
+    together = answer(runner, asked)
+    assert len({tuple(tokens) for tokens in together}) > 4
+    assert together == [answer(runner, [conversation])[0] for conversation in asked]
+    plain = PlainGenerate(*quantized[width])
+    assert together == [plain.ids(conversation, 12) for conversation in asked]
+
+
+def test_a_row_with_large_values_changes_no_other_row(quantized):
+    layer = quantized["8bit"][0].get_submodule("model.language_model.layers.0.self_attn.q_proj")
+    row = torch.randn(1, layer.in_features, generator=torch.Generator().manual_seed(0))
+    beside = 100 * torch.eye(7, layer.in_features)  # beyond the threshold of 6 that transformers would take
+    with torch.inference_mode():
+        assert torch.equal(layer(torch.cat([row, beside]))[:1], layer(row))
+
+
+def kinds_of_linears(model):
+    """The class of the linear layers in each part of a model."""
+    named = [(name, type(module).__name__) for name, module in model.named_modules() if hasattr(module, "in_features")]
+    return {re.sub(r"^model\.(\w+)\..*", r"\1", name): kind for name, kind in named}
+
+
+@pytest.mark.parametrize(("width", "kind"), [("8bit", "Linear8bitLt"), ("4bit", "Linear4bit")])
+def test_the_language_model_is_quantized_and_nothing_else(quantized, width, kind):
+    model, _ = quantized[width]
+    assert kinds_of_linears(model) == {
+        "vision_tower": "Linear", "multi_modal_projector": "Linear", "language_model": kind, "lm_head": "Linear",
+    }  # fmt: skip
+    assert model.dtype == torch.float32
+
+
+def test_the_estimate_is_what_is_held(tiny_checkpoint):
+    for width in WIDTHS:
+        options = LoadOptions(str(tiny_checkpoint), device="cpu", dtype="bfloat16", quantization=width)
+        model, _ = load(tiny_checkpoint, width, "bfloat16")
+        with torch.inference_mode():
+            model(input_ids=torch.tensor([[1, 5]]))  # packs the weights for the CPU
+        held = sum(parameter.nbytes for parameter in model.parameters())
+        scales = 0 if width == "8bit" else sum(p.quant_state.absmax.nbytes for p in packed(model))
+        assert held + scales == pytest.approx(estimate_memory(load_config(options), options).weights, rel=0.03)
+
+
+def packed(model):
+    return [parameter for parameter in model.parameters() if hasattr(parameter, "quant_state")]
+
+
+def test_a_model_in_training_mode_is_asked_in_evaluation_mode(quantized):
+    model, processor = quantized["8bit"]
+    runner = ModelRunner(model.train(), processor)
+    assert not any(module.training for module in runner.model.modules())
+
+
+def test_4_bits_need_layers_of_whole_blocks():
+    chat = ChatVipLlava(model="bundled", quantization="4bit", device="cpu")
+    with pytest.raises(CheckpointError, match=r"multiples of 64, not hidden_size 160.*quantization='8bit'") as caught:
+        chat.invoke("Hi")
+    assert len(str(caught.value)) < 400
+
+
+def test_the_command_line_names_its_option(tmp_path):
+    Image.new("RGB", (60, 40)).save(tmp_path / "teal.png")
+    result = run("ask", tmp_path / "teal.png", "What?", "--quantization", "4bit", "--device", "cpu")
+    assert result.returncode == 1
+    assert "--quantization 4bit on a CPU; expected layer sizes" in result.stderr
+
+
+QUIET = """
+from langchain_vipllava import ChatVipLlava
+print(ChatVipLlava(model="bundled", quantization="8bit", device="cpu").invoke("Hi", max_tokens=2).content)
+"""
+
+
+def test_bitsandbytes_is_quiet_and_fetches_nothing(tmp_path):
+    (tmp_path / "kernels.py").write_text("def get_kernel(*_, **__):\n    print('FETCHED')\n")
+    run = subprocess.run(
+        [sys.executable, "-c", QUIET], capture_output=True, text=True, timeout=120, check=True,
+        env={"PYTHONPATH": f"{tmp_path}:{':'.join(path for path in sys.path if path)}", "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert run.stdout.strip()
+    assert "FETCHED" not in run.stdout
+    assert not re.search("cast|kernels|bitsandbytes", run.stderr)
