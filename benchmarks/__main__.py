@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from benchmarks import importing, marking
+from benchmarks import encoding, importing, marking
 from benchmarks.answering import Bench, Row
 from benchmarks.report import make_table
 
@@ -28,6 +28,8 @@ def main() -> None:
             console.print(f"{rows[-1].workload}: {rows[-1].speedup:.2f}x")  # at once, in case a later one fails
     if options.only in "mark":
         rows += marking.rows(options.repeats)
+    if options.only in "encode":
+        rows += encoding.rows(options.repeats)
     if options.only in "import":
         rows += importing.rows(options.repeats)
     console.print(make_table(rows, sum(p.numel() for p in bench.model.parameters())))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from base64 import b64encode
 from collections import OrderedDict
 
@@ -10,7 +9,8 @@ from PIL import Image
 
 from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decoding_room import DECODING
-from langchain_vipllava.images.image import PNG_LEVEL, EncodedImage
+from langchain_vipllava.images.image import EncodedImage
+from langchain_vipllava.images.png import encode_png
 from langchain_vipllava.images.shrink import model_square
 from langchain_vipllava.images.view import VIEW_SIZE, ImageFit
 from langchain_vipllava.locks import fork_safe_lock, run_locked
@@ -60,15 +60,14 @@ class ServedImages:
 
 def _encode(image: EncodedImage, fit: ImageFit, side: int | None, resample: Image.Resampling | None) -> str:
     filter_ = Image.Resampling.BICUBIC if resample is None else resample
-    buffer = io.BytesIO()
     try:
         square = model_square(image.decode(), fit, side or VIEW_SIZE, filter_)
         if side is not None and resample is not None and square.size != (side, side):
             square = square.resize((side, side), resample)
-        square.save(buffer, format="PNG", compress_level=PNG_LEVEL)
+        encoded = encode_png(square)
     except MemoryError as error:
         raise ImageError("there is not enough memory to prepare an image for the model; shrink it.") from error
-    return "data:image/png;base64," + b64encode(buffer.getvalue()).decode("ascii")
+    return "data:image/png;base64," + b64encode(encoded).decode("ascii")
 
 
 SERVED_IMAGES = ServedImages()

@@ -179,7 +179,10 @@ class MarkedImage:
         try:
             target = target.expanduser()
             target.parent.mkdir(parents=True, exist_ok=True)
-            self.image.save(target)
+            if target.suffix.lower() == ".png":
+                target.write_bytes(self.encoded.data)
+            else:
+                self.image.save(target)
         except (OSError, ValueError, RuntimeError, KeyError) as error:  # KeyError: a format that Pillow only reads
             raise ImageError(f"cannot write {str(target)!r}: {error}. Use .png, .jpg or .webp.") from error
         return target

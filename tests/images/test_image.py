@@ -17,6 +17,7 @@ from langchain_vipllava import ImageError, load_image
 from langchain_vipllava.images import image as image_module
 from langchain_vipllava.images.decode import decode_image
 from langchain_vipllava.images.image import EncodedImage, sniff_mime_type
+from langchain_vipllava.images.png import encode_png
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (24, 36, 3), np.uint8))
 
@@ -81,9 +82,7 @@ def test_an_image_is_decoded_on_demand_and_at_most_once(decode_calls):
 
 def test_pixels_are_encoded_on_demand_and_at_most_once(monkeypatch):
     saved = []
-    save = Image.Image.save
-    count = lambda self, *args, **kwargs: saved.append(1) or save(self, *args, **kwargs)  # noqa: E731
-    monkeypatch.setattr(Image.Image, "save", count)
+    monkeypatch.setattr(image_module, "encode_png", lambda pixels: saved.append(1) or encode_png(pixels))
     image = EncodedImage.from_pixels(NOISE)
     assert image.decode() is NOISE
     assert image.pixel_digest

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from pathlib import Path
@@ -46,10 +45,9 @@ def check_target(target: Path, *inputs: str | None) -> Path:
 
 def write_png(marked: MarkedImage) -> None:
     """Write the marked image to standard output as PNG."""
-    buffer = io.BytesIO()
-    marked.image.save(buffer, format="PNG")
+    data = marked.encoded.data
     try:
-        sys.stdout.buffer.write(buffer.getvalue())
+        sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         exits.end_now(exits.BROKEN_PIPE)
