@@ -17,6 +17,7 @@ from langchain_vipllava.engine.image_processor import quiet_about_torchvision
 from langchain_vipllava.engine.memory_plan import choose_device
 from langchain_vipllava.engine.model_sizes import check_projector
 from langchain_vipllava.engine.quantization import misfit, quantization_config, slow_kernels
+from langchain_vipllava.engine.vision_layers import leave_out_unused_layers
 from langchain_vipllava.errors import CheckpointError, shorten
 from langchain_vipllava.protocol.load_options import LoadOptions
 
@@ -73,6 +74,7 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
             options.source, output_loading_info=True, **arguments
         )
         _check_complete(report, options)
+        leave_out_unused_layers(model)
         if "device_map" not in arguments:
             model = model.to(device)
     except CheckpointError:
