@@ -47,6 +47,8 @@ def image_to_rgb(image: Image.Image, transpose: Image.Transpose | None = None) -
     Raises:
         ImageError: NaN or infinity among the pixels.
     """
+    if image.mode == "RGB" and transpose is None and "transparency" not in image.info:
+        return Image.Image.copy(image)
     width, height = image.size
     to_rgb = _band_converter(image)
     rgb = Image.new("RGB", (height, width) if transpose in _SIDEWAYS else (width, height))

@@ -146,6 +146,8 @@ class Extent:
     def _polygon(self) -> np.ndarray:
         """Part of the region's polygon in the image, (N, 2); empty without one."""
         corners = np.array(self.region.polygon or (), dtype=np.float64).reshape(-1, 2).clip(-_FAR, _FAR)
+        if not len(corners):
+            return corners
         for axis, length in enumerate(self.size):
             corners = _cut(corners, -corners[:, axis])
             corners = _cut(corners, corners[:, axis] - length)

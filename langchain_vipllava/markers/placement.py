@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import Layer, draw
 from langchain_vipllava.markers.kinds import MarkerKind
+from langchain_vipllava.markers.raster import Part, box_mean, distance_to, find_containing, weighted_sum, within
 from langchain_vipllava.markers.scaled import scale_ink
 from langchain_vipllava.regions.region import Box
 
@@ -20,8 +22,9 @@ _RASTER_SIDE = 480
 _CONTAINS = 0.9
 """Share of a region from which on another one contains it. Chosen: its number cannot stay out of that one."""
 
-_REACH = 2.0
-"""How far from a region a place is looked for first, in label sizes. Chosen: nearly every place lies within two."""
+_NEAR, _REACH = 1.0, 2.0
+"""How far from a region a place is looked for first, and how far what counts may lie, in label sizes. Chosen for speed:
+nearly every place lies within one."""
 
 _SMALL = 25
 """Raster pixels of a region up to which a label may have its center on any of them. Chosen: 5 x 5."""
@@ -64,14 +67,7 @@ _LARGE = 3.0
 _READING_ORDER = 0.05
 """The lower right end of a region, instead of its upper left: between equal places."""
 
-_FAR = 1e4
-"""Raster pixels to what is not there."""
-
 _INK_ANCHORED = ("arrow", "point", "scribble", "triangle")
-
-
-Part = tuple[slice, slice]
-"""Rows and columns of the raster."""
 
 
 class Placement:
@@ -90,14 +86,14 @@ class Placement:
         self._extents, self._kinds, self._size = extents, kinds, size
         self._scale = min(_RASTER_SIDE / max(size), 1.0)
         self._shape = tuple(max(round(side * self._scale), 1) for side in size[::-1])
-        self._owns = np.stack([self._region(extent) for extent in extents])
-        self._inks = np.stack([self._ink(layer) for layer in layers])
-        self._numbers = np.zeros(self._shape, np.uint8)
-        flat = self._owns.reshape(len(self._owns), -1).astype(np.float32)
-        self._shared = flat @ flat.T
-        self._areas = np.diag(self._shared)
-        self._cover = self._owns.sum(axis=0, dtype=np.int32)
-        self._ink_cover = self._inks.sum(axis=0, dtype=np.int32)
+        self._owns, self._inks = np.zeros((2, len(extents), *self._shape), np.uint8)
+        # uint8 holds the 200 numbers of an image
+        self._cover, self._ink_cover, self._numbers = np.zeros((3, *self._shape), np.uint8)
+        boxes = np.array([self._fill(index) for index in range(len(extents))])
+        self._areas = np.array([np.count_nonzero(own) for own in self._owns], np.float32)
+        self._containing = find_containing(self._owns, boxes, self._areas, _CONTAINS)
+        for index, layer in enumerate(layers):
+            self._draw(index, layer)
 
     def place(self, index: int, label: tuple[int, int]) -> Box:
         """Choose the place of one label of `(width, height)` pixels, and keep it free from then on.
@@ -108,10 +104,7 @@ class Placement:
         for shrink in _SHRINK:
             size = max(round(label[0] * shrink), 1), max(round(label[1] * shrink), 1)
             width, height = (min(side, length) for side, length in zip(size, self._size, strict=True))
-            raster_size = max(width * self._scale, 1.0), max(height * self._scale, 1.0)
-            center, cost = self._best(index, raster_size, self._window(index, raster_size))
-            if cost >= _WRONG:
-                center, cost = self._best(index, raster_size, (slice(None), slice(None)))
+            center, cost = self._search(index, (max(width * self._scale, 1.0), max(height * self._scale, 1.0)))
             found.append((cost, center, (width, height)))
             if cost < _BAD:
                 break
@@ -125,20 +118,37 @@ class Placement:
         self._numbers[top : max(bottom, top + 1), left : max(right, left + 1)] = 1
         return x, y, x + width, y + height
 
-    def _window(self, index: int, label: tuple[float, float]) -> Part:
-        """Return the rows and columns around a region in which a place is looked for first."""
+    def _search(self, index: int, label: tuple[float, float]) -> tuple[tuple[float, float], float]:
+        """Return the center (x, y) of the cheapest place for a label, and its cost: near the region, else anywhere."""
+        near, far = (self._window(index, reach * max(label)) for reach in (_NEAR, _REACH))
+        center, cost = self._best(index, label, near, far)
+        # a place farther off costs at least its distance
+        if cost >= _AWAY * (_NEAR * max(label) - _MARGIN) / label[1] - 1.5 * _READING_ORDER:
+            center, cost = self._best(index, label, far, far)
+        if cost >= _WRONG:
+            anywhere = slice(0, self._shape[0]), slice(0, self._shape[1])
+            center, cost = self._best(index, label, anywhere, anywhere)
+        return center, cost
+
+    def _window(self, index: int, reach: float) -> Part:
+        """Return the rows and columns up to `reach` around a region's box."""
         x0, y0, x1, y1 = (n * self._scale for n in self._extents[index].box)
-        reach = _REACH * max(label)
+        height, width = self._shape
         return (
-            slice(max(int(y0 - reach), 0), int(y1 + reach) + 1),
-            slice(max(int(x0 - reach), 0), int(x1 + reach) + 1),
+            slice(max(int(y0 - reach), 0), min(int(y1 + reach) + 1, height)),
+            slice(max(int(x0 - reach), 0), min(int(x1 + reach) + 1, width)),
         )
 
-    def _best(self, index: int, label: tuple[float, float], part: Part) -> tuple[tuple[float, float], float]:
-        """Return the center (x, y) of the cheapest place in a part of the raster, and its cost."""
-        cost = self._cost(index, label, part) + self._outside(label, part)
+    def _best(
+        self, index: int, label: tuple[float, float], part: Part, around: Part
+    ) -> tuple[tuple[float, float], float]:
+        """Return the center (x, y) of the cheapest place in a part of the raster, and its cost.
+
+        What lies in the part `around` it counts.
+        """
+        cost = self._cost(index, label, part, around)
         row, column = np.unravel_index(int(cost.argmin()), cost.shape)
-        return (column + 0.5 + (part[1].start or 0), row + 0.5 + (part[0].start or 0)), float(cost[row, column])
+        return (column + 0.5 + part[1].start, row + 0.5 + part[0].start), float(cost[row, column])
 
     def _flush(self, own: Box, place: tuple[int, int, int, int]) -> tuple[int, int]:
         """Move a label, by as much as the raster is coarse, to where it touches its box from outside."""
@@ -151,38 +161,51 @@ class Placement:
             corner.append(best if fits and abs(best - low) <= _MARGIN / 2 / self._scale else low)
         return corner[0], corner[1]
 
-    def _cost(self, index: int, label: tuple[float, float], part: Part) -> np.ndarray:
+    def _cost(self, index: int, label: tuple[float, float], part: Part, around: Part) -> np.ndarray:
         """Return what a label with its center on each pixel of a part of the raster costs."""
-        own, ink = self._owns[index][part], self._inks[index][part]
-        kind, extent = self._kinds[index], self._extents[index]
-        others, numbers = self._others(index, part), self._numbers[part]
-        away, to_others, to_numbers = _distance_to(own), _distance_to(others), _distance_to(numbers)
-        in_own = _box_mean(own, label)
-        cost: np.ndarray = _ON_OTHER * _box_mean(others, label) + _ON_NUMBER * _box_mean(numbers, label)
-        cost += _ON_OTHER_INK * _box_mean(self._ink_cover[part] - ink > 0, label)
-        cost += _ON_OWN_INK.get(kind, _ON_OWN_FRAME) * _box_mean(ink, label)
-        cost += _CROWDED * (1 - to_others / (2 * label[1])).clip(0) * (away > 0)
-        cost += _CROWDED * (1 - to_numbers / (2 * label[1])).clip(0)
-        cost += _AWAY * away / label[1] + self._reading_order(extent, part)
+        kind, extent, inner = self._kinds[index], self._extents[index], within(part, around)
+        own, others = self._owns[index][part], self._others(index, around)
+        ink, numbers = self._inks[index][around], self._numbers[around]
+        away, to_others = distance_to(own), distance_to(others)[inner]
+        at_ink = kind in _INK_ANCHORED and extent.short_side >= _LARGE * label[1] / self._scale
+        hides_some = extent.has_outline and not at_ink
+        hides = _HIDES * label[0] * label[1] / self._areas[index]
+        covered = (
+            (others, _ON_OTHER),
+            (numbers, _ON_NUMBER),
+            (self._ink_cover[around] > ink, _ON_OTHER_INK),
+            (ink, _ON_OWN_INK.get(kind, _ON_OWN_FRAME)),
+            (self._owns[index][around], 0.0 if hides_some else hides + _IN_BOX * (not at_ink)),
+        )
+        cost = box_mean(weighted_sum(covered), label)[inner]
+        cost += _CROWDED * _nearness(to_others, label) * (away > 0)
+        if numbers.any():
+            cost += _CROWDED * _nearness(distance_to(numbers)[inner], label)
+        cost += away * (_AWAY / label[1])
+        rows, columns = self._by_axis(extent, label, part)
+        cost += rows[:, None]
+        cost += columns
         # where every place is wrong, the nearest one is the least so
-        cost += _WRONG * self._is_wrong(index, part, away, to_others) * (1 + away / label[1])
-        hidden = _HIDES * in_own * label[0] * label[1] / self._areas[index]
+        wrong = self._is_wrong(index, part, around, away, to_others)
+        cost[wrong] += _WRONG * (1 + away[wrong] / label[1])
         depths: np.ndarray = cv2.distanceTransform(np.pad(own, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
         depths = depths / max(float(depths.max()), 1e-6)
-        if kind in _INK_ANCHORED and extent.short_side >= _LARGE * label[1] / self._scale:
-            cost += hidden + _AWAY * _distance_to(ink) / label[1] + _AT_CENTER * depths
-        elif extent.has_outline:
+        if at_ink:
+            cost += (_AWAY / label[1]) * distance_to(ink)[inner] + _AT_CENTER * depths
+        elif hides_some:
+            hidden = hides * box_mean(self._owns[index][around].astype(np.float32), label)[inner]
             cost += (hidden - _HIDES * _HIDES_FREE).clip(0) + _OFF_CENTER * (1 - depths)
         else:
-            cost += _IN_BOX * in_own + hidden + _AT_CENTER * depths
+            cost += _AT_CENTER * depths
         return cost
 
-    def _is_wrong(self, index: int, part: Part, away: np.ndarray, to_others: np.ndarray) -> np.ndarray:
+    def _is_wrong(self, index: int, part: Part, around: Part, away: np.ndarray, to_others: np.ndarray) -> np.ndarray:
         """Return where a label's center is nearer to another region than to its own."""
-        own = self._owns[index][part]
+        own, to_rest = self._owns[index][part], to_others
         # what contains a point is always nearer, except on the point itself
-        is_point = self._extents[index].region.is_point
-        to_rest = to_others if is_point else _distance_to(self._cover[part] - own > 0)
+        if self._containing[index] and not self._extents[index].region.is_point:
+            inner = within(part, around)
+            to_rest = distance_to(self._cover[around] > self._owns[index][around])[inner]
         is_large = self._areas[index] > _SMALL
         safely_inside = cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=1) if is_large else own
         wrong: np.ndarray = (away + _MARGIN > to_rest) & (safely_inside == 0)
@@ -190,69 +213,54 @@ class Placement:
 
     def _others(self, index: int, part: Part) -> np.ndarray:
         """Return the pixels of the other regions, but for those that contain this one."""
-        containing = (self._shared[index] >= _CONTAINS * self._areas[index]) & (self._areas >= self._areas[index])
-        containing[index] = True
-        rows, columns = part
-        inside = self._owns[containing, rows, columns].sum(axis=0, dtype=np.int32)
-        others: np.ndarray = self._cover[part] - inside > 0
+        inside = self._owns[index][part]
+        for other in self._containing[index]:
+            inside = inside + self._owns[other][part]
+        others: np.ndarray = self._cover[part] > inside
         return others
 
-    def _reading_order(self, extent: Extent, part: Part) -> np.ndarray:
-        rows, columns = self._centers(part)
+    def _by_axis(self, extent: Extent, label: tuple[float, float], part: Part) -> list[np.ndarray]:
+        """Return what the rows and the columns cost: the reading order, and infinity where a label leaves the image."""
         x0, y0, x1, y1 = (n * self._scale for n in extent.box)
-        down, right = (rows - y0) / max(y1 - y0, 1.0), (columns - x0) / max(x1 - x0, 1.0)
-        order: np.ndarray = _READING_ORDER * (down.clip(-1, 2)[:, None] + right.clip(-1, 2) / 2)
-        return order
-
-    def _outside(self, label: tuple[float, float], part: Part) -> np.ndarray:
-        """Return infinity where a label would leave the image."""
-        outside = []
-        for centers, side, half in zip(self._centers(part), self._shape, (label[1] / 2, label[0] / 2), strict=True):
+        costs = []
+        for axis, (low, high, share) in enumerate(((y0, y1, 1.0), (x0, x1, 0.5))):
+            side, half = self._shape[axis], label[1 - axis] / 2
+            centers = np.arange(part[axis].start, part[axis].stop) + 0.5
+            order = share * _READING_ORDER * ((centers - low) / max(high - low, 1.0)).clip(-1, 2)
             # at least one pixel, in an image that is too small
-            low, high = min(half, side / 2 - 0.5), max(side - half, side / 2 + 0.5)
-            outside.append((centers < low) | (centers > high))
-        return np.where(outside[0][:, None] | outside[1], np.float32(np.inf), np.float32(0))
+            fits = (centers >= min(half, side / 2 - 0.5)) & (centers <= max(side - half, side / 2 + 0.5))
+            costs.append(np.where(fits, order, np.inf).astype(np.float32))
+        return costs
 
-    def _centers(self, part: Part) -> list[np.ndarray]:
-        """Return the centers of the rows and of the columns of a part."""
-        return [(np.arange(side) + 0.5)[piece] for side, piece in zip(self._shape, part, strict=True)]
-
-    def _region(self, extent: Extent) -> np.ndarray:
-        """Return the pixels of a region in the raster, at least one."""
-        raster = np.zeros(self._shape, np.uint8)
-        height, width = self._shape
+    def _fill(self, index: int) -> tuple[int, int, int, int]:
+        """Set the pixels of a region in its raster, at least one, and return the box around them."""
+        extent, (height, width) = self._extents[index], self._shape
         x0, y0, x1, y1 = (n * self._scale for n in (extent.box if extent.inside is None else extent.window))
         if extent.region.is_point:
             x0, y0, x1, y1 = (n * self._scale - 0.5 for n in extent.center * 2)  # of the pixel that contains it
         left, top = min(max(round(x0), 0), width - 1), min(max(round(y0), 0), height - 1)
         right, bottom = min(max(round(x1), left + 1), width), min(max(round(y1), top + 1), height)
-        raster[top:bottom, left:right] = 1
+        own = self._owns[index, top:bottom, left:right]
+        own[:] = 1
         if extent.inside is not None:
-            inside = cv2.resize(
-                extent.inside * np.uint8(255), (right - left, bottom - top), interpolation=cv2.INTER_AREA
-            )
-            if (inside > 127).any():
-                raster[top:bottom, left:right] = inside > 127
-        return raster
+            inside = cv2.resize(extent.inside * np.uint8(255), own.shape[::-1], interpolation=cv2.INTER_AREA) > 127
+            if inside.any():
+                own[:] = inside
+        self._cover[top:bottom, left:right] += own
+        return left, top, right, bottom
 
-    def _ink(self, layer: Layer) -> np.ndarray:
-        """Return the pixels of a marker in the raster, without the fill of a mask."""
-        raster = np.zeros((*self._shape, 1), np.uint8)
-        if layer.opacity >= 1:
-            for ink in layer.inks:
-                draw(raster, scale_ink(ink, (self._scale, self._scale)), (1,), (0, 0))
-        return raster[..., 0]
-
-
-def _box_mean(values: np.ndarray, label: tuple[float, float]) -> np.ndarray:
-    """Return the mean of the values under a label around each pixel."""
-    size = tuple(max(round(side), 1) for side in label)
-    return cv2.blur(values.astype(np.float32), size, borderType=cv2.BORDER_CONSTANT)
+    def _draw(self, index: int, layer: Layer) -> None:
+        """Set the pixels of a marker in its raster, without the fill of a mask."""
+        if layer.opacity < 1:
+            return
+        scaled = replace(layer, inks=[scale_ink(ink, (self._scale, self._scale)) for ink in layer.inks])
+        for ink in scaled.inks:
+            draw(self._inks[index][..., None], ink, (1,), (0, 0))
+        left, top, right, bottom = scaled.bounds((self._shape[1], self._shape[0]))
+        self._ink_cover[top:bottom, left:right] += self._inks[index, top:bottom, left:right]
 
 
-def _distance_to(values: np.ndarray) -> np.ndarray:
-    """Return each pixel's distance to the nearest one that is set; far away if there is none."""
-    if not values.any():
-        return np.full(values.shape, _FAR, np.float32)
-    distances: np.ndarray = cv2.distanceTransform((values == 0).astype(np.uint8), cv2.DIST_L2, 5)
-    return distances
+def _nearness(distance: np.ndarray, label: tuple[float, float]) -> np.ndarray:
+    """Return 1 at something, and 0 from two label heights away on."""
+    nearness: np.ndarray = (1 - distance / (2 * label[1])).clip(0)
+    return nearness

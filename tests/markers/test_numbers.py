@@ -9,6 +9,7 @@ from PIL import Image
 
 from langchain_vipllava import MarkerError, Region, mark
 from langchain_vipllava.markers import mark as mark_module
+from langchain_vipllava.markers import placement
 from tests.markers.layouts import layout
 
 REGION = Region(box=(100, 80, 240, 200))
@@ -77,6 +78,21 @@ def test_the_nearest_region_of_every_number_is_its_own(start, drawn_at):
                 rivals = [k for k in rivals if maps[k][py, px] > 4 or k == index]
             nearest = min(maps[k][y, x] for k in rivals)
             assert maps[index][y, x] <= nearest + 1.5, (seed, index + 1)  # 1.5: the maps' own rounding
+
+
+@pytest.mark.filterwarnings("ignore::langchain_vipllava.TinyRegionWarning")
+@pytest.mark.filterwarnings("ignore::langchain_vipllava.FaintMarkerWarning")
+def test_a_place_near_the_region_is_the_cheapest_one_of_all_around(drawn_at, monkeypatch):
+    """Most labels are placed by what lies near their region; farther off, everything costs more."""
+    places = []
+    for reach in (placement._NEAR, placement._REACH):
+        monkeypatch.setattr(placement, "_NEAR", reach)
+        drawn_at.clear()
+        for seed in (0, 1, 2, 3, 9, 14):
+            size, regions, kind = layout(seed)
+            mark(gray(size), regions, kind=kind, numbers=True)
+        places.append([place for _, place in drawn_at])
+    assert places[0] == places[1]
 
 
 def in_grid(columns, rows, cell, gap=0, shift=(0, 0)):

@@ -1,0 +1,54 @@
+"""Rasters: sums, means and containment against their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from langchain_vipllava.markers.raster import box_mean, distance_to, find_containing, weighted_sum, within
+
+
+@pytest.fixture
+def rasters():
+    rng = np.random.default_rng(0)
+    return (rng.uniform(size=(5, 23, 31)) < 0.3).astype(np.uint8)
+
+
+def test_the_weights_of_what_is_set_are_summed(rasters):
+    weights = [60.0, 8.0, 4.0, 0.0, 1.5]
+    given = [*rasters[:2], rasters[2].astype(bool), *rasters[3:]]
+    summed = weighted_sum(zip(given, weights, strict=True))
+    assert summed.dtype == np.float32
+    assert np.allclose(summed, np.tensordot(weights, rasters, 1))
+
+
+def test_a_mean_counts_zeros_outside():
+    mean = box_mean(np.ones((6, 8), np.float32), (3, 5))
+    assert mean[3, 4] == pytest.approx(1)
+    assert mean[0, 0] == pytest.approx(2 * 3 / 15)
+
+
+def test_nothing_is_far_away(rasters):
+    assert (distance_to(np.zeros((4, 5), np.uint8)) > 1000).all()
+    assert (distance_to(rasters[0])[rasters[0] > 0] == 0).all()
+
+
+def test_a_part_lies_in_a_larger_one(rasters):
+    part, around = np.s_[5:9, 10:20], np.s_[2:15, 7:30]
+    assert np.array_equal(rasters[0][around][within(part, around)], rasters[0][part])
+
+
+def test_what_contains_a_raster_is_larger_and_covers_its_share():
+    rng = np.random.default_rng(1)
+    boxes, rasters = [], np.zeros((40, 50, 60), np.uint8)
+    for raster in rasters:
+        (left, right), (top, bottom) = (np.sort(rng.choice(side + 1, 2, replace=False)) for side in (60, 50))
+        raster[top:bottom, left:right] = rng.uniform(size=(bottom - top, right - left)) < rng.choice([0.6, 1.0])
+        boxes.append((left, top, right, bottom))
+    areas = rasters.sum(axis=(1, 2)).astype(np.float32)
+    found = find_containing(rasters, np.array(boxes), areas, 0.5)
+    for index, raster in enumerate(rasters):
+        shares = (rasters & raster).sum(axis=(1, 2)) / max(areas[index], 1)
+        expected = (shares >= 0.5) & (areas >= areas[index])
+        assert set(found[index]) == set(np.flatnonzero(expected).tolist()) - {index}
+    assert sum(map(len, found)) > 20
