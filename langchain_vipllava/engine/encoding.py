@@ -98,7 +98,7 @@ class PromptEncoder:
         )
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self._resize_side, self._resample = resizing(self._image_processor, self.side)
-        self._pixel_values = PixelValues()
+        self.pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
 
     def encode(self, request: GenerationRequest) -> EncodedPrompt:
@@ -161,9 +161,9 @@ class PromptEncoder:
             if image.is_encoded:
                 run_locked(self._digests_lock, self._remember, image.sha256, digest)
         key = -1 - int.from_bytes(hashlib.sha256(digest + fit.encode()).digest()[:_KEY_BYTES], "big")
-        pixels = self._pixel_values.get(key)
+        pixels = self.pixel_values.get(key)
         if pixels is None:
-            pixels = self._pixel_values.add(key, self._compute_pixels(decoded or image.decode(), fit))
+            pixels = self.pixel_values.add(key, self._compute_pixels(decoded or image.decode(), fit))
         return key, pixels
 
     def _remember(self, sha256: str, digest: bytes) -> None:

@@ -19,11 +19,14 @@ class PixelValues:
 
     Args:
         max_bytes: bound of those that are kept beyond their requests; the least recently used go first.
+
+    Attributes:
+        bytes: size of those that are kept.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
-        self._bytes = 0
+        self.bytes = 0
         self._in_use: WeakValueDictionary[int, torch.Tensor] = WeakValueDictionary()
         self._recent: OrderedDict[int, torch.Tensor] = OrderedDict()
         self._lock = fork_safe_lock()
@@ -41,9 +44,9 @@ class PixelValues:
         pixels = self._in_use.setdefault(key, pixels)
         if key not in self._recent:
             self._recent[key] = pixels
-            self._bytes += pixels.nbytes
+            self.bytes += pixels.nbytes
         self._recent.move_to_end(key)
-        while self._bytes > self._max_bytes:
+        while self.bytes > self._max_bytes:
             _, evicted = self._recent.popitem(last=False)
-            self._bytes -= evicted.nbytes
+            self.bytes -= evicted.nbytes
         return pixels
