@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cache
-from pathlib import Path
 from typing import Any, Literal
 
+from langchain_vipllava.engine.cpu_flags import cpu_flags
 from langchain_vipllava.engine.free_memory import free_bytes
 from langchain_vipllava.engine.memory_plan import MemoryEstimate, ParameterCount, estimate_memory
+from langchain_vipllava.engine.product_speed import measure_product
 from langchain_vipllava.errors import CheckpointError, shorten
-from langchain_vipllava.protocol.load_options import DType, LoadOptions
+from langchain_vipllava.protocol.load_options import DType, LoadOptions, Quantization
 
 Half = Literal["bfloat16", "float16"]
 
@@ -19,6 +19,21 @@ _ARITHMETIC: dict[Half, frozenset[str]] = {
     "float16": frozenset({"avx512_fp16", "amx_fp16", "fphp"}),
 }
 """Flags in /proc/cpuinfo of CPUs that calculate in a dtype: on x86 and on Arm. Others convert each block to float32."""
+
+SMALL = 10**9
+"""Parameters below which weights are not what an answer waits for: 128 million were slower in 8 bits."""
+
+PROMPT_TOKENS, ANSWER_TOKENS = 600, 64
+"""Of a question about an image: 576 for the image of a 7B, and a sentence; the answer is chosen: two sentences."""
+
+_LAYERS_OF_7B = 6_476_005_376
+"""Weights of its language model's layers."""
+
+_HARDLY = 1.2
+"""How much faster is faster. Chosen: two measurements of one product differ by a tenth."""
+
+_SLOW = 2.0
+"""How much longer a prompt may take in 16 bits than in float32, for the 8% of the 7B that quantization leaves alone."""
 
 _GIB = 2**30
 
@@ -43,8 +58,9 @@ def choose_dtype(
 ) -> DtypeChoice:
     """Choose the dtype of a checkpoint.
 
-    On a CPU, "auto" is float32 if the weights and a full context fit into the free memory, else 16 bits: the
-    checkpoint's own if the CPU calculates in it, or in neither; else the other.
+    On a CPU, "auto" is float32 if the weights and a full context fit into the free memory, else the 16 bits in which
+    this CPU answers sooner, by a product that is measured. What quantization leaves in its dtype is in 16 bits too,
+    unless they are slow here and float32 fits.
 
     Args:
         config: the checkpoint's.
@@ -62,36 +78,41 @@ def choose_dtype(
         return DtypeChoice(options.dtype, "", estimate(options.dtype))
     full = estimate("float32")
     free = free_bytes(device) if free is None else free
-    if full.total <= free:
+    fits = full.total <= free
+    if fits and (options.quantization is None or count.total < SMALL):
         return DtypeChoice("float32", "", full)
-    own = str(getattr(config, "dtype", None)).removeprefix("torch.")
-    half = choose_half("bfloat16" if own == "bfloat16" else "float16", cpu_flags())
-    known = "which this CPU calculates in" if _ARITHMETIC[half] & cpu_flags() else "in which this CPU is slow"
-    reason = f"{known}; float32 needs {in_gib(full.total)} of {in_gib(free)} free"
-    return DtypeChoice(half, reason, estimate(half))
+    half, why = choose_half("bfloat16" if str(config.dtype).endswith("bfloat16") else "float16")
+    if not fits:
+        return DtypeChoice(half, f"{why}; float32 needs {in_gib(full.total)} of {in_gib(free)} free", estimate(half))
+    times = [measure_product(dtype).prompt_token for dtype in ("float32", half)]
+    if times[1] > _SLOW * times[0]:
+        return DtypeChoice("float32", f"a prompt takes {times[1] / times[0]:.1f} times as long in {half} here", full)
+    return DtypeChoice(half, f"for what is not in {options.quantization}; {why}", estimate(half))
 
 
-def choose_half(own: Half, flags: frozenset[str]) -> Half:
-    """Choose between the dtypes of 16 bits.
+def choose_half(own: Half) -> tuple[Half, str]:
+    """Choose the dtype of 16 bits in which this CPU answers sooner, and say why.
 
     Args:
-        own: that of the checkpoint, whose files then need no conversion.
-        flags: of the CPU.
+        own: that of the checkpoint, which wins where the other is hardly faster.
     """
     other: Half = "float16" if own == "bfloat16" else "bfloat16"
-    return other if _ARITHMETIC[other] & flags and not _ARITHMETIC[own] & flags else own
+    times = {half: answer_seconds(half, _LAYERS_OF_7B) for half in (own, other)}
+    faster: Half = other if times[other] * _HARDLY < times[own] else own
+    slower: Half = other if faster == own else own
+    known = "which this CPU calculates in" if _ARITHMETIC[faster] & cpu_flags() else "which this CPU converts"
+    compared = f"an answer of a 7B would take {times[faster]:.0f} s, in {slower} {times[slower]:.0f} s"
+    return faster, f"{known}: {compared}"
 
 
-@cache
-def cpu_flags() -> frozenset[str]:
-    """Return the flags in /proc/cpuinfo; none where there is no such file."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return frozenset()
-    names = ("flags", "Features")  # on x86 and on Arm
-    flags = next((line.split(":", 1)[1] for line in lines if line.startswith(names) and ":" in line), "")
-    return frozenset(flags.split())
+def answer_seconds(kind: DType | Quantization, weights: int) -> float:
+    """Estimate how long a question about an image and its answer take on this CPU, from a product measured on it.
+
+    Args:
+        kind: dtype or quantization of the language model's layers.
+        weights: their number of weights.
+    """
+    return measure_product(kind).seconds(weights, PROMPT_TOKENS, ANSWER_TOKENS)
 
 
 def check_fits(options: LoadOptions, device: str, choice: DtypeChoice) -> None:

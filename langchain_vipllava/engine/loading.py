@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from langchain_vipllava.engine.hub import pin_to_commit
 from langchain_vipllava.engine.image_processor import quiet_about_torchvision
 from langchain_vipllava.engine.memory_plan import choose_device
 from langchain_vipllava.engine.model_sizes import check_projector
-from langchain_vipllava.engine.quantization import misfit, quantization_config, slow_kernels
+from langchain_vipllava.engine.quantization import files_read_not_mapped, misfit, quantization_config, slow_kernels
 from langchain_vipllava.engine.vision_layers import leave_out_unused_layers
 from langchain_vipllava.errors import CheckpointError, shorten
 from langchain_vipllava.protocol.load_options import LoadOptions
@@ -67,12 +68,14 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         if choice.reason:
             logger.info("%s is loaded in %s: %s", options.model, choice.dtype, choice.reason)
         dtype = arguments["dtype"] = "auto" if choice.dtype == "auto" else getattr(torch, choice.dtype)
+        packed_here = options.quantization is not None and device.startswith("cpu")
         if options.quantization is not None:
             _check_quantization(options, config, device)
             arguments["quantization_config"] = quantization_config(options.quantization, dtype)
-        model, report = VipLlavaForConditionalGeneration.from_pretrained(
-            options.source, output_loading_info=True, **arguments
-        )
+        with files_read_not_mapped() if packed_here else nullcontext():
+            model, report = VipLlavaForConditionalGeneration.from_pretrained(
+                options.source, output_loading_info=True, **arguments
+            )
         _check_complete(report, options)
         leave_out_unused_layers(model)
         if "device_map" not in arguments:

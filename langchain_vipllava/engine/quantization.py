@@ -5,10 +5,16 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
+from transformers import modeling_utils
 
+from langchain_vipllava.engine.cpu_flags import cpu_flags
+from langchain_vipllava.engine.int8_product import use_scaled_product
 from langchain_vipllava.engine.model_sizes import head_size
 from langchain_vipllava.protocol.load_options import Quantization
 
@@ -27,7 +33,7 @@ def quantization_config(quantization: Quantization, dtype: torch.dtype | str) ->
         quantization: "8bit" or "4bit".
         dtype: of what is not quantized, and of the arithmetic in 4 bits.
     """
-    _import_bitsandbytes()
+    import_bitsandbytes()
     from transformers import BitsAndBytesConfig  # noqa: PLC0415  # after bitsandbytes, which it imports
 
     if quantization == "8bit":
@@ -68,10 +74,32 @@ def slow_kernels(quantization: Quantization) -> str:
     """Say which instructions this CPU lacks for the fast kernels of bitsandbytes; "" if it lacks none."""
     if quantization == "8bit":  # torch._int_mm, which bitsandbytes takes on these CPUs alone
         return "" if torch.backends.cpu.get_cpu_capability() == "AVX512" else "AVX-512"
-    return "" if _import_bitsandbytes().functional.has_avx512bf16() else "AVX512_BF16"
+    return "" if import_bitsandbytes().functional.has_avx512bf16() else "AVX512_BF16"
 
 
-def _import_bitsandbytes() -> Any:
+@contextmanager
+def files_read_not_mapped() -> Iterator[None]:
+    """Let transformers read weights instead of mapping their files into memory, where safetensors can.
+
+    Pages of a mapped file stay in this process until all of its files are loaded: for a 7B, 13 GiB beside the 8 that
+    are kept. The kernel can drop them, but a person who watches the process, or a limit on it, does not know that.
+    """
+    mapped = modeling_utils.safe_open
+
+    def read(*arguments: Any, **keywords: Any) -> Any:
+        try:
+            return mapped(*arguments, **{**keywords, "backend": "pread"})
+        except TypeError:  # an older safetensors
+            return mapped(*arguments, **keywords)
+
+    modeling_utils.safe_open = read
+    try:
+        yield
+    finally:
+        modeling_utils.safe_open = mapped
+
+
+def import_bitsandbytes() -> Any:
     """Import bitsandbytes without what it says for each product, and without what it would fetch.
 
     Beside the package `kernels`, importing bitsandbytes downloads a kernel from the hub and runs it. Code from the hub
@@ -88,7 +116,15 @@ def _import_bitsandbytes() -> Any:
             del sys.modules["kernels"]
             if kernels is not None:
                 sys.modules["kernels"] = kernels
+    _speed_up()
     return sys.modules["bitsandbytes"]
+
+
+@cache
+def _speed_up() -> None:
+    """Take the faster product of 8 bits, where oneDNN has kernels for it; without VNNI their sums can overflow."""
+    if not slow_kernels("8bit") and "avx512_vnni" in cpu_flags():
+        use_scaled_product()
 
 
 class _Without(logging.Filter):

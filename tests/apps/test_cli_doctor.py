@@ -79,38 +79,103 @@ def test_doctor_shows_the_ways_in_which_a_checkpoint_would_fit(tmp_path):
     text = run("doctor", "-m", folder).stdout
     for way, size in needs.items():
         assert re.search(rf"{way} +{size:.1f} GiB", text)
+    timed = [way["seconds"] for way in record["ways"] if way["options"].startswith("--device cpu --dtype")]
+    assert all(0.1 < seconds < 10_000 for seconds in timed)
 
 
-def test_doctor_names_the_dtype_that_fits_where_the_given_one_does_not(monkeypatch, tmp_path):
+AMX = {"float32": 7.0, "float16": 6.5, "bfloat16": 1.1, "8bit": 1.8, "4bit": 13.0}  # measured on a Xeon with AMX
+BF16 = {**AMX, "8bit": 9.0}  # with slow products of 8 bits
+VNNI = {"float32": 7.0, "float16": 7.2, "bfloat16": 12.0, "8bit": 2.8, "4bit": 13.0}  # on one without
+AVX2 = {"float32": 7.0, "float16": 63.0, "bfloat16": 64.0, "8bit": 10.0, "4bit": 90.0}
+
+
+def pretend(monkeypatch, free, picoseconds, flags=()):
+    """Examine a 7B on another machine; fakes, because this one has one size and one CPU, and bitsandbytes or not."""
+    from langchain_vipllava.apps.cli import report, ways
+    from langchain_vipllava.engine import dtype_choice
+    from langchain_vipllava.engine.product_speed import ProductSpeed
+
+    bytes_read = {"float32": 4, "bfloat16": 2, "float16": 2, "8bit": 1 if picoseconds is not AVX2 else 40, "4bit": 0.6}
+    for module in (report, ways):
+        monkeypatch.setattr(module, "free_bytes", lambda device: free * 2**30)
+        monkeypatch.setattr(module, "is_installed", lambda package: True)
+        monkeypatch.setattr(module, "available_devices", lambda: ["cpu"])
+    monkeypatch.setattr(dtype_choice, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(ways, "cpu_flags", lambda: frozenset(flags))
+    monkeypatch.setattr(
+        dtype_choice,
+        "measure_product",
+        lambda kind: ProductSpeed(token=bytes_read[kind] / 30e9, prompt_token=picoseconds[kind] * 1e-12),
+    )
+
+
+def examine(folder, **options):
     from langchain_vipllava.apps.cli import report
     from langchain_vipllava.protocol.load_options import LoadOptions
 
-    # fakes, because the free memory of a machine is what it is, and bitsandbytes is optional
-    monkeypatch.setattr(report, "_is_installed", lambda package: True)
-    monkeypatch.setattr(report, "free_bytes", lambda device: 20 * 2**30)
-    found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu", dtype="float32"))
+    return report.examine(LoadOptions(str(seven_billion(folder)), device="cpu", **options))
+
+
+def test_doctor_names_the_dtype_that_fits_where_the_given_one_does_not(monkeypatch, tmp_path):
+    pretend(monkeypatch, 20, VNNI)
+    found = examine(tmp_path, dtype="float32")
     assert not found.runs
-    assert "It would fit with: --device cpu --dtype bfloat16; --device cpu --dtype float16" in found.text()
-    monkeypatch.setattr(report, "free_bytes", lambda device: 5 * 2**30)
-    found = report.examine(LoadOptions(str(seven_billion(tmp_path)), device="cpu"))
+    assert "It would fit with: --device cpu --dtype bfloat16; --device cpu --dtype float16; --device cpu --qu" in (
+        found.text()
+    )
+    pretend(monkeypatch, 5, VNNI)
     words = "It fits in no way on this machine: 1.3 GiB are missing in the smallest (--device cpu --quantization 4bit)"
-    assert words in found.text()
+    assert words in examine(tmp_path).text()
+    assert examine(tmp_path).recommended is None
 
 
 def test_doctor_says_which_dtype_auto_is_on_this_cpu(monkeypatch, tmp_path):
+    pretend(monkeypatch, 20, AMX, ["amx_bf16"])
+    found = examine(tmp_path)
+    assert found.runs
+    assert found.plan["dtype"] == (
+        "bfloat16, which this CPU calculates in: an answer of a 7B would take 32 s, in float16 53 s; "
+        "float32 needs 30.4 GiB of 20.0 GiB free"
+    )
+    assert found.estimate.weights / 2**30 == pytest.approx(13.2, abs=0.05)
+    pretend(monkeypatch, 40, AMX)
+    assert examine(tmp_path).plan["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("free", "picoseconds", "flags", "options", "words"),
+    [
+        (40, VNNI, ["avx512_vnni"], "--quantization 8bit", "9.2 GiB of 40.0 GiB free; an answer of 64 tokens to a pr"),
+        (20, VNNI, ["avx512_vnni"], "--quantization 8bit", "--device cpu --dtype float32 82 s and does not fit"),
+        (20, AMX, ["amx_bf16", "x87"], "--quantization 8bit", "the CPU has amx_bf16)"),
+        (20, BF16, ["amx_bf16"], "--dtype bfloat16", "takes about 32 s; --device cpu --dtype float32 82 s and"),
+        (12, AMX, ["amx_bf16"], "--quantization 8bit", "takes about 21 s"),
+        (40, AVX2, ["avx2"], "--dtype float32", "takes about 82 s (by products measured here; the CPU has avx2)"),
+        (8, VNNI, [], "--quantization 4bit", "the CPU has none of the flags"),
+    ],
+)
+def test_doctor_recommends_by_memory_and_by_measured_speed(
+    monkeypatch, tmp_path, free, picoseconds, flags, options, words
+):
+    pretend(monkeypatch, free, picoseconds, flags)
+    found = examine(tmp_path)
+    assert found.recommended.options == f"--device cpu {options}"
+    assert words in found.recommended.reason
+    assert f"Recommended\n  --device cpu {options}  " in found.text()
+    assert found.record()["recommended"] == {
+        "options": found.recommended.options, "reason": found.recommended.reason,
+    }  # fmt: skip
+
+
+def test_doctor_recommends_float32_for_a_small_checkpoint_without_measuring(monkeypatch, tiny_checkpoint):
     from langchain_vipllava.apps.cli import report
     from langchain_vipllava.engine import dtype_choice
     from langchain_vipllava.protocol.load_options import LoadOptions
 
-    options = LoadOptions(str(seven_billion(tmp_path)), device="cpu")
-    monkeypatch.setattr(dtype_choice, "cpu_flags", lambda: frozenset({"avx512_bf16"}))
-    monkeypatch.setattr(report, "free_bytes", lambda device: 20 * 2**30)
-    found = report.examine(options)
-    assert found.runs
-    assert found.plan["dtype"] == "bfloat16, which this CPU calculates in; float32 needs 30.4 GiB of 20.0 GiB free"
-    assert found.estimate.weights / 2**30 == pytest.approx(13.2, abs=0.05)
-    monkeypatch.setattr(report, "free_bytes", lambda device: 40 * 2**30)
-    assert report.examine(options).plan["dtype"] == "float32"
+    monkeypatch.setattr(dtype_choice, "measure_product", lambda kind: pytest.fail("measured"))
+    found = report.examine(LoadOptions(str(tiny_checkpoint), device="cpu"))
+    assert found.recommended.options == "--device cpu --dtype float32"
+    assert all(way.seconds is None for way in found.ways)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 import transformers
@@ -10,14 +12,22 @@ from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine import dtype_choice, runner
-from langchain_vipllava.engine.dtype_choice import check_fits, choose_dtype, choose_half, cpu_flags
+from langchain_vipllava.engine.cpu_flags import cpu_flags
+from langchain_vipllava.engine.dtype_choice import check_fits, choose_dtype, choose_half
 from langchain_vipllava.engine.free_memory import container_rooms, free_bytes
 from langchain_vipllava.engine.loading import published_config
+from langchain_vipllava.engine.product_speed import ProductSpeed, measure_product
 from langchain_vipllava.protocol.load_options import LoadOptions
 
 GIB = 2**30
 SEVEN = LoadOptions("llava-hf/vip-llava-7b-hf", device="cpu")
 MODERN, OLD = frozenset({"avx2", "avx512_bf16"}), frozenset({"avx2"})
+
+
+def pretend(monkeypatch, **prompt_tokens):
+    """Let a CPU be as fast in a prompt as is said, in picoseconds; a fake, because a machine has one CPU."""
+    speeds = {kind: ProductSpeed(token=1e-10, prompt_token=speed * 1e-12) for kind, speed in prompt_tokens.items()}
+    monkeypatch.setattr(dtype_choice, "measure_product", speeds.__getitem__)
 
 
 def write(root, files):
@@ -80,36 +90,71 @@ def test_free_memory_is_that_of_the_tightest_group(monkeypatch):
     assert free_bytes("cpu") == 3000
 
 
+AMX = {"float32": 7.0, "float16": 6.5, "bfloat16": 1.1}  # of the products of `langchain-vipllava doctor` on a Xeon
+AVX2 = {"float32": 7.0, "float16": 63.0, "bfloat16": 64.0}  # the same one without AVX-512: ONEDNN_MAX_CPU_ISA=AVX2
+
+
 @pytest.mark.parametrize(
-    ("free", "flags", "dtype"),
+    ("free", "flags", "speeds", "dtype"),
     [
-        (40, MODERN, "float32"),
-        (20, MODERN, "bfloat16"),
-        (20, OLD, "float16"),
-        (30, OLD, "float16"),
-        (31, OLD, "float32"),
+        (40, MODERN, AMX, "float32"),
+        (20, MODERN, AMX, "bfloat16"),
+        (20, OLD, AVX2, "float16"),
+        (30, OLD, AVX2, "float16"),
+        (31, OLD, AVX2, "float32"),
     ],
 )
-def test_auto_is_the_widest_dtype_that_fits(monkeypatch, free, flags, dtype):
+def test_auto_is_the_widest_dtype_that_fits(monkeypatch, free, flags, speeds, dtype):
     monkeypatch.setattr(dtype_choice, "cpu_flags", lambda: flags)
+    pretend(monkeypatch, **speeds)
     choice = choose_dtype(published_config(SEVEN.model), SEVEN, "cpu", free=free * GIB)
     assert choice.dtype == dtype == choice.estimate.dtype
     assert ("30.4 GiB of" in choice.reason) == (dtype != "float32")
 
 
 @pytest.mark.parametrize(
-    ("own", "flags", "half"),
+    ("own", "float16", "bfloat16", "half"),
     [
-        ("float16", {"avx512_fp16", "amx_bf16"}, "float16"),  # a Xeon from 2023
-        ("float16", {"avx512_bf16"}, "bfloat16"),  # a Zen 4
-        ("float16", {"bf16", "fphp"}, "float16"),  # an Arm server
-        ("bfloat16", {"fphp"}, "float16"),
-        ("float16", {"avx2"}, "float16"),
-        ("bfloat16", set(), "bfloat16"),
+        ("float16", 6.5, 1.1, "bfloat16"),
+        ("bfloat16", 6.5, 1.1, "bfloat16"),
+        ("bfloat16", 1.1, 6.5, "float16"),
+        ("float16", 64.0, 63.0, "float16"),  # hardly slower: its files need no conversion
+        ("bfloat16", 63.0, 64.0, "bfloat16"),
     ],
 )
-def test_of_16_bits_those_that_the_cpu_calculates_in_and_else_the_checkpoints(own, flags, half):
-    assert choose_half(own, frozenset(flags)) == half
+def test_of_16_bits_those_in_which_this_cpu_is_faster_and_else_the_checkpoints(
+    monkeypatch, own, float16, bfloat16, half
+):
+    pretend(monkeypatch, float16=float16, bfloat16=bfloat16)
+    chosen, why = choose_half(own)
+    assert chosen == half
+    assert re.search(rf"an answer of a 7B would take \d+ s, in {({'float16', 'bfloat16'} - {half}).pop()} \d+ s", why)
+
+
+@pytest.mark.parametrize(
+    ("free", "speeds", "dtype", "why"),
+    [
+        (40, AMX, "bfloat16", "for what is not in 8bit; which this CPU"),
+        (40, AVX2, "float32", "a prompt takes 9.0 times as long in float16 here"),
+        (9, AVX2, "float16", "float32 needs 12.3 GiB of 9.0 GiB free"),
+    ],
+)
+def test_what_quantization_leaves_is_in_16_bits_where_they_are_not_slow(monkeypatch, free, speeds, dtype, why):
+    pretend(monkeypatch, **speeds)
+    options = LoadOptions("x", quantization="8bit")
+    choice = choose_dtype(published_config(SEVEN.model), options, "cpu", free=free * GIB)
+    assert choice.dtype == dtype
+    assert why in choice.reason
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16", "float16", "8bit", "4bit"])
+def test_a_product_is_measured_on_this_cpu(kind):
+    if kind in ("8bit", "4bit"):
+        pytest.importorskip("bitsandbytes")
+    speed = measure_product(kind)
+    assert 0 < speed.prompt_token < speed.token < 1e-6
+    assert speed.seconds(10**9, 600, 0) == pytest.approx(6e11 * speed.prompt_token)
+    assert speed.seconds(10**9, 0, 64) == pytest.approx(64e9 * speed.token)
 
 
 def test_the_flags_of_this_cpu_are_read():
@@ -140,13 +185,13 @@ def fresh(tiny_checkpoint, monkeypatch):
     return ChatVipLlava(model=str(tiny_checkpoint), device="cpu"), choose_dtype(config, options, "cpu").estimate
 
 
-@pytest.mark.parametrize("flags", [MODERN, frozenset({"avx512_fp16"})])
-def test_where_float32_does_not_fit_16_bits_are_loaded_and_answer(fresh, monkeypatch, flags):
+@pytest.mark.parametrize("speeds", [AMX, {"bfloat16": 6.5, "float16": 1.1}])
+def test_where_float32_does_not_fit_16_bits_are_loaded_and_answer(fresh, monkeypatch, speeds):
     chat, full = fresh
     monkeypatch.setattr(dtype_choice, "free_bytes", lambda device: full.total - 1)
-    monkeypatch.setattr(dtype_choice, "cpu_flags", lambda: flags)
+    pretend(monkeypatch, **speeds)
     assert answer(chat).usage_metadata["output_tokens"] >= 1
-    assert chat.backend.runner.model.dtype == (torch.bfloat16 if flags is MODERN else torch.float16)
+    assert chat.backend.runner.model.dtype == (torch.bfloat16 if speeds is AMX else torch.float16)
 
 
 @pytest.mark.parametrize("dtype", ["auto", "float32", "bfloat16"])
@@ -164,6 +209,7 @@ def test_weights_that_do_not_fit_are_refused_before_they_are_read(fresh, monkeyp
 def test_the_refusal_names_sizes_and_ways_out(monkeypatch):
     config = published_config(SEVEN.model)
     monkeypatch.setattr(dtype_choice, "free_bytes", lambda device: 8 * GIB)
+    pretend(monkeypatch, **AVX2)
     for options, device, words in (
         (SEVEN, "cpu", r"13\.2 GiB in float16, 8\.0 GiB are free on cpu\. Use quantization='8bit', "),
         (LoadOptions("x", dtype="float32"), "cpu", r"26\.4 GiB in float32.*Use dtype='bfloat16', quant"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ import torch
 from PIL import Image
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
+from langchain_vipllava.engine.cpu_flags import cpu_flags
+from langchain_vipllava.engine.int8_product import scaled_product
 from langchain_vipllava.engine.loading import load_checkpoint, load_config
-from langchain_vipllava.engine.memory_plan import estimate_memory
+from langchain_vipllava.engine.memory_plan import ParameterCount, estimate_memory
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -67,6 +70,34 @@ def test_a_row_with_large_values_changes_no_other_row(quantized):
         assert torch.equal(layer(torch.cat([row, beside]))[:1], layer(row))
 
 
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_product_of_8_bits_is_exact(bias, dtype):
+    generator = torch.Generator().manual_seed(1)
+    rows = torch.randint(-127, 128, (2, 5, 1000), dtype=torch.int8, generator=generator)
+    weight = torch.randint(-127, 128, (70, 1000), dtype=torch.int8, generator=generator)
+    scales, weight_scales, added = (torch.rand(size, generator=generator) for size in (10, 70, 70))
+    integers = rows.double() @ weight.double().T
+    expected = integers * scales.reshape(2, 5, 1).double() * weight_scales.double() / 127**2 + bias * added.double()
+    product = scaled_product(rows, weight, scales, weight_scales, added if bias else None, dtype)
+    assert product.dtype == dtype
+    assert product.is_contiguous()
+    torch.testing.assert_close(
+        product.double(), expected.to(dtype).double(), rtol=1e-6 if dtype.itemsize > 2 else 8e-3, atol=1e-4
+    )
+
+
+@pytest.mark.skipif("avx512_vnni" not in cpu_flags(), reason="elsewhere bitsandbytes multiplies in its own way")
+def test_bitsandbytes_multiplies_with_it(quantized):
+    layer = quantized["8bit"][0].get_submodule("model.language_model.layers.0.self_attn.q_proj")
+    row = torch.randn(3, layer.in_features, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode(), torch.profiler.profile() as profile:
+        result = layer(row)
+    assert "bitsandbytes::int8_mm_dequant" not in {event.key for event in profile.key_averages()}
+    weight = layer.state.CB.double() * layer.state.SCB.double().reshape(-1, 1) / 127
+    torch.testing.assert_close(result.double(), row.double() @ weight.T, rtol=0.05, atol=0.02)
+
+
 def kinds_of_linears(model):
     """The class of the linear layers in each part of a model."""
     named = [(name, type(module).__name__) for name, module in model.named_modules() if hasattr(module, "in_features")]
@@ -88,13 +119,14 @@ def test_the_estimate_is_what_is_held(tiny_checkpoint):
         model, _ = load(tiny_checkpoint, width, "bfloat16")
         with torch.inference_mode():
             model(input_ids=torch.tensor([[1, 5]]))  # packs the weights for the CPU
-        held = sum(parameter.nbytes for parameter in model.parameters())
-        scales = 0 if width == "8bit" else sum(p.quant_state.absmax.nbytes for p in packed(model))
-        assert held + scales == pytest.approx(estimate_memory(load_config(options), options).weights, rel=0.03)
-
-
-def packed(model):
-    return [parameter for parameter in model.parameters() if hasattr(parameter, "quant_state")]
+        layers = list(model.get_submodule("model.language_model.layers").parameters())
+        scales = [layer.quant_state.absmax for layer in layers if hasattr(layer, "quant_state")]
+        held = sum(tensor.nbytes for tensor in [*layers, *scales])
+        whole, estimate = (
+            estimate_memory(load_config(options), way) for way in (replace(options, quantization=None), options)
+        )
+        quantizable = ParameterCount.of(load_config(options)).quantizable
+        assert held == pytest.approx(2 * quantizable - (whole.weights - estimate.weights), rel=0.03)
 
 
 def test_a_model_in_training_mode_is_asked_in_evaluation_mode(quantized):

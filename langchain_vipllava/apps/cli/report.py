@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
+from langchain_vipllava.apps.cli.ways import Recommendation, Way, is_installed, list_ways, recommend
 from langchain_vipllava.apps.cli.wording import in_options
 from langchain_vipllava.engine.compiled_decode import choose_decode
 from langchain_vipllava.engine.dtype_choice import DtypeChoice, choose_dtype, in_gib
@@ -19,12 +19,10 @@ from langchain_vipllava.engine.memory_plan import (
     ParameterCount,
     available_devices,
     choose_device,
-    estimate_memory,
 )
-from langchain_vipllava.engine.quantization import misfit
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.prompt.formats import PromptFormatName
-from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, DType, LoadOptions, Quantization
+from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, LoadOptions
 
 _PACKAGES = ("langchain-vipllava", "torch", "transformers", "langchain-core", "opencv-python")
 _OPTIONAL = (
@@ -34,36 +32,7 @@ _OPTIONAL = (
     ("langgraph", "agents, and `langchain-vipllava demo`"),
     ("skimage", "the detector 'faces', and the photograph of the demo"),
 )
-_WAYS: tuple[tuple[DType, Quantization | None], ...] = (
-    ("float32", None),
-    ("bfloat16", None),
-    ("float16", None),
-    ("auto", "8bit"),
-    ("auto", "4bit"),
-)
 _GIB = 2**30
-
-
-@dataclass(frozen=True)
-class Way:
-    """A way to load the checkpoint on this machine.
-
-    Attributes:
-        options: as they are written on the command line.
-        needs: bytes of the weights and a full context.
-        free: free bytes of the device.
-        missing: what keeps it from running besides memory, such as a package; "" for nothing.
-    """
-
-    options: str
-    needs: int
-    free: int
-    missing: str = ""
-
-    @property
-    def fits(self) -> bool:
-        """Whether it would run."""
-        return self.needs <= self.free and not self.missing
 
 
 @dataclass(frozen=True)
@@ -85,6 +54,11 @@ class Report:
     free: int
     ways: tuple[Way, ...]
     problem: str | None
+
+    @property
+    def recommended(self) -> Recommendation | None:
+        """The way that the doctor recommends; None if none fits."""
+        return recommend(self.ways)
 
     @property
     def fits(self) -> bool:
@@ -110,11 +84,12 @@ class Report:
             "free_gib": _rounded(self.free),
             "ways": [
                 {"options": way.options, "needs_gib": _rounded(way.needs), "free_gib": _rounded(way.free),
-                 "fits": way.fits, "missing": way.missing or None}
+                 "fits": way.fits, "missing": way.missing or None, "seconds": way.seconds}
                 for way in self.ways
             ],
+            "recommended": None if self.recommended is None else asdict(self.recommended),
             "packages": {name: version(name) for name in _PACKAGES},
-            "optional": {name: _is_installed(name) for name, _ in _OPTIONAL},
+            "optional": {name: is_installed(name) for name, _ in _OPTIONAL},
             "devices": available_devices(),
         }  # fmt: skip
 
@@ -123,11 +98,13 @@ class Report:
         machine = [("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")]
         machine += [(name, version(name)) for name in _PACKAGES]
         machine.append(("devices", ", ".join(available_devices())))
-        optional = [(name, f"{'yes' if _is_installed(name) else 'no':3}  for {use}") for name, use in _OPTIONAL]
+        optional = [(name, f"{'yes' if is_installed(name) else 'no':3}  for {use}") for name, use in _OPTIONAL]
         parts = [_section("This machine", machine), _section("Optional packages", optional)]
         if self.estimate is not None:
             parts.append(_section(f"The checkpoint {self.model}", self._checkpoint_rows(self.estimate)))
-            parts.append(_section("Ways to load it", [(way.options, _verdict(way)) for way in self.ways]))
+            parts.append(_section("Ways to load it", [(way.options, way.verdict) for way in self.ways]))
+            if self.recommended is not None:
+                parts.append(_section("Recommended", [(self.recommended.options, self.recommended.reason)]))
             if not self.fits:
                 parts.append(self._advice(self.estimate))
         if self.problem is not None:
@@ -187,7 +164,7 @@ def examine(load_options: LoadOptions, prompt_format: PromptFormatName = "user_a
         "decoding": f"{'compiled' if compiled else 'eager'}: {reason}",
         "prompt format": _format_note(load_options.model, prompt_format),
     }
-    return Report(load_options.model, plan, estimate, free, tuple(_ways(load_options, config, count)), problem)
+    return Report(load_options.model, plan, estimate, free, tuple(list_ways(load_options, config, count)), problem)
 
 
 def _find(load_options: LoadOptions) -> tuple[LoadOptions, Any, str | None]:
@@ -200,34 +177,6 @@ def _find(load_options: LoadOptions) -> tuple[LoadOptions, Any, str | None]:
         if config is None:
             raise
         return load_options, config, in_options(str(error))
-
-
-def _ways(load_options: LoadOptions, config: Any, count: ParameterCount) -> list[Way]:
-    """Estimate every dtype and quantization on every device of this machine, and on a GPU if it has none."""
-    devices = available_devices()
-    if not any(device.startswith("cuda") for device in devices):
-        devices.append("cuda")
-    ways = []
-    for device in devices:
-        for dtype, quantization in _WAYS:
-            on_cuda = device.startswith("cuda")
-            if (quantization is not None and device == "mps") or (dtype == "float32" and on_cuda):
-                continue  # bitsandbytes has no kernels for MPS; nobody loads 32 bits on a GPU
-            way = replace(load_options, device=device, dtype=dtype, quantization=quantization, attn_implementation=None)
-            missing = "a CUDA GPU" if on_cuda and device not in available_devices() else ""
-            missing = missing or misfit(config, quantization, device)
-            if quantization is not None and not missing and not _is_installed("bitsandbytes"):
-                missing = "pip install 'langchain-vipllava[large]'"
-            named = f"--device {device} " + (f"--quantization {quantization}" if quantization else f"--dtype {dtype}")
-            free = 0 if missing == "a CUDA GPU" else free_bytes(device)
-            ways.append(Way(named, estimate_memory(config, way, count).total, free, missing))
-    return ways
-
-
-def _verdict(way: Way) -> str:
-    if way.missing:
-        return f"{in_gib(way.needs)}: needs {way.missing}"
-    return f"{in_gib(way.needs)} of {in_gib(way.free)} free: {'fits' if way.fits else 'does not fit'}"
 
 
 def _commit(load_options: LoadOptions, pinned: LoadOptions) -> str:
@@ -260,10 +209,6 @@ def _format_note(model: str, chosen: PromptFormatName) -> str:
 def _section(title: str, rows: list[tuple[str, str]]) -> str:
     width = max(len(name) for name, _ in rows)
     return "\n".join([title, *(f"  {name:{width}}  {value}" for name, value in rows)]) + "\n"
-
-
-def _is_installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
 
 
 def _rounded(size: int) -> float:
