@@ -9,7 +9,7 @@ VLLM := .venv-vllm
 DETECTORS := .venv-detectors
 MCP2 := .venv-mcp2
 
-.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench bench-gpu bench-vllm bench-plot marker-gallery layouts situations notebooks session screenshots bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench gpu-check bench-vllm bench-plot marker-gallery layouts situations notebooks session screenshots bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -19,7 +19,7 @@ help:
 	@echo "make format       let ruff format the code"
 	@echo "make docs         build the documentation: build/docs/index.html"
 	@echo "make bench        benchmarks, on this machine's CPU"
-	@echo "make bench-gpu    the 7B's shape with random weights, on a CUDA GPU"
+	@echo "make gpu-check    exactness and speed with the 7B's shape and random weights, on a CUDA GPU"
 	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
 	@echo "make soak         1,500 mixed requests with faults, cancellations and signals: docs/reference/robustness.md"
@@ -110,7 +110,7 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
-bench-gpu: $(READY)
+gpu-check: $(READY)
 	$(BIN)/python -m benchmarks.gpu
 
 # its torchvision, torchaudio and torchcodec do not import beside its CPU build of torch

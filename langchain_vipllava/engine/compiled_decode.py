@@ -1,23 +1,26 @@
-"""`CompiledDecode`: the decoding step as a compiled graph whose shapes do not change from token to token."""
+"""`CompiledDecode`: the decoding step as a graph whose shapes do not change from token to token."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
 
 import torch
-import transformers
 
-from langchain_vipllava.engine.kv_cache import BatchKVCache, cache_argument
+from langchain_vipllava.engine import decode_attention, fused_model
+from langchain_vipllava.engine.cuda_graph import CudaGraph
+from langchain_vipllava.engine.fused_model import FusedModel
+from langchain_vipllava.engine.kv_cache import BatchKVCache
+from langchain_vipllava.engine.shared_attention import merge_groups, merge_two
+from langchain_vipllava.engine.shared_prefix import SharedGroup
 
 logger = logging.getLogger(__name__)
 
 _BACKEND = "inductor"
 
-_MAX_GRAPHS = 64
-"""Limit of compiled graphs. Chosen above the number of sizes: 1, 2, 4, 8 or 16 rows of one to five times 1024 columns
-(`kv_cache.COMPILED_COLUMN_MULTIPLE`), as a full context of 4096 tokens needs some spare columns."""
+_MAX_VARIANTS = 64
+"""Limit of compiled variants of one function: for 1, 2, 4, 8 or 16 rows, of attention also for numbers of columns."""
 
 
 def choose_decode(
@@ -38,9 +41,7 @@ def choose_decode(
     if compile_decode is False:
         return False, "compile_decode=False"
     if attention not in ("sdpa", "eager"):
-        return False, f"{attention} does not take the mask of a compiled step"
-    if int(transformers.__version__.split(".")[0]) < 5:  # its mask shapes depend on the number of tokens
-        return False, f"transformers {transformers.__version__} is older than 5"
+        return False, f"a compiled step has its own attention instead of {attention}"
     if quantized:
         return False, "quantized weights use their own kernels"
     if multi_device:
@@ -52,87 +53,190 @@ def choose_decode(
     return False, f"on {device.partition(':')[0]} it does not pay"
 
 
-_GRAPH_TRIAL_CALLS = 2
-"""Calls that may fail because a step cannot be compiled, with CUDA graphs: torch warms up in the first and captures the
-graph in the second. Not tried: no GPU was at hand."""
-
-
 class CompilationError(Exception):
     """The decoding step cannot be compiled, for the reason of its message."""
+
+
+@dataclass
+class _Inputs:
+    """What a step reads, for all allocated rows."""
+
+    ids: torch.Tensor
+    """The newest token of each row, (rows,); the step replaces it by the token with the highest logit."""
+    places: torch.Tensor
+    """Position of each row's token, first column of each row, and the column to write, (2 * rows + 1,)"""
+
+
+@dataclass(frozen=True)
+class DecodedStep:
+    """A step that was launched, and may still run on the device.
+
+    Attributes:
+        logits: (rows, vocabulary) float32; of a compiled step valid until the next one is launched.
+        greedy: the token with the highest logit of each row, (rows,), on the CPU once the step is done.
+        done: when that is; None: now.
+    """
+
+    logits: torch.Tensor
+    greedy: torch.Tensor
+    done: torch.cuda.Event | None = None
+
+    @classmethod
+    def of(cls, logits: torch.Tensor) -> DecodedStep:
+        """Return the step with these logits. Its tokens are copied behind it, in front of what is launched next."""
+        greedy = logits.argmax(dim=-1)
+        if greedy.device.type != "cuda":
+            return cls(logits, greedy.cpu())
+        on_host = torch.empty(greedy.shape, dtype=greedy.dtype, pin_memory=True)
+        on_host.copy_(greedy, non_blocking=True)
+        done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+        done.record()
+        return cls(logits, on_host, done)
+
+    def tokens(self) -> list[int]:
+        """Wait for the step, and return the token with the highest logit of each row."""
+        if self.done is not None:
+            self.done.synchronize()
+        return [int(token) for token in self.greedy.tolist()]
+
+
+class _Functions:
+    """The functions of a layer, compiled.
+
+    Args:
+        compiled: whether to compile them.
+        one_row: compile for one row on a GPU: products of a matrix and a vector are then tuned, which takes the
+            compiler some 20 s instead of 4. With more rows they are products of matrices, which cuBLAS computes.
+    """
+
+    def __init__(self, *, compiled: bool, one_row: bool) -> None:
+        if not compiled:
+            self.project, self.attend = fused_model.project, fused_model.attend_newest
+            self.activate, self.descend = fused_model.activate, fused_model.descend
+            self.compute_logits, self.write = fused_model.compute_logits, fused_model.write
+            self.merge = merge_two
+            return
+        options: dict[str, str | int | bool] | None = None
+        if one_row and _BACKEND == "inductor":
+            options = {"coordinate_descent_tuning": True}
+        compile_ = partial(torch.compile, backend=_BACKEND, options=options)
+        self.project = compile_(fused_model.project, dynamic=False)
+        # the columns become dynamic once they differ
+        self.attend, self.write = compile_(fused_model.attend_newest), compile_(fused_model.write)
+        self.merge = compile_(merge_two)
+        self.activate = compile_(fused_model.activate, dynamic=False)
+        self.descend = compile_(fused_model.descend, dynamic=False)
+        self.compute_logits = compile_(fused_model.compute_logits, dynamic=False)
 
 
 class CompiledDecode:
     """Runs a model for the newest token of every row.
 
+    The functions of a layer are compiled once for all layers, and once for each number of allocated rows (1, 2, 4, 8,
+    16). On CUDA the whole step is then recorded, again each time the buffers of the KV cache move.
+
     Args:
-        model: a `VipLlavaForConditionalGeneration` on one device.
+        model: the fused model.
+        compiled: whether to compile its functions; without, their kernels are only recorded.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._language_model, self._head = model.model.language_model, model.lm_head
-        self._cache_argument = cache_argument(self._language_model)
-        self._embed = model.get_input_embeddings()
-        self._device, self._dtype = model.device, model.dtype
-        mode = "reduce-overhead" if self._device.type == "cuda" and _BACKEND == "inductor" else None
-        self._run = torch.compile(self._step, backend=_BACKEND, mode=mode, dynamic=False)
-        self._trial_calls = 1 if mode is None else _GRAPH_TRIAL_CALLS
-        self._good_calls: Counter[tuple[int, int]] = Counter()  # by capacity of the cache
+    def __init__(self, model: FusedModel, *, compiled: bool) -> None:
+        self._model, self._is_compiled = model, compiled
+        self._inputs: _Inputs | None = None
+        self._graph: CudaGraph[torch.Tensor] | None = None
+        self._graph_of: tuple[BatchKVCache, int, tuple[SharedGroup, ...]] | None = None
+        self._good_rows: set[int] = set()  # for which it compiled
+        self._functions: dict[bool, _Functions] = {}  # by whether there is one row
 
-    def __call__(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:
-        """Compute the logits after the newest token of each row, and write its keys and values to the last column.
+    def __call__(self, ids: list[int] | None, positions: list[int], cache: BatchKVCache) -> DecodedStep:
+        """Launch a step, and write the keys and values of each row's newest token to the last column.
 
         Args:
-            ids: the newest token of each row.
+            ids: the newest token of each row; None: the most likely ones of the step before, which may still run.
             positions: its position in the sequence.
             cache: the KV cache, with the last column not computed yet.
 
-        Returns:
-            Float32 logits, (rows, vocabulary).
-
         Raises:
-            CompilationError: a call that compiles or captures a graph for this capacity of the cache fails: the first,
-                with CUDA graphs the first two. Any error of a later call is one of the model or the device, and is
-                raised as it is.
+            CompilationError: a first step for a number of rows fails. Any error of a later one is one of the model or
+                the device, and is raised as it is.
         """
-        if self._good_calls[cache.capacity] >= self._trial_calls:
-            return self._run_padded(ids, positions, cache)
-        if not self._good_calls[cache.capacity]:
-            logger.info("compiling the decoding step for %d rows of %d tokens, once per process", *cache.capacity)
+        rows, _ = cache.capacity
+        if rows in self._good_rows or not self._is_compiled:
+            return self._run(ids, positions, cache)
+        logger.info("compiling the decoding step for %d rows, once per process", rows)
         try:
-            logits = self._run_padded(ids, positions, cache)
+            step = self._run(ids, positions, cache)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:
             raise CompilationError(f"{type(error).__name__}: {error}".strip().splitlines()[0]) from error
-        self._good_calls[cache.capacity] += 1
+        self._good_rows.add(rows)
+        return step
+
+    def without_compiler(self) -> CompiledDecode | None:
+        """Return what decodes after a `CompilationError`: the same without a compiler; None if that is no better."""
+        return CompiledDecode(self._model, compiled=False) if self._model.device.type == "cuda" else None
+
+    def forget(self) -> None:
+        """Drop the recorded graph and its inputs, and with it the last reference to the buffers that it uses."""
+        self._graph = self._graph_of = self._inputs = None
+
+    def _run(self, ids: list[int] | None, positions: list[int], cache: BatchKVCache) -> DecodedStep:
+        rows, _ = cache.capacity
+        unused = [0] * (rows - len(positions))  # unused rows are computed too: shapes do not depend on their number
+        padded: list[int] | torch.Tensor | None = None if ids is None else ids + unused
+        with torch._dynamo.config.patch(cache_size_limit=_MAX_VARIANTS):
+            groups = cache.shared_groups(slice(0, len(positions)))
+            graph_of = (cache, cache.version, groups)
+            if self._graph is None or self._inputs is None or self._graph_of != graph_of:
+                make = partial(torch.zeros, dtype=torch.long, device=self._model.device)
+                latest = make(rows) if self._inputs is None else self._inputs.ids  # what `ids=None` stands for
+                self.forget()
+                inputs = self._inputs = _Inputs(make(rows), make(2 * rows + 1))
+                self._write(inputs, padded, positions + unused, cache)
+                self._graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device)
+                self._graph_of = graph_of
+                padded = latest if padded is None else padded  # warming up replaced them
+            self._write(self._inputs, padded, positions + unused, cache)
+            return DecodedStep.of(self._graph()[: len(positions)])
+
+    def _write(
+        self, inputs: _Inputs, ids: list[int] | torch.Tensor | None, positions: list[int], cache: BatchKVCache
+    ) -> None:
+        """Copy what a step reads to the device, behind the steps that run there."""
+        starts = cache.row_starts + [0] * (len(positions) - len(cache.row_starts))
+        inputs.places.copy_(self._on_host([*positions, *starts, cache.width - 1]), non_blocking=True)
+        if ids is not None:
+            inputs.ids.copy_(ids if isinstance(ids, torch.Tensor) else self._on_host(ids), non_blocking=True)
+
+    def _on_host(self, numbers: list[int]) -> torch.Tensor:
+        """Make a tensor that is copied to a GPU without waiting for what runs there."""
+        return torch.tensor(numbers, pin_memory=self._model.device.type == "cuda")
+
+    def _step(self, inputs: _Inputs, cache: BatchKVCache, groups: tuple[SharedGroup, ...]) -> torch.Tensor:
+        """Compute the logits of all allocated rows, (rows, vocabulary); their best tokens become `inputs.ids`."""
+        model, (rows, columns) = self._model, cache.capacity
+        functions = self._functions.get(rows == 1)
+        if functions is None:
+            one_row = rows == 1 and model.device.type == "cuda"
+            functions = self._functions[rows == 1] = _Functions(compiled=self._is_compiled, one_row=one_row)
+        positions, starts, column = torch.split(inputs.places, [rows, rows, 1])
+        hidden = torch.nn.functional.embedding(inputs.ids[:, None], model.embeddings)  # (rows, 1, hidden)
+        cos, sin = model.rotations(hidden, positions[:, None])
+        numbers = torch.arange(columns, device=model.device)
+        seen = (numbers >= starts[:, None]) & (numbers <= column)  # (rows, columns)
+        bias = torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None, None]
+        for number, (weights, layer) in enumerate(zip(model.layers, cache.layers, strict=True)):
+            queries, keys, values = functions.project(hidden, weights, cos, sin, model.heads)
+            functions.write(layer.keys, layer.values, keys, values, column)
+            if self._is_compiled and decode_attention.can_attend(queries):
+                attended, logs = decode_attention.attend(queries, layer.keys, layer.values, starts, column)
+            else:
+                attended, logs = functions.attend(queries, layer.keys, layer.values, bias)
+            attended = merge_groups(queries, attended, logs, groups, number, functions.merge)
+            attended = attended.reshape(rows, 1, -1)  # (rows, 1, query heads * head size)
+            hidden, activations = functions.activate(hidden, attended, weights, model.heads)
+            hidden = functions.descend(hidden, activations, weights)
+        logits = functions.compute_logits(hidden, model.norm, model.head, model.heads)
+        inputs.ids.copy_(logits.argmax(dim=-1))
         return logits
-
-    def _run_padded(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> torch.Tensor:
-        """Run the compiled step for all allocated rows, and return the logits of those in use, (rows, vocabulary)."""
-        rows, columns = cache.capacity
-        unused = [0] * (rows - len(ids))  # unused rows are computed too: shapes do not depend on how many are in use
-        # (allocated rows, 1, 1, allocated columns), added to the attention scores
-        mask = torch.full((rows, 1, 1, columns), torch.finfo(self._dtype).min, dtype=self._dtype)
-        for row, start in enumerate([*cache.row_starts, *unused]):
-            mask[row, ..., start : cache.width] = 0
-        ids_column, positions_column = (
-            torch.tensor([numbers + unused]).T.to(self._device) for numbers in (ids, positions)
-        )  # (allocated rows, 1) each
-        with torch._dynamo.config.patch(cache_size_limit=_MAX_GRAPHS), cache.full_buffers():
-            if self._device.type == "cuda":
-                torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-            logits: torch.Tensor = self._run(ids_column, positions_column, mask.to(self._device), cache)
-        return logits[: len(ids)].clone()  # a CUDA graph writes its next result to the same memory
-
-    def _step(
-        self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: BatchKVCache
-    ) -> torch.Tensor:
-        output = self._language_model(
-            inputs_embeds=self._embed(ids),  # (allocated rows, 1, hidden)
-            position_ids=positions,
-            attention_mask=mask,
-            use_cache=True,
-            **{self._cache_argument: cache},
-        )
-        logits: torch.Tensor = self._head(output.last_hidden_state[:, -1])  # (allocated rows, vocabulary)
-        return logits.float()

@@ -68,6 +68,11 @@ class IncrementalDetokenizer:
         return self._text[: self._emitted].lstrip()
 
     @property
+    def tokens_left(self) -> int:
+        """How many tokens may follow."""
+        return self._max_tokens - len(self.ids)
+
+    @property
     def emitted_tokens(self) -> int:
         """Number of tokens whose text begins in the emitted text; of a whole answer, all in front of a stop text."""
         if self.finish_reason is not None and not self._is_cut:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
-from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode
+from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode, DecodedStep
 from langchain_vipllava.engine.failures import explain, forget_frames, is_out_of_memory, release_device_memory
+from langchain_vipllava.engine.fused_model import FusedModel
 from langchain_vipllava.engine.image_features import ImageFeatureCache
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape, cache_argument
 from langchain_vipllava.engine.model_sizes import head_size
-from langchain_vipllava.engine.prefix_cache import PrefixCache, TokenKey
+from langchain_vipllava.engine.prefix_cache import PrefixCache, common_length
 from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
 from langchain_vipllava.engine.sequence import Sequence
+from langchain_vipllava.engine.shared_attention import reading
+from langchain_vipllava.engine.shared_prefix import MIN_SHARED_TOKENS, SharedPrefix, worth_sharing
 
 logger = logging.getLogger(__name__)
 
@@ -33,6 +37,14 @@ _IDLE_DIVISOR = 4
 Chosen."""
 
 
+@dataclass(frozen=True)
+class _Ahead:
+    """A decoding step that runs on the device while the tokens of the one before are read."""
+
+    sequences: list[Sequence]
+    step: DecodedStep
+
+
 class Engine:
     """Runs a model, for one thread at a time.
 
@@ -40,7 +52,9 @@ class Engine:
         model: a `VipLlavaForConditionalGeneration`.
         cache_bytes: maximum size of the prefix cache; 0 caches no keys and values.
         feature_bytes: maximum size of the cached image features.
-        compiled: whether to compile the decoding step.
+        fused: the same model as plain functions; None runs its modules.
+        compiled: whether to compile the decoding step, which needs `fused`. On CUDA, a step of `fused` is recorded as a
+            graph in any case.
 
     Attributes:
         scheduler: which sequences wait, and which run. Append to `scheduler.waiting` to run a sequence.
@@ -48,7 +62,15 @@ class Engine:
         compile_failure: why the decoding step could not be compiled; None if it could, or was not meant to be.
     """
 
-    def __init__(self, model: Any, *, cache_bytes: int, feature_bytes: int, compiled: bool = False) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        cache_bytes: int,
+        feature_bytes: int,
+        fused: FusedModel | None = None,
+        compiled: bool = False,
+    ) -> None:
         self.prefix_cache = PrefixCache(cache_bytes)
         self.image_features = ImageFeatureCache(model, feature_bytes)
         self.scheduler = Scheduler(self.prefix_cache)
@@ -59,8 +81,15 @@ class Engine:
         self._cache_argument = cache_argument(self._language_model)
         self._embed = model.get_input_embeddings()
         self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
-        self._compiled = CompiledDecode(model) if compiled else None
+        self._fused = fused
+        self._compiled: CompiledDecode | None = None
+        if fused is not None and (compiled or fused.device.type == "cuda"):
+            self._compiled = CompiledDecode(fused, compiled=compiled)
+        self._ahead: _Ahead | None = None
         self._kv_cache = self._new_kv_cache()
+        # other attention implementations take no shared prefixes, and these are on one device
+        self._can_share = self._language_model.config._attn_implementation in {"sdpa", "eager"}
+        self._can_share &= len(set(self._devices)) == 1
         config = model.config.text_config
         self._kv_shape = KVShape(config.num_key_value_heads, head_size(config), model.dtype)
         self._max_batched_tokens = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
@@ -74,7 +103,7 @@ class Engine:
         # 1. Schedule and prefill. Again while the budget lasts: a prompt waits for one that shares its prefix.
         self._release()
         self.scheduler.begin_step()
-        while group := self._schedule():
+        while self._ahead is None and (group := self._schedule()):
             self._run_with_oom_retry(self._prefill, group)
             self._release()
         # 2. Decode one token for every row.
@@ -83,6 +112,8 @@ class Engine:
         # 3. Release the rows of finished sequences.
         self._release()
         self.scheduler.end_step()
+        if not self.scheduler.running:
+            self._ahead = None
         if not self.scheduler.has_work and self._kv_cache.bytes > self.prefix_cache.max_bytes // _IDLE_DIVISOR:
             self._kv_cache = self._new_kv_cache()
 
@@ -104,13 +135,32 @@ class Engine:
         self.image_features.clear()
 
     def _new_kv_cache(self) -> BatchKVCache:
+        self._ahead = None
+        if self._compiled is not None:
+            self._compiled.forget()
         return BatchKVCache(self._devices, compiled=self._compiled is not None)
 
     def _schedule(self) -> list[Sequence]:
         """Return the sequences to prefill next. If every row is taken, preempt one for them."""
         if (preempted := self.scheduler.preempt()) is not None:
             self._free_row(*preempted)
+        self._cache_for_waiting()
         return self.scheduler.schedule()
+
+    def _cache_for_waiting(self) -> None:
+        """Cache what running rows have computed of prompts that can start now.
+
+        Not before: until somebody else needs them, the keys and values of a running row are in its own columns alone.
+        """
+        running = self.scheduler.running
+        if not self.prefix_cache.max_bytes or len(running) >= self.scheduler.max_rows:
+            return
+        for waiting in self.scheduler.waiting:
+            needed = self.prefix_cache.cached_tokens(waiting.key) + MIN_SHARED_TOKENS
+            for row, sequence in enumerate(running):
+                if common_length(waiting.key, sequence.key) >= needed:
+                    self._cache_row(row, sequence)
+                    break
 
     def _prefill(self, group: list[Sequence]) -> None:
         """Give each sequence a row, compute the uncached tokens of its prompt, and choose its first token.
@@ -118,14 +168,17 @@ class Engine:
         Prompts with similar numbers of uncached tokens share a padded batch.
         """
         uncached = {sequence: sequence.length - self._reusable_tokens(sequence) for sequence in group}
+        shared = self._share(group)
         batches = batch_prompts(uncached, self._max_batched_tokens)
         # Left padding would leave a gap between cached and new tokens, so a shorter prompt recomputes its last cached
-        # tokens.
-        reused = {sequence: max(sequence.length - width, 0) for batch, width in batches for sequence in batch}
+        # tokens, but not those that it shares: these are in no column.
+        apart = {sequence: sum(prefix.tokens for prefix in shared[sequence]) for sequence in group}
+        reused = {s: max(s.length - width, apart[s]) for batch, width in batches for s in batch}
         images = [image for sequence, tokens in reused.items() for image in sequence.prompt.images_after(tokens)]
         features = self.image_features.get(images)
-        prefixes = [self.prefix_cache.get(sequence.key, tokens) for sequence, tokens in reused.items()]
-        self._kv_cache.add_rows(prefixes, [sequence.length for sequence in reused], self._kv_shape)
+        prefixes = [self.prefix_cache.get(s.key, tokens, after=apart[s]) for s, tokens in reused.items()]
+        lengths = [sequence.length - apart[sequence] for sequence in reused]
+        self._kv_cache.add_rows(prefixes, lengths, self._kv_shape, [shared[sequence] for sequence in reused])
         del prefixes  # they hold keys and values that the prefix cache may evict meanwhile
         first = len(self.scheduler.running)
         self.scheduler.running.extend(reused)
@@ -136,37 +189,91 @@ class Engine:
             positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch])  # (rows, width)
             positions = positions.clamp(min=0)  # of padding, which attention ignores
             logits = self._forward(embeddings, positions, slice(first, first + len(batch)))  # (rows, vocabulary)
-            for row, sequence in enumerate(batch, first):
+            for sequence in batch:
                 if sequence.reused_tokens is None:
                     sequence.reused_tokens = reused[sequence]
                     self.reused_tokens += reused[sequence]
-                self._cache_prefix(sequence.key, partial(self._kv_cache.copy_row, row))
-            self._choose_tokens(batch, logits)
+            self._choose_tokens(batch, DecodedStep.of(logits))
             first += len(batch)
+
+    def _share(self, group: list[Sequence]) -> dict[Sequence, list[SharedPrefix]]:
+        """Make running rows read the prefixes that they share with each other or with new sequences from one place.
+
+        Args:
+            group: the new sequences.
+
+        Returns:
+            The prefixes that each new sequence shares, at least one token less than its prompt.
+        """
+        running = self.scheduler.running
+        together = [*running, *group]
+        if not self._can_share or len(together) < 2:
+            return {sequence: [] for sequence in group}
+        keys = {sequence: sequence.key for sequence in together}
+        shared_tokens = {
+            one: max(common_length(key, keys[other]) for other in together if other is not one)
+            for one, key in keys.items()
+        }
+        for sequence, tokens in shared_tokens.items():  # split the tree where the prompts part
+            if tokens >= MIN_SHARED_TOKENS:
+                self.prefix_cache.share(keys[sequence], min(tokens, sequence.length - 1))
+        before = {sequence: self._kv_cache.shared_tokens(row) for row, sequence in enumerate(running)}
+        found = {
+            sequence: worth_sharing(
+                self.prefix_cache.share(keys[sequence], min(tokens, sequence.length - 1)), before.get(sequence, 0)
+            )
+            for sequence, tokens in shared_tokens.items()
+        }
+        for row, sequence in enumerate(running):
+            if sum(prefix.tokens for prefix in found[sequence]) >= before[sequence]:  # or the tree has evicted some
+                self._kv_cache.share(row, found[sequence])
+        return {sequence: found[sequence] for sequence in group}
 
     def _decode(self, rows: list[Sequence]) -> None:
         """Compute and choose one token for every row."""
-        ids = [sequence.detokenizer.ids[-1] for sequence in rows]
-        positions = [sequence.length - 1 for sequence in rows]
-        self._kv_cache.append_column()
-        logits = self._decode_compiled(ids, positions)  # (rows, vocabulary)
-        if logits is None:
-            embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])  # (rows, 1, hidden)
-            column = torch.tensor(positions)[:, None]  # (rows, 1)
-            logits = self._forward(embeddings, column, slice(0, len(rows)))
-        self._choose_tokens(rows, logits)
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            step = self._launch(rows, [sequence.detokenizer.ids[-1] for sequence in rows])
+        else:
+            rows, step = ahead.sequences, ahead.step
+        if self._compiled is not None and self._can_run_ahead(rows):
+            # the host reads and delivers the tokens of this step while the device computes the next one
+            following = self._launch(rows, None, tokens_ahead=1)
+            self._ahead = _Ahead(rows, following)
+        self._choose_tokens(rows, step)
 
-    def _decode_compiled(self, ids: list[int], positions: list[int]) -> torch.Tensor | None:
-        """Return the logits by the compiled step, (rows, vocabulary); None if there is none, or it fails to compile."""
-        if self._compiled is None:
-            return None
-        try:
-            return self._compiled(ids, positions, self._kv_cache)
-        except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
-            self.compile_failure = str(error)
-            logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
-            self._compiled = None
-            return None
+    def _can_run_ahead(self, rows: list[Sequence]) -> bool:
+        """Whether the next step will be about the same rows, with their most likely tokens, as far as is known."""
+        return (
+            not self.scheduler.waiting
+            and len(rows) == len(self.scheduler.running)
+            and all(one is other for one, other in zip(rows, self.scheduler.running, strict=True))
+            and all(s.sampler.is_greedy and s.detokenizer.tokens_left > 1 and not s.is_finished for s in rows)
+        )
+
+    def _launch(self, rows: list[Sequence], ids: list[int] | None, tokens_ahead: int = 0) -> DecodedStep:
+        """Compute the newest token of every row.
+
+        Args:
+            rows: the running sequences.
+            ids: their newest tokens; None: the most likely ones of the step before, which the host has not read.
+            tokens_ahead: how many such tokens.
+        """
+        positions = [sequence.length - 1 + tokens_ahead for sequence in rows]
+        self._kv_cache.append_column()
+        if self._compiled is not None:
+            try:
+                return self._compiled(ids, positions, self._kv_cache)
+            except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
+                self.compile_failure = str(error)
+                logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
+                self._compiled = self._compiled.without_compiler()
+                if self._compiled is not None:
+                    return self._compiled(ids, positions, self._kv_cache)
+        assert ids is not None  # noqa: S101  # only a compiled step that has run goes on alone
+        embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])  # (rows, 1, hidden)
+        logits = self._forward(embeddings, torch.tensor(positions)[:, None], slice(0, len(rows)))
+        return DecodedStep.of(logits)
 
     def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, rows: slice) -> torch.Tensor:
         """Run the newest tokens of some rows through the language model.
@@ -179,23 +286,31 @@ class Engine:
         Returns:
             Float32 logits after the last token, (rows, vocabulary).
         """
-        with self._kv_cache.visible_range(rows, embeddings.shape[1]) as mask:  # (rows, columns)
+        if self._fused is not None:
+            return self._fused.forward(embeddings, positions, self._kv_cache, rows)
+        groups = self._kv_cache.shared_groups(rows)
+        with (
+            self._kv_cache.visible_range(rows, embeddings.shape[1]) as mask,  # (rows, columns)
+            reading(self._language_model, groups) as arguments,
+        ):
             output = self._language_model(
                 inputs_embeds=embeddings,
                 position_ids=positions.to(embeddings.device),
                 attention_mask=None if mask is None else mask.to(embeddings.device),
                 use_cache=True,
                 **{self._cache_argument: self._kv_cache},
+                **arguments,
             )
         logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])  # (rows, hidden) -> logits
         return logits.float()
 
-    def _choose_tokens(self, rows: list[Sequence], logits: torch.Tensor) -> None:
-        """Choose a token for each row from its logits, (rows, vocabulary), and add it to the answer."""
-        greedy = logits.argmax(dim=-1).tolist()
-        for sequence, best, row_logits in zip(rows, greedy, logits, strict=True):
+    def _choose_tokens(self, rows: list[Sequence], step: DecodedStep) -> None:
+        """Choose a token for each row, and add it to the answer."""
+        for row, (sequence, best) in enumerate(zip(rows, step.tokens(), strict=True)):
+            if sequence.is_finished:  # since the step was launched
+                continue
             try:
-                token = best if sequence.sampler.is_greedy else sequence.sampler.choose(row_logits)
+                token = best if sequence.sampler.is_greedy else sequence.sampler.choose(step.logits[row])
                 sequence.clock.stamp("first_token")
                 sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
             except BaseException as error:  # such as: no token fits its schema, a panic in Rust; others go on
@@ -217,14 +332,14 @@ class Engine:
 
     def _free_row(self, row: int, sequence: Sequence) -> None:
         """Free a row of the KV cache; keys and values of its sequence go to the prefix cache."""
-        computed = sequence.key[: self._kv_cache.width - self._kv_cache.row_starts[row]]
-        self._cache_prefix(computed, partial(self._kv_cache.copy_row, row))
+        self._cache_row(row, sequence)
         self._kv_cache.free_row(row)
 
-    def _cache_prefix(self, ids: TokenKey, copy_kv: Callable[[int], torch.Tensor]) -> None:
-        """Add keys and values to the prefix cache, if there is memory for them."""
+    def _cache_row(self, row: int, sequence: Sequence) -> None:
+        """Add what is computed of a row to the prefix cache, if there is memory for it."""
+        ids = sequence.key[: self._kv_cache.length(row)]
         try:
-            self.prefix_cache.add(ids, copy_kv)
+            self.prefix_cache.add(ids, partial(self._kv_cache.copy_row, row, len(ids)))
         except Exception:  # the answer does not depend on it
             logger.debug("cannot cache the keys and values of %d tokens", len(ids), exc_info=True)
             self.prefix_cache.clear()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict, abc
+from functools import partial
 from typing import Any
 
 import torch
 
+from langchain_vipllava.engine.cuda_graph import CudaGraph
 from langchain_vipllava.engine.encoding import PromptImage
 
 _MAX_BATCH = {"cpu": 1}
@@ -31,6 +33,8 @@ class ImageFeatureCache:
         self._model = model
         self._max_bytes = max_bytes
         self._features: OrderedDict[int, torch.Tensor] = OrderedDict()
+        self._pixels: torch.Tensor | None = None
+        self._graph: CudaGraph[Any] | None = None  # of one image, on CUDA
 
     def get(self, images: abc.Sequence[PromptImage]) -> dict[int, torch.Tensor]:
         """Return the features of images by their key, (tokens, hidden) each; compute those that are not cached."""
@@ -58,12 +62,22 @@ class ImageFeatureCache:
         features: list[torch.Tensor] = []
         for start in range(0, len(pixels), max_batch):
             batch = torch.stack(pixels[start : start + max_batch])  # (images, 3, side, side)
-            output = self._model.get_image_features(
-                pixel_values=batch.to(device=weight.device, dtype=self._model.dtype)
-            )
-            # transformers 5 returns an output object; 4 returns a tensor, or one per image
-            features += [tensor.clone() for tensor in getattr(output, "pooler_output", output)]
+            features += self._run(batch.to(device=weight.device, dtype=self._model.dtype))
         return features
+
+    def _run(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        """Run the vision tower and the projector on (images, 3, side, side) pixels."""
+        if pixels.device.type != "cuda" or len(pixels) > 1:  # several images keep a GPU busy without a graph
+            output = self._model.get_image_features(pixel_values=pixels)
+        else:
+            if self._graph is None or self._pixels is None:
+                self._pixels = pixels.clone()
+                work = partial(self._model.get_image_features, pixel_values=self._pixels)
+                self._graph = CudaGraph(work, pixels.device)
+            self._pixels.copy_(pixels)
+            output = self._graph()
+        # transformers 5 returns an output object; 4 returns a tensor, or one per image
+        return [tensor.clone() for tensor in getattr(output, "pooler_output", output)]
 
     def _insert(self, key: int, features: torch.Tensor) -> None:
         if key not in self._features:

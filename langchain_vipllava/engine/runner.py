@@ -16,6 +16,7 @@ from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.engine import Engine
 from langchain_vipllava.engine.free_memory import free_bytes
+from langchain_vipllava.engine.fused_model import FusedModel, why_not_fused
 from langchain_vipllava.engine.generation_config import confidence_temperature, eos_token_ids, ignored_settings
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
@@ -112,9 +113,15 @@ class ModelRunner:
             quantized=getattr(self.model, "quantization_method", None) is not None,
             multi_device=len({parameter.device for parameter in text.parameters()}) > 1,
         )
+        if (compiled or self.model.device.type == "cuda") and (reason := why_not_fused(self.model)) is not None:
+            compiled, fused, why = False, None, reason
+        else:
+            fused = FusedModel(self.model) if compiled or self.model.device.type == "cuda" else None
         self._decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
         logger.debug("decoding of %s is %s", self.name, self._decode_path)
-        self._engine = Engine(self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, compiled=compiled)
+        self._engine = Engine(
+            self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, fused=fused, compiled=compiled
+        )
         self._end_ids = eos_token_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
         self._constraints = ConstraintFactory(self.encoder.tokenizer, vocabulary, self._end_ids)
