@@ -110,8 +110,15 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 
+# Without a package index: make gpu-check WHEELS=folder, with the machine's own torch and wheels of what it lacks.
+ifdef WHEELS
+gpu-check:
+	$(PYTHON) -m pip install --quiet --no-index --no-deps --upgrade --target build/gpu-check $(WHEELS)/*.whl
+	PYTHONPATH=.:build/gpu-check $(PYTHON) -m benchmarks.gpu
+else
 gpu-check: $(READY)
 	$(BIN)/python -m benchmarks.gpu
+endif
 
 # its torchvision, torchaudio and torchcodec do not import beside its CPU build of torch
 $(VLLM)/.ready:

@@ -161,9 +161,10 @@ class CompiledDecode:
                 the device, and is raised as it is.
         """
         rows, _ = cache.capacity
-        if rows in self._good_rows or not self._is_compiled:
+        if rows in self._good_rows:
             return self._run(ids, positions, cache)
-        logger.info("compiling the decoding step for %d rows, once per process", rows)
+        if self._is_compiled:
+            logger.info("compiling the decoding step for %d rows, once per process", rows)
         try:
             step = self._run(ids, positions, cache)
         except torch.OutOfMemoryError:
@@ -175,7 +176,8 @@ class CompiledDecode:
 
     def without_compiler(self) -> CompiledDecode | None:
         """Return what decodes after a `CompilationError`: the same without a compiler; None if that is no better."""
-        return CompiledDecode(self._model, compiled=False) if self._model.device.type == "cuda" else None
+        is_worse = not self._is_compiled or self._model.device.type != "cuda"
+        return None if is_worse else CompiledDecode(self._model, compiled=False)
 
     def forget(self) -> None:
         """Drop the recorded graph and its inputs, and with it the last reference to the buffers that it uses."""

@@ -268,8 +268,8 @@ class Engine:
                 self.compile_failure = str(error)
                 logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
                 self._compiled = self._compiled.without_compiler()
-                if self._compiled is not None:
-                    return self._compiled(ids, positions, self._kv_cache)
+                self._kv_cache.width -= 1
+                return self._launch(rows, ids, tokens_ahead)
         assert ids is not None  # noqa: S101  # only a compiled step that has run goes on alone
         embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])  # (rows, 1, hidden)
         logits = self._forward(embeddings, torch.tensor(positions)[:, None], slice(0, len(rows)))

@@ -33,6 +33,8 @@ class ImageFeatureCache:
         self._model = model
         self._max_bytes = max_bytes
         self._features: OrderedDict[int, torch.Tensor] = OrderedDict()
+        # hooks that move weights or tensors between devices cannot be recorded
+        self._records = model.device.type == "cuda" and not any(hasattr(m, "_hf_hook") for m in model.modules())
         self._pixels: torch.Tensor | None = None
         self._graph: CudaGraph[Any] | None = None  # of one image, on CUDA
 
@@ -67,7 +69,7 @@ class ImageFeatureCache:
 
     def _run(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         """Run the vision tower and the projector on (images, 3, side, side) pixels."""
-        if pixels.device.type != "cuda" or len(pixels) > 1:  # several images keep a GPU busy without a graph
+        if not self._records or len(pixels) > 1:  # several images keep a GPU busy without a graph
             output = self._model.get_image_features(pixel_values=pixels)
         else:
             if self._graph is None or self._pixels is None:
