@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -89,10 +90,10 @@ class Layer:
 
     def bounds(self, size: tuple[int, int]) -> Window:
         """Return the whole pixels that the layer may change, in an image of `(width, height)`."""
-        boxes = np.array([ink_bounds(ink) for ink in self.inks])
-        left, top = np.floor(boxes[:, :2].min(axis=0)).astype(int) - _ANTIALIASING
-        right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + _ANTIALIASING
-        return max(int(left), 0), max(int(top), 0), min(int(right), size[0]), min(int(bottom), size[1])
+        lefts, tops, rights, bottoms = zip(*map(ink_bounds, self.inks), strict=True)
+        left, top = (math.floor(min(edges)) - _ANTIALIASING for edges in (lefts, tops))
+        right, bottom = (math.ceil(max(edges)) + _ANTIALIASING for edges in (rights, bottoms))
+        return max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
 
     @property
     def bars(self) -> list[Bar]:
@@ -140,13 +141,18 @@ def _area(window: Window) -> int:
 def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -> None:
     if not _area(window):
         return
-    left, top = (max(n - _EDGE, 0) for n in window[:2])
-    right, bottom = (min(n + _EDGE, side) for n, side in zip(window[2:], image.size, strict=True))
+    left, top, right, bottom = with_edge(window, image.size)
     canvas = np.array(image.crop((left, top, right, bottom)))
     for layer in layers:
         _paint_layer(canvas, layer, (left, top))
     inner = canvas[window[1] - top : window[3] - top, window[0] - left : window[2] - left]
     image.paste(Image.fromarray(inner), window)
+
+
+def with_edge(window: Window, size: tuple[int, int]) -> Window:
+    """Return what of an image of (width, height) to draw on, so that a window of it is as drawn on the whole image."""
+    left, top, right, bottom = window
+    return max(left - _EDGE, 0), max(top - _EDGE, 0), min(right + _EDGE, size[0]), min(bottom + _EDGE, size[1])
 
 
 def _paint_layer(canvas: np.ndarray, layer: Layer, origin: tuple[int, int]) -> None:
@@ -183,9 +189,8 @@ def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:
         (cx, cy), radius = ink.center, ink.radius
         return cx - radius, cy - radius, cx + radius, cy + radius
     reach = ink.width / 2 if isinstance(ink, Stroke) else 0.0
-    x0, y0 = ink.points.min(axis=0) - reach
-    x1, y1 = ink.points.max(axis=0) + reach
-    return float(x0), float(y0), float(x1), float(y1)
+    (x0, y0), (x1, y1) = ink.points.min(axis=0).tolist(), ink.points.max(axis=0).tolist()
+    return x0 - reach, y0 - reach, x1 + reach, y1 + reach
 
 
 def draw(canvas: np.ndarray, ink: Ink, color: tuple[int, ...], origin: tuple[int, int]) -> None:

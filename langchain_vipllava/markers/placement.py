@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 
 from langchain_vipllava.markers.extent import Extent
-from langchain_vipllava.markers.ink import Layer, draw
+from langchain_vipllava.markers.ink import Layer, draw, with_edge
 from langchain_vipllava.markers.kinds import MarkerKind
-from langchain_vipllava.markers.raster import Part, box_mean, distance_to, find_containing, weighted_sum, within
+from langchain_vipllava.markers.raster import Part, Patch, box_mean, distance_to, find_containing, weighted_sum, within
 from langchain_vipllava.markers.scaled import scale_ink
 from langchain_vipllava.regions.region import Box
 
@@ -86,14 +86,15 @@ class Placement:
         self._extents, self._kinds, self._size = extents, kinds, size
         self._scale = min(_RASTER_SIDE / max(size), 1.0)
         self._shape = tuple(max(round(side * self._scale), 1) for side in size[::-1])
-        self._owns, self._inks = np.zeros((2, len(extents), *self._shape), np.uint8)
         # uint8 holds the 200 numbers of an image
         self._cover, self._ink_cover, self._numbers = np.zeros((3, *self._shape), np.uint8)
-        boxes = np.array([self._fill(index) for index in range(len(extents))])
-        self._areas = np.array([np.count_nonzero(own) for own in self._owns], np.float32)
-        self._containing = find_containing(self._owns, boxes, self._areas, _CONTAINS)
-        for index, layer in enumerate(layers):
-            self._draw(index, layer)
+        self._owns = [self._region(extent) for extent in extents]
+        self._inks = [self._ink(layer) for layer in layers]
+        for cover, patches in ((self._cover, self._owns), (self._ink_cover, self._inks)):
+            for patch in patches:
+                cover[patch.part] += patch.pixels
+        self._areas = np.array([np.count_nonzero(own.pixels) for own in self._owns], np.float32)
+        self._containing = find_containing(self._owns, self._areas, _CONTAINS)
 
     def place(self, index: int, label: tuple[int, int]) -> Box:
         """Choose the place of one label of `(width, height)` pixels, and keep it free from then on.
@@ -164,8 +165,9 @@ class Placement:
     def _cost(self, index: int, label: tuple[float, float], part: Part, around: Part) -> np.ndarray:
         """Return what a label with its center on each pixel of a part of the raster costs."""
         kind, extent, inner = self._kinds[index], self._extents[index], within(part, around)
-        own, others = self._owns[index][part], self._others(index, around)
-        ink, numbers = self._inks[index][around], self._numbers[around]
+        own_around = self._owns[index].cut(around)
+        own, others = own_around[inner], self._others(index, around, own_around)
+        ink, numbers = self._inks[index].cut(around), self._numbers[around]
         away, to_others = distance_to(own), distance_to(others)[inner]
         at_ink = kind in _INK_ANCHORED and extent.short_side >= _LARGE * label[1] / self._scale
         hides_some = extent.has_outline and not at_ink
@@ -175,7 +177,7 @@ class Placement:
             (numbers, _ON_NUMBER),
             (self._ink_cover[around] > ink, _ON_OTHER_INK),
             (ink, _ON_OWN_INK.get(kind, _ON_OWN_FRAME)),
-            (self._owns[index][around], 0.0 if hides_some else hides + _IN_BOX * (not at_ink)),
+            (own_around, 0.0 if hides_some else hides + _IN_BOX * (not at_ink)),
         )
         cost = box_mean(weighted_sum(covered), label)[inner]
         cost += _CROWDED * _nearness(to_others, label) * (away > 0)
@@ -185,37 +187,29 @@ class Placement:
         rows, columns = self._by_axis(extent, label, part)
         cost += rows[:, None]
         cost += columns
-        # where every place is wrong, the nearest one is the least so
-        wrong = self._is_wrong(index, part, around, away, to_others)
+        # wrong is what is nearer to another region; where every place is, the nearest one is the least so
+        to_rest = to_others
+        if self._containing[index] and not extent.region.is_point:
+            # what contains a point is always nearer, except on the point itself
+            to_rest = distance_to(self._cover[around] > own_around)[inner]
+        is_large = self._areas[index] > _SMALL
+        safely_inside = cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=1) if is_large else own
+        wrong = (away + _MARGIN > to_rest) & (safely_inside == 0)
         cost[wrong] += _WRONG * (1 + away[wrong] / label[1])
-        depths: np.ndarray = cv2.distanceTransform(np.pad(own, 1), cv2.DIST_L2, 3)[1:-1, 1:-1]
-        depths = depths / max(float(depths.max()), 1e-6)
+        depths = _depths(own)
         if at_ink:
             cost += (_AWAY / label[1]) * distance_to(ink)[inner] + _AT_CENTER * depths
         elif hides_some:
-            hidden = hides * box_mean(self._owns[index][around].astype(np.float32), label)[inner]
+            hidden = hides * box_mean(own_around.astype(np.float32), label)[inner]
             cost += (hidden - _HIDES * _HIDES_FREE).clip(0) + _OFF_CENTER * (1 - depths)
         else:
             cost += _AT_CENTER * depths
         return cost
 
-    def _is_wrong(self, index: int, part: Part, around: Part, away: np.ndarray, to_others: np.ndarray) -> np.ndarray:
-        """Return where a label's center is nearer to another region than to its own."""
-        own, to_rest = self._owns[index][part], to_others
-        # what contains a point is always nearer, except on the point itself
-        if self._containing[index] and not self._extents[index].region.is_point:
-            inner = within(part, around)
-            to_rest = distance_to(self._cover[around] > self._owns[index][around])[inner]
-        is_large = self._areas[index] > _SMALL
-        safely_inside = cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=1) if is_large else own
-        wrong: np.ndarray = (away + _MARGIN > to_rest) & (safely_inside == 0)
-        return wrong
-
-    def _others(self, index: int, part: Part) -> np.ndarray:
-        """Return the pixels of the other regions, but for those that contain this one."""
-        inside = self._owns[index][part]
+    def _others(self, index: int, part: Part, inside: np.ndarray) -> np.ndarray:
+        """Return the pixels of the other regions, but for those that contain this one, which lies `inside`."""
         for other in self._containing[index]:
-            inside = inside + self._owns[other][part]
+            inside = inside + self._owns[other].cut(part)
         others: np.ndarray = self._cover[part] > inside
         return others
 
@@ -232,32 +226,39 @@ class Placement:
             costs.append(np.where(fits, order, np.inf).astype(np.float32))
         return costs
 
-    def _fill(self, index: int) -> tuple[int, int, int, int]:
-        """Set the pixels of a region in its raster, at least one, and return the box around them."""
-        extent, (height, width) = self._extents[index], self._shape
+    def _region(self, extent: Extent) -> Patch:
+        """Return the pixels of a region in the raster, at least one."""
+        height, width = self._shape
         x0, y0, x1, y1 = (n * self._scale for n in (extent.box if extent.inside is None else extent.window))
         if extent.region.is_point:
             x0, y0, x1, y1 = (n * self._scale - 0.5 for n in extent.center * 2)  # of the pixel that contains it
         left, top = min(max(round(x0), 0), width - 1), min(max(round(y0), 0), height - 1)
         right, bottom = min(max(round(x1), left + 1), width), min(max(round(y1), top + 1), height)
-        own = self._owns[index, top:bottom, left:right]
-        own[:] = 1
+        pixels = np.ones((bottom - top, right - left), np.uint8)
         if extent.inside is not None:
-            inside = cv2.resize(extent.inside * np.uint8(255), own.shape[::-1], interpolation=cv2.INTER_AREA) > 127
+            inside = cv2.resize(extent.inside * np.uint8(255), pixels.shape[::-1], interpolation=cv2.INTER_AREA) > 127
             if inside.any():
-                own[:] = inside
-        self._cover[top:bottom, left:right] += own
-        return left, top, right, bottom
+                pixels = inside.astype(np.uint8)
+        return Patch(pixels, left, top)
 
-    def _draw(self, index: int, layer: Layer) -> None:
-        """Set the pixels of a marker in its raster, without the fill of a mask."""
+    def _ink(self, layer: Layer) -> Patch:
+        """Return the pixels of a marker in the raster, without the fill of a mask."""
         if layer.opacity < 1:
-            return
+            return Patch(np.zeros((0, 0), np.uint8), 0, 0)
         scaled = replace(layer, inks=[scale_ink(ink, (self._scale, self._scale)) for ink in layer.inks])
+        height, width = self._shape
+        left, top, right, bottom = with_edge(scaled.bounds((width, height)), (width, height))
+        pixels = np.zeros((max(bottom - top, 0), max(right - left, 0), 1), np.uint8)
         for ink in scaled.inks:
-            draw(self._inks[index][..., None], ink, (1,), (0, 0))
-        left, top, right, bottom = scaled.bounds((self._shape[1], self._shape[0]))
-        self._ink_cover[top:bottom, left:right] += self._inks[index, top:bottom, left:right]
+            draw(pixels, ink, (1,), (left, top))
+        return Patch(pixels[..., 0], left, top)
+
+
+def _depths(own: np.ndarray) -> np.ndarray:
+    """Return how deep inside a region each pixel lies, from 0 to 1 at the deepest one."""
+    padded = cv2.copyMakeBorder(own, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=(0,))
+    depths: np.ndarray = cv2.distanceTransform(padded, cv2.DIST_L2, 3)[1:-1, 1:-1]
+    return depths / max(float(depths.max()), 1e-6)
 
 
 def _nearness(distance: np.ndarray, label: tuple[float, float]) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,6 +16,44 @@ _FAR = 1e4
 
 _BITS = np.arange(256)[:, None] >> np.arange(8) & 1
 """(256, 8): the bits of every byte."""
+
+
+@dataclass(frozen=True)
+class Patch:
+    """Pixels of a raster around what is set in it; all others are 0. A whole raster per region would be 8 MB for 60.
+
+    Attributes:
+        pixels: (rows, columns) uint8, 0 or 1.
+        left, top: of the first pixel, in the raster.
+    """
+
+    pixels: np.ndarray
+    left: int
+    top: int
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """`(left, top, right, bottom)`."""
+        return self.left, self.top, self.left + self.pixels.shape[1], self.top + self.pixels.shape[0]
+
+    @property
+    def part(self) -> Part:
+        """The rows and columns that it has."""
+        left, top, right, bottom = self.box
+        return slice(top, bottom), slice(left, right)
+
+    def cut(self, part: Part) -> np.ndarray:
+        """Return a part of the raster, as a new array."""
+        rows, columns = part
+        cut = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        left, top, right, bottom = self.box
+        y0, y1 = max(top, rows.start), min(bottom, rows.stop)
+        x0, x1 = max(left, columns.start), min(right, columns.stop)
+        if y0 < y1 and x0 < x1:
+            cut[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] = self.pixels[
+                y0 - top : y1 - top, x0 - left : x1 - left
+            ]
+        return cut
 
 
 def within(part: Part, around: Part) -> Part:
@@ -51,25 +90,23 @@ def distance_to(raster: np.ndarray) -> np.ndarray:
     return distances
 
 
-def find_containing(rasters: np.ndarray, boxes: np.ndarray, areas: np.ndarray, share: float) -> list[list[int]]:
-    """Return for each raster the indices of the larger ones that contain it.
+def find_containing(patches: Sequence[Patch], areas: np.ndarray, share: float) -> list[list[int]]:
+    """Return for each patch the indices of the larger ones that contain it.
 
     Args:
-        rasters: (n, rows, columns), 0 or 1.
-        boxes: (n, 4) whole pixels `(left, top, right, bottom)` around what is set in each.
+        patches: as many as there are areas.
         areas: (n,) pixels that are set in each.
-        share: of its pixels, from which on a raster counts as contained.
+        share: of its pixels, from which on a patch counts as contained.
     """
+    boxes = np.array([patch.box for patch in patches])
     low, high = boxes[:, :2], boxes[:, 2:]
     sides = np.minimum(high[:, None], high[None]) - np.maximum(low[:, None], low[None])
     at_most = sides.clip(0).prod(axis=2)  # what two share lies where their boxes overlap
     candidates = (at_most >= share * areas[:, None]) & (areas[None] >= areas[:, None])
     np.fill_diagonal(candidates, val=False)
-    containing: list[list[int]] = [[] for _ in rasters]
-    for index, other in np.argwhere(candidates):
-        left, top = np.maximum(low[index], low[other])
-        right, bottom = np.minimum(high[index], high[other])
-        place = np.s_[top:bottom, left:right]
-        if np.count_nonzero(rasters[index][place] & rasters[other][place]) >= share * areas[index]:
-            containing[index].append(int(other))
+    containing: list[list[int]] = [[] for _ in patches]
+    for index, other in np.argwhere(candidates).tolist():
+        shared = patches[index].pixels & patches[other].cut(patches[index].part)
+        if np.count_nonzero(shared) >= share * areas[index]:
+            containing[index].append(other)
     return containing

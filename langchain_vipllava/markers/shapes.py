@@ -131,7 +131,8 @@ def scribble(extent: Extent, style: Style) -> list[Ink]:
     p0, p1, p2, p3 = (np.array(extent.pull_inside(extent.at(*place))) for place in places)
     t = np.linspace(0, 1, 48)[:, None]  # 48: no corner is visible on the largest images
     curve = (1 - t) ** 3 * p0 + 3 * (1 - t) ** 2 * t * p1 + 3 * (1 - t) * t**2 * p2 + t**3 * p3
-    return [Stroke(np.array([_inset(tuple(p), extent, width) for p in curve]), width, closed=False)]
+    half = np.minimum(width, extent.size) / 2
+    return [Stroke(np.minimum(np.maximum(curve, half), extent.size - half), width, closed=False)]
 
 
 def mask_contour(extent: Extent, style: Style) -> list[Ink]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from langchain_vipllava.markers.raster import box_mean, distance_to, find_containing, weighted_sum, within
+from langchain_vipllava.markers.raster import Patch, box_mean, distance_to, find_containing, weighted_sum, within
 
 
 @pytest.fixture
@@ -38,15 +38,24 @@ def test_a_part_lies_in_a_larger_one(rasters):
     assert np.array_equal(rasters[0][around][within(part, around)], rasters[0][part])
 
 
-def test_what_contains_a_raster_is_larger_and_covers_its_share():
+def test_a_patch_is_cut_as_a_whole_raster(rasters):
+    patch, whole = Patch(rasters[0][3:9, 5:20], 5, 3), np.zeros_like(rasters[0])
+    whole[3:9, 5:20] = patch.pixels
+    assert (patch.box, whole[patch.part].shape) == ((5, 3, 20, 9), (6, 15))
+    for part in (np.s_[0:23, 0:31], np.s_[4:6, 7:12], np.s_[0:5, 18:31], np.s_[8:23, 0:6], np.s_[10:12, 0:31]):
+        assert np.array_equal(patch.cut(part), whole[part])
+
+
+def test_what_contains_a_patch_is_larger_and_covers_its_share():
     rng = np.random.default_rng(1)
-    boxes, rasters = [], np.zeros((40, 50, 60), np.uint8)
+    patches, rasters = [], np.zeros((40, 50, 60), np.uint8)
     for raster in rasters:
         (left, right), (top, bottom) = (np.sort(rng.choice(side + 1, 2, replace=False)) for side in (60, 50))
-        raster[top:bottom, left:right] = rng.uniform(size=(bottom - top, right - left)) < rng.choice([0.6, 1.0])
-        boxes.append((left, top, right, bottom))
+        pixels = (rng.uniform(size=(bottom - top, right - left)) < rng.choice([0.6, 1.0])).astype(np.uint8)
+        raster[top:bottom, left:right] = pixels
+        patches.append(Patch(pixels, left, top))
     areas = rasters.sum(axis=(1, 2)).astype(np.float32)
-    found = find_containing(rasters, np.array(boxes), areas, 0.5)
+    found = find_containing(patches, areas, 0.5)
     for index, raster in enumerate(rasters):
         shares = (rasters & raster).sum(axis=(1, 2)) / max(areas[index], 1)
         expected = (shares >= 0.5) & (areas >= areas[index])
