@@ -6,7 +6,7 @@ import argparse
 
 from rich.console import Console
 
-from benchmarks import encoding, importing, marking
+from benchmarks import encoding, importing, marking, quantized
 from benchmarks.answering import Bench, Row
 from benchmarks.report import make_table
 
@@ -32,6 +32,8 @@ def main() -> None:
         rows += encoding.rows(options.repeats)
     if options.only in "import":
         rows += importing.rows(options.repeats)
+    if options.only in "quantized":
+        rows += quantized.rows(options.repeats)
     console.print(make_table(rows, sum(p.numel() for p in bench.model.parameters())))
 
 

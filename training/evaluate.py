@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
+from langchain_vipllava.engine.loading import load_checkpoint
+from langchain_vipllava.protocol.load_options import LoadOptions, Quantization
 from training.cases import (
     EITHER_ORDER,
     Case,
@@ -41,16 +43,21 @@ Row = tuple[str, float, int, str]
 
 
 class Checkpoint:
-    """A checkpoint, loaded by plain transformers.
+    """A checkpoint, asked by plain transformers.
 
     Args:
         folder: folder with config, weights and processor.
         batch: number of questions per batch.
+        quantization: "8bit" or "4bit", as the package loads it; None as it is saved.
     """
 
-    def __init__(self, folder: Path, batch: int = 64) -> None:
-        self.model = VipLlavaForConditionalGeneration.from_pretrained(folder).eval()
-        self.processor = AutoProcessor.from_pretrained(folder)
+    def __init__(self, folder: Path, batch: int = 64, quantization: Quantization | None = None) -> None:
+        if quantization is None:
+            self.model = VipLlavaForConditionalGeneration.from_pretrained(folder).eval()
+            self.processor = AutoProcessor.from_pretrained(folder)
+        else:
+            options = LoadOptions(str(folder), device="cpu", dtype="float32", quantization=quantization)
+            self.model, self.processor = load_checkpoint(options)
         self.batch = batch
 
     def answer(self, cases: Sequence[Case]) -> list[str]:
@@ -201,18 +208,21 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="questions per row of the table")
     parser.add_argument("--seed", type=int, default=20_000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quantization", choices=("8bit", "4bit"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    start, checkpoint = time.monotonic(), Checkpoint(options.checkpoint)
+    start, checkpoint = time.monotonic(), Checkpoint(options.checkpoint, quantization=options.quantization)
     rng = np.random.default_rng([options.seed, 777])
     rows = [
         row
         for score in (score_kinds, score_images, score_talk, score_paraphrases)
         for row in score(checkpoint, rng, options.count)
     ]
-    rows += score_json(options.checkpoint, np.random.default_rng([options.seed, 778]), max(options.count // 2, 1))
+    json_rng = np.random.default_rng([options.seed, 778])
+    rows += score_json(options.checkpoint, json_rng, max(options.count // 2, 1), options.quantization)
     print(table(rows))
-    print(f"\n{options.checkpoint}, seed {options.seed}, {time.monotonic() - start:.0f} s")
+    width = f" in {options.quantization}" if options.quantization else ""
+    print(f"\n{options.checkpoint}{width}, seed {options.seed}, {time.monotonic() - start:.0f} s")
 
 
 if __name__ == "__main__":

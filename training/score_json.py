@@ -12,6 +12,7 @@ import numpy as np
 from langchain_core.messages import HumanMessage
 
 from langchain_vipllava import ChatVipLlava, MarkedImage
+from langchain_vipllava.protocol.load_options import Quantization
 from training.cases import CANONICAL, EITHER_ORDER
 from training.questions import NUMBERS, Asker, orders
 from training.scene import PAINT_NAMES, SHAPES, Look, draw_looks, draw_scene, mark_scene
@@ -165,9 +166,11 @@ def answer_all(llm: ChatVipLlava, name: str, questions: Sequence[Question]) -> l
     return answers
 
 
-def score_json(folder: Path, rng: np.random.Generator, count: int) -> list[tuple[str, float, int, str]]:
+def score_json(
+    folder: Path, rng: np.random.Generator, count: int, quantization: Quantization | None = None
+) -> list[tuple[str, float, int, str]]:
     """Score everything in ASKS: name, accuracy, number of cases, and target."""
-    llm = ChatVipLlava(model=str(folder))
+    llm = ChatVipLlava(model=str(folder), quantization=quantization)
     rows = []
     for name in ASKS:
         questions = [draw_question(rng, name) for _ in range(count)]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 
@@ -97,6 +98,8 @@ def files_read_not_mapped() -> Iterator[None]:
         yield
     finally:
         modeling_utils.safe_open = mapped
+        with suppress(AttributeError, OSError):  # only glibc has it; it kept 0.15 GB between the weights of a 7B
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def import_bitsandbytes() -> Any:

@@ -20,9 +20,11 @@ from langchain_vipllava.engine.memory_plan import ParameterCount, estimate_memor
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
-from langchain_vipllava.protocol.load_options import LoadOptions
+from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER, LoadOptions
 from tests.support.command_line import run
 from tests.support.plain_generate import PlainGenerate, random_question, request
+from training.cases import identify, make_cases
+from training.evaluate import Checkpoint
 
 pytest.importorskip("bitsandbytes")
 WIDTHS = ["8bit", "4bit"]
@@ -147,6 +149,14 @@ def test_the_command_line_names_its_option(tmp_path):
     result = run("ask", tmp_path / "teal.png", "What?", "--quantization", "4bit", "--device", "cpu")
     assert result.returncode == 1
     assert "--quantization 4bit on a CPU; expected layer sizes" in result.stderr
+
+
+def test_the_bundled_checkpoint_answers_in_8_bits_as_in_float32():
+    rng = np.random.default_rng(5)
+    cases = make_cases(lambda: identify(rng, "rectangle"), 60)
+    plain, packed = (Checkpoint(BUNDLED_FOLDER, quantization=width).answer(cases) for width in (None, "8bit"))
+    assert sum(one != other for one, other in zip(plain, packed, strict=True)) <= 2
+    assert np.mean([case.answer.lower() in answer.lower() for case, answer in zip(cases, packed, strict=True)]) > 0.9
 
 
 QUIET = """
