@@ -177,6 +177,14 @@ class Constraint:
             )
         return allowed
 
+    def forced(self) -> list[int]:
+        """Return the tokens that must come next, each the only one that may: the name of the next key, for example.
+
+        llguidance finds text that the grammar leaves no choice about, and admits only the tokens that the tokenizer
+        makes of it. The last ones are left out where what follows could join them to a longer token.
+        """
+        return [int(token) for token in self._matcher.compute_ff_tokens()]
+
     def mask(self, logits: torch.Tensor) -> torch.Tensor:
         """Return the logits, (vocabulary,), with minus infinity for every token that may not come next.
 

@@ -232,7 +232,11 @@ class Engine:
     def _decode(self, rows: list[Sequence]) -> None:
         """Compute and choose one token for every row."""
         ahead, self._ahead = self._ahead, None
-        if ahead is None:
+        if ahead is None and (forced := self._take_forced(rows)) is not None:
+            if all(sequence.is_finished for sequence in rows):
+                return
+            step = DecodedStep.of(self._forward_tokens(*forced))
+        elif ahead is None:
             step = self._launch(rows, [sequence.detokenizer.ids[-1] for sequence in rows])
         else:
             rows, step = ahead.sequences, ahead.step
@@ -241,6 +245,38 @@ class Engine:
             following = self._launch(rows, None, tokens_ahead=1)
             self._ahead = _Ahead(rows, following)
         self._choose_tokens(rows, step)
+
+    def _take_forced(self, rows: list[Sequence]) -> tuple[list[list[int]], list[int]] | None:
+        """Add the tokens to the answers that their grammars leave no choice about, as many to each.
+
+        Returns:
+            The tokens of each row that are not computed yet, as many of each, and the position of each row's first;
+            None if there is no choice to leave out.
+        """
+        found = [sequence.sampler.forced() for sequence in rows]
+        count = min(map(len, found))
+        if not count:
+            return None
+        starts = [sequence.length - 1 for sequence in rows]
+        for sequence, tokens in zip(rows, found, strict=True):
+            try:
+                for token in tokens[:count]:
+                    sequence.sampler.take(token)
+                    sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
+            except BaseException as error:
+                logger.debug("an answer failed", exc_info=True)
+                sequence.fail(explain(error, sequence))
+        newest = [[*sequence.ids[start : start + count + 1]] for sequence, start in zip(rows, starts, strict=True)]
+        # an answer that has ended took fewer; what is computed behind its end is not used
+        return [tokens + tokens[-1:] * (count + 1 - len(tokens)) for tokens in newest], starts
+
+    def _forward_tokens(self, ids: list[list[int]], starts: list[int]) -> torch.Tensor:
+        """Compute tokens of every row, as many of each, from a position on. Returns logits as `_forward` does."""
+        new = len(ids[0])
+        self._kv_cache.append_columns(new)
+        embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device))  # (rows, new tokens, hidden)
+        positions = torch.tensor(starts)[:, None] + torch.arange(new)  # (rows, new tokens)
+        return self._forward(embeddings, positions, slice(0, len(ids)))
 
     def _can_run_ahead(self, rows: list[Sequence]) -> bool:
         """Whether the next step will be about the same rows, with their most likely tokens, as far as is known."""
@@ -260,8 +296,8 @@ class Engine:
             tokens_ahead: how many such tokens.
         """
         positions = [sequence.length - 1 + tokens_ahead for sequence in rows]
-        self._kv_cache.append_column()
         if self._compiled is not None:
+            self._kv_cache.append_columns(1)
             try:
                 return self._compiled(ids, positions, self._kv_cache)
             except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
@@ -271,9 +307,7 @@ class Engine:
                 self._kv_cache.width -= 1
                 return self._launch(rows, ids, tokens_ahead)
         assert ids is not None  # noqa: S101  # only a compiled step that has run goes on alone
-        embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device)[:, None])  # (rows, 1, hidden)
-        logits = self._forward(embeddings, torch.tensor(positions)[:, None], slice(0, len(rows)))
-        return DecodedStep.of(logits)
+        return DecodedStep.of(self._forward_tokens([[token] for token in ids], positions))
 
     def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, rows: slice) -> torch.Tensor:
         """Run the newest tokens of some rows through the language model.

@@ -214,16 +214,17 @@ class BatchKVCache(Cache):  # type: ignore[misc]  # transformers is untyped here
         """Size of the buffers."""
         return sum(buffer.nbytes for buffer in self._buffers())
 
-    def append_column(self) -> None:
-        """Make every row one token longer; the next forward pass computes it."""
+    def append_columns(self, count: int) -> None:
+        """Make every row some tokens longer; the next forward pass computes them."""
         rows, columns = self.capacity
         unused = min(self.row_starts)
         if unused > _MAX_UNUSED_COLUMNS:
-            needed = self.width - unused + 1
+            needed = self.width - unused + count
             self._resize(rows, needed + needed // _SPARE_DIVISOR, -unused)
-        elif self.width == columns:
-            self._resize(rows, columns + columns // _SPARE_DIVISOR, 0)
-        self.width += 1
+        elif self.width + count > columns:
+            needed = self.width + count
+            self._resize(rows, needed + needed // _SPARE_DIVISOR, 0)
+        self.width += count
 
     @contextmanager
     def visible_range(self, rows: slice, new: int) -> Iterator[torch.Tensor | None]:

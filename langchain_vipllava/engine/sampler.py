@@ -27,6 +27,7 @@ class TokenSampler:
         self._recorder = recorder
         self._sampling = sampling
         self._generator = torch.Generator()
+        self._vocabulary = 0
         if sampling.seed is None:
             self._generator.seed()
         else:
@@ -42,13 +43,24 @@ class TokenSampler:
         """Whether the answer cannot go on: its grammar is at an end."""
         return self._constraint is not None and self._constraint.is_complete
 
+    def forced(self) -> list[int]:
+        """Return the tokens that come next whatever the logits are; none where logits are recorded."""
+        return [] if self._constraint is None or self._recorder is not None else self._constraint.forced()
+
+    def take(self, token: int) -> None:
+        """Take the first of the `forced` tokens, as `choose` would."""
+        assert self._constraint is not None  # noqa: S101  # nothing else forces tokens
+        if not self._greedy:  # how many tokens are taken depends on what runs beside: later ones must not
+            self._noise(self._vocabulary)
+        self._constraint.accept(token)
+
     def choose(self, logits: torch.Tensor) -> int:
         """Choose a token from its logits, (vocabulary,) float.
 
         Raises:
             GenerationError: no token fits the grammar.
         """
-        constraint = self._constraint
+        constraint, self._vocabulary = self._constraint, len(logits)
         allowed = logits if constraint is None else constraint.mask(logits)
         token = int(allowed.argmax()) if self._greedy else self._sample(allowed)
         if constraint is not None:
@@ -67,5 +79,8 @@ class TokenSampler:
             warped = TopPLogitsWarper(float(self._sampling.top_p))(no_ids, warped)
         # Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax. The noise always comes
         # from the CPU's generator, so that a seed means the same on every device.
-        noise = -torch.empty(warped.shape[-1]).exponential_(generator=self._generator).log()  # (vocabulary,)
+        noise = -self._noise(warped.shape[-1]).log()
         return int((warped[0] + noise.to(warped.device)).argmax())
+
+    def _noise(self, size: int) -> torch.Tensor:
+        return torch.empty(size).exponential_(generator=self._generator)  # (vocabulary,)

@@ -221,7 +221,9 @@ def test_the_token_ids_of_a_call_are_reused_in_the_next_prompt(bundled):
     answer = bound.invoke(messages)
     result = ToolMessage("nothing", tool_call_id=answer.tool_calls[0]["id"])
     second = bound.invoke([*messages, answer, result])
-    assert second.response_metadata["timings"]["reused_tokens"] >= answer.usage_metadata["total_tokens"] - 1
+    reused = second.response_metadata["timings"]["reused_tokens"]
+    assert answer.usage_metadata["output_tokens"] > 20
+    assert reused >= answer.usage_metadata["total_tokens"] - 5  # the end of the JSON is forced, and was not computed
 
 
 def test_calls_and_text_are_streamed_in_chunks(bundled):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from enum import Enum
 from types import SimpleNamespace
 from typing import Annotated, Literal
@@ -17,7 +18,7 @@ from pydantic import BaseModel, Field, create_model
 
 from langchain_vipllava import ChatVipLlava, GenerationError
 from langchain_vipllava.engine import request_clock
-from langchain_vipllava.engine.constraint import ConstraintFactory
+from langchain_vipllava.engine.constraint import Constraint, ConstraintFactory
 from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.engine.runner import ModelRunner
@@ -232,3 +233,37 @@ def test_the_time_of_a_constrained_answer_begins_before_its_grammar_is_built(tin
     assert timings["first_token_us"] > timings["queued_us"] > timings["grammar_us"]
     free = chat.invoke("Hi").response_metadata["timings"]
     assert free["grammar_us"] == 2_000_000
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_forced_tokens_are_taken_in_one_pass_and_change_no_answer(runner, together, monkeypatch):
+    """The same tokens in fewer passes: alone and beside others, greedy and sampled, cut and whole."""
+    rng = np.random.default_rng(together)
+    asked = []
+    for number in range(12):
+        grammar = Grammar.from_schema(a_model(rng).model_json_schema())
+        tokens, seed = int(rng.choice([7, 40, 200])), (None if number % 2 else number)
+        asked.append([ask(grammar, f"What is it? {row}", tokens, seed) for row in range(together)])
+
+    def answers():
+        found = []
+        for group in asked:
+            handles = [runner.submit(one) for one in group]
+            found += [handle.future.result(120) for handle in handles]
+        return [(answer.token_ids, answer.text, answer.finish_reason) for answer in found]
+
+    passes = []
+    forward = runner._engine._forward
+    monkeypatch.setattr(runner._engine, "_forward", lambda *args: passes.append(1) or forward(*args))
+    jumped, with_jumps = answers(), len(passes)
+    passes.clear()
+    monkeypatch.setattr(Constraint, "forced", lambda self: [])
+    assert answers() == jumped
+    assert with_jumps < (0.7 if together == 1 else 0.95) * len(passes)
+
+
+def test_a_stop_text_in_forced_tokens_ends_the_answer_there(runner):
+    schema = {"type": "object", "properties": {"color_of_it": {"type": "integer"}}, "required": ["color_of_it"]}
+    answer = generate(runner, replace(ask(Grammar.from_schema(schema)), stop=("_of",)))
+    assert (answer.text, answer.finish_reason) == ('{"color', "stop")
+    assert generate(runner, ask(Grammar.from_schema(schema))).text.startswith('{"color_of_it":')
