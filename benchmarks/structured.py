@@ -1,4 +1,4 @@
-"""`python -m benchmarks.structured`: an answer that must match a schema of six fields, and a free one of as many tokens."""
+"""`python -m benchmarks.structured`: an answer that must match a schema of six fields, beside a free one as long."""
 
 from __future__ import annotations
 
