@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
+from langchain_vipllava.engine.batching import batch_prompts
 from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode, DecodedStep
 from langchain_vipllava.engine.failures import explain, forget_frames, is_out_of_memory, release_device_memory
 from langchain_vipllava.engine.fused_model import FusedModel
@@ -20,7 +21,8 @@ from langchain_vipllava.engine.prefix_cache import PrefixCache, common_length
 from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
 from langchain_vipllava.engine.sequence import Sequence
 from langchain_vipllava.engine.shared_attention import reading
-from langchain_vipllava.engine.shared_prefix import MIN_SHARED_TOKENS, SharedPrefix, worth_sharing
+from langchain_vipllava.engine.shared_prefix import MIN_SHARED_TOKENS, SharedPrefix
+from langchain_vipllava.engine.sharing import find_shared
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +30,6 @@ MAX_BATCHED_TOKENS = {"cpu": 1024}
 """Prompt tokens of one forward pass, padding included, by device type; MAX_PREFILL_TOKENS elsewhere. Measured with
 `python -m benchmarks --only many_images`: a CPU takes longer for two prompts with an image (some 600 tokens each) in
 one pass than one after the other, as the activations no longer fit its caches."""
-
-_MAX_WIDTH_RATIO = 2
-"""How many times as wide as a prompt's uncached tokens its batch may be. Chosen: at most half of a row is padding."""
 
 _IDLE_DIVISOR = 4
 """An idle engine keeps its KV buffers up to a quarter of `cache_bytes`, so that the next request allocates none.
@@ -197,35 +196,18 @@ class Engine:
             first += len(batch)
 
     def _share(self, group: list[Sequence]) -> dict[Sequence, list[SharedPrefix]]:
-        """Make running rows read the prefixes that they share with each other or with new sequences from one place.
-
-        Args:
-            group: the new sequences.
+        """Make running rows read what they share with each other or with new sequences from one place.
 
         Returns:
-            The prefixes that each new sequence shares, at least one token less than its prompt.
+            The prefixes that each new sequence shares.
         """
         running = self.scheduler.running
-        together = [*running, *group]
-        if not self._can_share or len(together) < 2:
+        if not self._can_share:
             return {sequence: [] for sequence in group}
-        keys = {sequence: sequence.key for sequence in together}
-        shared_tokens = {
-            one: max(common_length(key, keys[other]) for other in together if other is not one)
-            for one, key in keys.items()
-        }
-        for sequence, tokens in shared_tokens.items():  # split the tree where the prompts part
-            if tokens >= MIN_SHARED_TOKENS:
-                self.prefix_cache.share(keys[sequence], min(tokens, sequence.length - 1))
-        before = {sequence: self._kv_cache.shared_tokens(row) for row, sequence in enumerate(running)}
-        found = {
-            sequence: worth_sharing(
-                self.prefix_cache.share(keys[sequence], min(tokens, sequence.length - 1)), before.get(sequence, 0)
-            )
-            for sequence, tokens in shared_tokens.items()
-        }
+        held = {sequence: self._kv_cache.shared_tokens(row) for row, sequence in enumerate(running)}
+        found = find_shared([*running, *group], self.prefix_cache, held)
         for row, sequence in enumerate(running):
-            if sum(prefix.tokens for prefix in found[sequence]) >= before[sequence]:  # or the tree has evicted some
+            if sum(prefix.tokens for prefix in found[sequence]) >= held[sequence]:  # or the tree has evicted some
                 self._kv_cache.share(row, found[sequence])
         return {sequence: found[sequence] for sequence in group}
 
@@ -414,28 +396,6 @@ class Engine:
             else:
                 first.oom_retried |= alone
                 self.scheduler.recover(affected, max_rows=max(1, len(affected) // 2))
-
-
-def batch_prompts(uncached: Mapping[Sequence, int], max_tokens: int) -> list[tuple[list[Sequence], int]]:
-    """Group prompts into batches, one forward pass each.
-
-    Args:
-        uncached: the number of uncached tokens of each prompt.
-        max_tokens: maximum number of tokens of a batch, padding included; a longer prompt is a batch by itself.
-
-    Returns:
-        The batches, each with its width: the most uncached tokens of its prompts, at most `_MAX_WIDTH_RATIO` times
-        those of any of them.
-    """
-    batches: list[tuple[list[Sequence], int]] = []
-    for sequence, tokens in sorted(uncached.items(), key=lambda prompt: -prompt[1]):
-        if batches:
-            batch, width = batches[-1]
-            if (len(batch) + 1) * width <= max_tokens and _MAX_WIDTH_RATIO * tokens >= width:
-                batch.append(sequence)
-                continue
-        batches.append(([sequence], tokens))
-    return batches
 
 
 def _deliver(sequence: Sequence) -> None:
