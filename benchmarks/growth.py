@@ -1,7 +1,8 @@
 """Plot how cost grows with work: `python -m benchmarks.growth docs/growth.png`.
 
-Left: the time to the first token by turn, compared with the pipeline, which keeps no cache. Right: the memory
-of the prefix cache by number of conversations, with and without a limit.
+Above: the time to the first token by turn, compared with the pipeline, which keeps no cache; the memory of the prefix
+cache by number of conversations, with and without a limit. Below: the time and the memory of questions about one image
+at the same time, with prefixes that are shared and with copies.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from matplotlib import pyplot as plt
 
 from benchmarks.answering import FORMAT, Bench, ask, make_request, timings
 from benchmarks.checkpoint import make_image
+from benchmarks.sharing import ROWS, compare
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
@@ -57,7 +59,7 @@ def main() -> None:
     parser.add_argument("path", type=Path, nargs="?", default=Path("docs/growth.png"), help="file of the plot")
     options = parser.parse_args()
     bench = Bench(1)
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    figure, ((left, right), (times, memory)) = plt.subplots(2, 2, figsize=(9, 6.8), layout="constrained")
     ours, theirs = time_turns(bench)
     numbers = range(1, TURNS + 1)
     left.plot(numbers, theirs, marker="o", color="#b0b0b0", label="transformers pipeline")
@@ -68,12 +70,21 @@ def main() -> None:
     right.plot(numbers, unlimited, color="#b0b0b0", label="without a limit")
     right.plot(numbers, limited, color="#c0392b", label=f"cache_bytes = {LIMIT_MIB} MiB")
     right.set(xlabel="conversations so far", ylabel="MiB of keys and values", ylim=(0, None))
-    for axes in (left, right):
+    found = [compare(bench.model, bench.processor, rows, 16, 1) for rows in ROWS]
+    for which, color, label in ((1, "#b0b0b0", "a copy for each"), (0, "#c0392b", "shared")):
+        times.plot(ROWS, [one.times[which].median for one in found], marker="o", color=color, label=label)
+        memory.plot(ROWS, [one.mib[which] for one in found], marker="o", color=color, label=label)
+    memory.plot(ROWS, [one.needed for one in found], linestyle=":", color="#333333", label="distinct tokens")
+    times.set(xlabel="questions about one image at once", ylabel="seconds for all answers", ylim=(0, None))
+    memory.set(xlabel="questions about one image at once", ylabel="MiB of keys and values", ylim=(0, None))
+    for axes in (left, right, times, memory):
         axes.legend(frameon=False)
         axes.spines[["top", "right"]].set_visible(False)
     options.path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(options.path, dpi=110)
     print("first token, seconds:", *(f"{a:.3f}/{b:.3f}" for a, b in zip(ours, theirs, strict=True)))
+    for one in found:
+        print(f"{one.rows} at once: {one.times[0]} and {one.times[1]}; MiB: {one.mib[0]:.0f}, {one.mib[1]:.0f}")
     print("MiB of keys and values:", f"{limited[-1]:.0f} of {unlimited[-1]:.0f}, {options.path}")
 
 

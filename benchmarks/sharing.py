@@ -7,8 +7,11 @@ rows, of the prefixes that they share and of the prefix cache.
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from rich.console import Console
@@ -22,6 +25,7 @@ from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 
 ROWS = (1, 4, 8, 16)
+WAYS = ("shared", "copied")
 
 
 class Watched:
@@ -72,6 +76,51 @@ def distinct_bytes(runner: ModelRunner, asked: Sequence[Conversation], answers: 
     return int(len(paths) * values * torch.finfo(runner.model.dtype).bits // 8)
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Questions at the same time, with shared prefixes and with copies: each pair has the shared way first.
+
+    Attributes:
+        rows: number of questions.
+        times: seconds for all answers.
+        steps: median milliseconds of a decoding step.
+        mib: most MiB that all keys and values took.
+        needed: MiB that those of the distinct tokens take.
+        same: whether the answers are the same.
+    """
+
+    rows: int
+    times: tuple[Measured, Measured]
+    steps: tuple[float, float]
+    mib: tuple[float, float]
+    needed: float
+    same: bool
+
+
+def compare(model: object, processor: object, rows: int, tokens: int, repeats: int) -> Compared:
+    """Ask questions about one image at the same time, interleaved in both ways."""
+    image = make_image(0)
+    asked = [Conversation((Turn(f"{QUESTIONS[n % 9]} {n}", (image,)),)) for n in range(rows)]
+    made: dict[str, Watched] = {}
+    found: dict[str, list[list[int]]] = {}
+
+    def run(way: str) -> None:
+        made[way] = Watched(model, processor, shares=way == "shared")
+        answers = ask_together(made[way].runner, asked, [tokens] * len(asked))
+        found[way] = [token_ids(answer) for answer in answers]
+
+    times = measure({way: partial(run, way) for way in WAYS}, repeats)
+    shared, copied = (made[way] for way in WAYS)
+    return Compared(
+        rows,
+        (times["shared"], times["copied"]),
+        (statistics.median(shared.steps) * 1e3, statistics.median(copied.steps) * 1e3),
+        (shared.peak / 2**20, copied.peak / 2**20),
+        distinct_bytes(shared.runner, asked, found["shared"]) / 2**20,
+        found["shared"] == found["copied"],
+    )
+
+
 def main() -> None:
     """Print a table with a line for each number of rows."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -79,39 +128,21 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     model, processor = make_parts()
-    image = make_image(0)
     table = Table(title=f"questions about one image, {options.tokens} tokens each, {torch.get_num_threads()} threads")
     for column in ("rows", "shared", "copied", "faster", "decode step, ms", "KV, MiB", "of distinct tokens", "same"):
         table.add_column(column)
     for rows in ROWS:
-        asked = [Conversation((Turn(f"{QUESTIONS[n % 9]} {n}", (image,)),)) for n in range(rows)]
-        made: dict[bool, Watched] = {}
-        found: dict[bool, list[list[int]]] = {}
-
-        def run(shares: bool, asked: list[Conversation] = asked) -> None:
-            made[shares] = Watched(model, processor, shares=shares)  # noqa: B023
-            answers = ask_together(made[shares].runner, asked, [options.tokens] * len(asked))  # noqa: B023
-            found[shares] = [token_ids(answer) for answer in answers]  # noqa: B023
-
-        times = measure({"shared": lambda: run(True), "copied": lambda: run(False)}, options.repeats)
-        shared, copied = (sorted(made[way].steps)[len(made[way].steps) // 2] * 1e3 for way in (True, False))
-        needed = distinct_bytes(made[True].runner, asked, found[True])
-        ratios = [made[way].peak / needed for way in (True, False)]
+        found = compare(model, processor, rows, options.tokens, options.repeats)
         table.add_row(
             str(rows),
-            str(times["shared"]),
-            str(times["copied"]),
-            f"{_ratio(times['copied'], times['shared']):.2f}x",
-            f"{shared:.1f}, {copied:.1f}",
-            f"{made[True].peak / 2**20:.0f}, {made[False].peak / 2**20:.0f}",
-            f"{ratios[0]:.2f}x, {ratios[1]:.2f}x",
-            "yes" if found[True] == found[False] else "NO",
+            *map(str, found.times),
+            f"{found.times[1].median / found.times[0].median:.2f}x",
+            "{:.1f}, {:.1f}".format(*found.steps),
+            "{:.0f}, {:.0f}".format(*found.mib),
+            ", ".join(f"{mib / found.needed:.2f}x" for mib in found.mib),
+            "yes" if found.same else "NO",
         )
     Console(width=150).print(table)
-
-
-def _ratio(one: Measured, other: Measured) -> float:
-    return one.median / other.median
 
 
 if __name__ == "__main__":
