@@ -10,6 +10,7 @@ import torch
 
 from langchain_vipllava.engine import decode_attention, fused_model
 from langchain_vipllava.engine.cuda_graph import CudaGraph
+from langchain_vipllava.engine.failures import is_out_of_memory
 from langchain_vipllava.engine.fused_model import FusedModel
 from langchain_vipllava.engine.kv_cache import BatchKVCache
 from langchain_vipllava.engine.shared_attention import merge_groups, merge_two
@@ -90,7 +91,7 @@ class DecodedStep:
         on_host = torch.empty(greedy.shape, dtype=greedy.dtype, pin_memory=True)
         on_host.copy_(greedy, non_blocking=True)
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        done.record()
+        done.record(torch.cuda.current_stream(greedy.device))  # the current device may be another one
         return cls(logits, on_host, done)
 
     def tokens(self) -> list[int]:
@@ -167,9 +168,9 @@ class CompiledDecode:
             logger.info("compiling the decoding step for %d rows, once per process", rows)
         try:
             step = self._run(ids, positions, cache)
-        except torch.OutOfMemoryError:
-            raise
         except Exception as error:
+            if is_out_of_memory(error):
+                raise
             raise CompilationError(f"{type(error).__name__}: {error}".strip().splitlines()[0]) from error
         self._good_rows.add(rows)
         return step
@@ -182,6 +183,11 @@ class CompiledDecode:
     def forget(self) -> None:
         """Drop the recorded graph and its inputs, and with it the last reference to the buffers that it uses."""
         self._graph = self._graph_of = self._inputs = None
+
+    def forget_prefixes(self) -> None:
+        """Drop the recorded graph if it reads shared prefixes, which the prefix cache may evict."""
+        if self._graph_of is not None and self._graph_of[2]:
+            self.forget()
 
     def _run(self, ids: list[int] | None, positions: list[int], cache: BatchKVCache) -> DecodedStep:
         rows, _ = cache.capacity

@@ -133,7 +133,8 @@ def compute_logits(hidden: torch.Tensor, norm: torch.Tensor, head: torch.Tensor,
 class FusedModel:
     """The language model of a ViP-LLaVA, run layer by layer without modules.
 
-    The modules keep working: their weights become views of the fused ones, which take their place in memory.
+    The modules keep working: their weights become views of the fused ones, which take their place in memory. What
+    changes weights in place, as training does, is seen here; adapters, hooks and other modules that come later are not.
 
     Args:
         model: a `VipLlavaForConditionalGeneration` for which `why_not_fused` returns None.
@@ -198,6 +199,8 @@ def why_not_fused(model: Any) -> str | None:
     config = text.config
     if config._attn_implementation not in ("sdpa", "eager"):
         return f"attention is {config._attn_implementation}"
+    if type(model.lm_head) is not torch.nn.Linear or getattr(model.lm_head, "bias", None) is not None:
+        return f"its lm_head is a {type(model.lm_head).__name__} or has a bias"
     kinds = {type(module).__name__ for module in text.modules()}
     known = {"LlamaModel", "LlamaDecoderLayer", "LlamaAttention", "LlamaMLP", "LlamaRMSNorm", "LlamaRotaryEmbedding"}
     if other := kinds - known - {"ModuleList", "Embedding", "Linear", "SiLU", "SiLUActivation"}:
@@ -209,6 +212,13 @@ def why_not_fused(model: Any) -> str | None:
         return "its weights have several dtypes or devices"
     if any(hasattr(module, "_hf_hook") for module in model.modules()):
         return "accelerate's hooks run between its modules"
+    for module in (*text.modules(), model.lm_head):
+        hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
+        # those of transformers only record outputs, and stay after one call that asks for these
+        if any(not str(getattr(hook, "__module__", "")).startswith("transformers.") for hook in hooks):
+            return f"a hook is on a {type(module).__name__}"
+        if "forward" in vars(module):
+            return f"a {type(module).__name__} has a forward function of its own"
     return None
 
 
@@ -262,5 +272,5 @@ def _join(*projections: torch.nn.Linear) -> torch.Tensor:
         return first.as_strided((sum(lengths), first.shape[1]), (first.shape[1], 1))
     joined = torch.cat(weights)
     for projection, part in zip(projections, torch.split(joined, lengths), strict=True):
-        projection.weight = torch.nn.Parameter(part, requires_grad=projection.weight.requires_grad)
+        projection.weight.data = part  # the parameter stays: an optimizer may hold it
     return joined

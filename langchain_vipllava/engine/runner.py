@@ -78,7 +78,8 @@ class ModelRunner:
     image or a prompt is not computed again. The thread exists only while there is work.
 
     Args:
-        model: a loaded `VipLlavaForConditionalGeneration`.
+        model: a loaded `VipLlavaForConditionalGeneration`, on its device, with its adapters and hooks: what is added
+            later may not be seen.
         processor: its `LlavaProcessor`.
         name: what messages and metadata call it.
         cache_bytes: bound of the prefix cache; by default a quarter of the free memory, at most 4 GiB. 0 stores

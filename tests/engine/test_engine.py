@@ -127,6 +127,87 @@ def test_a_failure_after_compiling_fails_the_answer_but_not_the_compilation(part
     assert len(calls) == 3 + 8  # the first of the 9 tokens comes from the prefill
 
 
+def test_no_memory_at_the_first_compiled_step_is_no_failure_of_the_compiler(parts, plain, images, monkeypatch):
+    """Torch says so on a CPU in a plain RuntimeError. It is simulated."""
+    monkeypatch.setattr(decode, "_BACKEND", "eager")
+    step, calls = decode.CompiledDecode._step, []
+
+    def full_once(self, *args):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return step(self, *args)
+
+    monkeypatch.setattr(decode.CompiledDecode, "_step", full_once)
+    runner = ModelRunner(*parts, compile_decode=True)
+    talk = Conversation((Turn("why", (images[0],)),))
+    assert list(generate(runner, request(talk, max_tokens=9)).token_ids) == plain.ids(talk, 9)
+    assert runner.decode_path == "compiled: compile_decode=True"
+
+
+def _add_hook(model):
+    model.model.language_model.layers[0].mlp.register_forward_hook(lambda module, args, output: -3 * output)
+
+
+def _add_bias(model):
+    model.lm_head.bias = torch.nn.Parameter(torch.arange(model.lm_head.out_features) / 9.0)
+
+
+def _wrap_head(model):
+    class Adapter(torch.nn.Module):
+        def __init__(self, base):
+            super().__init__()
+            self.base, self.weight = base, base.weight
+
+        def forward(self, hidden):
+            return self.base(hidden).flip(-1)
+
+    model.lm_head = Adapter(model.lm_head)
+
+
+def _replace_forward(model):
+    mlp = model.model.language_model.layers[0].mlp
+    forward = mlp.forward
+    mlp.forward = lambda hidden: -3 * forward(hidden)
+
+
+@pytest.mark.parametrize("change", [_add_hook, _add_bias, _wrap_head, _replace_forward])
+def test_a_model_that_computes_more_than_its_weights_runs_its_modules(tiny_checkpoint, images, change, monkeypatch):
+    monkeypatch.setattr(decode, "_BACKEND", "eager")
+    model, processor = load(tiny_checkpoint)
+    change(model)
+    runner = ModelRunner(model, processor, compile_decode=True)
+    talk = Conversation((Turn("why", (images[0],)),))
+    assert list(generate(runner, request(talk, max_tokens=9)).token_ids) == PlainGenerate(model, processor).ids(talk, 9)
+    assert runner.decode_path.startswith("eager: ")
+
+
+def test_a_model_is_fused_after_it_returned_hidden_states(tiny_checkpoint):
+    """For which transformers leaves hooks on its layers."""
+    model, processor = load(tiny_checkpoint)
+    with torch.inference_mode():
+        model(**processor(text="USER: why", return_tensors="pt"), output_hidden_states=True)
+    assert ModelRunner(model, processor, compile_decode=True).decode_path == "compiled: compile_decode=True"
+
+
+def test_a_fused_model_has_the_parameters_that_an_optimizer_holds(tiny_checkpoint, images, monkeypatch):
+    monkeypatch.setattr(decode, "_BACKEND", "eager")
+    model, processor = load(tiny_checkpoint)
+    parameters = list(model.parameters())
+    runner = ModelRunner(model, processor, compile_decode=True)
+    assert all(one is other for one, other in zip(parameters, model.parameters(), strict=True))
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.mul_(1.1)
+    talk = Conversation((Turn("why", (images[0],)),))
+    assert list(generate(runner, request(talk, max_tokens=9)).token_ids) == PlainGenerate(model, processor).ids(talk, 9)
+
+
+def load(folder):
+    model = transformers.VipLlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, transformers.AutoProcessor.from_pretrained(folder)
+
+
 def test_decoding_is_compiled_where_it_pays(parts):
     old = int(transformers.__version__.split(".")[0]) < 5
     why = f"transformers {transformers.__version__} is older than 5" if old else "on cpu it does not pay"
