@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -80,14 +81,18 @@ class Engine:
         self._cache_argument = cache_argument(self._language_model)
         self._embed = model.get_input_embeddings()
         self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
+        # events, Triton's kernels and graphs go to the thread's current GPU, which is the first one
+        first = self._devices[0]
+        self._current_device = torch.cuda.device(first) if first.type == "cuda" else nullcontext()
         self._fused = fused
         self._compiled: CompiledDecode | None = None
         if fused is not None and (compiled or fused.device.type == "cuda"):
             self._compiled = CompiledDecode(fused, compiled=compiled)
         self._ahead: _Ahead | None = None
         self._kv_cache = self._new_kv_cache()
-        # other attention implementations take no shared prefixes, and these are on one device
-        self._can_share = self._language_model.config._attn_implementation in {"sdpa", "eager"}
+        # Prefixes are on one device. The modules read them in place of sdpa alone: a caller of the model in another
+        # thread gets sdpa meanwhile.
+        self._can_share = fused is not None or self._language_model.config._attn_implementation == "sdpa"
         self._can_share &= len(set(self._devices)) == 1
         config = model.config.text_config
         self._kv_shape = KVShape(config.num_key_value_heads, head_size(config), model.dtype)
@@ -99,6 +104,10 @@ class Engine:
 
         A failed group is retried in smaller groups; a sequence that fails alone gets the error.
         """
+        with self._current_device:
+            self._step()
+
+    def _step(self) -> None:
         # 1. Schedule and prefill. Again while the budget lasts: a prompt waits for one that shares its prefix.
         self._release()
         self.scheduler.begin_step()
@@ -113,6 +122,8 @@ class Engine:
         self.scheduler.end_step()
         if not self.scheduler.running:
             self._ahead = None
+            if self._compiled is not None:
+                self._compiled.forget_prefixes()
         if not self.scheduler.has_work and self._kv_cache.bytes > self.prefix_cache.max_bytes // _IDLE_DIVISOR:
             self._kv_cache = self._new_kv_cache()
 

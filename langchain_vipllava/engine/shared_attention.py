@@ -19,6 +19,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from langchain_vipllava.engine.shared_prefix import SharedGroup
+from langchain_vipllava.locks import fork_safe_lock
 
 _NAME = "vipllava_shared"
 
@@ -135,13 +136,21 @@ def _attend(
             queries, keys, values, attn_mask=bias, scale=scale
         )
         return attended, logs
-    if mask is None and queries.device.type == "cuda" and queries.dtype in {torch.bfloat16, torch.float16}:
+    if mask is None and _has_flash(queries):
         attended, logs, *_ = operations._scaled_dot_product_flash_attention(queries, keys, values, scale=scale)
         return attended, logs
     scores = (queries @ keys.transpose(2, 3)).float() * scale  # (rows, heads, new, columns)
     if mask is not None:
         scores = scores.masked_fill(~mask, -torch.inf)
     return scores.softmax(dim=-1).to(values.dtype) @ values, scores.logsumexp(dim=-1)
+
+
+def _has_flash(queries: torch.Tensor) -> bool:
+    """Whether torch's flash attention takes these: 16 bits, on Ampere or newer, and not every head size."""
+    if queries.device.type != "cuda" or queries.dtype not in {torch.bfloat16, torch.float16}:
+        return False
+    size = queries.shape[-1]
+    return size % 8 == 0 and size <= 256 and torch.cuda.get_device_capability(queries.device) >= (8, 0)
 
 
 def _attention_of_modules(
@@ -167,9 +176,16 @@ AttentionInterface.register(_NAME, _attention_of_modules)
 AttentionMaskInterface.register(_NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
 
 
+_readers: dict[int, list[Any]] = {}
+"""By the id of a config that is switched: how many forward passes switched it, and what it was before."""
+_switching = fork_safe_lock()
+
+
 @contextmanager
 def reading(language_model: Any, groups: abc.Sequence[SharedGroup]) -> Iterator[dict[str, Any]]:
-    """Make the attention modules read shared prefixes inside the `with` block.
+    """Make the attention modules read shared prefixes inside the `with` block. They are set to sdpa.
+
+    Runners of one model may be here at once, in threads of their own: the last one switches back.
 
     Yields:
         Arguments for the call of the language model.
@@ -178,9 +194,15 @@ def reading(language_model: Any, groups: abc.Sequence[SharedGroup]) -> Iterator[
         yield {}
         return
     config = language_model.config
-    before = config._attn_implementation
-    config._attn_implementation = _NAME
+    with _switching:
+        _readers.setdefault(id(config), [0, config._attn_implementation])[0] += 1
+        config._attn_implementation = _NAME
     try:
         yield {"shared_groups": groups}
     finally:
-        config._attn_implementation = before
+        with _switching:
+            readers = _readers[id(config)]
+            readers[0] -= 1
+            if not readers[0]:
+                config._attn_implementation = readers[1]
+                del _readers[id(config)]

@@ -23,13 +23,11 @@ def find_shared(
         The prefixes of each sequence, in the order of its tokens, at least one token less than it has.
     """
     keys = {sequence: sequence.key for sequence in sequences}
-    most = {
-        one: min(
-            max((common_length(key, keys[other]) for other in sequences if other is not one), default=0),
-            one.length - 1,
-        )
-        for one, key in keys.items()
-    }
+    most = {}
+    for one, key in keys.items():
+        shared = max((common_length(key, keys[other]) for other in sequences if other is not one), default=0)
+        # what a row shared with others that are gone is in no column: it needs all parts of what is split
+        most[one] = min(max(shared, held.get(one, 0)), one.length - 1)
     for sequence, tokens in most.items():
         if tokens >= MIN_SHARED_TOKENS:
             prefix_cache.share(keys[sequence], tokens)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from benchmarks.sharing import distinct_bytes, kv_bytes
-from langchain_vipllava.engine import compiled_decode
+from langchain_vipllava.engine import compiled_decode, shared_attention
 from langchain_vipllava.engine.runner import ModelRunner
-from langchain_vipllava.engine.shared_attention import attend_shared
+from langchain_vipllava.engine.shared_attention import attend_shared, reading
 from langchain_vipllava.engine.shared_prefix import SharedPrefix, group_rows, worth_sharing
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from tests.support.plain_generate import WORDS, request
@@ -90,6 +94,74 @@ def test_what_is_shared_outlives_its_place_in_the_prefix_cache(parts, plain, ima
     engine.step = forgetful_step
     talks = about(images[0], *(f"{LONG} {n}" for n in range(5)))
     assert ask_together(runner, talks, 9) == [plain.ids(talk, 9) for talk in talks]
+
+
+def test_a_row_shares_with_a_later_one_what_it_shared_with_others(runner, plain, images):
+    """The prefix of the first two splits where the third parts; the first row reads both halves."""
+    watched = Watched(runner)
+    talks = about(images[0], f"{LONG} a", f"{LONG} b", "is it")
+    first, second = (runner.submit(request(talk, max_tokens=n)) for talk, n in zip(talks, (300, 3), strict=False))
+    second.future.result(60)
+    assert list(runner.submit(request(talks[2], max_tokens=3)).future.result(60).token_ids) == plain.ids(talks[2], 3)
+    first.cancel()
+    found = list(first.future.result(60).token_ids)
+    assert found == plain.ids(talks[0], 300)[: len(found)]
+    assert [2, 1] in watched.groups
+
+
+def test_an_idle_engine_holds_no_prefix_but_those_in_its_cache(runner, images):
+    engine, held = runner._engine, []
+    step = engine.step
+
+    def watched():
+        step()
+        held.extend(weakref.ref(prefix) for row in engine._kv_cache.row_prefixes for prefix in row)
+
+    engine.step = watched
+    ask_together(runner, about(images[0], *(f"{LONG} {n}" for n in range(3))), 6)
+    runner.stop()
+    engine.prefix_cache.clear()
+    gc.collect()
+    assert held
+    assert not any(prefix() for prefix in held)
+
+
+def test_runners_of_one_model_switch_its_attention_once(parts):
+    """Each has a thread: one that switched back alone left the other one without its prefixes."""
+    language_model = parts[0].model.language_model
+    before = language_model.config._attn_implementation
+    groups = group_rows([[SharedPrefix(torch.zeros(1, 2, 1, 20, 4))]] * 2)
+    one, other = reading(language_model, groups), reading(language_model, groups)
+    one.__enter__()
+    other.__enter__()
+    one.__exit__(None, None, None)
+    assert language_model.config._attn_implementation != before
+    other.__exit__(None, None, None)
+    assert language_model.config._attn_implementation == before
+
+
+def test_modules_with_eager_attention_share_nothing(parts, plain, images):
+    """Whoever runs the model in another thread would get the masks of one attention and the sums of another."""
+    model, _ = parts
+    model.set_attn_implementation("eager")
+    try:
+        runner = ModelRunner(*parts)
+        watched = Watched(runner)
+        talks = about(images[0], f"{LONG} a", f"{LONG} b")
+        assert ask_together(runner, talks, 6) == [plain.ids(talk, 6) for talk in talks]
+    finally:
+        model.set_attn_implementation("sdpa")
+    assert not any(watched.groups)
+
+
+@pytest.mark.parametrize(
+    ("capability", "size", "has"), [((8, 0), 128, True), ((7, 5), 128, False), ((9, 0), 100, False)]
+)
+def test_flash_attention_is_called_where_it_exists(monkeypatch, capability, size, has):
+    """Torch has it from Ampere on, and the call used here takes some head sizes. A GPU is simulated."""
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    queries = SimpleNamespace(device=torch.device("cuda"), dtype=torch.float16, shape=(1, 4, 1, size))
+    assert shared_attention._has_flash(queries) is has
 
 
 @pytest.mark.parametrize("key_value", [6, 2])
