@@ -158,8 +158,8 @@ class CompiledDecode:
             cache: the KV cache, with the last column not computed yet.
 
         Raises:
-            CompilationError: a first step for a number of rows fails. Any error of a later one is one of the model or
-                the device, and is raised as it is.
+            CompilationError: a first step for a number of rows fails, or recording one. Any other error is one of the
+                model or the device, and is raised as it is.
         """
         rows, _ = cache.capacity
         if rows in self._good_rows:
@@ -169,9 +169,7 @@ class CompiledDecode:
         try:
             step = self._run(ids, positions, cache)
         except Exception as error:
-            if is_out_of_memory(error):
-                raise
-            raise CompilationError(f"{type(error).__name__}: {error}".strip().splitlines()[0]) from error
+            raise _as_compilation_error(error) from error
         self._good_rows.add(rows)
         return step
 
@@ -202,7 +200,10 @@ class CompiledDecode:
                 self.forget()
                 inputs = self._inputs = _Inputs(make(rows), make(2 * rows + 1))
                 self._write(inputs, padded, positions + unused, cache)
-                self._graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device)
+                try:
+                    self._graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device)
+                except Exception as error:
+                    raise _as_compilation_error(error) from error
                 self._graph_of = graph_of
                 padded = latest if padded is None else padded  # warming up replaced them
             self._write(self._inputs, padded, positions + unused, cache)
@@ -248,3 +249,10 @@ class CompiledDecode:
         logits = functions.compute_logits(hidden, model.norm, model.head, model.heads)
         inputs.ids.copy_(logits.argmax(dim=-1))
         return logits
+
+
+def _as_compilation_error(error: Exception) -> Exception:
+    """Return the error of a step that compiles or records; out of memory is nobody's fault but the device's."""
+    if is_out_of_memory(error) or isinstance(error, CompilationError):
+        return error
+    return CompilationError(f"{type(error).__name__}: {error}".strip().splitlines()[0])

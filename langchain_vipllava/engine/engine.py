@@ -230,13 +230,13 @@ class Engine:
                 return
             step = DecodedStep.of(self._forward_tokens(*forced))
         elif ahead is None:
-            step = self._launch(rows, [sequence.detokenizer.ids[-1] for sequence in rows])
+            step = self._compute_newest(rows)
         else:
             rows, step = ahead.sequences, ahead.step
         if self._compiled is not None and self._can_run_ahead(rows):
             # the host reads and delivers the tokens of this step while the device computes the next one
-            following = self._launch(rows, None, tokens_ahead=1)
-            self._ahead = _Ahead(rows, following)
+            following = self._launch_compiled(rows, None, tokens_ahead=1)
+            self._ahead = None if following is None else _Ahead(rows, following)
         self._choose_tokens(rows, step)
 
     def _take_forced(self, rows: list[Sequence]) -> tuple[list[list[int]], list[int]] | None:
@@ -280,27 +280,38 @@ class Engine:
             and all(s.sampler.is_greedy and s.detokenizer.tokens_left > 1 and not s.is_finished for s in rows)
         )
 
-    def _launch(self, rows: list[Sequence], ids: list[int] | None, tokens_ahead: int = 0) -> DecodedStep:
-        """Compute the newest token of every row.
+    def _compute_newest(self, rows: list[Sequence]) -> DecodedStep:
+        """Compute the newest token of every row."""
+        ids = [sequence.detokenizer.ids[-1] for sequence in rows]
+        while self._compiled is not None:
+            if (step := self._launch_compiled(rows, ids)) is not None:
+                return step
+        positions = [sequence.length - 1 for sequence in rows]
+        return DecodedStep.of(self._forward_tokens([[token] for token in ids], positions))
+
+    def _launch_compiled(
+        self, rows: list[Sequence], ids: list[int] | None, tokens_ahead: int = 0
+    ) -> DecodedStep | None:
+        """Launch the compiled step for the newest token of every row.
 
         Args:
             rows: the running sequences.
             ids: their newest tokens; None: the most likely ones of the step before, which the host has not read.
             tokens_ahead: how many such tokens.
+
+        Returns:
+            The step; None if it cannot be compiled or recorded. `_compiled` is then what is left to try.
         """
-        positions = [sequence.length - 1 + tokens_ahead for sequence in rows]
-        if self._compiled is not None:
-            self._kv_cache.append_columns(1)
-            try:
-                return self._compiled(ids, positions, self._kv_cache)
-            except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
-                self.compile_failure = str(error)
-                logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
-                self._compiled = self._compiled.without_compiler()
-                self._kv_cache.width -= 1
-                return self._launch(rows, ids, tokens_ahead)
-        assert ids is not None  # noqa: S101  # only a compiled step that has run goes on alone
-        return DecodedStep.of(self._forward_tokens([[token] for token in ids], positions))
+        assert self._compiled is not None  # noqa: S101  # or it is not called
+        self._kv_cache.append_columns(1)
+        try:
+            return self._compiled(ids, [sequence.length - 1 + tokens_ahead for sequence in rows], self._kv_cache)
+        except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
+            self.compile_failure = str(error)
+            logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
+            self._compiled = self._compiled.without_compiler()
+            self._kv_cache.width -= 1
+            return None
 
     def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, rows: slice) -> torch.Tensor:
         """Run the newest tokens of some rows through the language model.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, abc
 from functools import partial
 from typing import Any
@@ -10,6 +11,9 @@ import torch
 
 from langchain_vipllava.engine.cuda_graph import CudaGraph
 from langchain_vipllava.engine.encoding import PromptImage
+from langchain_vipllava.engine.failures import is_out_of_memory
+
+logger = logging.getLogger(__name__)
 
 _MAX_BATCH = {"cpu": 1}
 """Images of one pass of the vision tower, by device type; unlimited elsewhere. See `engine.MAX_BATCHED_TOKENS`."""
@@ -53,9 +57,10 @@ class ImageFeatureCache:
         return image.key in self._features
 
     def clear(self) -> None:
-        """Drop all features."""
+        """Drop all features, and the recorded graph."""
         self._features.clear()
         self.bytes = 0
+        self._graph = self._pixels = None
 
     def _compute(self, pixels: list[torch.Tensor]) -> list[torch.Tensor]:
         """Compute the features of images, (tokens, hidden) each, from their pixels, (3, side, side) each."""
@@ -75,7 +80,14 @@ class ImageFeatureCache:
             if self._graph is None or self._pixels is None:
                 self._pixels = pixels.clone()
                 work = partial(self._model.get_image_features, pixel_values=self._pixels)
-                self._graph = CudaGraph(work, pixels.device)
+                try:
+                    self._graph = CudaGraph(work, pixels.device)
+                except Exception as error:
+                    if is_out_of_memory(error):
+                        raise
+                    logger.warning("cannot record the vision tower, it runs unrecorded: %s", error)
+                    self._records = False
+                    return self._run(pixels)
             self._pixels.copy_(pixels)
             output = self._graph()
         # transformers 5 returns an output object; 4 returns a tensor, or one per image
