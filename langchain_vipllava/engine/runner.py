@@ -159,6 +159,7 @@ class ModelRunner:
             PromptError: text that is not Unicode.
             GenerationError: the prompt is too long; the process is exiting.
         """
+        self._worker.check_not_exiting()
         clock = RequestClock() if clock is None else clock
         prompt = self.encoder.encode(request)
         handle = RequestHandle(on_piece) if handle is None else handle

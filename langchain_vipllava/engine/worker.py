@@ -58,9 +58,18 @@ class EngineWorker:
         Raises:
             GenerationError: no thread can start; the process is exiting.
         """
+        self.check_not_exiting()
+        self._deliver(sequence)
+
+    @staticmethod
+    def check_not_exiting() -> None:
+        """Refuse a request of a process that exits, before it is encoded.
+
+        Raises:
+            GenerationError: the process is exiting. A daemon thread that Python stops in tokenizers 0.22.0 aborts it.
+        """
         if _at_exit.begun:
             raise GenerationError(_EXITING)
-        self._deliver(sequence)
 
     def stop(self) -> None:
         """Cancel every request, and wait until the thread ends; the thread itself, as in a callback, only cancels."""

@@ -34,6 +34,7 @@ from langchain_vipllava.engine.request import GenerationRequest, Sampling
 from langchain_vipllava.prompt.formats import FORMATS
 from tests.support.engine import generate, open_image
 from tests.support.training_ids import training_ids
+from tests.support.versions import needs_new_tokenizers
 
 TOKENS = 12
 SHAPES = [(56, 56), (336, 336), (640, 480), (480, 640), (300, 100), (100, 300), (37, 211), (5, 5), (1, 40), (1000, 17)]
@@ -378,6 +379,7 @@ begun.wait()
 """
 
 
+@needs_new_tokenizers
 def test_a_process_exits_cleanly_while_threads_ask(tmp_path):
     for _ in range(3):
         done = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, timeout=120, check=False)

@@ -21,7 +21,7 @@ import langchain_vipllava
 from langchain_vipllava import ChatVipLlava, Region, load_image, mark
 from langchain_vipllava.apps.cli.app import app
 from tests.repository.test_rooms import ROOMS
-from tests.support.versions import needs_mcp, needs_new_transformers
+from tests.support.versions import needs_mcp
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -57,7 +57,7 @@ def test_every_example_runs(example):
     assert run.stdout.strip()
 
 
-NEEDS = {"engine.md": [needs_new_transformers], "mcp.md": [needs_mcp]}
+NEEDS = {"mcp.md": [needs_mcp]}
 PRINTED = re.compile(r"^ *print\(.*\)(?:  # (.*)|\n *# (.*))$", flags=re.MULTILINE)
 
 

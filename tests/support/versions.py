@@ -34,7 +34,12 @@ needs_mcp = pytest.mark.skipif(
 needs_lazy_typer = pytest.mark.skipif(_release("typer") < (0, 20), reason="an older typer loads rich")
 
 needs_new_transformers = pytest.mark.skipif(
-    not HAS_NEW_TRANSFORMERS, reason="decode is compiled from transformers 5 on, and says so"
+    not HAS_NEW_TRANSFORMERS, reason="transformers 4 replaces functions of its layers for good, and these then run"
+)
+
+needs_new_tokenizers = pytest.mark.skipif(
+    _release("tokenizers") < (0, 23),
+    reason="tokenizers 0.22 aborts a process that exits while a daemon thread is in it",
 )
 
 needs_pinned_processors = pytest.mark.skipif(
