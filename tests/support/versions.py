@@ -39,7 +39,7 @@ needs_new_transformers = pytest.mark.skipif(
 
 needs_new_tokenizers = pytest.mark.skipif(
     _release("tokenizers") < (0, 23),
-    reason="tokenizers 0.22 aborts a process that exits while a daemon thread is in it",
+    reason="tokenizers 0.22 aborts a process that exits inside it",
 )
 
 needs_pinned_processors = pytest.mark.skipif(
