@@ -232,16 +232,18 @@ class CompiledDecode:
         positions, starts, column = torch.split(inputs.places, [rows, rows, 1])
         hidden = torch.nn.functional.embedding(inputs.ids[:, None], model.embeddings)  # (rows, 1, hidden)
         cos, sin = model.rotations(hidden, positions[:, None])
-        numbers = torch.arange(columns, device=model.device)
-        seen = (numbers >= starts[:, None]) & (numbers <= column)  # (rows, columns)
-        bias = torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None, None]
+        if self._is_compiled and decode_attention.can_attend(model.device, model.heads.size):
+            attend = partial(decode_attention.attend, starts=starts, column=column)
+        else:
+            numbers = torch.arange(columns, device=model.device)
+            seen = (numbers >= starts[:, None]) & (numbers <= column)  # (rows, columns)
+            attend = partial(
+                functions.attend, bias=torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None, None]
+            )
         for number, (weights, layer) in enumerate(zip(model.layers, cache.layers, strict=True)):
             queries, keys, values = functions.project(hidden, weights, cos, sin, model.heads)
             functions.write(layer.keys, layer.values, keys, values, column)
-            if self._is_compiled and decode_attention.can_attend(queries):
-                attended, logs = decode_attention.attend(queries, layer.keys, layer.values, starts, column)
-            else:
-                attended, logs = functions.attend(queries, layer.keys, layer.values, bias)
+            attended, logs = attend(queries, layer.keys, layer.values)
             attended = merge_groups(queries, attended, logs, groups, number, functions.merge)
             attended = attended.reshape(rows, 1, -1)  # (rows, 1, query heads * head size)
             hidden, activations = functions.activate(hidden, attended, weights, model.heads)

@@ -22,10 +22,9 @@ _PROGRAMS = 264
 """Programs that keep a GPU busy: two for each of the 132 multiprocessors of an H100."""
 
 
-def can_attend(queries: torch.Tensor) -> bool:
-    """Whether the kernels work on these queries: on CUDA, with a head size that is a power of two."""
-    size = queries.shape[-1]
-    return triton is not None and queries.device.type == "cuda" and size & (size - 1) == 0
+def can_attend(device: torch.device, size: int) -> bool:
+    """Whether the kernels work for a head size: on CUDA, for a power of two."""
+    return triton is not None and device.type == "cuda" and size & (size - 1) == 0
 
 
 def attend(

@@ -53,8 +53,7 @@ class Engine:
         cache_bytes: maximum size of the prefix cache; 0 caches no keys and values.
         feature_bytes: maximum size of the cached image features.
         fused: the same model as plain functions; None runs its modules.
-        compiled: whether to compile the decoding step, which needs `fused`. On CUDA, a step of `fused` is recorded as a
-            graph in any case.
+        compiled: whether to compile the decoding step of `fused`. On CUDA, it is recorded as a graph in any case.
 
     Attributes:
         scheduler: which sequences wait, and which run. Append to `scheduler.waiting` to run a sequence.
@@ -85,9 +84,7 @@ class Engine:
         first = self._devices[0]
         self._current_device = torch.cuda.device(first) if first.type == "cuda" else nullcontext()
         self._fused = fused
-        self._compiled: CompiledDecode | None = None
-        if fused is not None and (compiled or fused.device.type == "cuda"):
-            self._compiled = CompiledDecode(fused, compiled=compiled)
+        self._compiled = None if fused is None else CompiledDecode(fused, compiled=compiled)
         self._ahead: _Ahead | None = None
         self._kv_cache = self._new_kv_cache()
         # Prefixes are on one device. The modules read them in place of sdpa alone: a caller of the model in another

@@ -114,10 +114,12 @@ class ModelRunner:
             quantized=getattr(self.model, "quantization_method", None) is not None,
             multi_device=len({parameter.device for parameter in text.parameters()}) > 1,
         )
-        if (compiled or self.model.device.type == "cuda") and (reason := why_not_fused(self.model)) is not None:
-            compiled, fused, why = False, None, reason
-        else:
-            fused = FusedModel(self.model) if compiled or self.model.device.type == "cuda" else None
+        fused = None
+        if compiled or self.model.device.type == "cuda":  # there, a step is recorded also if it is not compiled
+            if (reason := why_not_fused(self.model)) is None:
+                fused = FusedModel(self.model)
+            else:
+                compiled, why = False, reason
         self._decode_path = f"{'compiled' if compiled else 'eager'}: {why}"
         logger.debug("decoding of %s is %s", self.name, self._decode_path)
         self._engine = Engine(
