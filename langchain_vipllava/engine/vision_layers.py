@@ -14,7 +14,7 @@ def leave_out_unused_layers(model: Any) -> None:
     computes the last one for nothing. The layers that it reads are then counted from the first.
 
     Args:
-        model: a `VipLlavaForConditionalGeneration` that nobody else holds.
+        model: a `VipLlavaForConditionalGeneration` that no other code holds.
 
     Raises:
         CheckpointError: the config selects layers that the tower does not have.

@@ -141,7 +141,7 @@ def test_runners_of_one_model_switch_its_attention_once(parts):
 
 
 def test_modules_with_eager_attention_share_nothing(parts, plain, images):
-    """Whoever runs the model in another thread would get the masks of one attention and the sums of another."""
+    """Another thread that runs the model would get the masks of one attention and the sums of another."""
     model, _ = parts
     model.set_attn_implementation("eager")
     try:
