@@ -83,6 +83,10 @@ def test_a_server_that_dies_under_load_loses_nothing(runner, local):
     expected = [local.invoke(question).text for question in questions]
     with ModelServer(runner) as first, ModelServer(runner) as second:
         llm = chat(first, second)
+        for question in questions:  # the ports decide which conversation asks which server
+            llm.invoke(question)
+            if first.seen and second.seen:
+                break
         reached = threading.Event()
         first.faults.extend([None, None, breaks_off(1)])
 
