@@ -145,13 +145,14 @@ def _measure(check: Check, made: Model, name: str, *, compile_decode: bool | Non
 
 def _one_step(check: Check, made: Model, runner: ModelRunner, name: str) -> None:
     """Measure a step of one row on the device alone, and count its kernels."""
-    decode = runner._engine._compiled
-    if check.device.type != "cuda" or decode is None or decode._graph is None:
+    decode = runner._engine._passes._compiled
+    if check.device.type != "cuda" or decode is None or 1 not in decode._recorded:
         return
+    graph = decode._recorded[1].graph
     with torch.inference_mode():
-        step = seconds(decode._graph, check.device)
+        step = seconds(graph, check.device)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-            decode._graph()
+            graph()
             synchronize(check.device)
     kernels = sum(event.count for event in profiled.key_averages())
     check.add(f"{name}: one step, 1 row, {kernels} kernels", f"{step * 1e3:.2f} ms", _share(check, made, 1 / step))

@@ -42,7 +42,7 @@ class Watched:
         self.peak = 0
         self.steps: list[float] = []
         engine = self.runner._engine
-        engine._can_share = shares
+        engine._passes.can_share = shares
         step = engine.step
 
         def watched_step() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_vipllava.backends.answering import AnsweringBackend
@@ -64,6 +65,7 @@ class LocalBackend(AnsweringBackend):
         *,
         cache_bytes: int | None = None,
         compile_decode: bool | None = None,
+        prompt_lookup_num_tokens: int | None = None,
         limits: RequestLimits | None = None,
     ) -> LocalBackend:
         """Make the backend of a model that is loaded already.
@@ -73,6 +75,7 @@ class LocalBackend(AnsweringBackend):
             processor: its `LlavaProcessor`.
             cache_bytes: see `LoadOptions`.
             compile_decode: see `LoadOptions`.
+            prompt_lookup_num_tokens: see `LoadOptions`.
             limits: see `LocalBackend`.
 
         Raises:
@@ -80,8 +83,14 @@ class LocalBackend(AnsweringBackend):
         """
         from langchain_vipllava.engine.runner import ModelRunner  # noqa: PLC0415  # torch is loaded when needed
 
-        runner = ModelRunner(model, processor, cache_bytes=cache_bytes, compile_decode=compile_decode)
-        backend = cls(LoadOptions(runner.name, cache_bytes=cache_bytes, compile_decode=compile_decode), limits)
+        how: dict[str, Any] = {
+            "cache_bytes": cache_bytes,
+            "compile_decode": compile_decode,
+            "prompt_lookup_num_tokens": prompt_lookup_num_tokens,
+        }
+        options = LoadOptions("a loaded model", **how)  # checks them
+        runner = ModelRunner(model, processor, **how)
+        backend = cls(replace(options, model=runner.name), limits)
         backend._runner = runner
         return backend
 

@@ -78,6 +78,8 @@ class ChatVipLlava(ProfiledModel):
             4 GiB. 0 caches none. Image features have their own bound of 256 MiB.
         compile_decode: whether to compile the decoding step, which takes a while, once; None where it pays (on a
             CUDA GPU). `llm.backend.decode_path` says what was chosen and why.
+        prompt_lookup_num_tokens: how many tokens of an answer to guess at most from what the prompt and the answer say
+            already, such as 4; the model checks them in one forward pass, so answers stay the same. None guesses none.
         base_url: address of a server, such as "http://gpu-host:8000/v1", or a list of them, to ask instead of loading a
             checkpoint in this process; `model` is then the name under which they serve, and may be left out if they
             serve one model only. A conversation keeps to one of the servers, and moves on when that one is down.
@@ -149,6 +151,7 @@ class ChatVipLlava(ProfiledModel):
     local_files_only: bool = False
     cache_bytes: int | None = None
     compile_decode: bool | None = None
+    prompt_lookup_num_tokens: Annotated[int | None, SkipValidation] = None
 
     base_url: Annotated[str | list[str] | None, BeforeValidator(base_urls)] = None
     tokenizer: Annotated[str | None, BeforeValidator(optional_name)] = None
@@ -198,7 +201,8 @@ class ChatVipLlava(ProfiledModel):
         """
         from langchain_vipllava.backends.local import LocalBackend  # noqa: PLC0415  # torch is loaded when needed
 
-        how = {name: settings.pop(name, None) for name in ("cache_bytes", "compile_decode")}
+        of_engine = ("cache_bytes", "compile_decode", "prompt_lookup_num_tokens")
+        how = {name: settings.pop(name, None) for name in of_engine}
         if loading := [name for name in LOADING if name in settings]:
             raise CheckpointError(
                 f"{', '.join(loading)} for a model that is loaded already; pass them to from_pretrained, or pass "

@@ -25,7 +25,7 @@ PER_CALL = (
 
 LOADING = (
     "model", "dtype", "device", "device_map", "quantization", "attn_implementation", "revision", "local_files_only",
-    "cache_bytes", "compile_decode",
+    "cache_bytes", "compile_decode", "prompt_lookup_num_tokens",
 )  # fmt: skip
 """Fields of the model that say which checkpoint to load, and how: those of `LoadOptions`."""
 

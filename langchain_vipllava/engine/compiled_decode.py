@@ -1,4 +1,4 @@
-"""`CompiledDecode`: the decoding step as a graph whose shapes do not change from token to token."""
+"""`CompiledDecode`: decoding steps as graphs whose shapes do not change from token to token."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ from langchain_vipllava.engine.shared_prefix import SharedGroup
 logger = logging.getLogger(__name__)
 
 _BACKEND = "inductor"
+
+WIDE_TOKENS = 32
+"""Tokens of the wide step. Chosen: most questions have fewer, and a GPU takes as long for them as for one token, whose
+time is that of reading the weights."""
 
 _MAX_VARIANTS = 64
 """Limit of compiled variants of one function: for 1, 2, 4, 8 or 16 rows, of attention also for numbers of columns."""
@@ -63,9 +67,24 @@ class _Inputs:
     """What a step reads, for all allocated rows."""
 
     ids: torch.Tensor
-    """The newest token of each row, (rows,); the step replaces it by the token with the highest logit."""
+    """The newest tokens of each row, (rows, tokens); the step replaces each by the one with the highest logit."""
     places: torch.Tensor
-    """Position of each row's token, first column of each row, and the column to write, (2 * rows + 1,)"""
+    """Position of each row's first token, first column of each row, and the last column to write, (2 * rows + 1,)"""
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """A step that is recorded, what it reads, and for what it was recorded."""
+
+    graph: CudaGraph[torch.Tensor]
+    inputs: _Inputs
+    cache: BatchKVCache
+    version: int
+    groups: tuple[SharedGroup, ...]
+
+    def fits(self, cache: BatchKVCache) -> bool:
+        """Whether the buffers of a KV cache are still where they were."""
+        return self.cache is cache and self.version == cache.version
 
 
 @dataclass(frozen=True)
@@ -73,8 +92,9 @@ class DecodedStep:
     """A step that was launched, and may still run on the device.
 
     Attributes:
-        logits: (rows, vocabulary) float32; of a compiled step valid until the next one is launched.
-        greedy: the token with the highest logit of each row, (rows,), on the CPU once the step is done.
+        logits: (rows, vocabulary) float32, or (rows, tokens, vocabulary) of a step with several tokens; of a compiled
+            step valid until the next one is launched.
+        greedy: the token with the highest logit, (rows,) or (rows, tokens), on the CPU once the step is done.
         done: when that is; None: now.
     """
 
@@ -93,6 +113,10 @@ class DecodedStep:
         done = torch.cuda.Event()  # type: ignore[no-untyped-call]
         done.record(torch.cuda.current_stream(greedy.device))  # the current device may be another one
         return cls(logits, on_host, done)
+
+    def at(self, place: int) -> DecodedStep:
+        """Return what a step with several tokens says after one of them."""
+        return DecodedStep(self.logits[:, place], self.greedy[:, place], self.done)
 
     def tokens(self) -> list[int]:
         """Wait for the step, and return the token with the highest logit of each row."""
@@ -131,10 +155,13 @@ class _Functions:
 
 
 class CompiledDecode:
-    """Runs a model for the newest token of every row.
+    """Runs a model for the newest tokens of every row.
 
     The functions of a layer are compiled once for all layers, and once for each number of allocated rows (1, 2, 4, 8,
     16). On CUDA the whole step is then recorded, again each time the buffers of the KV cache move.
+
+    The wide step computes `WIDE_TOKENS` tokens of one row: a follow-up question, or a guess of what an answer says. It
+    is recorded, and not compiled.
 
     Args:
         model: the fused model.
@@ -143,34 +170,36 @@ class CompiledDecode:
 
     def __init__(self, model: FusedModel, *, compiled: bool) -> None:
         self._model, self._is_compiled = model, compiled
-        self._inputs: _Inputs | None = None
-        self._graph: CudaGraph[torch.Tensor] | None = None
-        self._graph_of: tuple[BatchKVCache, int, tuple[SharedGroup, ...]] | None = None
-        self._good_rows: set[int] = set()  # for which it compiled
-        self._functions: dict[bool, _Functions] = {}  # by whether there is one row
+        self._recorded: dict[int, _Recorded] = {}  # by the number of tokens
+        self._good: set[tuple[int, int]] = set()  # numbers of rows and tokens for which it compiled
+        self._functions: dict[tuple[bool, bool], _Functions] = {}  # by whether there is one row, and one token
 
-    def __call__(self, ids: list[int] | None, positions: list[int], cache: BatchKVCache) -> DecodedStep:
-        """Launch a step, and write the keys and values of each row's newest token to the last column.
+    def __call__(self, ids: list[list[int]] | None, positions: list[int], cache: BatchKVCache) -> DecodedStep:
+        """Launch a step, and write the keys and values of each row's newest tokens to the last columns.
 
         Args:
-            ids: the newest token of each row; None: the most likely ones of the step before, which may still run.
-            positions: its position in the sequence.
-            cache: the KV cache, with the last column not computed yet.
+            ids: the newest tokens of each row: one, or `WIDE_TOKENS`. None: one, the most likely one of the step
+                before, which may still run.
+            positions: of the first of them in the sequence.
+            cache: the KV cache, with the last columns not computed yet.
+
+        Returns:
+            A step with as many tokens.
 
         Raises:
             CompilationError: a first step for a number of rows fails, or recording one. Any other error is one of the
                 model or the device, and is raised as it is.
         """
-        rows, _ = cache.capacity
-        if rows in self._good_rows:
-            return self._run(ids, positions, cache)
-        if self._is_compiled:
+        rows, tokens = cache.capacity[0], 1 if ids is None else len(ids[0])
+        if (rows, tokens) in self._good:
+            return self._run(ids, positions, cache, tokens)
+        if self._is_compiled and tokens == 1:
             logger.info("compiling the decoding step for %d rows, once per process", rows)
         try:
-            step = self._run(ids, positions, cache)
+            step = self._run(ids, positions, cache, tokens)
         except Exception as error:
             raise _as_compilation_error(error) from error
-        self._good_rows.add(rows)
+        self._good.add((rows, tokens))
         return step
 
     def without_compiler(self) -> CompiledDecode | None:
@@ -179,38 +208,55 @@ class CompiledDecode:
         return None if is_worse else CompiledDecode(self._model, compiled=False)
 
     def forget(self) -> None:
-        """Drop the recorded graph and its inputs, and with it the last reference to the buffers that it uses."""
-        self._graph = self._graph_of = self._inputs = None
+        """Drop recorded graphs and their inputs, and with them the last references to the buffers that they use."""
+        self._recorded.clear()
 
     def forget_prefixes(self) -> None:
-        """Drop the recorded graph if it reads shared prefixes, which the prefix cache may evict."""
-        if self._graph_of is not None and self._graph_of[2]:
-            self.forget()
+        """Drop recorded graphs that read shared prefixes, which the prefix cache may evict."""
+        self._recorded = {tokens: recorded for tokens, recorded in self._recorded.items() if not recorded.groups}
 
-    def _run(self, ids: list[int] | None, positions: list[int], cache: BatchKVCache) -> DecodedStep:
+    def _run(self, ids: list[list[int]] | None, positions: list[int], cache: BatchKVCache, tokens: int) -> DecodedStep:
         rows, _ = cache.capacity
-        unused = [0] * (rows - len(positions))  # unused rows are computed too: shapes do not depend on their number
-        padded: list[int] | torch.Tensor | None = None if ids is None else ids + unused
+        unused = rows - len(positions)  # unused rows are computed too: shapes do not depend on their number
+        padded: list[list[int]] | torch.Tensor | None = None if ids is None else ids + [[0] * tokens] * unused
+        positions = positions + [0] * unused
         with torch._dynamo.config.patch(cache_size_limit=_MAX_VARIANTS):
-            groups = cache.shared_groups(slice(0, len(positions)))
-            graph_of = (cache, cache.version, groups)
-            if self._graph is None or self._inputs is None or self._graph_of != graph_of:
-                make = partial(torch.zeros, dtype=torch.long, device=self._model.device)
-                latest = make(rows) if self._inputs is None else self._inputs.ids  # what `ids=None` stands for
-                self.forget()
-                inputs = self._inputs = _Inputs(make(rows), make(2 * rows + 1))
-                self._write(inputs, padded, positions + unused, cache)
-                try:
-                    self._graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device)
-                except Exception as error:
-                    raise _as_compilation_error(error) from error
-                self._graph_of = graph_of
+            groups = cache.shared_groups(slice(0, rows - unused))
+            recorded = self._recorded.get(tokens)
+            if recorded is None or not recorded.fits(cache) or recorded.groups != groups:
+                recorded, latest = self._record(padded, positions, cache, groups, tokens)
                 padded = latest if padded is None else padded  # warming up replaced them
-            self._write(self._inputs, padded, positions + unused, cache)
-            return DecodedStep.of(self._graph()[: len(positions)])
+            self._write(recorded.inputs, padded, positions, cache)
+            return DecodedStep.of(recorded.graph()[: rows - unused])
+
+    def _record(
+        self,
+        ids: list[list[int]] | torch.Tensor | None,
+        positions: list[int],
+        cache: BatchKVCache,
+        groups: tuple[SharedGroup, ...],
+        tokens: int,
+    ) -> tuple[_Recorded, torch.Tensor]:
+        """Record a step.
+
+        Returns:
+            The step, and the tokens that `ids=None` stands for, (rows, tokens).
+        """
+        rows, _ = cache.capacity
+        make = partial(torch.zeros, dtype=torch.long, device=self._model.device)
+        latest = self._recorded[tokens].inputs.ids if tokens in self._recorded else make(rows, tokens)
+        self._recorded = {n: other for n, other in self._recorded.items() if n != tokens and other.fits(cache)}
+        inputs = _Inputs(make(rows, tokens), make(2 * rows + 1))
+        self._write(inputs, ids, positions, cache)
+        try:
+            graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device)
+        except Exception as error:
+            raise _as_compilation_error(error) from error
+        recorded = self._recorded[tokens] = _Recorded(graph, inputs, cache, cache.version, groups)
+        return recorded, latest
 
     def _write(
-        self, inputs: _Inputs, ids: list[int] | torch.Tensor | None, positions: list[int], cache: BatchKVCache
+        self, inputs: _Inputs, ids: list[list[int]] | torch.Tensor | None, positions: list[int], cache: BatchKVCache
     ) -> None:
         """Copy what a step reads to the device, behind the steps that run there."""
         starts = cache.row_starts + [0] * (len(positions) - len(cache.row_starts))
@@ -218,34 +264,38 @@ class CompiledDecode:
         if ids is not None:
             inputs.ids.copy_(ids if isinstance(ids, torch.Tensor) else self._on_host(ids), non_blocking=True)
 
-    def _on_host(self, numbers: list[int]) -> torch.Tensor:
+    def _on_host(self, numbers: list[int] | list[list[int]]) -> torch.Tensor:
         """Make a tensor that is copied to a GPU without waiting for what runs there."""
         return torch.tensor(numbers, pin_memory=self._model.device.type == "cuda")
 
+    def _functions_for(self, rows: int, tokens: int) -> _Functions:
+        kind = (rows == 1, tokens == 1)
+        if kind not in self._functions:
+            one_row = rows == 1 and self._model.device.type == "cuda"
+            self._functions[kind] = _Functions(compiled=self._is_compiled and tokens == 1, one_row=one_row)
+        return self._functions[kind]
+
     def _step(self, inputs: _Inputs, cache: BatchKVCache, groups: tuple[SharedGroup, ...]) -> torch.Tensor:
-        """Compute the logits of all allocated rows, (rows, vocabulary); their best tokens become `inputs.ids`."""
-        model, (rows, columns) = self._model, cache.capacity
-        functions = self._functions.get(rows == 1)
-        if functions is None:
-            one_row = rows == 1 and model.device.type == "cuda"
-            functions = self._functions[rows == 1] = _Functions(compiled=self._is_compiled, one_row=one_row)
-        positions, starts, column = torch.split(inputs.places, [rows, rows, 1])
-        hidden = torch.nn.functional.embedding(inputs.ids[:, None], model.embeddings)  # (rows, 1, hidden)
-        cos, sin = model.rotations(hidden, positions[:, None])
-        if self._is_compiled and decode_attention.can_attend(model.device, model.heads.size):
-            attend = partial(decode_attention.attend, starts=starts, column=column)
+        """Compute the logits of all allocated rows, (rows, tokens, vocabulary); the best ones become `inputs.ids`."""
+        model, (rows, columns), tokens = self._model, cache.capacity, inputs.ids.shape[1]
+        functions = self._functions_for(rows, tokens)
+        firsts, starts, last = torch.split(inputs.places, [rows, rows, 1])
+        offsets = torch.arange(tokens, device=model.device)
+        written = last - (tokens - 1) + offsets  # the column of each token, (tokens,)
+        hidden = torch.nn.functional.embedding(inputs.ids, model.embeddings)  # (rows, tokens, hidden)
+        cos, sin = model.rotations(hidden, firsts[:, None] + offsets)
+        if self._is_compiled and tokens == 1 and decode_attention.can_attend(model.device, model.heads.size):
+            attend = partial(decode_attention.attend, starts=starts, column=last)
         else:
             numbers = torch.arange(columns, device=model.device)
-            seen = (numbers >= starts[:, None]) & (numbers <= column)  # (rows, columns)
-            attend = partial(
-                functions.attend, bias=torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None, None]
-            )
+            seen = (numbers >= starts[:, None, None]) & (numbers <= written[:, None])  # (rows, tokens, columns)
+            attend = partial(functions.attend, bias=torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None])
         for number, (weights, layer) in enumerate(zip(model.layers, cache.layers, strict=True)):
             queries, keys, values = functions.project(hidden, weights, cos, sin, model.heads)
-            functions.write(layer.keys, layer.values, keys, values, column)
+            functions.write(layer.keys, layer.values, keys, values, written)
             attended, logs = attend(queries, layer.keys, layer.values)
             attended = merge_groups(queries, attended, logs, groups, number, functions.merge)
-            attended = attended.reshape(rows, 1, -1)  # (rows, 1, query heads * head size)
+            attended = attended.transpose(1, 2).reshape(rows, tokens, -1)  # (rows, tokens, query heads * head size)
             hidden, activations = functions.activate(hidden, attended, weights, model.heads)
             hidden = functions.descend(hidden, activations, weights)
         logits = functions.compute_logits(hidden, model.norm, model.head, model.heads)

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 
 from langchain_vipllava.engine.batching import batch_prompts
-from langchain_vipllava.engine.compiled_decode import CompilationError, CompiledDecode, DecodedStep
+from langchain_vipllava.engine.compiled_decode import DecodedStep
 from langchain_vipllava.engine.failures import explain, forget_frames, is_out_of_memory, release_device_memory
+from langchain_vipllava.engine.forward_passes import ForwardPasses
 from langchain_vipllava.engine.fused_model import FusedModel
 from langchain_vipllava.engine.image_features import ImageFeatureCache
-from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape, cache_argument
-from langchain_vipllava.engine.model_sizes import head_size
+from langchain_vipllava.engine.known_tokens import are_right, guess_tokens, take_forced
+from langchain_vipllava.engine.kv_cache import BatchKVCache
 from langchain_vipllava.engine.prefix_cache import PrefixCache, common_length
 from langchain_vipllava.engine.scheduler import MAX_PREFILL_TOKENS, Scheduler
 from langchain_vipllava.engine.sequence import Sequence
-from langchain_vipllava.engine.shared_attention import reading
 from langchain_vipllava.engine.shared_prefix import MIN_SHARED_TOKENS, SharedPrefix
 from langchain_vipllava.engine.sharing import find_shared
 
@@ -58,7 +58,6 @@ class Engine:
     Attributes:
         scheduler: which sequences wait, and which run. Append to `scheduler.waiting` to run a sequence.
         reused_tokens: prompt tokens that were cached and not computed again.
-        compile_failure: why the decoding step could not be compiled; None if it could, or was not meant to be.
     """
 
     def __init__(
@@ -74,26 +73,18 @@ class Engine:
         self.image_features = ImageFeatureCache(model, feature_bytes)
         self.scheduler = Scheduler(self.prefix_cache)
         self.reused_tokens = 0
-        self.compile_failure: str | None = None
-        self._model = model
-        self._language_model = model.model.language_model
-        self._cache_argument = cache_argument(self._language_model)
-        self._embed = model.get_input_embeddings()
-        self._devices = [next(layer.parameters()).device for layer in self._language_model.layers]
+        self._passes = ForwardPasses(model, fused, compiled=compiled)
         # events, Triton's kernels and graphs go to the thread's current GPU, which is the first one
-        first = self._devices[0]
+        first = self._passes.devices[0]
         self._current_device = torch.cuda.device(first) if first.type == "cuda" else nullcontext()
-        self._fused = fused
-        self._compiled = None if fused is None else CompiledDecode(fused, compiled=compiled)
         self._ahead: _Ahead | None = None
         self._kv_cache = self._new_kv_cache()
-        # Prefixes are on one device. The modules read them in place of sdpa alone: a caller of the model in another
-        # thread gets sdpa meanwhile.
-        self._can_share = fused is not None or self._language_model.config._attn_implementation == "sdpa"
-        self._can_share &= len(set(self._devices)) == 1
-        config = model.config.text_config
-        self._kv_shape = KVShape(config.num_key_value_heads, head_size(config), model.dtype)
-        self._max_batched_tokens = MAX_BATCHED_TOKENS.get(self._devices[0].type, MAX_PREFILL_TOKENS)
+        self._max_batched_tokens = MAX_BATCHED_TOKENS.get(first.type, MAX_PREFILL_TOKENS)
+
+    @property
+    def compile_failure(self) -> str | None:
+        """Why the decoding step could not be compiled; None if it could, or was not meant to be."""
+        return self._passes.compile_failure
 
     @torch.inference_mode()
     def step(self) -> None:
@@ -119,8 +110,7 @@ class Engine:
         self.scheduler.end_step()
         if not self.scheduler.running:
             self._ahead = None
-            if self._compiled is not None:
-                self._compiled.forget_prefixes()
+            self._passes.forget_prefixes()
         if not self.scheduler.has_work and self._kv_cache.bytes > self.prefix_cache.max_bytes // _IDLE_DIVISOR:
             self._kv_cache = self._new_kv_cache()
 
@@ -143,9 +133,7 @@ class Engine:
 
     def _new_kv_cache(self) -> BatchKVCache:
         self._ahead = None
-        if self._compiled is not None:
-            self._compiled.forget()
-        return BatchKVCache(self._devices, compiled=self._compiled is not None)
+        return self._passes.new_cache()
 
     def _schedule(self) -> list[Sequence]:
         """Return the sequences to prefill next. If every row is taken, preempt one for them."""
@@ -185,23 +173,49 @@ class Engine:
         features = self.image_features.get(images)
         prefixes = [self.prefix_cache.get(s.key, tokens, after=apart[s]) for s, tokens in reused.items()]
         lengths = [sequence.length - apart[sequence] for sequence in reused]
-        self._kv_cache.add_rows(prefixes, lengths, self._kv_shape, [shared[sequence] for sequence in reused])
+        self._kv_cache.add_rows(prefixes, lengths, self._passes.kv_shape, [shared[sequence] for sequence in reused])
         del prefixes  # they hold keys and values that the prefix cache may evict meanwhile
         first = len(self.scheduler.running)
         self.scheduler.running.extend(reused)
         for batch, width in batches:
-            embedded = [self._embed_from(s, reused[s], features) for s in batch]  # (at most width, hidden) each
-            padded = [torch.nn.functional.pad(e, (0, 0, width - len(e), 0)) for e in embedded]  # (width, hidden) each
-            embeddings = torch.stack(padded)  # (rows, width, hidden)
-            positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch])  # (rows, width)
-            positions = positions.clamp(min=0)  # of padding, which attention ignores
-            logits = self._forward(embeddings, positions, slice(first, first + len(batch)))  # (rows, vocabulary)
+            step = self._compute_prompts(batch, width, first, reused, features)
             for sequence in batch:
                 if sequence.reused_tokens is None:
                     sequence.reused_tokens = reused[sequence]
                     self.reused_tokens += reused[sequence]
-            self._choose_tokens(batch, DecodedStep.of(logits))
+            self._choose_tokens(batch, step)
             first += len(batch)
+
+    def _compute_prompts(
+        self,
+        batch: list[Sequence],
+        width: int,
+        first: int,
+        reused: dict[Sequence, int],
+        features: dict[int, torch.Tensor],
+    ) -> DecodedStep:
+        """Compute the uncached tokens of a batch of prompts.
+
+        Args:
+            batch: the sequences, in rows from `first` on.
+            width: number of tokens of the longest.
+            first: row of the first one.
+            reused: how many tokens of each are not computed.
+            features: of the images, by their keys.
+        """
+        images = {sequence: sequence.prompt.images_after(reused[sequence]) for sequence in batch}
+        if len(self._kv_cache.row_starts) == 1 and not images[batch[0]]:
+            start = reused[batch[0]]
+            ids = [*batch[0].ids[start:]]
+            if (wide := self._passes.wide([ids], [start], self._kv_cache)) is not None:
+                return wide.at(len(ids) - 1)
+        # (at most width, hidden) each
+        embedded = [self._passes.embed(s.ids, reused[s], images[s], features) for s in batch]
+        padded = [torch.nn.functional.pad(e, (0, 0, width - len(e), 0)) for e in embedded]  # (width, hidden) each
+        embeddings = torch.stack(padded)  # (rows, width, hidden)
+        positions = torch.stack([torch.arange(s.length - width, s.length) for s in batch])  # (rows, width)
+        positions = positions.clamp(min=0)  # of padding, which attention ignores
+        return self._passes.prompts(embeddings, positions, self._kv_cache, slice(first, first + len(batch)))
 
     def _share(self, group: list[Sequence]) -> dict[Sequence, list[SharedPrefix]]:
         """Make running rows read what they share with each other or with new sequences from one place.
@@ -210,7 +224,7 @@ class Engine:
             The prefixes that each new sequence shares.
         """
         running = self.scheduler.running
-        if not self._can_share:
+        if not self._passes.can_share:
             return {sequence: [] for sequence in group}
         held = {sequence: self._kv_cache.shared_tokens(row) for row, sequence in enumerate(running)}
         found = find_shared([*running, *group], self.prefix_cache, held)
@@ -220,53 +234,39 @@ class Engine:
         return {sequence: found[sequence] for sequence in group}
 
     def _decode(self, rows: list[Sequence]) -> None:
-        """Compute and choose one token for every row."""
+        """Compute and choose one token for every row, or several where they are known before."""
         ahead, self._ahead = self._ahead, None
-        if ahead is None and (forced := self._take_forced(rows)) is not None:
+        if ahead is not None:
+            rows, step = ahead.sequences, ahead.step
+        elif (forced := take_forced(rows)) is not None:
             if all(sequence.is_finished for sequence in rows):
                 return
-            step = DecodedStep.of(self._forward_tokens(*forced))
-        elif ahead is None:
-            step = self._compute_newest(rows)
+            ids, starts = forced
+            self._kv_cache.append_columns(len(ids[0]))
+            step = self._passes.tokens(ids, starts, self._kv_cache).at(len(ids[0]) - 1)
+        elif self._passes.guesses_pay(self._kv_cache) and (guesses := guess_tokens(rows)):
+            self._decode_guessed(rows, guesses)
+            return
         else:
-            rows, step = ahead.sequences, ahead.step
-        if self._compiled is not None and self._can_run_ahead(rows):
+            newest = [sequence.detokenizer.ids[-1] for sequence in rows]
+            step = self._passes.append_token(newest, [s.length - 1 for s in rows], self._kv_cache)
+        if self._can_run_ahead(rows):
             # the host reads and delivers the tokens of this step while the device computes the next one
-            following = self._launch_compiled(rows, None, tokens_ahead=1)
+            following = self._passes.append_best([s.length for s in rows], self._kv_cache)
             self._ahead = None if following is None else _Ahead(rows, following)
         self._choose_tokens(rows, step)
 
-    def _take_forced(self, rows: list[Sequence]) -> tuple[list[list[int]], list[int]] | None:
-        """Add the tokens to the answers that their grammars leave no choice about, as many to each.
-
-        Returns:
-            The tokens of each row that are not computed yet, as many of each, and the position of each row's first;
-            None if there is no choice to leave out.
-        """
-        found = [sequence.sampler.forced() for sequence in rows]
-        count = min(map(len, found))
-        if not count:
-            return None
-        starts = [sequence.length - 1 for sequence in rows]
-        for sequence, tokens in zip(rows, found, strict=True):
-            try:
-                for token in tokens[:count]:
-                    sequence.sampler.take(token)
-                    sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
-            except BaseException as error:
-                logger.debug("an answer failed", exc_info=True)
-                sequence.fail(explain(error, sequence))
-        newest = [[*sequence.ids[start : start + count + 1]] for sequence, start in zip(rows, starts, strict=True)]
-        # an answer that has ended took fewer; what is computed behind its end is not used
-        return [tokens + tokens[-1:] * (count + 1 - len(tokens)) for tokens in newest], starts
-
-    def _forward_tokens(self, ids: list[list[int]], starts: list[int]) -> torch.Tensor:
-        """Compute tokens of every row, as many of each, from a position on. Returns logits as `_forward` does."""
-        new = len(ids[0])
-        self._kv_cache.append_columns(new)
-        embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device))  # (rows, new tokens, hidden)
-        positions = torch.tensor(starts)[:, None] + torch.arange(new)  # (rows, new tokens)
-        return self._forward(embeddings, positions, slice(0, len(ids)))
+    def _decode_guessed(self, rows: list[Sequence], guesses: list[list[int]]) -> None:
+        """Choose a token for every row, and further ones while each is the one that was guessed."""
+        newest = [[sequence.detokenizer.ids[-1], *guess] for sequence, guess in zip(rows, guesses, strict=True)]
+        self._kv_cache.append_columns(len(newest[0]))
+        step = self._passes.tokens(newest, [sequence.length - 1 for sequence in rows], self._kv_cache)
+        place = 0
+        self._choose_tokens(rows, step.at(place))
+        while are_right(rows, guesses, place):
+            place += 1
+            self._choose_tokens(rows, step.at(place))
+        self._kv_cache.width -= len(guesses[0]) - place  # what follows the first wrong token is computed again
 
     def _can_run_ahead(self, rows: list[Sequence]) -> bool:
         """Whether the next step will be about the same rows, with their most likely tokens, as far as is known."""
@@ -275,69 +275,8 @@ class Engine:
             and len(rows) == len(self.scheduler.running)
             and all(one is other for one, other in zip(rows, self.scheduler.running, strict=True))
             and all(s.sampler.is_greedy and s.detokenizer.tokens_left > 1 and not s.is_finished for s in rows)
+            and all(s.lookup is None for s in rows)  # they guess tokens instead
         )
-
-    def _compute_newest(self, rows: list[Sequence]) -> DecodedStep:
-        """Compute the newest token of every row."""
-        ids = [sequence.detokenizer.ids[-1] for sequence in rows]
-        while self._compiled is not None:
-            if (step := self._launch_compiled(rows, ids)) is not None:
-                return step
-        positions = [sequence.length - 1 for sequence in rows]
-        return DecodedStep.of(self._forward_tokens([[token] for token in ids], positions))
-
-    def _launch_compiled(
-        self, rows: list[Sequence], ids: list[int] | None, tokens_ahead: int = 0
-    ) -> DecodedStep | None:
-        """Launch the compiled step for the newest token of every row.
-
-        Args:
-            rows: the running sequences.
-            ids: their newest tokens; None: the most likely ones of the step before, which the host has not read.
-            tokens_ahead: how many such tokens.
-
-        Returns:
-            The step; None if it cannot be compiled or recorded. `_compiled` is then what is left to try.
-        """
-        assert self._compiled is not None  # noqa: S101  # or it is not called
-        self._kv_cache.append_columns(1)
-        try:
-            return self._compiled(ids, [sequence.length - 1 + tokens_ahead for sequence in rows], self._kv_cache)
-        except CompilationError as error:  # a missing or broken compiler must not keep the model from answering
-            self.compile_failure = str(error)
-            logger.warning("cannot compile the decoding step, decoding runs eager: %s", self.compile_failure)
-            self._compiled = self._compiled.without_compiler()
-            self._kv_cache.width -= 1
-            return None
-
-    def _forward(self, embeddings: torch.Tensor, positions: torch.Tensor, rows: slice) -> torch.Tensor:
-        """Run the newest tokens of some rows through the language model.
-
-        Args:
-            embeddings: (rows, new tokens, hidden).
-            positions: (rows, new tokens).
-            rows: the rows of the KV cache.
-
-        Returns:
-            Float32 logits after the last token, (rows, vocabulary).
-        """
-        if self._fused is not None:
-            return self._fused.forward(embeddings, positions, self._kv_cache, rows)
-        groups = self._kv_cache.shared_groups(rows)
-        with (
-            self._kv_cache.visible_range(rows, embeddings.shape[1]) as mask,  # (rows, columns)
-            reading(self._language_model, groups) as arguments,
-        ):
-            output = self._language_model(
-                inputs_embeds=embeddings,
-                position_ids=positions.to(embeddings.device),
-                attention_mask=None if mask is None else mask.to(embeddings.device),
-                use_cache=True,
-                **{self._cache_argument: self._kv_cache},
-                **arguments,
-            )
-        logits: torch.Tensor = self._model.lm_head(output.last_hidden_state[:, -1])  # (rows, hidden) -> logits
-        return logits.float()
 
     def _choose_tokens(self, rows: list[Sequence], step: DecodedStep) -> None:
         """Choose a token for each row, and add it to the answer."""
@@ -383,14 +322,6 @@ class Engine:
         """Return how many tokens of a prompt are cached; at least one is left to compute, for its logits."""
         sequence.clock.stamp("prefill")
         return min(self.prefix_cache.cached_tokens(sequence.key), sequence.length - 1)
-
-    def _embed_from(self, sequence: Sequence, start: int, features: dict[int, torch.Tensor]) -> torch.Tensor:
-        """Embed a prompt from its token `start` on, (tokens, hidden); image tokens become the image's features."""
-        embedded: torch.Tensor = self._embed(torch.tensor(sequence.ids[start:], device=self._embed.weight.device))
-        for image in sequence.prompt.images_after(start):
-            first, end = max(image.start, start), image.start + image.tokens
-            embedded[first - start : end - start] = features[image.key][first - image.start :].to(embedded)
-        return embedded
 
     def _run_with_oom_retry(self, work: Callable[[list[Sequence]], None], group: list[Sequence]) -> None:
         """Run a part of a step. If it fails, clear all caches and run its sequences again, fewer at once.

@@ -98,36 +98,38 @@ def descend(hidden: torch.Tensor, activations: torch.Tensor, weights: LayerWeigh
 def attend_newest(
     queries: torch.Tensor, keys: torch.Tensor, values: torch.Tensor, bias: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute the attention of the newest token of each row, written out.
+    """Compute the attention of the newest tokens of each row, written out.
 
     Args:
-        queries: (rows, query heads, 1, head size).
+        queries: (rows, query heads, tokens, head size).
         keys: (rows, key and value heads, columns, head size).
         values: like the keys.
-        bias: added to the scores: 0 where a row sees a column, else very low; (rows, 1, 1, columns) float32.
+        bias: added to the scores: 0 where a token sees a column, else very low; (rows, 1, tokens, columns) float32.
 
     Returns:
-        (rows, query heads, 1, head size), and the logarithms of the sums of exponentials, (rows, query heads, 1).
+        (rows, query heads, tokens, head size), and the logarithms of the sums of exponentials, (rows, query heads,
+        tokens).
     """
-    rows, key_value, _, size = keys.shape
-    heads = queries.shape[1]
+    rows, heads, tokens, size = queries.shape
+    key_value = keys.shape[1]
     grouped = queries.reshape(rows, key_value, -1, size)  # the queries that share keys and values
-    scores = (grouped @ keys.transpose(2, 3)).float() * size**-0.5 + bias
+    scores = (grouped @ keys.transpose(2, 3)).float() * size**-0.5
+    scores = scores + (bias if heads == key_value else bias.repeat(1, 1, heads // key_value, 1))
     weights = scores.softmax(dim=-1).to(values.dtype)  # (rows, key and value heads, queries, columns)
-    return (weights @ values).reshape(rows, heads, 1, size), scores.logsumexp(dim=-1).reshape(rows, heads, 1)
+    return (weights @ values).reshape(rows, heads, tokens, size), scores.logsumexp(dim=-1).reshape(rows, heads, tokens)
 
 
 def write(
-    keys: torch.Tensor, values: torch.Tensor, new_keys: torch.Tensor, new_values: torch.Tensor, column: torch.Tensor
+    keys: torch.Tensor, values: torch.Tensor, new_keys: torch.Tensor, new_values: torch.Tensor, columns: torch.Tensor
 ) -> None:
-    """Write the newest keys and values, (rows, heads, 1, head size), to a column of the buffers."""
-    keys.index_copy_(2, column, new_keys)
-    values.index_copy_(2, column, new_values)
+    """Write the newest keys and values, (rows, heads, tokens, head size), to columns of the buffers, (tokens,)."""
+    keys.index_copy_(2, columns, new_keys)
+    values.index_copy_(2, columns, new_values)
 
 
 def compute_logits(hidden: torch.Tensor, norm: torch.Tensor, head: torch.Tensor, heads: Heads) -> torch.Tensor:
-    """Compute the float32 logits after the last token of each row, (rows, vocabulary)."""
-    return functional.linear(_norm(hidden[:, -1], norm, heads), head).float()
+    """Compute float32 logits, (..., vocabulary), of the last layer's (..., hidden)."""
+    return functional.linear(_norm(hidden, norm, heads), head).float()
 
 
 class FusedModel:
@@ -159,7 +161,13 @@ class FusedModel:
         return cos[:, None], sin[:, None]
 
     def forward(
-        self, embeddings: torch.Tensor, positions: torch.Tensor, cache: BatchKVCache, rows: slice
+        self,
+        embeddings: torch.Tensor,
+        positions: torch.Tensor,
+        cache: BatchKVCache,
+        rows: slice,
+        *,
+        of_all: bool = False,
     ) -> torch.Tensor:
         """Run the newest tokens of some rows, and write their keys and values into the cache.
 
@@ -168,9 +176,10 @@ class FusedModel:
             positions: (rows, new tokens).
             cache: the KV cache.
             rows: its rows.
+            of_all: whether the logits after all new tokens are needed.
 
         Returns:
-            Float32 logits after the last token, (rows, vocabulary).
+            Float32 logits after the last token, (rows, vocabulary); `of_all`: (rows, new tokens, vocabulary).
         """
         hidden, new = embeddings, embeddings.shape[1]
         grouped = {} if self.heads.query == self.heads.key_value else {"enable_gqa": True}
@@ -190,7 +199,7 @@ class FusedModel:
                     )  # (rows, query heads, new tokens, head size)
                 hidden, activations = activate(hidden, attended.transpose(1, 2).flatten(2), weights, self.heads)
                 hidden = descend(hidden, activations, weights)
-        return compute_logits(hidden, self.norm, self.head, self.heads)
+        return compute_logits(hidden if of_all else hidden[:, -1], self.norm, self.head, self.heads)
 
 
 def why_not_fused(model: Any) -> str | None:

@@ -21,6 +21,7 @@ from langchain_vipllava.engine.generation_config import confidence_temperature, 
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.logprobs import LogprobRecorder
+from langchain_vipllava.engine.prompt_lookup import PromptLookup
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler
@@ -85,6 +86,7 @@ class ModelRunner:
         cache_bytes: bound of the prefix cache; by default a quarter of the free memory, at most 4 GiB. 0 stores
             nothing. Running requests need KV buffers on top. When idle, up to a quarter of the bound is kept of them.
         compile_decode: whether to compile the decoding step; None where it pays, see `decode_path`.
+        prompt_lookup_num_tokens: how many tokens of an answer to guess at most, see `LoadOptions`.
 
     Raises:
         CheckpointError: the model is not a ViP-LLaVA, or the processor does not fit.
@@ -98,6 +100,7 @@ class ModelRunner:
         name: str | None = None,
         cache_bytes: int | None = None,
         compile_decode: bool | None = None,
+        prompt_lookup_num_tokens: int | None = None,
     ) -> None:
         self.model = check_model(model, processor)
         self.processor = processor
@@ -125,6 +128,7 @@ class ModelRunner:
         self._engine = Engine(
             self.model, cache_bytes=cache_bytes, feature_bytes=_FEATURE_BYTES, fused=fused, compiled=compiled
         )
+        self._lookup_tokens = prompt_lookup_num_tokens
         self._end_ids = eos_token_ids(self.model)
         vocabulary = int(model.config.text_config.vocab_size)
         self._constraints = ConstraintFactory(self.encoder.tokenizer, vocabulary, self._end_ids)
@@ -186,7 +190,8 @@ class ModelRunner:
             on_piece=handle.emit if recorder is None else emit_recorded,
         )
         sampler = TokenSampler(request.sampling, constraint, recorder)
-        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler, recorder, clock=clock))
+        lookup = PromptLookup(prompt.ids, most, self.encoder.texts.image_id) if (most := self._lookup_tokens) else None
+        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler, recorder, lookup=lookup, clock=clock))
         return handle
 
     def _recorder(self, request: GenerationRequest) -> LogprobRecorder | None:
@@ -263,6 +268,7 @@ def _load_runner(options: LoadOptions, failure_before: list[str] | None) -> Mode
             name=options.model,
             cache_bytes=options.cache_bytes,
             compile_decode=options.compile_decode,
+            prompt_lookup_num_tokens=options.prompt_lookup_num_tokens,
         )
     return _runners[options]
 

@@ -8,6 +8,7 @@ from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import EncodedPrompt
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.logprobs import LogprobRecorder
+from langchain_vipllava.engine.prompt_lookup import PromptLookup
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.protocol.answer import Answer
@@ -23,6 +24,7 @@ class Sequence:
         detokenizer: collects the tokens of the answer.
         sampler: chooses them.
         recorder: records how likely they were; None if nobody asks.
+        lookup: guesses tokens of the answer; None if it guesses none.
         length_at_admission: its length when it got its row.
         reused_tokens: tokens of the prompt that were cached at the first prefill; None before it.
         oom_retried: whether it ran out of memory alone, and was tried again.
@@ -34,6 +36,7 @@ class Sequence:
     detokenizer: IncrementalDetokenizer
     sampler: TokenSampler
     recorder: LogprobRecorder | None = None
+    lookup: PromptLookup | None = None
     length_at_admission: int = 0
     reused_tokens: int | None = None
     oom_retried: bool = False

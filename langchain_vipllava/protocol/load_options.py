@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_args
 
-from langchain_vipllava.errors import CheckpointError
+from langchain_vipllava.errors import CheckpointError, shorten
 from langchain_vipllava.prompt.formats import PromptFormatName
 
 DType = Literal["auto", "float16", "bfloat16", "float32"]
@@ -17,6 +17,9 @@ Quantization = Literal["8bit", "4bit"]
 
 BUNDLED = "bundled"
 BUNDLED_FOLDER = Path(__file__).parent.parent / "bundled"
+
+MAX_LOOKUP_TOKENS = 64
+"""Most tokens that are guessed at once. Chosen: a wider forward pass costs more than the steps that it saves."""
 
 TRAINED_FORMATS: Mapping[str, PromptFormatName] = MappingProxyType(
     {
@@ -46,6 +49,8 @@ class LoadOptions:
         cache_bytes: bound of the engine's prefix cache; None for the engine's own choice, 0 for no prefix cache. Image
             features have their own bound of 256 MiB.
         compile_decode: whether to compile the decoding step; None where it pays (on a CUDA GPU).
+        prompt_lookup_num_tokens: how many tokens of an answer to guess at most from what the prompt and the answer
+            say, and check in one forward pass; None for none.
 
     Raises:
         CheckpointError: an unknown dtype, quantization or device; a negative bound.
@@ -61,6 +66,7 @@ class LoadOptions:
     local_files_only: bool = False
     cache_bytes: int | None = None
     compile_decode: bool | None = None
+    prompt_lookup_num_tokens: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in get_args(DType):
@@ -69,6 +75,11 @@ class LoadOptions:
             raise CheckpointError(f"device={self.device!r}; expected 'auto', 'cuda', 'cuda:1', 'mps' or 'cpu'.")
         if self.cache_bytes is not None and self.cache_bytes < 0:
             raise CheckpointError(f"cache_bytes={self.cache_bytes}; expected 0 or more bytes.")
+        lookup = self.prompt_lookup_num_tokens
+        if lookup is not None and (type(lookup) is not int or not 0 <= lookup <= MAX_LOOKUP_TOKENS):
+            raise CheckpointError(
+                f"prompt_lookup_num_tokens={shorten(lookup)}; expected 0 to {MAX_LOOKUP_TOKENS} tokens, or None."
+            )
         if self.quantization not in (None, *get_args(Quantization)):
             raise CheckpointError(f"quantization={self.quantization!r}; expected '8bit', '4bit' or None.")
         try:

@@ -111,7 +111,7 @@ def test_a_failure_after_compiling_fails_the_answer_but_not_the_compilation(part
     """A failing device is simulated: the compiled step raises at its third call."""
     monkeypatch.setattr(decode, "_BACKEND", "eager")
     runner = ModelRunner(*parts, compile_decode=True)
-    compiled = runner._engine._compiled
+    compiled = runner._engine._passes._compiled
     run, calls = compiled._run, []
 
     def failing_once(*args):

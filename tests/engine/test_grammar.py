@@ -253,8 +253,9 @@ def test_forced_tokens_are_taken_in_one_pass_and_change_no_answer(runner, togeth
         return [(answer.token_ids, answer.text, answer.finish_reason) for answer in found]
 
     passes = []
-    forward = runner._engine._forward
-    monkeypatch.setattr(runner._engine, "_forward", lambda *args: passes.append(1) or forward(*args))
+    passed = runner._engine._passes
+    forward = passed._layer_by_layer
+    monkeypatch.setattr(passed, "_layer_by_layer", lambda *args, **how: passes.append(1) or forward(*args, **how))
     jumped, with_jumps = answers(), len(passes)
     passes.clear()
     monkeypatch.setattr(Constraint, "forced", lambda self: [])

@@ -1,0 +1,74 @@
+"""Tokens of answers that are known before the model is asked: forced by a grammar, or guessed.
+
+One forward pass computes all of them. Every row takes as many, since all rows of the KV cache end at one column.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import abc
+
+from langchain_vipllava.engine.failures import explain
+from langchain_vipllava.engine.sequence import Sequence
+
+logger = logging.getLogger(__name__)
+
+
+def take_forced(rows: abc.Sequence[Sequence]) -> tuple[list[list[int]], list[int]] | None:
+    """Add the tokens to the answers that their grammars leave no choice about, as many to each.
+
+    Returns:
+        The tokens of each row that are not computed yet, as many of each, and the position of each row's first; None if
+        there is no choice to leave out.
+    """
+    found = [sequence.sampler.forced() for sequence in rows]
+    count = min(map(len, found))
+    if not count:
+        return None
+    starts = [sequence.length - 1 for sequence in rows]
+    for sequence, tokens in zip(rows, found, strict=True):
+        try:
+            for token in tokens[:count]:
+                sequence.sampler.take(token)
+                sequence.detokenizer.add(token, last=sequence.sampler.is_complete)
+        except BaseException as error:
+            logger.debug("an answer failed", exc_info=True)
+            sequence.fail(explain(error, sequence))
+    newest = [[*sequence.ids[start : start + count + 1]] for sequence, start in zip(rows, starts, strict=True)]
+    # an answer that has ended took fewer; what is computed behind its end is not used
+    return [tokens + tokens[-1:] * (count + 1 - len(tokens)) for tokens in newest], starts
+
+
+def guess_tokens(rows: abc.Sequence[Sequence]) -> list[list[int]]:
+    """Return a guess of the next tokens of each row, as many of each; [] if there is none for one of them."""
+    guesses: list[list[int]] = []
+    for sequence in rows:
+        left = sequence.detokenizer.tokens_left - 1  # the pass that checks a guess yields one more token
+        guess = [] if sequence.lookup is None else sequence.lookup.guess(sequence.detokenizer.ids, left)
+        if not guess:
+            return []
+        guesses.append(guess)
+    count = min(map(len, guesses))
+    return [guess[:count] for guess in guesses]
+
+
+def are_right(rows: abc.Sequence[Sequence], guesses: abc.Sequence[abc.Sequence[int]], place: int) -> bool:
+    """Whether the newest token of each row is the one that was guessed at a place.
+
+    Each row learns how good its guess is, once its end is reached or a guess of any row is wrong. Rows that are
+    finished do not count.
+    """
+    going_on = [(s, guess) for s, guess in zip(rows, guesses, strict=True) if not s.is_finished]
+    if not going_on:
+        return False
+    if place < len(guesses[0]):
+        wrong = {s for s, guess in going_on if s.detokenizer.ids[-1] != guess[place]}
+        if not wrong:
+            return True
+    else:
+        wrong = set()
+    for sequence, _ in going_on:
+        assert sequence.lookup is not None  # noqa: S101  # it has guessed
+        is_wrong = sequence in wrong
+        sequence.lookup.learn(place if is_wrong else min(place + 1, len(guesses[0])), wrong=is_wrong)
+    return False
