@@ -109,6 +109,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.sharing
+	$(BIN)/python -m benchmarks.structured
+	$(BIN)/python -m benchmarks.lookup
 
 # Without a package index: make gpu-check WHEELS=folder, with the machine's own torch and wheels of what it lacks.
 ifdef WHEELS

@@ -38,6 +38,20 @@ def test_answers_are_those_of_plain_generate_on_the_cpu(gpu_parts, parts, images
     assert runner.decode_path.startswith("compiled" if compiled else "eager")
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_follow_ups_and_guesses_are_those_of_plain_generate_on_the_cpu(gpu_parts, parts, images, compiled):
+    """Both take the recorded step of several tokens."""
+    plain = PlainGenerate(*parts)
+    runner = ModelRunner(*gpu_parts, compile_decode=compiled, prompt_lookup_num_tokens=5)
+    turns = (Turn(" ".join(WORDS), (images[0],)),)
+    for question in ("why", "is it lime", "why"):
+        talk = Conversation(turns)
+        answer = runner.submit(request(talk, max_tokens=40)).future.result(300)
+        assert list(answer.token_ids) == plain.ids(talk, 40)
+        turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].images, answer.text), Turn(question))
+    assert runner._engine._passes._has_wide
+
+
 @pytest.mark.parametrize(("rows", "heads", "key_value", "columns", "size"), [(1, 32, 32, 768, 128), (16, 8, 2, 96, 64)])
 def test_the_kernels_compute_the_attention_of_the_newest_token(rows, heads, key_value, columns, size):
     generator = torch.Generator("cuda").manual_seed(0)
