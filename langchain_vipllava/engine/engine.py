@@ -146,16 +146,17 @@ class Engine:
         """Cache what running rows have computed of prompts that can start now.
 
         Not before: until somebody else needs them, the keys and values of a running row are in its own columns alone.
+        And only what is needed: the rest of a row would be cut off again, with another copy.
         """
         running = self.scheduler.running
-        if not self.prefix_cache.max_bytes or len(running) >= self.scheduler.max_rows:
+        if not (self.scheduler.waiting and self.prefix_cache.max_bytes) or len(running) >= self.scheduler.max_rows:
             return
-        for waiting in self.scheduler.waiting:
-            needed = self.prefix_cache.cached_tokens(waiting.key) + MIN_SHARED_TOKENS
-            for row, sequence in enumerate(running):
-                if common_length(waiting.key, sequence.key) >= needed:
-                    self._cache_row(row, sequence)
-                    break
+        waiting = [sequence.key for sequence in self.scheduler.waiting]
+        for row, sequence in enumerate(running):
+            key = sequence.key
+            for length in sorted({common_length(key, other) for other in waiting}):
+                if length >= self.prefix_cache.cached_tokens(key[:length]) + MIN_SHARED_TOKENS:
+                    self._cache_row(row, sequence, length)
 
     def _prefill(self, group: list[Sequence]) -> None:
         """Give each sequence a row, compute the uncached tokens of its prompt, and choose its first token.
@@ -309,9 +310,9 @@ class Engine:
         self._cache_row(row, sequence)
         self._kv_cache.free_row(row)
 
-    def _cache_row(self, row: int, sequence: Sequence) -> None:
-        """Add what is computed of a row to the prefix cache, if there is memory for it."""
-        ids = sequence.key[: self._kv_cache.length(row)]
+    def _cache_row(self, row: int, sequence: Sequence, most: int | None = None) -> None:
+        """Add what is computed of a row to the prefix cache, at most so many tokens, if there is memory for it."""
+        ids = sequence.key[: self._kv_cache.length(row)][:most]
         try:
             self.prefix_cache.add(ids, partial(self._kv_cache.copy_row, row, len(ids)))
         except Exception:  # the answer does not depend on it
