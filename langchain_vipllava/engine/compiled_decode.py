@@ -45,7 +45,7 @@ def choose_decode(
     """
     if compile_decode is False:
         return False, "compile_decode=False"
-    if attention not in ("sdpa", "eager"):
+    if attention not in fused_model.FUSED_ATTENTION:
         return False, f"a compiled step has its own attention instead of {attention}"
     if quantized:
         return False, "quantized weights use their own kernels"

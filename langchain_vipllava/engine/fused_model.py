@@ -17,6 +17,10 @@ _PREFILL_BACKENDS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION,
 H100 (seen in a profile of one)."""
 
 
+FUSED_ATTENTION = ("sdpa", "eager")
+"""Attention implementations of transformers that compute what the functions here do."""
+
+
 class LayerWeights(NamedTuple):
     """The weights of a layer. Projections of the same input are one matrix: one kernel reads them."""
 
@@ -206,7 +210,7 @@ def why_not_fused(model: Any) -> str | None:
     """Return why a model needs its modules; None if `FusedModel` computes the same."""
     text = model.model.language_model
     config = text.config
-    if config._attn_implementation not in ("sdpa", "eager"):
+    if config._attn_implementation not in FUSED_ATTENTION:
         return f"attention is {config._attn_implementation}"
     if type(model.lm_head) is not torch.nn.Linear or getattr(model.lm_head, "bias", None) is not None:
         return f"its lm_head is a {type(model.lm_head).__name__} or has a bias"
