@@ -18,6 +18,7 @@ from benchmarks.answering import ask, ask_together, make_request, timings
 from benchmarks.checkpoint import PATCH, SIDE, make_image, make_processor
 from benchmarks.gpu_exactness import conversations
 from benchmarks.gpu_limits import arithmetic, bandwidth, seconds, synchronize
+from langchain_vipllava.engine.compiled_decode import WIDE_TOKENS
 from langchain_vipllava.engine.loading import load_checkpoint, published_config
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -129,6 +130,7 @@ def _measure(check: Check, made: Model, name: str, *, compile_decode: bool | Non
     _one_step(check, made, runner, name)
     follow_ups = [_follow_up(n, answer) for n, answer in enumerate(answers)]
     _first_tokens(check, made, name, [ask(runner, make_request(one, 2)) for one in follow_ups], "follow-up", "<= 10 ms")
+    _one_step(check, made, runner, name, WIDE_TOKENS)
     for images, goal in ((1, ">= 10x"), (ROWS, "")):
         asked = conversations(ROWS, images)
         many = _rate(runner, asked)
@@ -143,19 +145,20 @@ def _measure(check: Check, made: Model, name: str, *, compile_decode: bool | Non
     runner.stop()
 
 
-def _one_step(check: Check, made: Model, runner: ModelRunner, name: str) -> None:
-    """Measure a step of one row on the device alone, and count its kernels."""
+def _one_step(check: Check, made: Model, runner: ModelRunner, name: str, tokens: int = 1) -> None:
+    """Measure a recorded step of one row on the device alone, and count its kernels."""
     decode = runner._engine._passes._compiled
-    if check.device.type != "cuda" or decode is None or 1 not in decode._recorded:
+    if check.device.type != "cuda" or decode is None or tokens not in decode._recorded:
         return
-    graph = decode._recorded[1].graph
+    graph = decode._recorded[tokens].graph
     with torch.inference_mode():
         step = seconds(graph, check.device)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             graph()
             synchronize(check.device)
     kernels = sum(event.count for event in profiled.key_averages())
-    check.add(f"{name}: one step, 1 row, {kernels} kernels", f"{step * 1e3:.2f} ms", _share(check, made, 1 / step))
+    name = f"{name}, {tokens} token{'s' if tokens > 1 else ''} of 1 row"
+    check.add(f"{name}: one step, {kernels} kernels", f"{step * 1e3:.2f} ms", _share(check, made, 1 / step))
     for event in sorted(profiled.key_averages(), key=lambda one: -one.device_time_total)[:12]:
         check.add(f"{name}: kernel {event.key[:60]}", f"{event.count} x {event.device_time_total / event.count:.1f} us")
 
