@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -20,6 +20,11 @@ class Measured:
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, runs: Sequence[float]) -> Measured:
+        """Sum up the seconds of the counted runs."""
+        return cls(statistics.median(runs), min(runs), max(runs))
 
     def __str__(self) -> str:
         return f"{_seconds(self.median)} ({_seconds(self.low)} to {_seconds(self.high)})"
@@ -40,7 +45,7 @@ def measure(functions: Mapping[str, Callable[[], object]], repeats: int) -> dict
             seconds = result if isinstance(result, float) else time.perf_counter() - started
             if run:
                 times[name].append(seconds)
-    return {name: Measured(statistics.median(runs), min(runs), max(runs)) for name, runs in times.items()}
+    return {name: Measured.of(runs) for name, runs in times.items()}
 
 
 def _seconds(value: float) -> str:
