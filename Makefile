@@ -6,10 +6,11 @@ READY := $(VENV)/.ready
 OLDEST := .venv-oldest
 NEWEST := .venv-newest
 VLLM := .venv-vllm
+LLAMA := .venv-llama
 DETECTORS := .venv-detectors
 MCP2 := .venv-mcp2
 
-.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench gpu-check bench-vllm bench-plot marker-gallery layouts situations notebooks session screenshots bench-startup train eval calibration clean
+.PHONY: help demo test fuzz soak test-slow test-mcp test-vllm test-gpu test-7b test-detectors test-oldest test-newest lint format docs bench gpu-check bench-vllm bench-llama bench-plot marker-gallery layouts situations notebooks session screenshots bench-startup train eval calibration clean
 
 help:
 	@echo "make demo         run the main job: an agent detects, marks and asks"
@@ -21,6 +22,7 @@ help:
 	@echo "make bench        benchmarks, on this machine's CPU"
 	@echo "make gpu-check    exactness and speed with the 7B's shape and random weights, on a CUDA GPU"
 	@echo "make bench-vllm   beside a vLLM server on this machine's CPU (installs 3.5 GB in an environment of its own)"
+	@echo "make bench-llama  beside llama.cpp on this machine's CPU, text only (builds it in an environment of its own: minutes)"
 	@echo "make bench-plot   draw how cost grows with work: docs/growth.png"
 	@echo "make soak         1,500 mixed requests with faults, cancellations and signals: docs/reference/robustness.md"
 	@echo "make marker-gallery  draw the images of docs/concepts/markers-before-after.md; BEFORE=a checkout to compare with"
@@ -134,6 +136,15 @@ bench-vllm: $(READY) $(VLLM)/.ready
 	$(BIN)/python -m benchmarks.serving $(VLLM)/bin/python
 	$(BIN)/python -m benchmarks.callers $(VLLM)/bin/python
 
+# from source, for this machine's instructions: pip brings CMake and Ninja where they are missing, a C++ compiler it does not
+$(LLAMA)/.ready:
+	$(PYTHON) -m venv $(LLAMA)
+	$(LLAMA)/bin/python -m pip install --quiet "llama-cpp-python==0.3.36" "gguf==0.19.0" "numpy>=1.26,<3"
+	@touch $@
+
+bench-llama: $(READY) $(LLAMA)/.ready
+	$(BIN)/python -m benchmarks.llama_cpp $(LLAMA)/bin/python
+
 # exports the bundled checkpoint, serves it, and compares
 test-vllm: $(READY) $(VLLM)/.ready
 	VIPLLAVA_VLLM_PYTHON=$(VLLM)/bin/python $(BIN)/python -m pytest -m vllm tests/vllm
@@ -195,4 +206,4 @@ test-newest: $(NEWEST)/.ready
 	$(NEWEST)/bin/python -m pytest -m "not slow and not gpu and not detectors and not npm and not vllm"
 
 clean:
-	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(NEWEST) $(VLLM) $(MCP2) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(DETECTORS) $(OLDEST) $(NEWEST) $(VLLM) $(LLAMA) $(MCP2) dist build .pytest_cache .mypy_cache .ruff_cache
