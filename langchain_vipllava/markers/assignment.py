@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice, product
-from typing import Literal
+from typing import Literal, Protocol
 
 from langchain_vipllava.errors import MarkerError, shorten
 from langchain_vipllava.markers.contrast import CLEAR_SHARE
@@ -28,6 +28,16 @@ MAX_MARKERS = len(COLORS) * len(KINDS)
 """Markers on one image: each (color, kind) at most once."""
 
 
+class Standing(Protocol):
+    """What is asked about an image below its markers; a region is named by its index."""
+
+    def expect(self, markers: Iterable[tuple[int, MarkerKind]]) -> None:
+        """Take note of which kinds on which regions will be asked about, as far as is known."""
+
+    def clear_share(self, index: int, look: Look) -> float:
+        """Return the share of a region's pixels from which a look would stand out."""
+
+
 def check_names(kind: object, color: object) -> None:
     """Check names of kinds and colors before there are regions: one name, or a list of them.
 
@@ -44,7 +54,7 @@ def assign_looks(
     count: int,
     kind: KindChoice | Sequence[KindChoice | None] | None,
     color: ColorChoice | Sequence[ColorChoice | None] | None,
-    clear_share: Callable[[int, Look], float],
+    ground: Standing,
     *,
     numbered: bool = False,
 ) -> list[Look]:
@@ -56,7 +66,7 @@ def assign_looks(
         count: number of regions.
         kind: one kind for all, one per region, or "auto" (None in a sequence) to choose.
         color: one color for all, one per region, or None or "auto" to choose.
-        clear_share: returns the share of a region's pixels from which a look would stand out, by the region's index.
+        ground: what the markers have to stand out from.
         numbered: whether numbers name the regions too: then "auto" repeats looks once all of them are taken.
 
     Raises:
@@ -72,6 +82,11 @@ def assign_looks(
     colors = [None if c in (None, "auto") else parse_color(c) for c in _one_each(count, color, "color")]
     looks: dict[int, Look] = {}
     fixed_first = sorted(range(count), key=lambda i: (kinds[i] is None) + (colors[i] is None))
+    ground.expect(
+        (index, kinds[index] or KINDS[place // len(COLORS) % len(KINDS)])
+        for place, index in enumerate(fixed_first)
+        if colors[index] is None
+    )
     for index in fixed_first:
         taken = list(looks.values())
         if numbered and kinds[index] is None and colors[index] is None:
@@ -80,11 +95,11 @@ def assign_looks(
         if colors[index] is not None:
             looks[index] = candidates[0]
             continue
-        look = next((look for look in candidates if clear_share(index, look) >= CLEAR_SHARE), None)
+        look = next((look for look in candidates if ground.clear_share(index, look) >= CLEAR_SHARE), None)
         if look is None:
             movable = [other for other in looks if colors[other] is None and kinds[other] == kinds[index]]
-            look = _swap(index, movable, looks, candidates, clear_share)
-        looks[index] = look or max(candidates, key=lambda look: clear_share(index, look))
+            look = _swap(index, movable, looks, candidates, ground)
+        looks[index] = look or max(candidates, key=lambda look: ground.clear_share(index, look))
     return [looks[index] for index in range(count)]
 
 
@@ -117,15 +132,15 @@ def _swap(
     movable: Sequence[int],
     looks: dict[int, Look],
     free: Sequence[Look],
-    clear_share: Callable[[int, Look], float],
+    ground: Standing,
 ) -> Look | None:
     """Give another region a free look, so that this one gets that region's, where both then stand out."""
     for other in movable:
         theirs = looks[other]
-        if clear_share(index, theirs) < CLEAR_SHARE:
+        if ground.clear_share(index, theirs) < CLEAR_SHARE:
             continue
         for look in free:
-            if clear_share(other, look) >= CLEAR_SHARE:
+            if ground.clear_share(other, look) >= CLEAR_SHARE:
                 looks[other] = look
                 return theirs
     return None

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from langchain_vipllava.images.view import VIEW_SIZE
+from langchain_vipllava.locks import cached_property
 from langchain_vipllava.markers.ink import Ink, draw, ink_bounds
 from langchain_vipllava.markers.kinds import COLOR_NAMES, COLORS, MarkerColor
 from langchain_vipllava.markers.scaled import scale_ink
@@ -43,14 +44,20 @@ _NEIGHBORS = np.ones((2 * _AROUND + 1, 2 * _AROUND + 1), np.uint8)
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
-    """Convert (h, w, 3) RGB uint8 to CIELAB as float32. Eight bits are exact enough, and several times as fast."""
-    lab = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2LAB).astype(np.float32)
-    lab[..., 0] *= 100 / 255
-    return lab
+    """Convert (h, w, 3) RGB uint8 to CIELAB as uint8. Eight bits are exact enough, and several times as fast."""
+    return cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2LAB) if rgb.size else rgb
+
+
+def _axes(lab: np.ndarray) -> np.ndarray:
+    """Convert (..., 3) CIELAB as uint8 to (3, ...) float32, L in 0..100. Loops over the pixels of an axis are fast."""
+    axes = np.ascontiguousarray(np.moveaxis(lab, -1, 0)).astype(np.float32)
+    axes[0] *= 100 / 255
+    return axes
 
 
 _RGB = np.array([COLORS[name] for name in COLOR_NAMES], dtype=np.float32)
-_OPAQUE = _lab(_RGB[None].astype(np.uint8))
+_OPAQUE = _axes(_lab(_RGB[:, None].astype(np.uint8)))
+"""(3, 9, 1): the nine colors."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +66,10 @@ class SeenImage:
 
     Attributes:
         rgb: (h, w, 3) uint8.
-        lab: (h, w, 3) float32, CIELAB: L in 0..100.
         scale: (x, y), model pixels per pixel of the image.
     """
 
     rgb: np.ndarray
-    lab: np.ndarray
     scale: tuple[float, float]
 
     @classmethod
@@ -77,21 +82,24 @@ class SeenImage:
             image_small = image.resize(fine, Image.Resampling.NEAREST).reduce(_SAMPLES)
         else:
             image_small = image.resize((width, height), Image.Resampling.BOX)
-        rgb = np.asarray(image_small)
-        return cls(rgb, _lab(rgb), (width / image.width, height / image.height))
+        return cls(np.asarray(image_small), (width / image.width, height / image.height))
 
     def pixels_of(self, inks: Sequence[Ink]) -> MarkerPixels:
         """Return where inks lie, which are in pixels of the image."""
         scaled = [scale_ink(ink, self.scale) for ink in inks]
-        boxes = np.array([ink_bounds(ink) for ink in scaled])
+        lefts, tops, rights, bottoms = zip(*map(ink_bounds, scaled), strict=True)
         height, width = self.rgb.shape[:2]
-        left, top = (max(int(n) - _AROUND - 1, 0) for n in np.floor(boxes[:, :2].min(axis=0)))
-        right, bottom = np.ceil(boxes[:, 2:].max(axis=0)).astype(int) + _AROUND + 1
-        window = (min(left, width - 1), min(top, height - 1), min(int(right), width), min(int(bottom), height))
-        canvas = np.zeros((max(window[3] - window[1], 1), max(window[2] - window[0], 1), 1), np.uint8)
+        left, top = (max(math.floor(min(edges)) - _AROUND - 1, 0) for edges in (lefts, tops))
+        right, bottom = (math.ceil(max(edges)) + _AROUND + 1 for edges in (rights, bottoms))
+        left, top, right, bottom = min(left, width - 1), min(top, height - 1), min(right, width), min(bottom, height)
+        canvas = np.zeros((max(bottom - top, 1), max(right - left, 1), 1), np.uint8)
         for ink in scaled:
-            draw(canvas, ink, (255,), window[:2])
-        return MarkerPixels(canvas[..., 0], window[:2])
+            draw(canvas, ink, (255,), (left, top))
+        return MarkerPixels(canvas[..., 0], (left, top))
+
+    def lab_at(self, places: Places) -> np.ndarray:
+        """Return the CIELAB of pixels as (3, 1, N) float32."""
+        return _axes(_lab(self.rgb[places][None]))
 
 
 @dataclass(frozen=True)
@@ -110,70 +118,100 @@ class MarkerPixels:
     @cached_property
     def near(self) -> Places:
         """Some of the pixels under the ink or around it."""
-        return _some(cv2.dilate(self.coverage, _NEIGHBORS) > 0, self.origin)
+        return _some(cv2.dilate(self.coverage, _NEIGHBORS), self.origin)
 
 
-def clear_shares(seen: SeenImage, pixels: MarkerPixels, opacity: float) -> dict[MarkerColor, float]:
-    """Return the share of the pixels at a marker from which each of the nine colors stands out."""
-    rows, columns = pixels.near
-    painted = _painted(seen.rgb[rows, columns], opacity)
-    clear = _squared(seen.lab[rows, columns][:, None], painted) >= (CLEAR_DISTANCE * min(opacity, 1)) ** 2
+def clear_shares(seen: SeenImage, pixels: Sequence[MarkerPixels], opacity: float) -> list[dict[MarkerColor, float]]:
+    """Return for each marker the share of the pixels at it from which each of the nine colors stands out.
+
+    Args:
+        seen: the image.
+        pixels: of the markers.
+        opacity: of all of them.
+    """
+    places, owners = _join([each.near for each in pixels])
+    painted = _painted(seen.rgb[places], opacity)
+    clear = _squared(seen.lab_at(places), painted) >= (CLEAR_DISTANCE * min(opacity, 1)) ** 2
     if opacity < 1:  # a mixture has to look like its own color: lime on red is olive
-        to_colors = _squared(painted[:, :, None], _OPAQUE[0])
-        clear &= to_colors.argmin(axis=2) == np.arange(len(COLOR_NAMES))
-    return dict(zip(COLOR_NAMES, clear.mean(axis=0).tolist(), strict=True))
+        to_colors = _squared(painted[:, None], _OPAQUE[..., None])
+        clear &= to_colors.argmin(axis=0) == np.arange(len(COLOR_NAMES))[:, None]
+    by_color = [_shares(each, owners, len(pixels)) for each in clear]
+    return [dict(zip(COLOR_NAMES, shares, strict=True)) for shares in zip(*by_color, strict=True)]
 
 
-def different_share(seen: SeenImage, pixels: MarkerPixels, color: MarkerColor) -> float:
-    """Return the share of the pixels at an opaque marker, which nothing covers, that differ from its color."""
-    rows, columns = pixels.near
-    gaps = _squared(seen.lab[rows, columns], _OPAQUE[0, COLOR_NAMES.index(color)])
-    return float((gaps >= FAINT_DISTANCE**2).mean())
+def different_shares(
+    seen: SeenImage, pixels: Sequence[MarkerPixels], colors: Sequence[MarkerColor]
+) -> list[float]:
+    """Return the share of the pixels at each opaque marker, which nothing covers, that differ from its color.
+
+    Args:
+        seen: the image.
+        pixels: of the markers.
+        colors: of the same markers.
+    """
+    places, owners = _join([each.near for each in pixels])
+    own = np.array([COLOR_NAMES.index(color) for color in colors])[owners]
+    gaps = _squared(seen.lab_at(places)[:, 0], _OPAQUE[:, own, 0])
+    return _shares(gaps >= FAINT_DISTANCE**2, owners, len(pixels))
 
 
-def marked_share(
+def marked_shares(
     before: SeenImage,
     after: SeenImage,
-    pixels: MarkerPixels,
-    color: MarkerColor,
-    opacity: float,
+    pixels: Sequence[MarkerPixels],
     colors: Sequence[MarkerColor],
-) -> float:
-    """Return the share of a marker's pixels that show its color where the image without markers did not.
+    opacity: float,
+    drawn: Collection[MarkerColor],
+) -> list[float]:
+    """Return the share of each marker's pixels that show its color where the image without markers did not.
 
     Args:
         before: the image without markers.
         after: the same with all of them.
-        pixels: of this marker.
-        color: of this marker.
-        opacity: of this marker.
-        colors: of all markers; a pixel that is nearer to another one of them shows that one.
+        pixels: of the markers.
+        colors: of the same markers.
+        opacity: of the same markers.
+        drawn: colors of all markers; a pixel that is nearer to another one of them shows that one.
     """
-    rows, columns = pixels.under
-    painted = _painted(before.rgb[rows, columns], opacity)
-    to_before = np.sqrt(_squared(before.lab[rows, columns][:, None], painted))
-    to_after = np.sqrt(_squared(after.lab[rows, columns][:, None], painted))
-    own, all_of_them = COLOR_NAMES.index(color), [COLOR_NAMES.index(name) for name in colors]
-    moved = to_before[:, own] - to_after[:, own] >= FAINT_DISTANCE
-    nearest = to_after[:, own] <= to_after[:, all_of_them].min(axis=1) + 1e-3
-    return float((moved & nearest).mean())
+    places, owners = _join([each.under for each in pixels])
+    own, at = np.array([COLOR_NAMES.index(color) for color in colors])[owners], np.arange(owners.size)
+    painted = np.broadcast_to(_painted(before.rgb[places], opacity), (3, len(COLOR_NAMES), owners.size))
+    to_before = np.sqrt(_squared(before.lab_at(places)[:, 0], painted[:, own, at]))
+    to_after = np.sqrt(_squared(after.lab_at(places), painted))
+    moved = to_before - to_after[own, at] >= FAINT_DISTANCE
+    nearest = to_after[own, at] <= to_after[[COLOR_NAMES.index(color) for color in drawn]].min(axis=0) + 1e-3
+    return _shares(moved & nearest, owners, len(pixels))
+
+
+def _join(places: Sequence[Places]) -> tuple[Places, np.ndarray]:
+    """Return the places of several markers one after the other, and the index of the marker of each of them."""
+    rows, columns = (np.concatenate(axis) for axis in zip(*places, strict=True))
+    return (rows, columns), np.repeat(np.arange(len(places)), [len(place[0]) for place in places])
+
+
+def _shares(found: np.ndarray, owners: np.ndarray, count: int) -> list[float]:
+    """Return the share of each marker's pixels at which something was found; 0 for a marker without pixels."""
+    of_each = np.bincount(owners, minlength=count)
+    shares: list[float] = (np.bincount(owners, found, count) / np.maximum(of_each, 1)).tolist()
+    return shares
 
 
 def _painted(rgb: np.ndarray, opacity: float) -> np.ndarray:
-    """Return pixels (N, 3) painted with each of the nine colors, in CIELAB: (N, 9, 3), or (1, 9, 3) if opaque."""
+    """Return pixels (N, 3) painted with each of the nine colors, in CIELAB: (3, 9, N), or (3, 9, 1) if opaque."""
     if opacity >= 1:
         return _OPAQUE
-    return _lab((rgb[:, None] * (1 - opacity) + _RGB * opacity).round().astype(np.uint8))
+    return _axes(_lab((rgb * (1 - opacity) + _RGB[:, None] * opacity).round().astype(np.uint8)))
 
 
 def _squared(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return squared distances of vectors of three along the last axis. By axis: loops over three numbers are slow."""
-    x, y, z = (a[..., axis] - b[..., axis] for axis in range(3))
+    """Return squared distances of (3, ...) vectors."""
+    x, y, z = (first - second for first, second in zip(a, b, strict=True))
     squared: np.ndarray = x * x + y * y + z * z
     return squared
 
 
 def _some(where: np.ndarray, origin: tuple[int, int]) -> Places:
-    rows, columns = np.nonzero(where)
-    step = -(-rows.size // _MAX_PIXELS) or 1
-    return rows[::step] + origin[1], columns[::step] + origin[0]
+    flat = np.flatnonzero(where)
+    step = -(-flat.size // _MAX_PIXELS) or 1
+    rows, columns = np.divmod(flat[::step], where.shape[1])
+    return rows + origin[1], columns + origin[0]

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from PIL import Image
 
 from langchain_vipllava.markers.assignment import Look
-from langchain_vipllava.markers.contrast import MarkerPixels, SeenImage, clear_shares, different_share, marked_share
+from langchain_vipllava.markers.contrast import (
+    MarkerPixels,
+    SeenImage,
+    clear_shares,
+    different_shares,
+    marked_shares,
+)
 from langchain_vipllava.markers.extent import Extent
-from langchain_vipllava.markers.ink import Layer
+from langchain_vipllava.markers.ink import Ink, Layer
 from langchain_vipllava.markers.kinds import MarkerColor, MarkerKind, spec_of
 from langchain_vipllava.markers.layout import Sizes
 from langchain_vipllava.markers.marker import FAINT_SHARE
@@ -31,19 +37,37 @@ class Ground:
 
     def __init__(self, seen: SeenImage, extents: Sequence[Extent], sizes: Sizes) -> None:
         self._seen, self._extents, self._sizes = seen, extents, sizes
+        self._styles: dict[MarkerKind, Style] = {}
+        self._alone: dict[tuple[int, MarkerKind], tuple[Style, list[Ink]]] = {}
         self._shares: dict[tuple[int, MarkerKind], dict[MarkerColor, float]] = {}
-        self._pixels: dict[tuple[int, MarkerKind], tuple[Style, MarkerPixels]] = {}
+        self._pixels: dict[tuple[int, MarkerKind], MarkerPixels] = {}
+
+    def expect(self, markers: Iterable[tuple[int, MarkerKind]]) -> None:
+        """Look at the pixels of several markers at once, which takes a fifth of the time of one after the other.
+
+        Args:
+            markers: the index of a region, and a kind that `clear_share` will be asked about.
+        """
+        by_opacity: dict[float, list[tuple[int, MarkerKind]]] = {}
+        for index, kind in markers:
+            style, inks = self._draw_alone(index, kind)
+            self._pixels[index, kind] = self._seen.pixels_of(inks)
+            by_opacity.setdefault(style.opacity, []).append((index, kind))
+        for opacity, group in by_opacity.items():
+            shares = clear_shares(self._seen, [self._pixels[marker] for marker in group], opacity)
+            self._shares.update(zip(group, shares, strict=True))
 
     def clear_share(self, index: int, look: Look) -> float:
         """Return the share of the pixels at a marker on the region `index` from which its color would stand out."""
         color, kind = look
         if (index, kind) not in self._shares:
-            extent = self._extents[index]
-            (style,) = self._sizes.fit([extent], [kind], [self._sizes.choose(kind)])
-            pixels = self._seen.pixels_of(spec_of(kind).draw(extent, style))
-            self._pixels[index, kind] = (style, pixels)
-            self._shares[index, kind] = clear_shares(self._seen, pixels, style.opacity)
+            self.expect([(index, kind)])
         return self._shares[index, kind][color]
+
+    def draw(self, index: int, kind: MarkerKind, style: Style) -> list[Ink]:
+        """Draw the marker of a region in its style."""
+        known, inks = self._alone.get((index, kind), (None, []))
+        return inks if known == style else spec_of(kind).ink(self._extents[index], style)
 
     def check(
         self, drawn: Image.Image, layers: Sequence[Layer], looks: Sequence[Look], styles: Sequence[Style]
@@ -56,20 +80,40 @@ class Ground:
             looks: color and kind of each marker.
             styles: sizes of each marker.
         """
-        alone = _stand_alone(layers, drawn.size)
-        after, colors = None, [color for color, _ in looks]
-        results: list[tuple[float, MarkerColor | None]] = []
-        for index, (layer, look, style) in enumerate(zip(layers, looks, styles, strict=True)):
-            known, pixels = self._pixels.get((index, look[1]), (None, None))
-            if pixels is None or known != style:
-                pixels = self._seen.pixels_of(layer.inks)
-            if alone[index] and layer.opacity >= 1 and style.width >= _WIDE:
-                share = different_share(self._seen, pixels, look[0])
-            else:
-                after = after or SeenImage.of(drawn)
-                share = marked_share(self._seen, after, pixels, look[0], layer.opacity, colors)
-            results.append((share, self._clearer(index, look, looks) if share < FAINT_SHARE else None))
-        return results
+        pixels = [self._pixels_of(index, look, layers[index]) for index, look in enumerate(looks)]
+        colors, shares = [color for color, _ in looks], [0.0] * len(looks)
+        by_check: dict[float | None, list[int]] = {}
+        for index, alone in enumerate(_stand_alone(layers, drawn.size)):
+            is_sure = alone and layers[index].opacity >= 1 and styles[index].width >= _WIDE
+            by_check.setdefault(None if is_sure else layers[index].opacity, []).append(index)
+        after = SeenImage.of(drawn) if set(by_check) - {None} else self._seen
+        for opacity, group in by_check.items():
+            given = [pixels[index] for index in group], [colors[index] for index in group]
+            found = (
+                different_shares(self._seen, *given)
+                if opacity is None
+                else marked_shares(self._seen, after, *given, opacity, set(colors))
+            )
+            for index, share in zip(group, found, strict=True):
+                shares[index] = share
+        return [
+            (share, self._clearer(index, looks[index], looks) if share < FAINT_SHARE else None)
+            for index, share in enumerate(shares)
+        ]
+
+    def _draw_alone(self, index: int, kind: MarkerKind) -> tuple[Style, list[Ink]]:
+        """Return the constant marker of a region as if there were no other one."""
+        if (index, kind) not in self._alone:
+            if kind not in self._styles:
+                self._styles[kind] = self._sizes.choose(kind)
+            style = self._sizes.fit_alone(self._extents[index], self._styles[kind])
+            self._alone[index, kind] = style, spec_of(kind).draw(self._extents[index], style)
+        return self._alone[index, kind]
+
+    def _pixels_of(self, index: int, look: Look, layer: Layer) -> MarkerPixels:
+        known = self._pixels.get((index, look[1]))
+        is_alone = known is not None and layer.inks is self._alone[index, look[1]][1]
+        return known if known is not None and is_alone else self._seen.pixels_of(layer.inks)
 
     def _clearer(self, index: int, look: Look, looks: Sequence[Look]) -> MarkerColor | None:
         """Return the unused color that would stand out most, if it does so more than the present one."""

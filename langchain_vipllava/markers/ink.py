@@ -209,7 +209,7 @@ def draw(canvas: np.ndarray, ink: Ink, color: tuple[int, ...], origin: tuple[int
         cv2.circle(canvas, (int(center[0]), int(center[1])), radius, color, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     elif isinstance(ink, Fill):
         cv2.fillPoly(canvas, [_fixed_point(ink.points, origin)], color, cv2.LINE_AA, _SHIFT)
-    elif np.ptp(ink.points, axis=0).max() < 1:  # cv2 draws next to nothing of a line without length
+    elif _is_dot(ink.points):  # cv2 draws next to nothing of a line without length
         draw(canvas, Disc((float(ink.points[0, 0]), float(ink.points[0, 1])), ink.width / 2), color, origin)
     else:
         thickness = min(max(1, round(ink.width - _EXTRA)), _MAX_THICKNESS)
@@ -217,7 +217,16 @@ def draw(canvas: np.ndarray, ink: Ink, color: tuple[int, ...], origin: tuple[int
         cv2.polylines(canvas, [points], ink.closed, color, thickness, cv2.LINE_AA, _SHIFT)
 
 
+def _is_dot(points: np.ndarray) -> bool:
+    """Return whether points are less than a pixel apart."""
+    first, middle = points[0], points[len(points) // 2]
+    if abs(first[0] - middle[0]) >= 1 or abs(first[1] - middle[1]) >= 1:  # as of most lines
+        return False
+    return bool(np.ptp(points, axis=0).max() < 1)
+
+
 def _fixed_point(points: np.ndarray, origin: tuple[int, int]) -> np.ndarray:
     """Convert image coordinates to cv2's, where whole numbers are the centers of pixels."""
-    moved = (points - np.asarray(origin, dtype=np.float64) - 0.5) * (1 << _SHIFT)
-    return moved.round().astype(np.int32)
+    x, y = origin
+    moved = points * (1 << _SHIFT) - ((x + 0.5) * (1 << _SHIFT), (y + 0.5) * (1 << _SHIFT))
+    return np.rint(moved).astype(np.int32)

@@ -83,6 +83,10 @@ class Sizes:
             _spread(fitted, extents, group)
         return fitted
 
+    def fit_alone(self, extent: Extent, style: Style) -> Style:
+        """Fit the sizes of a marker to its region, as if there were no other one."""
+        return self._fit(style, extent, np.inf)
+
     def _fit(self, style: Style, extent: Extent, room: float) -> Style:
         """Shrink a marker on a small region; `room` outside the box is in model pixels.
 

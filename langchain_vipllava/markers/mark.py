@@ -20,7 +20,7 @@ from langchain_vipllava.markers.contrast import SeenImage
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ground import Ground
 from langchain_vipllava.markers.ink import Layer, paint
-from langchain_vipllava.markers.kinds import COLORS, spec_of
+from langchain_vipllava.markers.kinds import COLORS
 from langchain_vipllava.markers.layout import CHOSEN_SIZES, Sizes, draw_order
 from langchain_vipllava.markers.marked_image import MarkedImage
 from langchain_vipllava.markers.marker import TINY, FaintMarkerWarning, Marker, TinyRegionWarning
@@ -143,12 +143,12 @@ def draw(
     moved = [move_region(region, crop) for region in regions] if crop else regions
     extents = [Extent.of(region, shown.size, max(shown.size) / VIEW_SIZE) for region in moved]
     ground = Ground(SeenImage.of(shown), extents, sizes)
-    looks = assign_looks(len(regions), kind, color, ground.clear_share, numbered=numbers is not None)
+    looks = assign_looks(len(regions), kind, color, ground, numbered=numbers is not None)
     kinds = [k for _, k in looks]
     styles = sizes.fit(extents, kinds, [sizes.choose(k, rng, extents[0].unit) for k in kinds])
     layers = [
-        Layer(spec_of(k).ink(extent, style), COLORS[c], style.opacity)
-        for extent, (c, k), style in zip(extents, looks, styles, strict=True)
+        Layer(ground.draw(index, k, style), COLORS[c], style.opacity)
+        for index, ((c, k), style) in enumerate(zip(looks, styles, strict=True))
     ]
     drawn = shown.copy()
     paint(drawn, [layers[index] for index in draw_order(extents, kinds)])
