@@ -124,7 +124,10 @@ def _free_looks(
             else f"{count} regions, but only {MAX_MARKERS} combinations of color and kind. "
             "Mark fewer regions at once, or on several views with mark_pages, or pass kind='auto' and numbers=True."
         )
-    return sorted(candidates, key=lambda look: look[0] in used_colors)
+    return [
+        *(look for look in candidates if look[0] not in used_colors),
+        *(look for look in candidates if look[0] in used_colors),
+    ]
 
 
 def _swap(

@@ -12,7 +12,7 @@ from PIL import Image
 
 from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.locks import cached_property
-from langchain_vipllava.markers.ink import Ink, draw, ink_bounds
+from langchain_vipllava.markers.ink import Ink, bounds_of, draw
 from langchain_vipllava.markers.kinds import COLOR_NAMES, COLORS, MarkerColor
 from langchain_vipllava.markers.scaled import scale_ink
 
@@ -87,10 +87,10 @@ class SeenImage:
     def pixels_of(self, inks: Sequence[Ink]) -> MarkerPixels:
         """Return where inks lie, which are in pixels of the image."""
         scaled = [scale_ink(ink, self.scale) for ink in inks]
-        lefts, tops, rights, bottoms = zip(*map(ink_bounds, scaled), strict=True)
+        x0, y0, x1, y1 = bounds_of(scaled)
         height, width = self.rgb.shape[:2]
-        left, top = (max(math.floor(min(edges)) - _AROUND - 1, 0) for edges in (lefts, tops))
-        right, bottom = (math.ceil(max(edges)) + _AROUND + 1 for edges in (rights, bottoms))
+        left, top = (max(math.floor(n) - _AROUND - 1, 0) for n in (x0, y0))
+        right, bottom = (math.ceil(n) + _AROUND + 1 for n in (x1, y1))
         left, top, right, bottom = min(left, width - 1), min(top, height - 1), min(right, width), min(bottom, height)
         canvas = np.zeros((max(bottom - top, 1), max(right - left, 1), 1), np.uint8)
         for ink in scaled:
@@ -129,19 +129,16 @@ def clear_shares(seen: SeenImage, pixels: Sequence[MarkerPixels], opacity: float
         pixels: of the markers.
         opacity: of all of them.
     """
-    places, owners = _join([each.near for each in pixels])
+    places, sizes = _join([each.near for each in pixels])
     painted = _painted(seen.rgb[places], opacity)
     clear = _squared(seen.lab_at(places), painted) >= (CLEAR_DISTANCE * min(opacity, 1)) ** 2
     if opacity < 1:  # a mixture has to look like its own color: lime on red is olive
         to_colors = _squared(painted[:, None], _OPAQUE[..., None])
         clear &= to_colors.argmin(axis=0) == np.arange(len(COLOR_NAMES))[:, None]
-    by_color = [_shares(each, owners, len(pixels)) for each in clear]
-    return [dict(zip(COLOR_NAMES, shares, strict=True)) for shares in zip(*by_color, strict=True)]
+    return [dict(zip(COLOR_NAMES, shares, strict=True)) for shares in _shares(clear, sizes).T.tolist()]
 
 
-def different_shares(
-    seen: SeenImage, pixels: Sequence[MarkerPixels], colors: Sequence[MarkerColor]
-) -> list[float]:
+def different_shares(seen: SeenImage, pixels: Sequence[MarkerPixels], colors: Sequence[MarkerColor]) -> list[float]:
     """Return the share of the pixels at each opaque marker, which nothing covers, that differ from its color.
 
     Args:
@@ -149,10 +146,11 @@ def different_shares(
         pixels: of the markers.
         colors: of the same markers.
     """
-    places, owners = _join([each.near for each in pixels])
-    own = np.array([COLOR_NAMES.index(color) for color in colors])[owners]
+    places, sizes = _join([each.near for each in pixels])
+    own = np.repeat([COLOR_NAMES.index(color) for color in colors], sizes)
     gaps = _squared(seen.lab_at(places)[:, 0], _OPAQUE[:, own, 0])
-    return _shares(gaps >= FAINT_DISTANCE**2, owners, len(pixels))
+    shares: list[float] = _shares(gaps >= FAINT_DISTANCE**2, sizes).tolist()
+    return shares
 
 
 def marked_shares(
@@ -173,26 +171,37 @@ def marked_shares(
         opacity: of the same markers.
         drawn: colors of all markers; a pixel that is nearer to another one of them shows that one.
     """
-    places, owners = _join([each.under for each in pixels])
-    own, at = np.array([COLOR_NAMES.index(color) for color in colors])[owners], np.arange(owners.size)
-    painted = np.broadcast_to(_painted(before.rgb[places], opacity), (3, len(COLOR_NAMES), owners.size))
+    places, sizes = _join([each.under for each in pixels])
+    own = np.repeat([COLOR_NAMES.index(color) for color in colors], sizes)
+    at = np.arange(own.size)
+    painted = np.broadcast_to(_painted(before.rgb[places], opacity), (3, len(COLOR_NAMES), own.size))
     to_before = np.sqrt(_squared(before.lab_at(places)[:, 0], painted[:, own, at]))
     to_after = np.sqrt(_squared(after.lab_at(places), painted))
     moved = to_before - to_after[own, at] >= FAINT_DISTANCE
     nearest = to_after[own, at] <= to_after[[COLOR_NAMES.index(color) for color in drawn]].min(axis=0) + 1e-3
-    return _shares(moved & nearest, owners, len(pixels))
+    shares: list[float] = _shares(moved & nearest, sizes).tolist()
+    return shares
 
 
 def _join(places: Sequence[Places]) -> tuple[Places, np.ndarray]:
-    """Return the places of several markers one after the other, and the index of the marker of each of them."""
+    """Return the places of several markers one after the other, and how many each has."""
     rows, columns = (np.concatenate(axis) for axis in zip(*places, strict=True))
-    return (rows, columns), np.repeat(np.arange(len(places)), [len(place[0]) for place in places])
+    return (rows, columns), np.array([len(place[0]) for place in places])
 
 
-def _shares(found: np.ndarray, owners: np.ndarray, count: int) -> list[float]:
-    """Return the share of each marker's pixels at which something was found; 0 for a marker without pixels."""
-    of_each = np.bincount(owners, minlength=count)
-    shares: list[float] = (np.bincount(owners, found, count) / np.maximum(of_each, 1)).tolist()
+def _shares(found: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Return the share of each marker's pixels at which something was found; 0 for a marker without pixels.
+
+    Args:
+        found: (..., N) bool, at the pixels of one marker after the other.
+        sizes: how many each has.
+    """
+    shares = np.zeros((*found.shape[:-1], sizes.size))
+    if found.size:
+        has_some = sizes > 0
+        starts = (np.cumsum(sizes) - sizes)[has_some]
+        counts = np.add.reduceat(found.view(np.uint8), starts, axis=-1, dtype=np.intp)
+        shares[..., has_some] = counts / sizes[has_some]
     return shares
 
 

@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from langchain_vipllava.locks import cached_property
+
 # Measured on cv2.polylines with LINE_AA: thickness 1 covers 1.3 pixels, an even thickness t covers t + 1.6 (1.3 to 1.6,
 # by the angle), and an odd one as many as the even one above.
 _HAIRLINE = 1.3
@@ -90,10 +92,18 @@ class Layer:
 
     def bounds(self, size: tuple[int, int]) -> Window:
         """Return the whole pixels that the layer may change, in an image of `(width, height)`."""
-        lefts, tops, rights, bottoms = zip(*map(ink_bounds, self.inks), strict=True)
-        left, top = (math.floor(min(edges)) - _ANTIALIASING for edges in (lefts, tops))
-        right, bottom = (math.ceil(max(edges)) + _ANTIALIASING for edges in (rights, bottoms))
+        left, top, right, bottom = self._edges
         return max(left, 0), max(top, 0), min(right, size[0]), min(bottom, size[1])
+
+    @cached_property
+    def _edges(self) -> Window:
+        left, top, right, bottom = bounds_of(self.inks)
+        return (
+            math.floor(left) - _ANTIALIASING,
+            math.floor(top) - _ANTIALIASING,
+            math.ceil(right) + _ANTIALIASING,
+            math.ceil(bottom) + _ANTIALIASING,
+        )
 
     @property
     def bars(self) -> list[Bar]:
@@ -146,7 +156,12 @@ def _paint_window(image: Image.Image, window: Window, layers: Sequence[Layer]) -
     for layer in layers:
         _paint_layer(canvas, layer, (left, top))
     inner = canvas[window[1] - top : window[3] - top, window[0] - left : window[2] - left]
-    image.paste(Image.fromarray(inner), window)
+    image.paste(image_of(inner), window)
+
+
+def image_of(pixels: np.ndarray) -> Image.Image:
+    """Return an image of (h, w, 3) uint8 pixels. What `Image.fromarray` checks takes as long for a small one."""
+    return Image.frombytes("RGB", (pixels.shape[1], pixels.shape[0]), pixels.tobytes())
 
 
 def with_edge(window: Window, size: tuple[int, int]) -> Window:
@@ -176,6 +191,12 @@ def line_width(width: float, min_width: float, max_width: float) -> float:
     even = 2 * max(1, round((width - _EXTRA) / 2))
     widths = [_HAIRLINE, *(thickness + _EXTRA for thickness in (even - 2, even, even + 2) if thickness > 0)]
     return min(widths, key=lambda drawn: (not min_width <= drawn <= max_width, abs(drawn - width)))
+
+
+def bounds_of(inks: Sequence[Ink]) -> tuple[float, float, float, float]:
+    """Return the box `(x0, y0, x1, y1)` that contains all of several inks."""
+    lefts, tops, rights, bottoms = zip(*map(ink_bounds, inks), strict=True)
+    return min(lefts), min(tops), max(rights), max(bottoms)
 
 
 def ink_bounds(ink: Ink) -> tuple[float, float, float, float]:

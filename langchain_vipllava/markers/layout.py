@@ -72,6 +72,13 @@ class Sizes:
         """Choose the sizes of a marker on a large region; `unit` pixels of the image are one of the model's square."""
         return choose_style(spec_of(kind), rng, unit, width=self.width, radius=self.radius, opacity=self.opacity)
 
+    def choose_each(self, kinds: Sequence[MarkerKind], rng: np.random.Generator | None, unit: float) -> list[Style]:
+        """Choose the sizes of several markers, as `choose` does; constant ones of a kind are all the same."""
+        if rng is not None:
+            return [self.choose(kind, rng, unit) for kind in kinds]
+        constant = {kind: self.choose(kind) for kind in set(kinds)}
+        return [constant[kind] for kind in kinds]
+
     def fit(self, extents: Sequence[Extent], kinds: Sequence[MarkerKind], styles: Sequence[Style]) -> list[Style]:
         """Fit the sizes of markers to their regions, and move markers of equal regions apart."""
         rooms = _rooms_outside(extents)
@@ -102,13 +109,8 @@ class Sizes:
             if not self.width:
                 width = max(style.width * shrink, min(style.width, _MIN_INSET_WIDTH))
             outside = min(room, width / 2)
-        return replace(
-            style,
-            width=width,
-            radius=style.radius if self.radius else max(style.radius * shrink, min(style.radius, _MIN_RADIUS)),
-            inset=width / 2 - outside,
-            shrink=shrink,
-        )
+        radius = style.radius if self.radius else max(style.radius * shrink, min(style.radius, _MIN_RADIUS))
+        return Style(width, radius, style.opacity, style.ellipse_scale, width / 2 - outside, shrink)
 
 
 CHOSEN_SIZES = Sizes()
@@ -153,17 +155,19 @@ def _rooms_outside(extents: Sequence[Extent]) -> list[float]:
 
 def _equal_groups(extents: Sequence[Extent], kinds: Sequence[MarkerKind], styles: Sequence[Style]) -> list[list[int]]:
     """Return the groups, of two or more markers, that would be drawn on the same pixels."""
-    groups: list[list[int]] = []
-    for index, (extent, kind, style) in enumerate(zip(extents, kinds, styles, strict=True)):
-        near = _NEAR * style.width * extent.unit
-        for group in groups:
-            first = extents[group[0]]
-            if _family(first, kinds[group[0]]) == _family(extent, kind) and first.difference(extent) <= near:
-                group.append(index)
-                break
-        else:
-            groups.append([index])
-    return [group for group in groups if len(group) > 1]
+    boxes = np.array([extent.box for extent in extents])
+    widths = np.array([style.width for style in styles])
+    near = abs(boxes[:, None] - boxes[None]).max(axis=2) <= _NEAR * widths[:, None] * extents[0].unit
+    groups: dict[int, list[int]] = {}  # by their first marker
+    for index, candidates in enumerate(np.tril(near)):
+        family = _family(extents[index], kinds[index])
+        equal = (
+            first
+            for first in np.flatnonzero(candidates).tolist()
+            if first in groups and _family(extents[first], kinds[first]) == family
+        )
+        groups.setdefault(next(equal, index), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 def _family(extent: Extent, kind: MarkerKind) -> str:

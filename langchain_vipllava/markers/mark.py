@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence, Sized
 from itertools import islice
 from typing import Literal
@@ -145,7 +146,7 @@ def draw(
     ground = Ground(SeenImage.of(shown), extents, sizes)
     looks = assign_looks(len(regions), kind, color, ground, numbered=numbers is not None)
     kinds = [k for _, k in looks]
-    styles = sizes.fit(extents, kinds, [sizes.choose(k, rng, extents[0].unit) for k in kinds])
+    styles = sizes.fit(extents, kinds, sizes.choose_each(kinds, rng, extents[0].unit))
     layers = [
         Layer(ground.draw(index, k, style), COLORS[c], style.opacity)
         for index, ((c, k), style) in enumerate(zip(looks, styles, strict=True))
@@ -158,6 +159,7 @@ def draw(
             draw_leader(drawn, extent, place, COLORS[c])
         for number, place, (c, _) in zip(numbers, places, looks, strict=True):
             draw_number(drawn, number, place, COLORS[c])
+    counts = Counter(looks)
     markers = tuple(
         Marker(
             region,
@@ -167,7 +169,7 @@ def draw(
             None if numbers is None else numbers[index],
             visible=share,
             clearer=clearer,
-            shares_look=looks.count((c, k)) > 1,
+            shares_look=counts[c, k] > 1,
         )
         for index, (region, (c, k), extent, (share, clearer)) in enumerate(
             zip(regions, looks, extents, ground.check(drawn, layers, looks, styles), strict=True)
