@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from langchain_vipllava.markers.extent import Extent
-from langchain_vipllava.markers.ink import Layer, Stroke, paint
+from langchain_vipllava.markers.ink import Layer, Stroke, image_of, paint
 from langchain_vipllava.markers.kinds import RGB, MarkerKind
 from langchain_vipllava.markers.placement import Placement
 from langchain_vipllava.regions.region import Box, Point
@@ -70,11 +70,11 @@ def place_numbers(
         numbers: one per region.
     """
     labels = [_label_size(str(number), extent) for number, extent in zip(numbers, extents, strict=True)]
-    placement = Placement(extents, kinds, layers, size)
+    placement = Placement(extents, kinds, layers, size, labels)
     places: dict[int, Box] = {}
     # the smallest regions have the fewest places
     for index in sorted(range(len(extents)), key=lambda k: extents[k].short_side):
-        places[index] = placement.place(index, labels[index])
+        places[index] = placement.place(index)
     return [places[index] for index in range(len(extents))]
 
 
@@ -92,7 +92,8 @@ def draw_leader(image: Image.Image, extent: Extent, place: Box, color: RGB) -> N
 def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, int, int]) -> None:
     """Draw a number on a patch of its marker's color. Changes the image."""
     x0, y0, x1, y1 = (round(n) for n in place)
-    patch = np.full((y1 - y0, x1 - x0, 3), color, np.uint8)
+    patch = np.empty((y1 - y0, x1 - x0, 3), np.uint8)
+    cv2.rectangle(patch, (0, 0), (x1 - x0, y1 - y0), color, cv2.FILLED)
     brightness = sum(weight * value for weight, value in zip(_LUMA, color, strict=True))
     text, ink = str(number), (0, 0, 0) if brightness > _BRIGHT else (255, 255, 255)
     (text_width, text_height), _ = cv2.getTextSize(text, _FONT, 1.0, 1)
@@ -101,7 +102,7 @@ def draw_number(image: Image.Image, number: int, place: Box, color: tuple[int, i
     (text_width, text_height), _ = cv2.getTextSize(text, _FONT, font_scale, thickness)
     corner = (round((x1 - x0 - text_width) / 2), round((y1 - y0 + text_height) / 2))
     cv2.putText(patch, text, corner, _FONT, font_scale, ink, thickness, cv2.LINE_AA)
-    image.paste(Image.fromarray(patch), (x0, y0))
+    image.paste(image_of(patch), (x0, y0))
 
 
 def _label_size(text: str, extent: Extent) -> tuple[int, int]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 
+from langchain_vipllava.locks import cached_property
 from langchain_vipllava.markers.extent import Extent
 from langchain_vipllava.markers.ink import Layer, draw, with_edge
 from langchain_vipllava.markers.kinds import MarkerKind
-from langchain_vipllava.markers.raster import Part, Patch, box_mean, distance_to, find_containing, weighted_sum, within
+from langchain_vipllava.markers.raster import FAR, Part, Patch, box_mean, distance_to, find_containing, grow, within
 from langchain_vipllava.markers.scaled import scale_ink
+from langchain_vipllava.markers.territories import Territories
 from langchain_vipllava.regions.region import Box
 
 _RASTER_SIDE = 480
@@ -22,9 +25,9 @@ _RASTER_SIDE = 480
 _CONTAINS = 0.9
 """Share of a region from which on another one contains it. Chosen: its number cannot stay out of that one."""
 
-_NEAR, _REACH = 1.0, 2.0
-"""How far from a region a place is looked for first, and how far what counts may lie, in label sizes. Chosen for speed:
-nearly every place lies within one."""
+_NEAR, _REACH = 1.5, 2.0
+"""How far from a region a place is looked for first, in label heights, and at most, in label sizes. Chosen for speed:
+nine of ten places lie within the first."""
 
 _SMALL = 25
 """Raster pixels of a region up to which a label may have its center on any of them. Chosen: 5 x 5."""
@@ -69,6 +72,10 @@ _READING_ORDER = 0.05
 
 _INK_ANCHORED = ("arrow", "point", "scribble", "triangle")
 
+_SHARING = 6
+"""Regions, or labels of one size, from which on what they share is computed once for all of the raster. Chosen for
+speed: a map of the raster takes as long as some six of the parts around a region."""
+
 
 class Placement:
     """Places for the labels of one image.
@@ -78,34 +85,51 @@ class Placement:
         kinds: kind of each marker.
         layers: what is drawn for each marker.
         size: (width, height) of the image.
+        labels: (width, height) of each label in pixels.
     """
 
     def __init__(
-        self, extents: Sequence[Extent], kinds: Sequence[MarkerKind], layers: Sequence[Layer], size: tuple[int, int]
+        self,
+        extents: Sequence[Extent],
+        kinds: Sequence[MarkerKind],
+        layers: Sequence[Layer],
+        size: tuple[int, int],
+        labels: Sequence[tuple[int, int]],
     ) -> None:
-        self._extents, self._kinds, self._size = extents, kinds, size
+        self._extents, self._kinds, self._size, self._labels = extents, kinds, size, labels
         self._scale = min(_RASTER_SIDE / max(size), 1.0)
         self._shape = tuple(max(round(side * self._scale), 1) for side in size[::-1])
         # uint8 holds the 200 numbers of an image
-        self._cover, self._ink_cover, self._numbers = np.zeros((3, *self._shape), np.uint8)
+        self._cover, self._ink_cover = np.zeros((2, *self._shape), np.uint8)
         self._owns = [self._region(extent) for extent in extents]
         self._inks = [self._ink(layer) for layer in layers]
         for cover, patches in ((self._cover, self._owns), (self._ink_cover, self._inks)):
             for patch in patches:
                 cover[patch.part] += patch.pixels
+        self._covered = (self._cover > 0) * np.float32(_ON_OTHER) + (self._ink_cover > 0) * np.float32(_ON_OTHER_INK)
         self._areas = np.array([np.count_nonzero(own.pixels) for own in self._owns], np.float32)
         self._containing = find_containing(self._owns, self._areas, _CONTAINS)
+        self._numbers = np.zeros(self._shape, np.float32)
+        self._to_numbers = np.full(self._shape, FAR, np.float32)
+        self._felt = 2 * self._scale * max(height for _, height in labels)
+        self._centers = [np.arange(side, dtype=np.float32) + 0.5 for side in self._shape]
+        self._sizes = Counter(map(self._in_raster, labels))
+        self._shared: dict[tuple[float, float], np.ndarray] = {}
 
-    def place(self, index: int, label: tuple[int, int]) -> Box:
-        """Choose the place of one label of `(width, height)` pixels, and keep it free from then on.
+    @cached_property
+    def _territories(self) -> Territories:
+        return Territories.of(self._owns, self._cover)
+
+    def place(self, index: int) -> Box:
+        """Choose the place of one label, and keep it free from then on.
 
         Where the label fits neither in its region nor beside it, it becomes smaller.
         """
         found: list[tuple[float, tuple[float, float], tuple[int, int]]] = []
         for shrink in _SHRINK:
-            size = max(round(label[0] * shrink), 1), max(round(label[1] * shrink), 1)
+            size = (max(round(side * shrink), 1) for side in self._labels[index])
             width, height = (min(side, length) for side, length in zip(size, self._size, strict=True))
-            center, cost = self._search(index, (max(width * self._scale, 1.0), max(height * self._scale, 1.0)))
+            center, cost = self._search(index, self._in_raster((width, height)))
             found.append((cost, center, (width, height)))
             if cost < _BAD:
                 break
@@ -115,20 +139,36 @@ class Placement:
         y = min(max(round(center_y - height / 2), 0), self._size[1] - height)
         if not self._extents[index].has_outline:
             x, y = self._flush(self._extents[index].box, (x, y, x + width, y + height))
-        left, top, right, bottom = (round(n * self._scale) for n in (x, y, x + width, y + height))
-        self._numbers[top : max(bottom, top + 1), left : max(right, left + 1)] = 1
+        self._keep_free((x, y, x + width, y + height))
         return x, y, x + width, y + height
+
+    def _keep_free(self, place: tuple[int, int, int, int]) -> None:
+        """Take note of a label that is placed."""
+        left, top, right, bottom = (round(n * self._scale) for n in place)
+        right, bottom = max(right, left + 1), max(bottom, top + 1)
+        self._numbers[top:bottom, left:right] = _ON_NUMBER
+        part = grow((slice(top, bottom), slice(left, right)), (self._felt, self._felt), self._shape)
+        down, across = (
+            np.maximum(abs(at[p] - (first + last) / 2) - (last - first - 1) / 2, 0) ** 2
+            for at, p, first, last in zip(self._centers, part, (top, left), (bottom, right), strict=True)
+        )
+        nearest = self._to_numbers[part]
+        np.minimum(nearest, np.sqrt(down[:, None] + across), out=nearest)
 
     def _search(self, index: int, label: tuple[float, float]) -> tuple[tuple[float, float], float]:
         """Return the center (x, y) of the cheapest place for a label, and its cost: near the region, else anywhere."""
-        near, far = (self._window(index, reach * max(label)) for reach in (_NEAR, _REACH))
-        center, cost = self._best(index, label, near, far)
+        reach, farthest = _NEAR * label[1], _REACH * max(label)
+        # what contains a point is nearer nearly everywhere
+        contained_point = bool(self._containing[index]) and self._extents[index].region.is_point
+        exactly = contained_point or len(self._extents) < _SHARING
+        center, cost = self._best(index, label, self._window(index, reach), exactly=exactly)
         # a place farther off costs at least its distance
-        if cost >= _AWAY * (_NEAR * max(label) - _MARGIN) / label[1] - 1.5 * _READING_ORDER:
-            center, cost = self._best(index, label, far, far)
+        needed = (cost + 1.5 * _READING_ORDER) * label[1] / _AWAY + _MARGIN
+        if needed > reach:
+            center, cost = self._best(index, label, self._window(index, min(needed, farthest)), exactly=exactly)
         if cost >= _WRONG:
             anywhere = slice(0, self._shape[0]), slice(0, self._shape[1])
-            center, cost = self._best(index, label, anywhere, anywhere)
+            center, cost = self._best(index, label, anywhere, exactly=True)
         return center, cost
 
     def _window(self, index: int, reach: float) -> Part:
@@ -141,14 +181,11 @@ class Placement:
         )
 
     def _best(
-        self, index: int, label: tuple[float, float], part: Part, around: Part
+        self, index: int, label: tuple[float, float], part: Part, *, exactly: bool
     ) -> tuple[tuple[float, float], float]:
-        """Return the center (x, y) of the cheapest place in a part of the raster, and its cost.
-
-        What lies in the part `around` it counts.
-        """
-        cost = self._cost(index, label, part, around)
-        row, column = np.unravel_index(int(cost.argmin()), cost.shape)
+        """Return the center (x, y) of the cheapest place in a part of the raster, and its cost."""
+        cost = self._cost(index, label, part, exactly=exactly)
+        row, column = divmod(int(cost.argmin()), cost.shape[1])
         return (column + 0.5 + part[1].start, row + 0.5 + part[0].start), float(cost[row, column])
 
     def _flush(self, own: Box, place: tuple[int, int, int, int]) -> tuple[int, int]:
@@ -162,49 +199,124 @@ class Placement:
             corner.append(best if fits and abs(best - low) <= _MARGIN / 2 / self._scale else low)
         return corner[0], corner[1]
 
-    def _cost(self, index: int, label: tuple[float, float], part: Part, around: Part) -> np.ndarray:
+    def _cost(self, index: int, label: tuple[float, float], part: Part, *, exactly: bool) -> np.ndarray:
         """Return what a label with its center on each pixel of a part of the raster costs."""
-        kind, extent, inner = self._kinds[index], self._extents[index], within(part, around)
-        own_around = self._owns[index].cut(around)
-        own, others = own_around[inner], self._others(index, around, own_around)
-        ink, numbers = self._inks[index].cut(around), self._numbers[around]
-        away, to_others = distance_to(own), distance_to(others)[inner]
-        at_ink = kind in _INK_ANCHORED and extent.short_side >= _LARGE * label[1] / self._scale
+        extent, own = self._extents[index], self._owns[index]
+        at_ink = self._kinds[index] in _INK_ANCHORED and extent.short_side >= _LARGE * label[1] / self._scale
         hides_some = extent.has_outline and not at_ink
         hides = _HIDES * label[0] * label[1] / self._areas[index]
-        covered = (
-            (others, _ON_OTHER),
-            (numbers, _ON_NUMBER),
-            (self._ink_cover[around] > ink, _ON_OTHER_INK),
-            (ink, _ON_OWN_INK.get(kind, _ON_OWN_FRAME)),
-            (own_around, 0.0 if hides_some else hides + _IN_BOX * (not at_ink)),
-        )
-        cost = box_mean(weighted_sum(covered), label)[inner]
-        cost += _CROWDED * _nearness(to_others, label) * (away > 0)
-        if numbers.any():
-            cost += _CROWDED * _nearness(distance_to(numbers)[inner], label)
-        cost += away * (_AWAY / label[1])
-        rows, columns = self._by_axis(extent, label, part)
+        cost = self._mean_cover(index, label, part, 0.0 if hides_some else hides + _IN_BOX * (not at_ink))
+        cost += _nearness(self._to_numbers[part], label)
+        if at_ink:
+            cost += (_AWAY / label[1]) * distance_to(self._inks[index].cut(part))
+        elif hides_some:
+            around = grow(part, label, self._shape)
+            hidden = hides * box_mean(own.cut(around).astype(np.float32), label)[within(part, around)]
+            cost += np.maximum(hidden - _HIDES * _HIDES_FREE, 0) + _OFF_CENTER
+        cost[within(own.part, part)] += (-_OFF_CENTER if hides_some else _AT_CENTER) * _depths(own.pixels)
+        rows, columns = (self._order(extent, axis, part[axis]) for axis in (0, 1))
         cost += rows[:, None]
         cost += columns
-        # wrong is what is nearer to another region; where every place is, the nearest one is the least so
-        to_rest = to_others
-        if self._containing[index] and not extent.region.is_point:
-            # what contains a point is always nearer, except on the point itself
-            to_rest = distance_to(self._cover[around] > own_around)[inner]
-        is_large = self._areas[index] > _SMALL
-        safely_inside = cv2.erode(own, np.ones((3, 3), np.uint8), borderValue=1) if is_large else own
-        wrong = (away + _MARGIN > to_rest) & (safely_inside == 0)
-        cost[wrong] += _WRONG * (1 + away[wrong] / label[1])
-        depths = _depths(own)
-        if at_ink:
-            cost += (_AWAY / label[1]) * distance_to(ink)[inner] + _AT_CENTER * depths
-        elif hides_some:
-            hidden = hides * box_mean(own_around.astype(np.float32), label)[inner]
-            cost += (hidden - _HIDES * _HIDES_FREE).clip(0) + _OFF_CENTER * (1 - depths)
+        if exactly:
+            away, to_others, wrong = self._measure(index, label, part)
+            cost += self._common_cost(label, part, away, to_others)
+            # where every place is wrong, the nearest one is the least so
+            cost += _WRONG * (1 + away / label[1]) * wrong
         else:
-            cost += _AT_CENTER * depths
+            wrong = self._territories.nearest[part] != index
+            wrong[within(own.part, part)] &= ~self._safely_inside(index)
+            cost += self._shared_cost(label, part)
+            cost += np.float32(_WRONG) * wrong
         return cost
+
+    def _order(self, extent: Extent, axis: int, part: slice) -> np.ndarray:
+        """Return what the rows or columns of a part cost for the reading order."""
+        low, high = (extent.box[side] * self._scale for side in (1 - axis, 3 - axis))
+        length, most = max(high - low, 1.0), _READING_ORDER / (1 + axis)
+        order = np.interp(self._centers[axis][part], (low - length, low + 2 * length), (-most, 2 * most))
+        costs: np.ndarray = order.astype(np.float32)
+        return costs
+
+    def _mean_cover(self, index: int, label: tuple[float, float], part: Part, on_own: float) -> np.ndarray:
+        """Return what the pixels under a label cost, with its center on each pixel of a part.
+
+        What lies there costs the same for all regions, as `_common_cost` has it, but for the region, its marker and
+        what contains it. This is the difference, and the numbers.
+
+        Args:
+            index: of the region.
+            label: (width, height) in pixels of the raster.
+            part: of the raster.
+            on_own: what it costs if all of the label is on its own region.
+        """
+        around = grow(part, (label[0] / 2 + 1, label[1] / 2 + 1), self._shape)
+        own, ink, weights = self._owns[index], self._inks[index], self._numbers[around].copy()
+        if self._containing[index]:
+            others = self._others(index, around, own.cut(around))
+            weights += _ON_OTHER * (others - (self._cover[around] > 0).astype(np.float32))
+            own.add_to(weights, around, np.float32(on_own))
+        else:
+            own.add_to(weights, around, on_own - np.float32(_ON_OTHER) * (self._cover[own.part] == 1))
+        on_ink = _ON_OWN_INK.get(self._kinds[index], _ON_OWN_FRAME)
+        ink.add_to(weights, around, on_ink - np.float32(_ON_OTHER_INK) * (self._ink_cover[ink.part] == 1))
+        return box_mean(weights, label)[within(part, around)]
+
+    def _shared_cost(self, label: tuple[float, float], part: Part) -> np.ndarray:
+        """Return what a label costs where its own region is the nearest one: see `_common_cost`."""
+        is_common = self._sizes[label] >= _SHARING
+        if is_common and label in self._shared:
+            return self._shared[label][part]
+        where = (slice(0, self._shape[0]), slice(0, self._shape[1])) if is_common else part
+        cost = self._common_cost(label, where, self._territories.away[where], self._territories.to_next[where])
+        if is_common:
+            self._shared[label] = cost
+        return cost[part] if is_common else cost
+
+    def _common_cost(
+        self, label: tuple[float, float], part: Part, away: np.ndarray, to_others: np.ndarray
+    ) -> np.ndarray:
+        """Return what a label costs in a part whichever region it belongs to; infinity where it leaves the image.
+
+        Args:
+            label: (width, height) in pixels of the raster.
+            part: of the raster.
+            away: distance of its pixels to the region.
+            to_others: the same to the next other one.
+        """
+        around = grow(part, (label[0] / 2 + 1, label[1] / 2 + 1), self._shape)
+        cost = box_mean(self._covered[around], label)[within(part, around)]
+        cost += np.float32(_AWAY / label[1]) * away
+        cost += _nearness(to_others, label)
+        for axis, by_axis in enumerate((cost, cost.T)):
+            start, side, half = part[axis].start, self._shape[axis], label[1 - axis] / 2
+            # at least one pixel, in an image that is too small
+            by_axis[: max(math.ceil(min(half, side / 2 - 0.5) - 0.5) - start, 0)] = np.inf
+            by_axis[max(math.floor(max(side - half, side / 2 + 0.5) + 0.5) - start, 0) :] = np.inf
+        return cost
+
+    def _measure(self, index: int, label: tuple[float, float], part: Part) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return for each pixel of a part how far a region and the next other one are, and whether it is wrong.
+
+        `Territories` has them for all regions, but not where the nearest one does not count, nor where all is wrong.
+        """
+        around = grow(part, (2 * label[1], 2 * label[1]), self._shape)
+        inner, own = within(part, around), self._owns[index].cut(around)
+        away, to_others = distance_to(own)[inner], distance_to(self._others(index, around, own))[inner]
+        # wrong is what is nearer to another region
+        to_rest = to_others
+        if self._containing[index] and not self._extents[index].region.is_point:
+            # what contains a point is always nearer, except on the point itself
+            to_rest = distance_to(self._cover[around] > own)[inner]
+        wrong = away + _MARGIN > to_rest
+        wrong[within(self._owns[index].part, part)] &= ~self._safely_inside(index)
+        return away, np.where(away > 0, to_others, FAR), wrong
+
+    def _safely_inside(self, index: int) -> np.ndarray:
+        """Return at which pixels of its patch a region's label may have its center even if another region is there."""
+        own = self._owns[index].pixels
+        if self._areas[index] > _SMALL:
+            own = cv2.erode(own, np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=(0,))
+        return own > 0
 
     def _others(self, index: int, part: Part, inside: np.ndarray) -> np.ndarray:
         """Return the pixels of the other regions, but for those that contain this one, which lies `inside`."""
@@ -213,18 +325,8 @@ class Placement:
         others: np.ndarray = self._cover[part] > inside
         return others
 
-    def _by_axis(self, extent: Extent, label: tuple[float, float], part: Part) -> list[np.ndarray]:
-        """Return what the rows and the columns cost: the reading order, and infinity where a label leaves the image."""
-        x0, y0, x1, y1 = (n * self._scale for n in extent.box)
-        costs = []
-        for axis, (low, high, share) in enumerate(((y0, y1, 1.0), (x0, x1, 0.5))):
-            side, half = self._shape[axis], label[1 - axis] / 2
-            centers = np.arange(part[axis].start, part[axis].stop) + 0.5
-            order = share * _READING_ORDER * ((centers - low) / max(high - low, 1.0)).clip(-1, 2)
-            # at least one pixel, in an image that is too small
-            fits = (centers >= min(half, side / 2 - 0.5)) & (centers <= max(side - half, side / 2 + 0.5))
-            costs.append(np.where(fits, order, np.inf).astype(np.float32))
-        return costs
+    def _in_raster(self, label: tuple[int, int]) -> tuple[float, float]:
+        return max(label[0] * self._scale, 1.0), max(label[1] * self._scale, 1.0)
 
     def _region(self, extent: Extent) -> Patch:
         """Return the pixels of a region in the raster, at least one."""
@@ -262,6 +364,8 @@ def _depths(own: np.ndarray) -> np.ndarray:
 
 
 def _nearness(distance: np.ndarray, label: tuple[float, float]) -> np.ndarray:
-    """Return 1 at something, and 0 from two label heights away on."""
-    nearness: np.ndarray = (1 - distance / (2 * label[1])).clip(0)
+    """Return what a place costs beside something: nothing from two label heights away on."""
+    nearness: np.ndarray = distance * np.float32(-_CROWDED / (2 * label[1]))
+    nearness += _CROWDED
+    np.maximum(nearness, 0, out=nearness)
     return nearness

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -11,11 +12,8 @@ import numpy as np
 Part = tuple[slice, slice]
 """Rows and columns of a raster."""
 
-_FAR = 1e4
+FAR = 1e4
 """Pixels to what is not there."""
-
-_BITS = np.arange(256)[:, None] >> np.arange(8) & 1
-"""(256, 8): the bits of every byte."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +40,27 @@ class Patch:
         left, top, right, bottom = self.box
         return slice(top, bottom), slice(left, right)
 
-    def cut(self, part: Part) -> np.ndarray:
-        """Return a part of the raster, as a new array."""
+    def add_to(self, raster: np.ndarray, part: Part, weights: np.ndarray | np.generic) -> None:
+        """Add weights to the pixels that are set, in a part of the raster. Changes it.
+
+        Args:
+            raster: the pixels of the part.
+            part: which part of the raster it is.
+            weights: one for each pixel of the patch, or for all.
+        """
         rows, columns = part
-        cut = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
         left, top, right, bottom = self.box
         y0, y1 = max(top, rows.start), min(bottom, rows.stop)
         x0, x1 = max(left, columns.start), min(right, columns.stop)
         if y0 < y1 and x0 < x1:
-            cut[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] = self.pixels[
-                y0 - top : y1 - top, x0 - left : x1 - left
-            ]
+            added = (self.pixels * weights)[y0 - top : y1 - top, x0 - left : x1 - left]
+            raster[y0 - rows.start : y1 - rows.start, x0 - columns.start : x1 - columns.start] += added
+
+    def cut(self, part: Part) -> np.ndarray:
+        """Return a part of the raster, as a new array."""
+        rows, columns = part
+        cut = np.zeros((rows.stop - rows.start, columns.stop - columns.start), np.uint8)
+        self.add_to(cut, part, np.uint8(1))
         return cut
 
 
@@ -62,18 +70,14 @@ def within(part: Part, around: Part) -> Part:
     return rows, columns
 
 
-def weighted_sum(rasters: Iterable[tuple[np.ndarray, float]]) -> np.ndarray:
-    """Return at each pixel the sum of the weights of the rasters that are set there, as float32.
-
-    Args:
-        rasters: up to eight, of 0 and 1 as uint8 or bool, each with its weight.
-    """
-    codes, weights = np.zeros((), np.uint8), np.zeros(8)
-    for bit, (raster, weight) in enumerate(rasters):
-        codes = codes | raster.view(np.uint8) << np.uint8(bit)
-        weights[bit] = weight
-    summed: np.ndarray = cv2.LUT(codes, (_BITS @ weights).astype(np.float32))
-    return summed
+def grow(part: Part, by: tuple[float, float], shape: Sequence[int]) -> Part:
+    """Return a part with what lies up to `by` (x, y) around it, in a raster of this shape."""
+    rows, columns = part
+    x, y = (math.ceil(n) for n in by)
+    return (
+        slice(max(rows.start - y, 0), min(rows.stop + y, shape[0])),
+        slice(max(columns.start - x, 0), min(columns.stop + x, shape[1])),
+    )
 
 
 def box_mean(values: np.ndarray, size: tuple[float, float]) -> np.ndarray:
@@ -85,7 +89,7 @@ def box_mean(values: np.ndarray, size: tuple[float, float]) -> np.ndarray:
 def distance_to(raster: np.ndarray) -> np.ndarray:
     """Return each pixel's distance to the nearest one that is set; far away if there is none."""
     if not raster.any():
-        return np.full(raster.shape, _FAR, np.float32)
+        return np.full(raster.shape, FAR, np.float32)
     distances: np.ndarray = cv2.distanceTransform((raster == 0).view(np.uint8), cv2.DIST_L2, 5)
     return distances
 

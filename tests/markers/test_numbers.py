@@ -85,7 +85,7 @@ def test_the_nearest_region_of_every_number_is_its_own(start, drawn_at):
 def test_a_place_near_the_region_is_the_cheapest_one_of_all_around(drawn_at, monkeypatch):
     """Most labels are placed by what lies near their region; farther off, everything costs more."""
     places = []
-    for reach in (placement._NEAR, placement._REACH):
+    for reach in (placement._NEAR, 5.0):
         monkeypatch.setattr(placement, "_NEAR", reach)
         drawn_at.clear()
         for seed in (0, 1, 2, 3, 9, 14):

@@ -1,11 +1,11 @@
-"""Rasters: sums, means and containment against their definitions."""
+"""Rasters: means, sums and containment against their definitions."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from langchain_vipllava.markers.raster import Patch, box_mean, distance_to, find_containing, weighted_sum, within
+from langchain_vipllava.markers.raster import Patch, box_mean, distance_to, find_containing, grow, within
 
 
 @pytest.fixture
@@ -14,12 +14,19 @@ def rasters():
     return (rng.uniform(size=(5, 23, 31)) < 0.3).astype(np.uint8)
 
 
-def test_the_weights_of_what_is_set_are_summed(rasters):
-    weights = [60.0, 8.0, 4.0, 0.0, 1.5]
-    given = [*rasters[:2], rasters[2].astype(bool), *rasters[3:]]
-    summed = weighted_sum(zip(given, weights, strict=True))
-    assert summed.dtype == np.float32
-    assert np.allclose(summed, np.tensordot(weights, rasters, 1))
+def test_weights_are_added_where_a_patch_is_set(rasters):
+    patch, whole = Patch(rasters[0][3:9, 5:20], 5, 3), np.zeros((23, 31), np.float32)
+    weights = np.random.default_rng(2).uniform(1, 2, patch.pixels.shape).astype(np.float32)
+    whole[3:9, 5:20] = patch.pixels * weights
+    for part in (np.s_[0:23, 0:31], np.s_[4:6, 7:12], np.s_[0:5, 18:31], np.s_[10:12, 0:31]):
+        raster = np.ones_like(whole[part])
+        patch.add_to(raster, part, weights)
+        assert np.array_equal(raster, 1 + whole[part])
+
+
+def test_a_part_grows_within_the_raster():
+    assert grow(np.s_[5:9, 10:20], (2.5, 1), (23, 31)) == np.s_[4:10, 7:23]
+    assert grow(np.s_[5:9, 10:20], (40, 40), (23, 31)) == np.s_[0:23, 0:31]
 
 
 def test_a_mean_counts_zeros_outside():
