@@ -72,9 +72,9 @@ _READING_ORDER = 0.05
 
 _INK_ANCHORED = ("arrow", "point", "scribble", "triangle")
 
-_SHARING = 6
+_MANY = 20
 """Regions, or labels of one size, from which on what they share is computed once for all of the raster. Chosen for
-speed: a map of the raster takes as long as some six of the parts around a region."""
+speed: maps of the raster take as long as parts of it around some 20 regions."""
 
 
 class Placement:
@@ -106,7 +106,6 @@ class Placement:
         for cover, patches in ((self._cover, self._owns), (self._ink_cover, self._inks)):
             for patch in patches:
                 cover[patch.part] += patch.pixels
-        self._covered = (self._cover > 0) * np.float32(_ON_OTHER) + (self._ink_cover > 0) * np.float32(_ON_OTHER_INK)
         self._areas = np.array([np.count_nonzero(own.pixels) for own in self._owns], np.float32)
         self._containing = find_containing(self._owns, self._areas, _CONTAINS)
         self._numbers = np.zeros(self._shape, np.float32)
@@ -160,7 +159,7 @@ class Placement:
         reach, farthest = _NEAR * label[1], _REACH * max(label)
         # what contains a point is nearer nearly everywhere
         contained_point = bool(self._containing[index]) and self._extents[index].region.is_point
-        exactly = contained_point or len(self._extents) < _SHARING
+        exactly = contained_point or len(self._extents) < _MANY
         center, cost = self._best(index, label, self._window(index, reach), exactly=exactly)
         # a place farther off costs at least its distance
         needed = (cost + 1.5 * _READING_ORDER) * label[1] / _AWAY + _MARGIN
@@ -263,7 +262,7 @@ class Placement:
 
     def _shared_cost(self, label: tuple[float, float], part: Part) -> np.ndarray:
         """Return what a label costs where its own region is the nearest one: see `_common_cost`."""
-        is_common = self._sizes[label] >= _SHARING
+        is_common = self._sizes[label] >= _MANY
         if is_common and label in self._shared:
             return self._shared[label][part]
         where = (slice(0, self._shape[0]), slice(0, self._shape[1])) if is_common else part
@@ -284,7 +283,9 @@ class Placement:
             to_others: the same to the next other one.
         """
         around = grow(part, (label[0] / 2 + 1, label[1] / 2 + 1), self._shape)
-        cost = box_mean(self._covered[around], label)[within(part, around)]
+        covered = (self._cover[around] > 0) * np.float32(_ON_OTHER)
+        covered += (self._ink_cover[around] > 0) * np.float32(_ON_OTHER_INK)
+        cost = box_mean(covered, label)[within(part, around)]
         cost += np.float32(_AWAY / label[1]) * away
         cost += _nearness(to_others, label)
         for axis, by_axis in enumerate((cost, cost.T)):
