@@ -262,9 +262,9 @@ class Engine:
         newest = [[sequence.detokenizer.ids[-1], *guess] for sequence, guess in zip(rows, guesses, strict=True)]
         self._kv_cache.append_columns(len(newest[0]))
         step = self._passes.tokens(newest, [sequence.length - 1 for sequence in rows], self._kv_cache)
-        place = 0
+        lengths, place = [len(sequence.detokenizer.ids) for sequence in rows], 0
         self._choose_tokens(rows, step.at(place))
-        while are_right(rows, guesses, place):
+        while are_right(rows, guesses, lengths, place):
             place += 1
             self._choose_tokens(rows, step.at(place))
         self._kv_cache.width -= len(guesses[0]) - place  # what follows the first wrong token is computed again

@@ -52,22 +52,30 @@ def guess_tokens(rows: abc.Sequence[Sequence]) -> list[list[int]]:
     return [guess[:count] for guess in guesses]
 
 
-def are_right(rows: abc.Sequence[Sequence], guesses: abc.Sequence[abc.Sequence[int]], place: int) -> bool:
-    """Whether the newest token of each row is the one that was guessed at a place.
+def are_right(
+    rows: abc.Sequence[Sequence], guesses: abc.Sequence[abc.Sequence[int]], lengths: abc.Sequence[int], place: int
+) -> bool:
+    """Whether each row has chosen the token that was guessed at a place, and any row goes on.
 
-    Each row learns how good its guess is, once its end is reached or a guess of any row is wrong. Rows that are
-    finished do not count.
+    The token that ends an answer counts too: the KV cache holds the guess in its place. Each row that goes on learns
+    how good its guess is, once its end is reached or a guess of any row is wrong.
+
+    Args:
+        rows: the running sequences.
+        guesses: of each row, as many of each.
+        lengths: how many tokens each answer had before the guess.
+        place: of a guessed token, or the number of them.
     """
-    going_on = [(s, guess) for s, guess in zip(rows, guesses, strict=True) if not s.is_finished]
-    if not going_on:
-        return False
+    going_on = [sequence for sequence in rows if not sequence.is_finished]
+    wrong = set()
     if place < len(guesses[0]):
-        wrong = {s for s, guess in going_on if s.detokenizer.ids[-1] != guess[place]}
-        if not wrong:
+        for sequence, guess, length in zip(rows, guesses, lengths, strict=True):
+            chosen = sequence.detokenizer.ids[length + place :]  # none of a row that had ended before
+            if chosen and chosen[0] != guess[place]:
+                wrong.add(sequence)
+        if going_on and not wrong:
             return True
-    else:
-        wrong = set()
-    for sequence, _ in going_on:
+    for sequence in going_on:
         assert sequence.lookup is not None  # noqa: S101  # it has guessed
         is_wrong = sequence in wrong
         sequence.lookup.learn(place if is_wrong else min(place + 1, len(guesses[0])), wrong=is_wrong)

@@ -7,6 +7,7 @@ import pytest
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine import compiled_decode
+from langchain_vipllava.engine.encoding import EncodedPrompt
 from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.prompt_lookup import PromptLookup
 from langchain_vipllava.engine.runner import ModelRunner
@@ -93,6 +94,37 @@ def test_a_stop_text_ends_the_answer_inside_of_a_guess(parts, guessing, images, 
     assert answers(guessing, [talk], 60, stop=(stop,)) == answers(plain, [talk], 60, stop=(stop,))
     follow_up = Conversation((Turn(LONG, (images[0],), stop), Turn("why")))
     assert answers(guessing, [follow_up], 20) == answers(plain, [follow_up], 20)
+
+
+def test_an_answer_that_ends_on_a_wrong_guess_leaves_no_guess_in_the_cache(parts, plain, monkeypatch):
+    """Its columns hold the guess. Beside it, another answer goes on with right guesses."""
+    talks = [Conversation((Turn(question),)) for question in ("what is red why", "what is red lime")]
+    told = [plain.ids(talk, 30) for talk in talks]
+    runner = ModelRunner(*parts, prompt_lookup_num_tokens=6)
+    decode = runner.encoder.tokenizer.decode
+    last = next(n for n in range(8, 30) if told[0][n] not in told[0][:n] and decode(told[0][n : n + 1]).strip())
+    guessed = [[*told[0][:last], told[0][0]], told[1]]
+    known = {runner.encoder.encode(request(talk)).ids: ids for talk, ids in zip(talks, guessed, strict=True)}
+
+    def guess(lookup, answer, limit):
+        return known.get(tuple(lookup._prompt), [])[len(answer) :][: min(6, limit)]
+
+    monkeypatch.setattr(PromptLookup, "guess", guess)
+    stop = decode(told[0][last : last + 1]).strip()
+    handles = [runner.submit(request(talk, max_tokens=30, stop=(stop,))) for talk in talks]
+    assert [list(handle.future.result(60).token_ids) for handle in handles] == [told[0][: last + 1], told[1]]
+    begun = runner.encoder.encode(request(talks[0]))
+    said = (*told[0][: last + 1], *begun.ids)
+    follow_up = EncodedPrompt((*begun.ids, *said))
+    fresh = ModelRunner(*parts)
+    found = []
+    for one in (runner, fresh):
+        monkeypatch.setattr(one.encoder, "encode", lambda _: follow_up)
+        found.append(one.submit(request(talks[0], max_tokens=3, top_logprobs=0)).future.result(60))
+    assert found[0].timings.reused_tokens >= len(begun.ids) + last
+    assert [place.logprob for place in found[0].logprobs] == pytest.approx(
+        [place.logprob for place in found[1].logprobs], abs=1e-3
+    )
 
 
 def test_a_short_follow_up_is_one_step_of_several_tokens(parts, plain, images, monkeypatch):
