@@ -8,7 +8,7 @@ guesses are right: the most that can be gained.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -50,13 +50,8 @@ class Counted:
         self.runner = ModelRunner(*parts, prompt_lookup_num_tokens=guesses)
         self.passes = 0
         passes = self.runner._engine._passes
-        tokens = passes.tokens
-
-        def counted(*args: Any) -> DecodedStep:
-            self.passes += 1
-            return tokens(*args)
-
-        passes.tokens = counted  # type: ignore[assignment, method-assign]
+        passes.tokens = self._counting(passes.tokens)  # type: ignore[method-assign]
+        passes.last_token = self._counting(passes.last_token)  # type: ignore[method-assign]
 
     def answer(self, asked: Sequence[GenerationRequest], known: Sequence[tuple[int, ...]]) -> tuple[float, list[Any]]:
         """Answer requests one by one.
@@ -77,6 +72,13 @@ class Counted:
             ):
                 answers.append(ask(self.runner, request))
         return sum(timings(answer).decode for answer in answers), [answer.token_ids for answer in answers]
+
+    def _counting(self, compute: Callable[..., DecodedStep]) -> Callable[..., DecodedStep]:
+        def counted(*args: Any) -> DecodedStep:
+            self.passes += 1
+            return compute(*args)
+
+        return counted
 
 
 def main() -> None:

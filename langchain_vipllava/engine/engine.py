@@ -244,7 +244,7 @@ class Engine:
                 return
             ids, starts = forced
             self._kv_cache.append_columns(len(ids[0]))
-            step = self._passes.tokens(ids, starts, self._kv_cache).at(len(ids[0]) - 1)
+            step = self._passes.last_token(ids, starts, self._kv_cache)
         elif self._passes.guesses_pay(self._kv_cache) and (guesses := guess_tokens(rows)):
             self._decode_guessed(rows, guesses)
             return

@@ -105,9 +105,19 @@ class ForwardPasses:
         """
         if (wide := self.wide(ids, starts, cache)) is not None:
             return wide
-        embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device))  # (rows, new tokens, hidden)
-        positions = torch.tensor(starts)[:, None] + torch.arange(len(ids[0]))  # (rows, new tokens)
-        return DecodedStep.of(self._layer_by_layer(embeddings, positions, cache, slice(0, len(ids)), of_all=True))
+        inputs = self._inputs_of(ids, starts)
+        return DecodedStep.of(self._layer_by_layer(*inputs, cache, slice(0, len(ids)), of_all=True))
+
+    def last_token(self, ids: list[list[int]], starts: list[int], cache: BatchKVCache) -> DecodedStep:
+        """Do the same, and return a step with one token: the last. Logits after the others take time and memory."""
+        if (wide := self.wide(ids, starts, cache)) is not None:
+            return wide.at(len(ids[0]) - 1)
+        return self.prompts(*self._inputs_of(ids, starts), cache, slice(0, len(ids)))
+
+    def _inputs_of(self, ids: list[list[int]], starts: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return embeddings, (rows, new tokens, hidden), and positions, (rows, new tokens)."""
+        embeddings = self._embed(torch.tensor(ids, device=self._embed.weight.device))
+        return embeddings, torch.tensor(starts)[:, None] + torch.arange(len(ids[0]))
 
     def append_token(self, ids: list[int], positions: list[int], cache: BatchKVCache) -> DecodedStep:
         """Make every row one token longer, and compute it.
@@ -125,7 +135,7 @@ class ForwardPasses:
             if (step := self._append_compiled(single, positions, cache)) is not None:
                 return step
         cache.append_columns(1)
-        return self.tokens(single, positions, cache).at(0)
+        return self.last_token(single, positions, cache)
 
     def append_best(self, positions: list[int], cache: BatchKVCache) -> DecodedStep | None:
         """Do the same for the most likely tokens of the step before, which may still run; None if that cannot be."""

@@ -252,15 +252,17 @@ def test_forced_tokens_are_taken_in_one_pass_and_change_no_answer(runner, togeth
             found += [handle.future.result(120) for handle in handles]
         return [(answer.token_ids, answer.text, answer.finish_reason) for answer in found]
 
-    passes = []
-    passed = runner._engine._passes
-    forward = passed._layer_by_layer
+    passes, places = [], []
+    passed, head = runner._engine._passes, runner.model.lm_head
+    forward, compute_logits = passed._layer_by_layer, head.forward
     monkeypatch.setattr(passed, "_layer_by_layer", lambda *args, **how: passes.append(1) or forward(*args, **how))
+    monkeypatch.setattr(head, "forward", lambda x: places.append(x[..., 0].numel()) or compute_logits(x))
     jumped, with_jumps = answers(), len(passes)
     passes.clear()
     monkeypatch.setattr(Constraint, "forced", lambda self: [])
     assert answers() == jumped
     assert with_jumps < (0.7 if together == 1 else 0.95) * len(passes)
+    assert max(places) <= together  # logits after all forced tokens of all rows would take time and memory
 
 
 def test_a_stop_text_in_forced_tokens_ends_the_answer_there(runner):
