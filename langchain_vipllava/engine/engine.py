@@ -245,7 +245,7 @@ class Engine:
             ids, starts = forced
             self._kv_cache.append_columns(len(ids[0]))
             step = self._passes.last_token(ids, starts, self._kv_cache)
-        elif self._passes.guesses_pay(self._kv_cache) and (guesses := guess_tokens(rows)):
+        elif guesses := guess_tokens(rows, self._passes.max_guess(self._kv_cache)):
             self._decode_guessed(rows, guesses)
             return
         else:
@@ -276,7 +276,7 @@ class Engine:
             and len(rows) == len(self.scheduler.running)
             and all(one is other for one, other in zip(rows, self.scheduler.running, strict=True))
             and all(s.sampler.is_greedy and s.detokenizer.tokens_left > 1 and not s.is_finished for s in rows)
-            and all(s.lookup is None for s in rows)  # they guess tokens instead
+            and (all(s.lookup is None for s in rows) or not self._passes.max_guess(self._kv_cache))  # or they guess
         )
 
     def _choose_tokens(self, rows: list[Sequence], step: DecodedStep) -> None:

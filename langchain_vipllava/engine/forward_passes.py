@@ -13,6 +13,7 @@ from langchain_vipllava.engine.fused_model import FusedModel
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape, cache_argument
 from langchain_vipllava.engine.model_sizes import head_size
 from langchain_vipllava.engine.shared_attention import reading
+from langchain_vipllava.protocol.load_options import MAX_LOOKUP_TOKENS
 
 logger = logging.getLogger(__name__)
 
@@ -157,9 +158,11 @@ class ForwardPasses:
             cache.width -= 1
             return None
 
-    def guesses_pay(self, cache: BatchKVCache) -> bool:
-        """Whether computing several tokens takes little longer than computing one: both recorded, or neither."""
-        return self._compiled is None or self._can_widen(cache)
+    def max_guess(self, cache: BatchKVCache) -> int:
+        """Return how many tokens to guess at most: a pass that checks them runs like one token's, recorded or not."""
+        if self._compiled is None:
+            return MAX_LOOKUP_TOKENS
+        return WIDE_TOKENS - 1 if self._can_widen(cache) else 0
 
     def wide(self, ids: list[list[int]], starts: list[int], cache: BatchKVCache) -> DecodedStep | None:
         """Launch the recorded step of several tokens, as `tokens` does; None where there is none."""

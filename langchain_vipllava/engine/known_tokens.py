@@ -39,12 +39,13 @@ def take_forced(rows: abc.Sequence[Sequence]) -> tuple[list[list[int]], list[int
     return [tokens + tokens[-1:] * (count + 1 - len(tokens)) for tokens in newest], starts
 
 
-def guess_tokens(rows: abc.Sequence[Sequence]) -> list[list[int]]:
-    """Return a guess of the next tokens of each row, as many of each; [] if there is none for one of them."""
+def guess_tokens(rows: abc.Sequence[Sequence], most: int) -> list[list[int]]:
+    """Return a guess of the next tokens of each row, as many of each, at most `most`; [] without one of any row."""
     guesses: list[list[int]] = []
     for sequence in rows:
-        left = sequence.detokenizer.tokens_left - 1  # the pass that checks a guess yields one more token
-        guess = [] if sequence.lookup is None else sequence.lookup.guess(sequence.detokenizer.ids, left)
+        lookup = None if sequence.oom_retried else sequence.lookup  # a pass of several tokens takes more memory
+        limit = min(sequence.detokenizer.tokens_left - 1, most)  # the pass that checks a guess yields one more token
+        guess = [] if lookup is None or limit < 1 else lookup.guess(sequence.detokenizer.ids, limit)
         if not guess:
             return []
         guesses.append(guess)

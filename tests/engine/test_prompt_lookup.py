@@ -159,6 +159,27 @@ def test_a_wide_step_that_cannot_be_recorded_runs_eager(parts, plain, images, mo
     assert runner.decode_path == "compiled: compile_decode=True"
 
 
+def test_a_recorded_pass_bounds_guesses(parts, plain, images, monkeypatch):
+    monkeypatch.setattr(compiled_decode, "_BACKEND", "eager")
+    runner = ModelRunner(*parts, compile_decode=True, prompt_lookup_num_tokens=64)
+    talk = Conversation((Turn(LONG, (images[0],)),))
+    passes = count_passes(runner, monkeypatch)
+    assert answers(runner, [talk], 150)[0][0] == plain.ids(talk, 150)
+    assert set(passes[1:]) == {1, compiled_decode.WIDE_TOKENS}
+
+
+def test_rows_that_cannot_guess_run_ahead(parts, plain, images, monkeypatch):
+    """Where the host reads tokens while the device computes the next ones, several rows make no guesses."""
+    monkeypatch.setattr(compiled_decode, "_BACKEND", "eager")
+    runner = ModelRunner(*parts, compile_decode=True, prompt_lookup_num_tokens=4)
+    passes, rows = runner._engine._passes, []
+    launch = passes.append_best
+    monkeypatch.setattr(passes, "append_best", lambda *args: rows.append(len(args[0])) or launch(*args))
+    talks = [Conversation((Turn(f"{LONG} {n}", (images[0],)),)) for n in range(3)]
+    assert [ids for ids, *_ in answers(runner, talks, 30)] == [plain.ids(talk, 30) for talk in talks]
+    assert max(rows) == 3
+
+
 IMAGE = -7
 
 
