@@ -9,6 +9,7 @@ import torch
 
 from langchain_vipllava.engine.compiled_decode import WIDE_TOKENS, CompilationError, CompiledDecode, DecodedStep
 from langchain_vipllava.engine.encoding import PromptImage
+from langchain_vipllava.engine.failures import is_out_of_memory
 from langchain_vipllava.engine.fused_model import FusedModel
 from langchain_vipllava.engine.kv_cache import BatchKVCache, KVShape, cache_argument
 from langchain_vipllava.engine.model_sizes import head_size
@@ -170,15 +171,19 @@ class ForwardPasses:
         padding = WIDE_TOKENS - tokens
         if self._compiled is None or padding < 0 or not self._can_widen(cache):
             return None
-        cache.append_columns(padding)
         try:
+            cache.append_columns(padding)
             step = self._compiled([[*ids[0], *[0] * padding]], starts, cache)
-        except CompilationError as error:
+        except Exception as error:
+            if not isinstance(error, CompilationError) and not is_out_of_memory(error):
+                raise
             logger.warning("cannot record a step of several tokens, it runs eager: %s", error)
             self._has_wide = False
-            return None
-        finally:
+            if is_out_of_memory(error):  # who tries again does without
+                raise
             cache.width -= padding
+            return None
+        cache.width -= padding
         return DecodedStep(step.logits[:, :tokens], step.greedy[:, :tokens], step.done)
 
     def _can_widen(self, cache: BatchKVCache) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine import compiled_decode
@@ -178,6 +179,27 @@ def test_rows_that_cannot_guess_run_ahead(parts, plain, images, monkeypatch):
     talks = [Conversation((Turn(f"{LONG} {n}", (images[0],)),)) for n in range(3)]
     assert [ids for ids, *_ in answers(runner, talks, 30)] == [plain.ids(talk, 30) for talk in talks]
     assert max(rows) == 3
+
+
+def test_memory_for_one_token_at_a_time_is_enough(guessing, plain, images, monkeypatch):
+    """Out of memory is simulated: for several tokens behind a prompt."""
+    passes = guessing._engine._passes
+    layers, step = passes._layer_by_layer, compiled_decode.CompiledDecode._step
+
+    def small(embeddings, positions, cache, rows, **how):
+        if embeddings.shape[1] > 1 and int(positions[0, 0]):
+            raise torch.OutOfMemoryError("no memory for several tokens")
+        return layers(embeddings, positions, cache, rows, **how)
+
+    def narrow(decode, inputs, *args):
+        if inputs.ids.shape[1] > 1:
+            raise torch.OutOfMemoryError("no memory for several tokens")
+        return step(decode, inputs, *args)
+
+    monkeypatch.setattr(passes, "_layer_by_layer", small)
+    monkeypatch.setattr(compiled_decode.CompiledDecode, "_step", narrow)
+    talk = Conversation((Turn(LONG, (images[0],)),))
+    assert answers(guessing, [talk], 60)[0][0] == plain.ids(talk, 60)
 
 
 IMAGE = -7
