@@ -40,7 +40,8 @@ class ForwardPasses:
         self._cache_argument = cache_argument(self._language_model)
         self._embed = model.get_input_embeddings()
         self._compiled = None if fused is None else CompiledDecode(fused, compiled=compiled)
-        self._has_wide = self._compiled is not None
+        # the wide step rotates tokens behind the last one, too
+        self._has_wide = fused is not None and fused.has_fixed_rotations
         self.compile_failure: str | None = None
         self.devices = [next(layer.parameters()).device for layer in self._language_model.layers]
         config = model.config.text_config

@@ -158,6 +158,8 @@ class FusedModel:
         self.norm: torch.Tensor = text.norm.weight
         self.head: torch.Tensor = model.lm_head.weight
         self._rotary = text.rotary_emb
+        # these types rotate all tokens of a pass by frequencies that follow from the last one's position
+        self.has_fixed_rotations = getattr(self._rotary, "rope_type", "default") not in ("dynamic", "longrope")
 
     def rotations(self, hidden: torch.Tensor, positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return cosines and sines of positions, (rows, tokens): (rows, 1, tokens, head size) each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from transformers import VipLlavaForConditionalGeneration
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine import compiled_decode
@@ -15,6 +16,7 @@ from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.protocol.sampling import Sampling
 from tests.engine.test_engine import follow_random_schedules
+from tests.support.checkpoints import make_model, make_processor
 from tests.support.plain_generate import WORDS, request
 
 LONG = " ".join(WORDS * 4)
@@ -200,6 +202,31 @@ def test_memory_for_one_token_at_a_time_is_enough(guessing, plain, images, monke
     monkeypatch.setattr(compiled_decode.CompiledDecode, "_step", narrow)
     talk = Conversation((Turn(LONG, (images[0],)),))
     assert answers(guessing, [talk], 60)[0][0] == plain.ids(talk, 60)
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_padding_changes_no_rotation(kind, monkeypatch):
+    """Such rotations of all tokens depend on the last position of a pass."""
+    monkeypatch.setattr(compiled_decode, "_BACKEND", "eager")
+    processor = make_processor()
+    config = make_model(processor).config
+    longrope = {"short_factor": [1.0] * 8, "long_factor": [3.0] * 8, "original_max_position_embeddings": 64}
+    config.text_config.rope_parameters = {
+        "rope_type": kind, "rope_theta": 10000.0, "factor": 4.0, **(longrope if kind == "longrope" else {}),
+    }  # fmt: skip
+    config.text_config.max_position_embeddings = 64
+    torch.manual_seed(0)
+    model = VipLlavaForConditionalGeneration(config).eval()
+    for parameter in model.parameters():
+        parameter.data.mul_(4 if parameter.ndim > 1 else 1)
+    talk = Conversation((Turn(" ".join(["red"] * 38)),))
+    follow_up = Conversation((Turn(talk.turns[0].question, (), "lime"), Turn("why why")))
+    found = []
+    for compiled in (False, True):
+        runner = ModelRunner(model, processor, compile_decode=compiled)
+        answers(runner, [talk], 2)
+        found.append(answers(runner, [follow_up], 2, top_logprobs=0)[0][-1])
+    assert [place.logprob for place in found[1]] == pytest.approx([place.logprob for place in found[0]], abs=1e-3)
 
 
 IMAGE = -7
