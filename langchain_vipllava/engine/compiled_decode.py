@@ -222,12 +222,15 @@ class CompiledDecode:
         positions = positions + [0] * unused
         with torch._dynamo.config.patch(cache_size_limit=_MAX_VARIANTS):
             groups = cache.shared_groups(slice(0, rows - unused))
-            recorded = self._recorded.get(tokens)
-            if recorded is None or not recorded.fits(cache) or recorded.groups != groups:
+            if (recorded := self._fitting(cache, groups, tokens)) is None:
                 recorded, latest = self._record(padded, positions, cache, groups, tokens)
                 padded = latest if padded is None else padded  # warming up replaced them
             self._write(recorded.inputs, padded, positions, cache)
             return DecodedStep.of(recorded.graph()[: rows - unused])
+
+    def _fitting(self, cache: BatchKVCache, groups: tuple[SharedGroup, ...], tokens: int) -> _Recorded | None:
+        recorded = self._recorded.get(tokens)
+        return recorded if recorded is not None and recorded.fits(cache) and recorded.groups == groups else None
 
     def _record(
         self,
@@ -237,7 +240,7 @@ class CompiledDecode:
         groups: tuple[SharedGroup, ...],
         tokens: int,
     ) -> tuple[_Recorded, torch.Tensor]:
-        """Record a step.
+        """Record a step, in place of one that does not fit, which is dropped first: both take memory.
 
         Returns:
             The step, and the tokens that `ids=None` stands for, (rows, tokens).

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
 from transformers import VipLlavaForConditionalGeneration
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
-from langchain_vipllava.engine import compiled_decode
+from langchain_vipllava.engine import compiled_decode, kv_cache
+from langchain_vipllava.engine.cuda_graph import CudaGraph
 from langchain_vipllava.engine.encoding import EncodedPrompt
 from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.prompt_lookup import PromptLookup
@@ -227,6 +230,25 @@ def test_padding_changes_no_rotation(kind, monkeypatch):
         answers(runner, [talk], 2)
         found.append(answers(runner, [follow_up], 2, top_logprobs=0)[0][-1])
     assert [place.logprob for place in found[1]] == pytest.approx([place.logprob for place in found[0]], abs=1e-3)
+
+
+def test_a_recorded_step_is_dropped_before_the_next_one_is_recorded(parts, images, monkeypatch):
+    """On a GPU, each takes memory beside the other."""
+    monkeypatch.setattr(compiled_decode, "_BACKEND", "eager")
+    monkeypatch.setattr(kv_cache, "COMPILED_COLUMN_MULTIPLE", 8)
+    graphs, left = [], []
+
+    class Watched(CudaGraph):
+        def __init__(self, *args):
+            left.append(sum(graph() is not None for graph in graphs))
+            super().__init__(*args)
+            graphs.append(weakref.ref(self))
+
+    monkeypatch.setattr(compiled_decode, "CudaGraph", Watched)
+    runner = ModelRunner(*parts, compile_decode=True)
+    answers(runner, [Conversation((Turn(LONG, (images[0],)),))], 120)
+    assert len(left) > 2
+    assert not any(left)
 
 
 IMAGE = -7
