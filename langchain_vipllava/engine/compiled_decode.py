@@ -283,10 +283,12 @@ class CompiledDecode:
         model, (rows, columns), tokens = self._model, cache.capacity, inputs.ids.shape[1]
         functions = self._functions_for(rows, tokens)
         firsts, starts, last = torch.split(inputs.places, [rows, rows, 1])
-        offsets = torch.arange(tokens, device=model.device)
-        written = last - (tokens - 1) + offsets  # the column of each token, (tokens,)
+        positions, written = firsts[:, None], last  # of each token, (rows, tokens); its column, (tokens,)
+        if tokens > 1:  # or each of these lines is a kernel more
+            offsets = torch.arange(tokens, device=model.device)
+            positions, written = positions + offsets, last - (tokens - 1) + offsets
         hidden = torch.nn.functional.embedding(inputs.ids, model.embeddings)  # (rows, tokens, hidden)
-        cos, sin = model.rotations(hidden, firsts[:, None] + offsets)
+        cos, sin = model.rotations(hidden, positions)
         if self._is_compiled and tokens == 1 and decode_attention.can_attend(model.device, model.heads.size):
             attend = partial(decode_attention.attend, starts=starts, column=last)
         else:

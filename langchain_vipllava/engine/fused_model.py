@@ -118,7 +118,8 @@ def attend_newest(
     key_value = keys.shape[1]
     grouped = queries.reshape(rows, key_value, -1, size)  # the queries that share keys and values
     scores = (grouped @ keys.transpose(2, 3)).float() * size**-0.5
-    scores = scores + (bias if heads == key_value else bias.repeat(1, 1, heads // key_value, 1))
+    shared = heads != key_value and tokens > 1  # one bias for all of one token's heads needs no copies
+    scores = scores + (bias.repeat(1, 1, heads // key_value, 1) if shared else bias)
     weights = scores.softmax(dim=-1).to(values.dtype)  # (rows, key and value heads, queries, columns)
     return (weights @ values).reshape(rows, heads, tokens, size), scores.logsumexp(dim=-1).reshape(rows, heads, tokens)
 
