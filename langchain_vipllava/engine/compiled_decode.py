@@ -190,7 +190,8 @@ class CompiledDecode:
             CompilationError: a first step for a number of rows fails, or recording one. Any other error is one of the
                 model or the device, and is raised as it is.
         """
-        rows, tokens = cache.capacity[0], 1 if ids is None else len(ids[0])
+        tokens = 1 if ids is None else len(ids[0])
+        rows = _computed_rows(cache, tokens)
         if (rows, tokens) in self._good:
             return self._run(ids, positions, cache, tokens)
         if self._is_compiled and tokens == 1:
@@ -216,7 +217,7 @@ class CompiledDecode:
         self._recorded = {tokens: recorded for tokens, recorded in self._recorded.items() if not recorded.groups}
 
     def _run(self, ids: list[list[int]] | None, positions: list[int], cache: BatchKVCache, tokens: int) -> DecodedStep:
-        rows, _ = cache.capacity
+        rows = _computed_rows(cache, tokens)
         unused = rows - len(positions)  # unused rows are computed too: shapes do not depend on their number
         padded: list[list[int]] | torch.Tensor | None = None if ids is None else ids + [[0] * tokens] * unused
         positions = positions + [0] * unused
@@ -245,7 +246,7 @@ class CompiledDecode:
         Returns:
             The step, and the tokens that `ids=None` stands for, (rows, tokens).
         """
-        rows, _ = cache.capacity
+        rows = len(positions)
         make = partial(torch.zeros, dtype=torch.long, device=self._model.device)
         latest = self._recorded[tokens].inputs.ids if tokens in self._recorded else make(rows, tokens)
         self._recorded = {n: other for n, other in self._recorded.items() if n != tokens and other.fits(cache)}
@@ -279,8 +280,8 @@ class CompiledDecode:
         return self._functions[kind]
 
     def _step(self, inputs: _Inputs, cache: BatchKVCache, groups: tuple[SharedGroup, ...]) -> torch.Tensor:
-        """Compute the logits of all allocated rows, (rows, tokens, vocabulary); the best ones become `inputs.ids`."""
-        model, (rows, columns), tokens = self._model, cache.capacity, inputs.ids.shape[1]
+        """Compute the logits of the first rows, (rows, tokens, vocabulary); the best tokens become `inputs.ids`."""
+        model, (allocated, columns), (rows, tokens) = self._model, cache.capacity, inputs.ids.shape
         functions = self._functions_for(rows, tokens)
         firsts, starts, last = torch.split(inputs.places, [rows, rows, 1])
         positions, written = firsts[:, None], last  # of each token, (rows, tokens); its column, (tokens,)
@@ -297,8 +298,11 @@ class CompiledDecode:
             attend = partial(functions.attend, bias=torch.where(seen, 0.0, torch.finfo(torch.float32).min)[:, None])
         for number, (weights, layer) in enumerate(zip(model.layers, cache.layers, strict=True)):
             queries, keys, values = functions.project(hidden, weights, cos, sin, model.heads)
-            functions.write(layer.keys, layer.values, keys, values, written)
-            attended, logs = attend(queries, layer.keys, layer.values)
+            buffers = layer.keys, layer.values
+            if rows < allocated:
+                buffers = layer.keys[:rows], layer.values[:rows]
+            functions.write(*buffers, keys, values, written)
+            attended, logs = attend(queries, *buffers)
             attended = merge_groups(queries, attended, logs, groups, number, functions.merge)
             attended = attended.transpose(1, 2).reshape(rows, tokens, -1)  # (rows, tokens, query heads * head size)
             hidden, activations = functions.activate(hidden, attended, weights, model.heads)
@@ -306,6 +310,11 @@ class CompiledDecode:
         logits = functions.compute_logits(hidden, model.norm, model.head, model.heads)
         inputs.ids.copy_(logits.argmax(dim=-1))
         return logits
+
+
+def _computed_rows(cache: BatchKVCache, tokens: int) -> int:
+    """Return how many rows a step computes: all that are allocated, but only the first for several tokens."""
+    return cache.capacity[0] if tokens == 1 else 1
 
 
 def _as_compilation_error(error: Exception) -> Exception:

@@ -189,7 +189,7 @@ class ForwardPasses:
 
     def _can_widen(self, cache: BatchKVCache) -> bool:
         """Whether one row runs alone. Of several, what they share would have to be recorded again and again."""
-        return self._has_wide and cache.capacity[0] == 1 and not any(cache.row_prefixes)
+        return self._has_wide and len(cache.row_starts) == 1 and not cache.row_prefixes[0]
 
     def _layer_by_layer(
         self,

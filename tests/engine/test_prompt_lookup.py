@@ -165,6 +165,19 @@ def test_a_wide_step_that_cannot_be_recorded_runs_eager(parts, plain, images, mo
     assert runner.decode_path == "compiled: compile_decode=True"
 
 
+def test_a_row_that_is_alone_again_takes_the_step_of_several_tokens(parts, plain, images, monkeypatch):
+    """The KV buffers keep the rows that were there."""
+    monkeypatch.setattr(compiled_decode, "_BACKEND", "eager")
+    runner = ModelRunner(*parts, compile_decode=True)
+    talks = [Conversation((Turn(f"{LONG} {n}", (images[0],)),)) for n in range(3)]
+    answers(runner, talks, 4)
+    assert runner._engine._kv_cache.capacity[0] > 1
+    follow_up = Conversation((Turn(talks[1].turns[0].question, (images[0],), "red"), Turn("why")))
+    passes = count_passes(runner, monkeypatch)
+    assert answers(runner, [follow_up], 4)[0][0] == plain.ids(follow_up, 4)
+    assert passes[0] == compiled_decode.WIDE_TOKENS
+
+
 def test_a_recorded_pass_bounds_guesses(parts, plain, images, monkeypatch):
     monkeypatch.setattr(compiled_decode, "_BACKEND", "eager")
     runner = ModelRunner(*parts, compile_decode=True, prompt_lookup_num_tokens=64)
