@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from langchain_vipllava.engine import compiled_decode
 from langchain_vipllava.engine.cuda_graph import CudaGraph
 from langchain_vipllava.engine.decode_attention import attend
 from langchain_vipllava.engine.fused_model import attend_newest
@@ -40,16 +41,18 @@ def test_answers_are_those_of_plain_generate_on_the_cpu(gpu_parts, parts, images
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_follow_ups_and_guesses_are_those_of_plain_generate_on_the_cpu(gpu_parts, parts, images, compiled):
-    """Both take the recorded step of several tokens."""
+    """Both take the recorded step of several tokens, also in KV buffers with rows of answers that have ended."""
     plain = PlainGenerate(*parts)
     runner = ModelRunner(*gpu_parts, compile_decode=compiled, prompt_lookup_num_tokens=5)
     turns = (Turn(" ".join(WORDS), (images[0],)),)
+    for handle in [runner.submit(request(Conversation((Turn(word),)), max_tokens=40)) for word in WORDS[:3]]:
+        handle.future.result(300)
     for question in ("why", "is it lime", "why"):
         talk = Conversation(turns)
         answer = runner.submit(request(talk, max_tokens=40)).future.result(300)
         assert list(answer.token_ids) == plain.ids(talk, 40)
         turns = (*turns[:-1], Turn(turns[-1].question, turns[-1].images, answer.text), Turn(question))
-    assert runner._engine._passes._has_wide
+    assert compiled_decode.WIDE_TOKENS in runner._engine._passes._compiled._recorded
 
 
 @pytest.mark.parametrize(("rows", "heads", "key_value", "columns", "size"), [(1, 32, 32, 768, 128), (16, 8, 2, 96, 64)])
