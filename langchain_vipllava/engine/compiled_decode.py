@@ -253,7 +253,8 @@ class CompiledDecode:
         inputs = _Inputs(make(rows, tokens), make(2 * rows + 1))
         self._write(inputs, ids, positions, cache)
         try:
-            graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device)
+            warm_ups = 1 if (rows, tokens) in self._good else 2
+            graph = CudaGraph(partial(self._step, inputs, cache, groups), self._model.device, warm_ups=warm_ups)
         except Exception as error:
             raise _as_compilation_error(error) from error
         recorded = self._recorded[tokens] = _Recorded(graph, inputs, cache, cache.version, groups)

@@ -17,12 +17,13 @@ class CudaGraph(Generic[T]):
     some 500. On a device without CUDA graphs, the work itself runs at each call.
 
     Args:
-        work: reads and writes only tensors that stay where they are, and does not wait for the device. It runs twice
-            here, to warm up: compilers and autotuners do not work while a graph is recorded.
+        work: reads and writes only tensors that stay where they are, and does not wait for the device.
         device: where it runs.
+        warm_ups: how often the work runs before, as compilers and autotuners do not work while a graph is recorded; one
+            is enough where it has run with these shapes.
     """
 
-    def __init__(self, work: Callable[[], T], device: torch.device) -> None:
+    def __init__(self, work: Callable[[], T], device: torch.device, *, warm_ups: int = 2) -> None:
         self._work = work
         self._graph: torch.cuda.CUDAGraph | None = None
         if device.type != "cuda":
@@ -30,7 +31,7 @@ class CudaGraph(Generic[T]):
         warm_up = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         warm_up.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(warm_up):
-            for _ in range(2):
+            for _ in range(warm_ups):
                 work()
         torch.cuda.current_stream(device).wait_stream(warm_up)
         graph = torch.cuda.CUDAGraph()
