@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from benchmarks.answering import QUESTIONS, ask_together, make_request, token_ids
 from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.gpu_check import Check
 from langchain_vipllava import pad_to_square
 from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
-
-if TYPE_CHECKING:
-    from benchmarks.gpu import Check
 
 TOKENS = 24
 

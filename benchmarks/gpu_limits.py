@@ -5,12 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import torch
 
-if TYPE_CHECKING:
-    from benchmarks.gpu import Check
+from benchmarks.gpu_check import Check
 
 
 def seconds(work: Callable[[], object], device: torch.device, repeats: int = 10) -> float:

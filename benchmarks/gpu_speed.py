@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch.profiler import ProfilerActivity, profile
@@ -16,6 +16,7 @@ from transformers import VipLlavaConfig, VipLlavaForConditionalGeneration
 
 from benchmarks.answering import ask, ask_together, make_request, timings
 from benchmarks.checkpoint import PATCH, SIDE, make_image, make_processor
+from benchmarks.gpu_check import Check
 from benchmarks.gpu_exactness import conversations
 from benchmarks.gpu_limits import arithmetic, bandwidth, seconds, synchronize
 from langchain_vipllava.engine.compiled_decode import WIDE_TOKENS
@@ -24,9 +25,6 @@ from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.protocol.answer import Answer
 from langchain_vipllava.protocol.load_options import LoadOptions
-
-if TYPE_CHECKING:
-    from benchmarks.gpu import Check
 
 TOKENS, ROWS, REPEATS = 64, 16, 5
 KEPT = 16 * 2**30
