@@ -6,6 +6,7 @@ import asyncio
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from benchmarks.baselines import Generate, Pipeline
 from benchmarks.checkpoint import make_image, make_parts
@@ -76,6 +77,7 @@ class Bench:
         """List the workloads."""
         return [
             self.cold,
+            self.cold_static,
             self.follow_ups,
             self.one_image,
             self.many_images,
@@ -86,6 +88,13 @@ class Bench:
 
     def cold(self) -> Row:
         """One question about a new image, on a runner that is warmed up."""
+        return self._cold("plain generate")
+
+    def cold_static(self) -> Row:
+        """The same beside a cache whose size does not change."""
+        return self._cold("plain generate, static cache", cache_implementation="static")
+
+    def _cold(self, baseline: str, **how: Any) -> Row:
         runner = self.make_runner()
         images = [make_image(100 + run) for run in range(self.repeats + 1)]  # `measure` does one uncounted run
         conversations = [Conversation((Turn(QUESTIONS[0], (image,)),)) for image in images]
@@ -97,12 +106,12 @@ class Bench:
 
         def plain() -> None:
             conversation = next(for_plain)
-            ids["plain"] += self.generate([FORMAT.render(conversation).text], conversation.images, 16)
+            ids["plain"] += self.generate([FORMAT.render(conversation).text], conversation.images, 16, **how)
 
         times = measure({"ours": ours, "plain": plain}, self.repeats)
         return Row(
             "one cold question, 16 tokens",
-            "plain generate",
+            baseline,
             times["ours"],
             times["plain"],
             0.95,

@@ -41,12 +41,14 @@ class Generate:
         self._model, self._processor = model, processor
         processor.tokenizer.padding_side = "left"
 
-    def __call__(self, prompts: Sequence[str], images: Sequence[EncodedImage], tokens: int) -> list[list[int]]:
-        """Generate the answers' token ids in one batch."""
+    def __call__(
+        self, prompts: Sequence[str], images: Sequence[EncodedImage], tokens: int, **how: Any
+    ) -> list[list[int]]:
+        """Generate the answers' token ids in one batch; `how` are further arguments of `generate`."""
         squares = [pad_to_square(image.decode()) for image in images]
         inputs = self._processor(text=list(prompts), images=squares, padding=True, return_tensors="pt")
         with torch.inference_mode():
-            out = self._model.generate(**inputs, max_new_tokens=tokens, do_sample=False)
+            out = self._model.generate(**inputs, max_new_tokens=tokens, do_sample=False, **how)
         ids: list[list[int]] = out[:, inputs["input_ids"].shape[1] :].tolist()
         return ids
 
