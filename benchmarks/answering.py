@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.baselines import Generate, Pipeline
-from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.checkpoint import as_loaded, make_image, make_parts
 from benchmarks.timing import Measured, measure
 from langchain_vipllava import Region, mark
 from langchain_vipllava.engine.request import GenerationRequest
@@ -65,13 +65,14 @@ class Bench:
     def __init__(self, repeats: int) -> None:
         self.repeats = repeats
         self.model, self.processor = make_parts()
+        self.loaded = as_loaded(self.model)
         self.generate = Generate(self.model, self.processor)
         self.pipeline = Pipeline(self.model, self.processor)
         self.images = [make_image(seed) for seed in range(8)]
 
     def make_runner(self) -> ModelRunner:
         """Make a runner with empty caches."""
-        return ModelRunner(self.model, self.processor, cache_bytes=4 * 2**30)
+        return ModelRunner(self.loaded, self.processor, cache_bytes=4 * 2**30)
 
     def rows(self) -> list[Callable[[], Row]]:
         """List the workloads."""

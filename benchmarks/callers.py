@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.answering import QUESTIONS
-from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.checkpoint import as_loaded, make_image, make_parts
 from langchain_vipllava.backends.local import LocalBackend
 from langchain_vipllava.backends.served import ServedBackend
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -137,7 +137,7 @@ def main() -> None:
         variables = {**os.environ, **command.environment(), "OMP_NUM_THREADS": str(threads)}
         with ServerProcess(command.command(environment.python), variables, Path(root, "vllm.log")) as server:
             server.wait_until_ready(command.url.removesuffix("/v1"), START_SECONDS)
-            local = LocalBackend.from_model(model, processor)
+            local = LocalBackend.from_model(as_loaded(model), processor)
             served = ServedBackend(command.url, tokenizer=str(folder))
             rows = compare(local, served, options.repeats)
     parameters = sum(parameter.numel() for parameter in model.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from transformers import AutoProcessor, CLIPVisionConfig, LlamaConfig, VipLlavaConfig, VipLlavaForConditionalGeneration
 
+from langchain_vipllava.engine.packed_linear import pack_where_faster
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
 
@@ -64,6 +66,13 @@ def make_parts(seed: int = 0) -> tuple[Any, Any]:
     model.generation_config.eos_token_id = None
     model.config.text_config.eos_token_id = None
     return model, processor
+
+
+def as_loaded(model: Any) -> Any:
+    """Return a copy of a model as this package runs it after loading it from a folder."""
+    copied = copy.deepcopy(model)
+    pack_where_faster(copied)
+    return copied
 
 
 def make_image(seed: int, size: tuple[int, int] = (640, 480)) -> EncodedImage:

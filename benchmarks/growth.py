@@ -43,7 +43,7 @@ def time_turns(bench: Bench) -> tuple[list[float], list[float]]:
 
 def measure_memory(bench: Bench) -> tuple[list[float], list[float]]:
     """Measure the MiB of the KV cache after each conversation, with a limit and without."""
-    runners = [ModelRunner(bench.model, bench.processor, cache_bytes=size) for size in (LIMIT_MIB * 2**20, 2**40)]
+    runners = [ModelRunner(bench.loaded, bench.processor, cache_bytes=size) for size in (LIMIT_MIB * 2**20, 2**40)]
     sizes: tuple[list[float], list[float]] = ([], [])
     for number in range(CONVERSATIONS):
         conversation = Conversation((Turn("What is it?", (make_image(100 + number),)),))

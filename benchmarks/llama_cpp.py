@@ -26,7 +26,7 @@ import torch
 from rich.console import Console
 
 from benchmarks.answering import QUESTIONS, Row, ask, make_request, timings, token_ids
-from benchmarks.checkpoint import make_parts
+from benchmarks.checkpoint import as_loaded, make_parts
 from benchmarks.gguf_weights import gguf_weights
 from benchmarks.report import make_table
 from benchmarks.serving import save
@@ -111,7 +111,7 @@ class Comparison:
 
     def __init__(self, model: Any, processor: Any, plain: Any, worker: Worker) -> None:
         self.model, self.plain, self.worker = model, plain, worker
-        self.runner = ModelRunner(model, processor, cache_bytes=4 * 2**30)
+        self.runner = ModelRunner(as_loaded(model), processor, cache_bytes=4 * 2**30)
 
     def rows(self, name: str, repeats: int) -> list[Row]:
         """Time both on conversations of two turns, after one that is not counted."""

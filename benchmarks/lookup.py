@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.answering import QUESTIONS, ask, make_request, timings
-from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.checkpoint import as_loaded, make_image, make_parts
 from benchmarks.timing import measure
 from langchain_vipllava.engine import runner as runner_module
 from langchain_vipllava.engine.compiled_decode import DecodedStep
@@ -90,7 +90,8 @@ def main() -> None:
     bundled = load_checkpoint(LoadOptions(BUNDLED))
     _compare(table, "bundled, descriptions", bundled, _descriptions(), options.repeats)
     asked = [make_request(Conversation((Turn(text, (make_image(0),)),)), 64) for text in QUESTIONS[:3]]
-    _compare(table, "128M, all right", make_parts(), asked, options.repeats, are_known=True)
+    model, processor = make_parts()
+    _compare(table, "128M, all right", (as_loaded(model), processor), asked, options.repeats, are_known=True)
     console.print(table)
 
 

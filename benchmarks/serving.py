@@ -29,7 +29,7 @@ from rich.console import Console
 
 from benchmarks.answering import LENGTHS, QUESTIONS, Row, ask_together, make_request, token_ids
 from benchmarks.baselines import Generate
-from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.checkpoint import as_loaded, make_image, make_parts
 from benchmarks.report import make_table
 from benchmarks.timing import measure
 from langchain_vipllava import pad_to_square
@@ -164,7 +164,7 @@ class Comparison:
     """
 
     def __init__(self, model: Any, processor: Any, vllm: Vllm, repeats: int) -> None:
-        self.runner = ModelRunner(model, processor, cache_bytes=4 * 2**30)
+        self.runner = ModelRunner(as_loaded(model), processor, cache_bytes=4 * 2**30)
         self.plain, self.vllm, self.repeats = Generate(model, processor), vllm, repeats
 
     def __call__(self, name: str) -> Row:

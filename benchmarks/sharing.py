@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.answering import QUESTIONS, ask_together, make_request, token_ids
-from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.checkpoint import as_loaded, make_image, make_parts
 from benchmarks.timing import Measured, measure
 from langchain_vipllava.engine.engine import Engine
 from langchain_vipllava.engine.runner import ModelRunner
@@ -38,7 +38,7 @@ class Watched:
     """
 
     def __init__(self, model: object, processor: object, *, shares: bool) -> None:
-        self.runner = ModelRunner(model, processor, cache_bytes=4 * 2**30)
+        self.runner = ModelRunner(as_loaded(model), processor, cache_bytes=4 * 2**30)
         self.peak = 0
         self.steps: list[float] = []
         engine = self.runner._engine

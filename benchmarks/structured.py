@@ -6,7 +6,7 @@ import argparse
 from dataclasses import replace
 
 from benchmarks.answering import ask, make_request, timings
-from benchmarks.checkpoint import make_image, make_parts
+from benchmarks.checkpoint import as_loaded, make_image, make_parts
 from benchmarks.timing import measure
 from langchain_vipllava.engine.grammar import Grammar
 from langchain_vipllava.engine.runner import ModelRunner
@@ -39,7 +39,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    runner = ModelRunner(*make_parts())
+    model, processor = make_parts()
+    runner = ModelRunner(as_loaded(model), processor)
     question = Conversation((Turn("Describe the object.", (make_image(0),)),))
     structured = replace(make_request(question, 400), grammar=Grammar.from_schema(SCHEMA))
     answer = ask(runner, structured)

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from langchain_vipllava.engine.packed_linear import PackedLinear, packing_is_faster
 from langchain_vipllava.engine.quantization import import_bitsandbytes
 from langchain_vipllava.protocol.load_options import DType, Quantization
 
@@ -72,7 +73,7 @@ def _make_layer(kind: DType | Quantization) -> tuple[Any, torch.dtype]:
     dtype = getattr(torch, kind)
     layer = torch.nn.Linear(SIDE, SIDE, bias=False, device="meta")
     layer.weight = torch.nn.Parameter(weight.to(dtype), requires_grad=False)
-    return layer, dtype
+    return (PackedLinear(layer) if kind == "float32" and packing_is_faster() else layer), dtype
 
 
 def _shortest(layer: Any, rows: torch.Tensor) -> float:

@@ -21,6 +21,7 @@ from langchain_vipllava.engine.generation_config import confidence_temperature, 
 from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.logprobs import LogprobRecorder
+from langchain_vipllava.engine.packed_linear import pack_where_faster
 from langchain_vipllava.engine.prompt_lookup import PromptLookup
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.request_clock import RequestClock
@@ -262,6 +263,8 @@ def _load_runner(options: LoadOptions, failure_before: list[str] | None) -> Mode
         except CheckpointError as error:
             _failures[options] = [str(error)]
             raise
+        if not options.compile_decode:  # compiled functions take the weights as they are
+            logger.debug("packed %d linear layers of %s", pack_where_faster(model), options.model)
         _runners[options] = ModelRunner(
             model,
             processor,

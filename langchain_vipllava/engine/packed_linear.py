@@ -1,0 +1,81 @@
+"""`PackedLinear`: a weight in the layout of oneDNN, which multiplies faster than MKL on AMD's processors.
+
+PyTorch multiplies float32 by MKL. On a processor of AMD, oneDNN takes half of its time or less when few rows are
+multiplied, as in decoding, and a little less in prompts (`python -m benchmarks.packed`). It wants the weight in a
+layout of its own. A layer keeps that one alone, so memory stays the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from langchain_vipllava.engine.cpu_flags import cpu_vendor
+
+_ROWS = 8
+"""Number of rows that the layout is made for. Measured: with it, no number from 1 to 589 is slower than with MKL."""
+
+MIN_WEIGHTS = 2**19
+"""Fewest weights of a layer that is packed. Measured: packed, the small layers of the bundled checkpoint are slower,
+those of a model with 128 million weights faster, from 768 x 768 on."""
+
+
+class PackedLinear(torch.nn.Module):
+    """A linear layer that holds its weight in oneDNN's layout. For inference alone.
+
+    Args:
+        layer: a float32 layer on the CPU.
+    """
+
+    def __init__(self, layer: torch.nn.Linear) -> None:
+        super().__init__()
+        self.in_features, self.out_features, self.bias = layer.in_features, layer.out_features, layer.bias
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), _ROWS)
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """A copy of the weight, (out features, in features)."""
+        weight: torch.Tensor = self._packed.to_dense()
+        return weight
+
+    def forward(self, states: torch.Tensor) -> torch.Tensor:
+        """Multiply float32 states, (..., in features). Returns (..., out features)."""
+        product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self._packed, self.bias, "none", [], "")
+        return product
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:  # torch's
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        destination[f"{prefix}weight"] = self.weight
+
+
+def packing_is_faster() -> bool:
+    """Whether packed float32 layers are faster here: on AMD's processors."""
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    has_both = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
+    return cpu_vendor() == "AuthenticAMD" and has_both and all(hasattr(torch.ops.mkldnn, name) for name in names)
+
+
+def pack_where_faster(model: Any) -> int:
+    """Pack the large linear layers of a float32 model in their places, if that makes them faster.
+
+    Layers that share their weight with another module stay as they are.
+
+    Returns:
+        The number of packed layers.
+    """
+    is_float32 = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in model.parameters())
+    if not (is_float32 and packing_is_faster()):
+        return 0
+    packed = 0
+    for module in [*model.modules()]:
+        for name, child in [*module.named_children()]:
+            if type(child) is torch.nn.Linear and child.weight.numel() >= MIN_WEIGHTS and not _is_shared(model, child):
+                setattr(module, name, PackedLinear(child))
+                packed += 1
+    return packed
+
+
+def _is_shared(model: Any, layer: torch.nn.Linear) -> bool:
+    owners = [module for module in model.modules() for own in module._parameters.values() if own is layer.weight]
+    return len(owners) > 1
