@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import shutil
+import weakref
+from pathlib import Path
 
 import pytest
 import torch
 
 from langchain_vipllava.engine import packed_linear
 from langchain_vipllava.engine import runner as runner_module
+from langchain_vipllava.engine.loading import load_checkpoint
 from langchain_vipllava.engine.packed_linear import PackedLinear, pack_where_faster
 from langchain_vipllava.engine.runner import ModelRunner, get_runner
 from langchain_vipllava.protocol.load_options import LoadOptions
@@ -82,3 +86,28 @@ def test_a_model_that_is_loaded_is_packed_unless_it_is_compiled(tiny_checkpoint,
     kinds = {type(module) for module in runner.model.modules()}
     assert (PackedLinear in kinds) is (compiled is None)
     assert runner.decode_path.startswith("compiled" if compiled else "eager")
+
+
+def test_each_plain_weight_is_freed_before_the_next_layer_is_packed(parts, on_amd, monkeypatch):
+    model = copy.deepcopy(parts[0])
+    weights = [weakref.ref(module.weight) for module in model.modules() if type(module) is torch.nn.Linear]
+    left = []
+
+    class Watched(PackedLinear):
+        def __init__(self, layer):
+            left.append(sum(weight() is not None for weight in weights))
+            super().__init__(layer)
+
+    monkeypatch.setattr(packed_linear, "PackedLinear", Watched)
+    pack_where_faster(model)
+    assert left == list(range(len(weights), 0, -1))
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
+def test_a_packed_model_does_not_hold_the_file_that_it_came_from(tiny_checkpoint, on_amd, tmp_path):
+    folder = shutil.copytree(tiny_checkpoint, tmp_path / "mapped")
+    model, _ = load_checkpoint(LoadOptions(str(folder), device="cpu", dtype="float32"))
+    if str(folder) not in Path("/proc/self/maps").read_text():
+        pytest.skip("this version of transformers reads files")
+    assert pack_where_faster(model)
+    assert str(folder) not in Path("/proc/self/maps").read_text()
