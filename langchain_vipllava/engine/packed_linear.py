@@ -31,7 +31,7 @@ class PackedLinear(torch.nn.Module):
     def __init__(self, layer: torch.nn.Linear) -> None:
         super().__init__()
         self.in_features, self.out_features, self.bias = layer.in_features, layer.out_features, layer.bias
-        self._packed = torch.ops.mkldnn._reorder_linear_weight(layer.weight.detach(), _ROWS)
+        self._packed = _reorder(layer.weight.detach())
 
     @property
     def weight(self) -> torch.Tensor:
@@ -40,13 +40,30 @@ class PackedLinear(torch.nn.Module):
         return weight
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
-        """Multiply float32 states, (..., in features). Returns (..., out features)."""
+        """Multiply states, (..., in features). Returns (..., out features).
+
+        With gradients or in another dtype it multiplies a plain copy of the weight, which is slow.
+        """
+        has_gradient = torch.is_grad_enabled() and (states.requires_grad or self.bias is not None)
+        if has_gradient or states.dtype != torch.float32 or states.device.type != "cpu":  # oneDNN's has none
+            return torch.nn.functional.linear(states, self.weight.to(states.device, states.dtype), self.bias)
         product: torch.Tensor = torch.ops.mkldnn._linear_pointwise(states, self._packed, self.bias, "none", [], "")
         return product
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_packed": self.weight}  # oneDNN's layout cannot be copied or pickled
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__({**state, "_packed": _reorder(state["_packed"])})  # type: ignore[no-untyped-call]
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:  # torch's
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[f"{prefix}weight"] = self.weight
+
+
+def _reorder(weight: torch.Tensor) -> torch.Tensor:
+    packed: torch.Tensor = torch.ops.mkldnn._reorder_linear_weight(weight, _ROWS)
+    return packed
 
 
 def packing_is_faster() -> bool:

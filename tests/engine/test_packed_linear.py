@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 import shutil
 import weakref
 from pathlib import Path
@@ -111,3 +112,28 @@ def test_a_packed_model_does_not_hold_the_file_that_it_came_from(tiny_checkpoint
         pytest.skip("this version of transformers reads files")
     assert pack_where_faster(model)
     assert str(folder) not in Path("/proc/self/maps").read_text()
+
+
+def test_gradients_pass_through_a_packed_layer():
+    layer, states = torch.nn.Linear(48, 80), torch.randn(3, 48, requires_grad=True)
+    packed = PackedLinear(copy.deepcopy(layer))
+    wanted = torch.autograd.grad(layer(states).square().sum(), (states, layer.bias))
+    found = torch.autograd.grad(packed(states).square().sum(), (states, packed.bias))
+    torch.testing.assert_close(found, wanted)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_a_packed_layer_follows_the_dtype_of_its_input(dtype):
+    layer, states = torch.nn.Linear(48, 80), torch.randn(3, 48, dtype=dtype)
+    with torch.inference_mode():
+        found = PackedLinear(copy.deepcopy(layer)).to(dtype)(states)
+        torch.testing.assert_close(found, layer.to(dtype)(states))
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
+def test_a_packed_layer_can_be_copied_and_pickled(duplicate):
+    packed = PackedLinear(torch.nn.Linear(48, 80))
+    copied = duplicate(packed)
+    assert torch.equal(copied.weight, packed.weight)
+    with torch.inference_mode():
+        assert torch.equal(copied(torch.ones(2, 48)), packed(torch.ones(2, 48)))
