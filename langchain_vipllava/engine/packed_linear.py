@@ -2,7 +2,7 @@
 
 PyTorch multiplies float32 by MKL. On a processor of AMD, oneDNN takes half of its time or less when few rows are
 multiplied, as in decoding, and a little less in prompts (`python -m benchmarks.packed`). It wants the weight in a
-layout of its own. A layer keeps that one alone, so memory stays the same.
+layout of its own. A layer keeps that one alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from langchain_vipllava.engine.cpu_flags import cpu_vendor
+from langchain_vipllava.engine.cpu_flags import cpu_flags, cpu_vendor
 
 _ROWS = 8
 """Number of rows that the layout is made for. Measured: with it, no number from 1 to 589 is slower than with MKL."""
@@ -67,10 +67,11 @@ def _reorder(weight: torch.Tensor) -> torch.Tensor:
 
 
 def packing_is_faster() -> bool:
-    """Whether packed float32 layers are faster here: on AMD's processors."""
+    """Whether packed float32 layers are faster here: on AMD's processors with AVX-512. On others it is not measured."""
     names = ("_reorder_linear_weight", "_linear_pointwise")
     has_both = torch.backends.mkl.is_available()  # type: ignore[no-untyped-call]
-    return cpu_vendor() == "AuthenticAMD" and has_both and all(hasattr(torch.ops.mkldnn, name) for name in names)
+    is_measured = cpu_vendor() == "AuthenticAMD" and "avx512f" in cpu_flags()
+    return is_measured and has_both and all(hasattr(torch.ops.mkldnn, name) for name in names)
 
 
 def pack_where_faster(model: Any) -> int:

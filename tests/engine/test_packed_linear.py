@@ -28,6 +28,7 @@ pytestmark = pytest.mark.skipif(
 def on_amd(monkeypatch):
     """The processor says that AMD made it, and small layers are packed too."""
     monkeypatch.setattr(packed_linear, "cpu_vendor", lambda: "AuthenticAMD")
+    monkeypatch.setattr(packed_linear, "cpu_flags", lambda: {"avx2", "avx512f"})
     monkeypatch.setattr(packed_linear, "MIN_WEIGHTS", 1)
 
 
@@ -76,6 +77,10 @@ def test_other_processors_and_dtypes_keep_their_layers(parts, on_amd, monkeypatc
     monkeypatch.setattr(packed_linear, "MIN_WEIGHTS", 2**19)
     assert pack_where_faster(copy.deepcopy(parts[0])) == 0
     monkeypatch.setattr(packed_linear, "MIN_WEIGHTS", 1)
+    monkeypatch.setattr(packed_linear, "cpu_flags", lambda: {"avx2"})
+    assert pack_where_faster(copy.deepcopy(parts[0])) == 0
+    monkeypatch.setattr(packed_linear, "cpu_flags", lambda: {"avx2", "avx512f"})
+    assert pack_where_faster(copy.deepcopy(parts[0])) > 0
     monkeypatch.setattr(packed_linear, "cpu_vendor", lambda: "GenuineIntel")
     assert pack_where_faster(copy.deepcopy(parts[0])) == 0
 
