@@ -70,7 +70,7 @@ def main() -> None:
     right.plot(numbers, unlimited, color="#b0b0b0", label="without a limit")
     right.plot(numbers, limited, color="#c0392b", label=f"cache_bytes = {LIMIT_MIB} MiB")
     right.set(xlabel="conversations so far", ylabel="MiB of keys and values", ylim=(0, None))
-    found = [compare(bench.model, bench.processor, rows, 16, 1) for rows in ROWS]
+    found = [compare(bench.loaded, bench.processor, rows, 16, 1) for rows in ROWS]
     for which, color, label in ((1, "#b0b0b0", "a copy for each"), (0, "#c0392b", "shared")):
         times.plot(ROWS, [one.times[which].median for one in found], marker="o", color=color, label=label)
         memory.plot(ROWS, [one.mib[which] for one in found], marker="o", color=color, label=label)

@@ -38,7 +38,7 @@ class Watched:
     """
 
     def __init__(self, model: object, processor: object, *, shares: bool) -> None:
-        self.runner = ModelRunner(as_loaded(model), processor, cache_bytes=4 * 2**30)
+        self.runner = ModelRunner(model, processor, cache_bytes=4 * 2**30)
         self.peak = 0
         self.steps: list[float] = []
         engine = self.runner._engine
@@ -128,6 +128,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
     model, processor = make_parts()
+    model = as_loaded(model)
     table = Table(title=f"questions about one image, {options.tokens} tokens each, {torch.get_num_threads()} threads")
     for column in ("rows", "shared", "copied", "faster", "decode step, ms", "KV, MiB", "of distinct tokens", "same"):
         table.add_column(column)
