@@ -7,6 +7,7 @@ layout of its own. A layer keeps that one alone.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -85,25 +86,17 @@ def pack_where_faster(model: Any) -> int:
     is_float32 = all(p.device.type == "cpu" and p.dtype == torch.float32 for p in model.parameters())
     if not (is_float32 and packing_is_faster()):
         return 0
+    owners = Counter(id(own) for module in model.modules() for own in module._parameters.values())
     # by name: a list of the layers would keep their weights until the last one is packed
-    names = [name for name, module in model.named_modules() if type(module) is torch.nn.Linear]
-    packed = sum(_pack(model, name) for name in names)
-    if packed:
+    names = [
+        name
+        for name, module in model.named_modules()
+        if type(module) is torch.nn.Linear and module.weight.numel() >= MIN_WEIGHTS and owners[id(module.weight)] == 1
+    ]
+    for name in names:
+        parent, _, own = name.rpartition(".")
+        setattr(model.get_submodule(parent), own, PackedLinear(model.get_submodule(name)))
+    if names:
         for parameter in model.parameters():  # a view of a mapped file keeps all of its pages
             parameter.data = parameter.data.clone()
-    return packed
-
-
-def _pack(model: Any, name: str) -> bool:
-    """Pack a layer unless it is small or shared, and free its weight."""
-    layer = model.get_submodule(name)
-    if layer.weight.numel() < MIN_WEIGHTS or _is_shared(model, layer):
-        return False
-    parent, _, own = name.rpartition(".")
-    setattr(model.get_submodule(parent), own, PackedLinear(layer))
-    return True
-
-
-def _is_shared(model: Any, layer: torch.nn.Linear) -> bool:
-    owners = [module for module in model.modules() for own in module._parameters.values() if own is layer.weight]
-    return len(owners) > 1
+    return len(names)
