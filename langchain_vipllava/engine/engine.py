@@ -311,7 +311,13 @@ class Engine:
         self._kv_cache.free_row(row)
 
     def _cache_row(self, row: int, sequence: Sequence, most: int | None = None) -> None:
-        """Add what is computed of a row to the prefix cache, at most so many tokens, if there is memory for it."""
+        """Add what is computed of a row to the prefix cache, if there is memory for it.
+
+        Args:
+            row: its number.
+            sequence: whose row it is.
+            most: maximum number of tokens, from the first one on; None for all.
+        """
         ids = sequence.key[: self._kv_cache.length(row)][:most]
         try:
             self.prefix_cache.add(ids, partial(self._kv_cache.copy_row, row, len(ids)))

@@ -200,18 +200,7 @@ class ForwardPasses:
         *,
         of_all: bool = False,
     ) -> torch.Tensor:
-        """Run the newest tokens of some rows through the layers.
-
-        Args:
-            embeddings: (rows, new tokens, hidden).
-            positions: (rows, new tokens).
-            cache: the KV cache.
-            rows: its rows.
-            of_all: whether the logits after all new tokens are needed.
-
-        Returns:
-            Float32 logits after the last token, (rows, vocabulary); `of_all`: (rows, new tokens, vocabulary).
-        """
+        """Run the newest tokens of some rows through the layers: as `FusedModel.forward`, or by the modules."""
         if self._fused is not None:
             return self._fused.forward(embeddings, positions, cache, rows, of_all=of_all)
         groups = cache.shared_groups(rows)
