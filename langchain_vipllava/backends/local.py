@@ -307,4 +307,5 @@ def compile_request(request: ChatRequest, clock: RequestClock | None = None) -> 
         image_fit=request.image_fit,
         grammar=grammar,
         top_logprobs=request.top_logprobs,
+        sums_tokenizations=request.output.schema is not None and request.output.text is None,
     )

@@ -146,6 +146,10 @@ class Constraint:
         self._in_string = self._escaped = False
         self.admitted: np.ndarray | None = None
 
+    def fork(self) -> Constraint:
+        """Return one at the same place of the answer, which goes on by itself."""
+        return Constraint(self._matcher.deep_copy(), self._closing_tokens, self._tokens_left, self._decode_bytes)
+
     @property
     def is_complete(self) -> bool:
         """Whether the answer cannot go on."""

@@ -295,7 +295,7 @@ class Engine:
     def _release(self) -> None:
         """Deliver finished sequences and free their rows."""
         for sequence in self.scheduler.remove_finished():
-            _deliver(sequence)
+            self._deliver(sequence)
         # From the last row: it takes the place of a freed one, so nothing is copied when all rows finish together.
         for row in reversed(range(len(self.scheduler.running))):
             if self.scheduler.running[row].is_finished:
@@ -303,7 +303,21 @@ class Engine:
                 try:
                     self._free_row(row, sequence)
                 finally:
-                    _deliver(sequence)
+                    self._deliver(sequence)
+
+    def _deliver(self, sequence: Sequence) -> None:
+        """Resolve the future of a finished sequence, once all is known of it.
+
+        If its text cannot be decoded, with an error that is its alone.
+        """
+        try:
+            probes = sequence.probes(self.prefix_cache, then=partial(self._deliver, sequence))
+            self.scheduler.waiting.extendleft(reversed(probes))
+            if not probes:
+                sequence.deliver()
+        except BaseException as error:
+            logger.debug("an answer cannot be delivered", exc_info=True)
+            sequence.fail(explain(error, sequence))
 
     def _free_row(self, row: int, sequence: Sequence) -> None:
         """Free a row of the KV cache; keys and values of its sequence go to the prefix cache."""
@@ -353,12 +367,3 @@ class Engine:
             else:
                 first.oom_retried |= alone
                 self.scheduler.recover(affected, max_rows=max(1, len(affected) // 2))
-
-
-def _deliver(sequence: Sequence) -> None:
-    """Resolve the future of a finished sequence; if its text cannot be decoded, with an error that is its alone."""
-    try:
-        sequence.deliver()
-    except BaseException as error:
-        logger.debug("an answer cannot be delivered", exc_info=True)
-        sequence.fail(explain(error, sequence))

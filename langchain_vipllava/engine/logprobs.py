@@ -24,12 +24,20 @@ class LogprobRecorder:
         temperature: divides the logits of what is admitted, so that confidences fit how often answers are right.
 
     Attributes:
+        texts: see above.
         places: one for each chosen token, the one that ended the answer included.
+        admitted: of each place, the log-probabilities of the likeliest tokens that the form of the answer admits, by
+            their ids.
     """
 
     def __init__(self, texts: TokenTexts, top: int, temperature: float = 1.0) -> None:
         self.places: list[TokenLogprob] = []
-        self._texts, self._top, self._temperature = texts, top, temperature
+        self.admitted: list[dict[int, float]] = []
+        self.texts, self._top, self._temperature = texts, top, temperature
+
+    def another(self) -> LogprobRecorder:
+        """Return an empty one with the same settings."""
+        return LogprobRecorder(self.texts, self._top, self._temperature)
 
     def add(self, token: int, logits: torch.Tensor, admitted: np.ndarray | None) -> None:
         """Record a place.
@@ -42,12 +50,13 @@ class LogprobRecorder:
         logprobs = logits.log_softmax(dim=-1)
         values, ids = logprobs.topk(min(self._top, len(logprobs)))
         top = tuple(map(self._choice, ids.tolist(), values.tolist()))
-        text, data = self._texts.of(token)
-        self.places.append(
-            TokenLogprob(text, _finite(float(logprobs[token])), data, top, self._admitted(token, logits, admitted))
-        )
+        text, data = self.texts.of(token)
+        kept = self._admitted(token, logits, admitted)
+        shares = tuple(map(self._choice, kept.keys(), kept.values()))
+        self.places.append(TokenLogprob(text, _finite(float(logprobs[token])), data, top, shares))
+        self.admitted.append(kept)
 
-    def _admitted(self, token: int, logits: torch.Tensor, admitted: np.ndarray | None) -> tuple[Choice, ...]:
+    def _admitted(self, token: int, logits: torch.Tensor, admitted: np.ndarray | None) -> dict[int, float]:
         if admitted is not None:
             logits = logits.masked_fill(torch.from_numpy(~admitted).to(logits.device), -torch.inf)
         logprobs = (logits / self._temperature).log_softmax(dim=-1)
@@ -55,10 +64,10 @@ class LogprobRecorder:
         least = math.log(_LEAST_ADMITTED)
         kept = {index: value for index, value in zip(ids.tolist(), values.tolist(), strict=True) if value >= least}
         kept.setdefault(token, float(logprobs[token]))
-        return tuple(map(self._choice, kept.keys(), kept.values()))
+        return kept
 
     def _choice(self, token: int, logprob: float) -> Choice:
-        text, data = self._texts.of(token)
+        text, data = self.texts.of(token)
         return Choice(text, _finite(logprob), data)
 
 

@@ -25,6 +25,8 @@ class GenerationRequest:
         image_fit: how images become square.
         grammar: what the answer has to match; None for free text.
         top_logprobs: alternatives of each token to record; None to record nothing.
+        sums_tokenizations: whether to measure, beside what is recorded, how likely an answer that is one JSON value was
+            in other tokens.
     """
 
     prompt: Prompt
@@ -35,3 +37,4 @@ class GenerationRequest:
     image_fit: ImageFit = "pad"
     grammar: Grammar | None = None
     top_logprobs: int | None = None
+    sums_tokenizations: bool = False

@@ -22,6 +22,7 @@ from langchain_vipllava.engine.handle import RequestHandle
 from langchain_vipllava.engine.loading import check_model, load_checkpoint
 from langchain_vipllava.engine.logprobs import LogprobRecorder
 from langchain_vipllava.engine.packed_linear import pack_where_faster
+from langchain_vipllava.engine.probes import AnswerProbability
 from langchain_vipllava.engine.prompt_lookup import PromptLookup
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.engine.request_clock import RequestClock
@@ -192,7 +193,16 @@ class ModelRunner:
         )
         sampler = TokenSampler(request.sampling, constraint, recorder)
         lookup = PromptLookup(prompt.ids, most, self.encoder.texts.image_id) if (most := self._lookup_tokens) else None
-        self._worker.submit(Sequence(handle, prompt, detokenizer, sampler, recorder, lookup=lookup, clock=clock))
+        probability = None
+        if recorder is not None and constraint is not None and request.sums_tokenizations:
+            probability = AnswerProbability(
+                constraint.fork(), self._end_ids, self.encoder.tokenizer, self.encoder.context_length
+            )
+        self._worker.submit(
+            Sequence(
+                handle, prompt, detokenizer, sampler, recorder, lookup=lookup, clock=clock, probability=probability
+            )
+        )
         return handle
 
     def _recorder(self, request: GenerationRequest) -> LogprobRecorder | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from langchain_vipllava.engine.detokenizer import IncrementalDetokenizer
 from langchain_vipllava.engine.encoding import EncodedPrompt
@@ -12,6 +14,10 @@ from langchain_vipllava.engine.prompt_lookup import PromptLookup
 from langchain_vipllava.engine.request_clock import RequestClock
 from langchain_vipllava.engine.sampler import TokenSampler
 from langchain_vipllava.protocol.answer import Answer
+
+if TYPE_CHECKING:
+    from langchain_vipllava.engine.prefix_cache import PrefixCache
+    from langchain_vipllava.engine.probes import AnswerProbability, Probe
 
 
 @dataclass(eq=False)
@@ -29,6 +35,7 @@ class Sequence:
         reused_tokens: tokens of the prompt that were cached at the first prefill; None before it.
         oom_retried: whether it ran out of memory alone, and was tried again.
         clock: when what happened to it.
+        probability: measures how likely the answer was; None if nobody asks.
     """
 
     handle: RequestHandle
@@ -41,6 +48,7 @@ class Sequence:
     reused_tokens: int | None = None
     oom_retried: bool = False
     clock: RequestClock = field(default_factory=RequestClock)
+    probability: AnswerProbability | None = None
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -62,6 +70,10 @@ class Sequence:
         """Whether the answer is complete, cancelled or failed."""
         return self.handle.cancelled or self.detokenizer.finish_reason is not None or self.handle.future.done()
 
+    def probes(self, cache: PrefixCache, then: Callable[[], None]) -> list[Probe]:
+        """Return what is to be measured before the finished answer can be delivered, see `AnswerProbability`."""
+        return [] if self.probability is None else self.probability.probes(self, cache, then)
+
     def deliver(self) -> None:
         """Resolve the caller's future with the finished answer, unless it failed."""
         if self.handle.future.done():
@@ -78,6 +90,7 @@ class Sequence:
                 timings=self.clock.timings(self.reused_tokens or 0),
                 logprobs=None if places is None else tuple(places[: self.detokenizer.emitted_tokens]),
                 end=None if places is None else next(iter(places[len(self.detokenizer.ids) :]), None),
+                probability=None if self.probability is None else self.probability.value,
             )
         )
 

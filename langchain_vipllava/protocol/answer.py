@@ -47,6 +47,8 @@ class Answer:
         logprobs: a place per token, without those of a stop text; None unless the request asks for them.
         end: the place of the token that ended the answer; None where a stop text, the form of the answer or
             `max_tokens` ended it.
+        probability: of the whole answer among all that its form admits, over all ways to write it in tokens; None where
+            a backend does not measure it.
     """
 
     text: str
@@ -57,3 +59,4 @@ class Answer:
     timings: Timings | None = None
     logprobs: tuple[TokenLogprob, ...] | None = None
     end: TokenLogprob | None = None
+    probability: float | None = None

@@ -8,7 +8,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_vipllava.protocol.answer import Answer
@@ -28,6 +28,9 @@ _SPECIAL = b"\xff"
 
 _END = b" "
 """Stands for the end of an answer that could not go on: what comes after a number."""
+
+_SPACE = b" "
+"""Stands for the whitespace in front of an answer."""
 
 _AFTER_NUMBER = b",}] \t\r\n" + _SPECIAL
 _NUMBER = re.compile(rb"-?\d+(\.\d+)?([eE][+-]?\d+)?")
@@ -51,7 +54,8 @@ class _Part:
 class _Places:
     """The places of an answer's tokens, and the bytes that were written there.
 
-    Whitespace at the start belongs to no text: it is left out, and so are choices that are nothing else.
+    Whitespace at the start belongs to no text. One space stands for whatever there is, also where there is none, so
+    that a token with the space of its own and one behind a token that is the space lead to the same place.
     """
 
     def __init__(self, places: Sequence[TokenLogprob]) -> None:
@@ -59,13 +63,19 @@ class _Places:
         self._offsets: list[int] = []
         self._choices: dict[int, list[tuple[bytes, float]]] = {}
         for place in places:
-            offset, written = len(self.data), _bytes_of(place)
-            written = written if offset else written.lstrip()
+            offset = len(self.data)
+            written = self._behind_whitespace(_bytes_of(place), offset)
             if written:
                 choices = [(_bytes_of(choice), math.exp(choice.logprob)) for choice in place.admitted or ()]
                 self._offsets.append(offset)
-                self._choices[offset] = choices if offset else [(text.lstrip(), share) for text, share in choices]
+                self._choices[offset] = [(self._behind_whitespace(text, offset), share) for text, share in choices]
             self.data += written
+
+    @staticmethod
+    def _behind_whitespace(written: bytes, offset: int) -> bytes:
+        if offset > len(_SPACE):
+            return written
+        return (b"" if offset else _SPACE) + written.lstrip()
 
     def tokens(self, start: int, end: int) -> int:
         """Return how many tokens begin between two bytes."""
@@ -153,14 +163,16 @@ def confidences(answer: Answer, output: OutputSpec) -> dict[str, float]:
         return _of_text(answer, places)
     parts: list[_Part] = []
     with suppress(ValueError, RecursionError):  # it was cut off: what is complete has a confidence
-        _scan(places.data, 0, (), parts)
+        _scan(places.data, len(_SPACE), (), parts)
     fixed = _fixed_values(output)
     long = [part.start for part in parts if not _is_short(part, places, fixed)]
     found: dict[str, float] = {}
     for part in sorted(parts, key=lambda part: part.start):
         path = _shown_path(part.path, answer.text, output)
         if path is not None and not any(part.start <= start < part.end for start in long):
-            found[path] = places.probability(part)
+            found[path] = places.probability(part if part.path else replace(part, start=0))
+    if WHOLE in found and answer.probability is not None:
+        found[WHOLE] = answer.probability
     return found
 
 
@@ -174,7 +186,7 @@ def _of_text(answer: Answer, places: _Places) -> dict[str, float]:
     if start < 0:  # bytes that are not text
         return {}
     end = len(places.data) if answer.end is not None else start + len(text)
-    return {WHOLE: places.probability(_Part((), start, end))}
+    return {WHOLE: places.probability(_Part((), 0, end))}
 
 
 def _scan(data: bytes, at: int, path: Path, parts: list[_Part]) -> int:

@@ -262,6 +262,18 @@ def test_a_number_may_be_followed_by_anything_that_ends_it():
     assert confidences_of({"type": "integer"}, place(("7", 0.6), ("8", 0.4)), end=ended)["$"] == pytest.approx(0.45)
 
 
+@pytest.mark.parametrize(
+    "places",
+    [
+        [place((" ", 0.6), (" true", 0.1), ("true", 0.05), (" false", 0.25)), place(("true", 0.5), ("false", 0.5))],
+        [place(("\n", 0.6), (" true", 0.1), ("true", 0.05), ("f", 0.25)), place(("true", 0.5), ("false", 0.5))],
+    ],
+)
+def test_the_space_in_front_may_be_a_token_of_its_own(places):
+    assert confidences_of({"type": "boolean"}, *places, text="true")["$"] == pytest.approx(0.6 * 0.5 + 0.15)
+    assert confidences_of({"enum": [True, False]}, *places, text="true") == {"$": pytest.approx(0.45)}
+
+
 def test_paths_name_every_kind_of_key():
     text = '{"r1":true,"a.b":[1,{"":null}],"$":false}'
     assert list(confidences_of({"type": "object"}, place((text, 1.0)))) == [
