@@ -180,18 +180,19 @@ class TextEncoder:
         return ids
 
     def _decodes_to(self, ids: tuple[int, ...], text: str) -> bool:
-        """Whether ids decode to a text. Those of another checkpoint, or of an answer that was edited, do not.
+        """Whether ids decode to an answer, which has a space in front and no whitespace around it.
 
+        Those of another checkpoint do not, nor do those of an answer that was edited, be it by a line break at its end.
         Neither do ids with special tokens: they come from outside, and a special token could end a turn.
         """
         if self._context_length is not None and len(ids) > self._context_length:  # it does not fit anyway
             return False
         if not all(0 <= token < self.vocabulary and token not in self.special_ids for token in ids):
             return False
-        decoded = self.decode(list(ids))
-        if decoded.strip() != text.strip() and REPLACEMENT_CHARACTER in text:
-            decoded = detokenize(self, ids)
-        return decoded.strip() == text.strip()
+        answer = text.removeprefix(" ")
+        return self.decode(list(ids)).strip() == answer or (
+            REPLACEMENT_CHARACTER in text and detokenize(self, ids).strip() == answer
+        )
 
     def _tokenize_run(self, text: str, *, first: bool, begins: bool) -> list[int]:
         """Tokenize a text in which special tokens are what a user typed: plain text.

@@ -74,3 +74,20 @@ def test_token_ids_with_special_tokens_are_not_taken(llm, name, token, text):
     ids = [encoder.encode_text(prompt) for prompt in prompts]
     assert ids[0] == ids[1]
     assert ids[0].count(encoder.tokenizer.eos_token_id) == prompts[1].text.count("</s>") - text.count("</s>")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("edited", ["Yes.\n", "Yes. ", " Yes.", "\n\nYes.", "Yes.\u00a0"])
+def test_an_answer_that_was_edited_at_its_ends_is_read_as_it_stands(llm, name, edited):
+    """The answers of a model have no whitespace around them: who adds some means it."""
+    encoder = llm.backend.runner.encoder
+
+    def ids(text, answer_ids):
+        turns = (Turn("Is it?", (), text, answer_ids), Turn("Why?"))
+        return encoder.encode_text(FORMATS[name].render(Conversation(turns)))
+
+    own = tuple(encoder.tokenizer.convert_tokens_to_ids(["\u2581", "Y", "e", "s", "."]))
+    assert own != tuple(encoder.token_ids("Yes."))
+    assert ids("Yes.", own) != ids("Yes.", None)  # its own are taken
+    assert ids("Yes.", (*own, *encoder.token_ids("\n")[-1:])) != ids("Yes.", None)  # with what was stripped
+    assert ids(edited, own) == ids(edited, None)
