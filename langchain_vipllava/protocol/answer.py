@@ -42,7 +42,8 @@ class Answer:
         output_tokens: tokens of the answer.
         finish_reason: "stop" (the model or a stop text ended it), "length" (`max_tokens` or the context was reached)
             or "cancelled".
-        token_ids: ids of the answer, without the token that ended it; None where a backend does not know them.
+        token_ids: ids of the answer, without the token or the stop text that ended it; None where a backend does not
+            know them.
         timings: where the time went; None where a backend does not measure.
         logprobs: a place per token, without those of a stop text; None unless the request asks for them.
         end: the place of the token that ended the answer; None where a stop text, the form of the answer or

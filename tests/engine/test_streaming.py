@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from functools import reduce
 from itertools import pairwise
+from operator import add
 
 import pytest
 import torch
 from langchain_core.messages import AIMessageChunk, HumanMessage
 
 from langchain_vipllava import ChatVipLlava
+from langchain_vipllava.chat.messages import read_messages
+from langchain_vipllava.prompt.formats import FORMATS
 from langchain_vipllava.protocol.answer import Answer
 from tests.support.checkpoints import make_model, make_processor
-from tests.support.engine import engine_request
+from tests.support.engine import engine_request, open_image
 
 SPELLED = "Yes. 中🙂é, red circle: no"
 """The answer of the spelling model: characters of one to four bytes, no token twice."""
@@ -184,6 +188,23 @@ def test_the_stop_text_of_the_prompt_format_is_kept_with_the_users(llm):
     human = spelling_model_after("###Assistant:", spoken)
     assert human.invoke("Spell.", prompt_format="human_assistant").text == "One"
     assert human.invoke("Spell.", prompt_format="human_assistant", stop=["n"]).text == "O"
+
+
+def test_a_conversation_continues_with_the_ids_in_front_of_a_stop_text():
+    """Those of the stop text are not of the answer."""
+    chat = spelling_model_after("###Assistant:", "One ### Two").bind(prompt_format="human_assistant", logprobs=True)
+    encoder = chat.bound.backend.runner.encoder
+    answer = chat.invoke("Spell.")
+    ids = answer.response_metadata["token_ids"]
+    assert answer.text == "One"
+    assert encoder.texts.decode(ids).strip() == "One"
+    assert len(ids) == len(answer.response_metadata["logprobs"]["content"]) < answer.usage_metadata["output_tokens"]
+    messages = [HumanMessage("Spell."), answer, HumanMessage("Why?")]
+    prompt = FORMATS["human_assistant"].render(read_messages(messages, open_image))
+    assert [segment.ids for segment in prompt.segments if segment.ids] == [tuple(ids)]
+    assert encoder.texts._decodes_to(tuple(ids), " One")
+    streamed = reduce(add, chat.stream("Spell."))
+    assert streamed.response_metadata["token_ids"] == ids
 
 
 def spelling_model_after(label, text):
