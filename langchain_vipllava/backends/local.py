@@ -202,6 +202,7 @@ class _Submission:
         import_engine()
         from langchain_vipllava.engine.handle import RequestHandle  # noqa: PLC0415  # torch is loaded when needed
 
+        self._clock = RequestClock()  # here: what follows may wait for a thread to run in
         backend.limits.check(request)
         self._backend, self._request = backend, request
         self._started = False
@@ -217,9 +218,10 @@ class _Submission:
             self._slot.release()
             return
         try:
-            runner = self._backend.runner
-            clock = RequestClock()  # behind loading, which is not the request's
-            runner.submit(compile_request(self._request, clock), handle=self.handle, clock=clock)
+            with self._clock.leaving_out():
+                runner = self._backend.runner
+            asked = compile_request(self._request, self._clock)
+            runner.submit(asked, handle=self.handle, clock=self._clock)
         except (MemoryError, RecursionError) as error:
             self._slot.release()
             raise GenerationError(f"the request cannot be prepared: {type(error).__name__}; send less.") from error

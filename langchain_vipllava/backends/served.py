@@ -226,6 +226,7 @@ class ServedSubmission:
         request: ChatRequest,
         on_piece: Callable[[str | AnswerPiece], None] | None,
     ) -> None:
+        self._clock = RequestClock()  # here: what follows may wait for a thread to run in
         backend.limits.check(request)
         self._backend, self._request, self._on_piece = backend, request, on_piece
         self._slot = slot = backend.admission.enter(backend.limits.max_in_flight)
@@ -239,7 +240,7 @@ class ServedSubmission:
         if self._call.cancelled:
             self._slot.release()
             return
-        clock = RequestClock()
+        clock = self._clock
         try:
             checkpoint = self._backend.checkpoint
             request = ServedRequest.encode(self._request, checkpoint, clock)

@@ -28,6 +28,13 @@ class RequestClock:
         self._events.setdefault(event, _now())
 
     @contextmanager
+    def leaving_out(self) -> Iterator[None]:
+        """Do not count what happens inside: loading the model, which is not the request's."""
+        before = _now()
+        yield
+        self._start += _now() - before
+
+    @contextmanager
     def building_grammar(self) -> Iterator[None]:
         """Count what happens inside as building the grammar."""
         before = _now()

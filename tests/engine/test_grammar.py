@@ -25,6 +25,7 @@ from langchain_vipllava.engine.runner import ModelRunner
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
+from langchain_vipllava.protocol import ChatRequest
 from tests.support.engine import generate
 
 
@@ -233,6 +234,31 @@ def test_the_time_of_a_constrained_answer_begins_before_its_grammar_is_built(tin
     assert timings["first_token_us"] > timings["queued_us"] > timings["grammar_us"]
     free = chat.invoke("Hi").response_metadata["timings"]
     assert free["grammar_us"] == 2_000_000
+
+
+def test_the_time_of_a_request_begins_where_it_is_made(tiny_checkpoint, monkeypatch):
+    """It may wait for a thread that encodes it, as `agenerate` hands it over. Loading does not count."""
+    clock = SimpleNamespace(ticks=0.0)
+
+    def tick():
+        clock.ticks += 1
+        return clock.ticks
+
+    backend = ChatVipLlava(model=str(tiny_checkpoint)).backend
+    runner = backend.runner
+
+    def loaded(self):
+        clock.ticks += 10_000
+        return runner
+
+    monkeypatch.setattr(request_clock, "time", SimpleNamespace(perf_counter=tick))
+    monkeypatch.setattr(type(backend), "runner", property(loaded))
+    submission = backend.submission(ChatRequest(Conversation((Turn("Hi"),)), max_tokens=2), None)
+    clock.ticks += 700
+    submission.run()
+    timings = submission.future.result(60).timings
+    assert 700 < timings.queued < 800
+    assert timings.first_token > timings.queued
 
 
 @pytest.mark.parametrize("together", [1, 4])
