@@ -185,7 +185,7 @@ class ModelRunner:
             handle.emit(AnswerPiece(piece, tuple(recorder.places[before:emitted])))
 
         detokenizer = IncrementalDetokenizer(
-            self.encoder.tokenizer,
+            self.encoder.texts,  # that of transformers may "clean up" spaces, and what a token adds cannot be told
             end_ids=self._end_ids,
             max_tokens=max_tokens,
             stop=request.stop,
@@ -196,7 +196,7 @@ class ModelRunner:
         probability = None
         if recorder is not None and constraint is not None and request.sums_tokenizations:
             probability = AnswerProbability(
-                constraint.fork(), self._end_ids, self.encoder.tokenizer, self.encoder.context_length
+                constraint.fork(), self._end_ids, self.encoder.texts, self.encoder.context_length
             )
         self._worker.submit(
             Sequence(
