@@ -38,7 +38,7 @@ class TextEncoder:
         vocabulary: number of tokens.
 
     Raises:
-        CheckpointError: not a tokenizer, or one without `</s>` or `<image>`.
+        CheckpointError: not a tokenizer, one without `</s>` or `<image>`, or one that has a word for the image token.
     """
 
     def __init__(
@@ -59,6 +59,7 @@ class TextEncoder:
         self.image_id = self._id_of(IMAGE_TOKEN) if image_id is None else image_id
         self.special_ids = frozenset(self.tokenizer.get_added_tokens_decoder())
         self.vocabulary = int(self.tokenizer.get_vocab_size())
+        self._check_image_id()
         self.end_id = self._id_of(END_TOKEN)
         plain = self.tokenizer.encode("a", add_special_tokens=False)
         begun = self.tokenizer.encode("a").ids
@@ -72,6 +73,15 @@ class TextEncoder:
         if token_id is None:
             raise CheckpointError(f"the tokenizer has no token {token}; expected that of a ViP-LLaVA.")
         return int(token_id)
+
+    def _check_image_id(self) -> None:
+        if self.image_id not in self.special_ids and self.image_id < self.vocabulary:  # no text has a higher one
+            raise CheckpointError(
+                f"the config's image token {self.image_id} is {self.tokenizer.id_to_token(self.image_id)!r} for the "
+                f"tokenizer, which texts contain; expected the id of {IMAGE_TOKEN}, "
+                f"{self.tokenizer.token_to_id(IMAGE_TOKEN)}: the processor is of another checkpoint, or image_token_id "
+                "in config.json is wrong."
+            )
 
     def encode(self, prompt: Prompt) -> tuple[int, ...]:
         """Return the token ids of a prompt, each image as one image token.

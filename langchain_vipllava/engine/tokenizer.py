@@ -8,6 +8,8 @@ from typing import Any
 from langchain_vipllava.errors import CheckpointError
 from langchain_vipllava.prompt.formats import END_TOKEN
 
+BEGIN_TOKEN = "<s>"  # noqa: S105  # not a password
+
 SPACE = "▁"
 """How SentencePiece, and so Llama's tokenizer, writes a space."""
 
@@ -26,21 +28,42 @@ def check_tokenizer(tokenizer: Any) -> None:
     a little worse without a word.
 
     Raises:
-        CheckpointError: it has no `</s>`, puts no begin token or no space in front of a text, or an end token behind.
+        CheckpointError: it has no `</s>`, puts anything but one begin token in front of a prompt, an end token behind
+            it, no space in front of a text, or is one in Python, without a tokenizer.json.
     """
     remedy = "Load the processor with AutoProcessor.from_pretrained(folder), its tokenizer_config.json included."
+    if getattr(tokenizer, "backend_tokenizer", None) is None:
+        raise CheckpointError(
+            f"{type(tokenizer).__name__} tokenizes in Python; expected a fast tokenizer, as tokenizer.json describes "
+            f"it. {remedy} Leave out use_fast=False."
+        )
     end = tokenizer.convert_tokens_to_ids(END_TOKEN)
     if end is None or end == tokenizer.unk_token_id:
         raise CheckpointError(f"{type(tokenizer).__name__} has no token {END_TOKEN}; expected Llama's. {remedy}")
     ids = list(tokenizer("a")["input_ids"])
-    begin = tokenizer.bos_token_id
-    if begin is not None and begin != ids[0]:
-        raise CheckpointError(f"the tokenizer puts no {tokenizer.bos_token} in front of a prompt. {remedy}")
     if ids[-1] == end:
         raise CheckpointError(f"the tokenizer puts {END_TOKEN} behind a prompt, which ends it. {remedy}")
+    _check_beginning(tokenizer, remedy)
     spaced = tokenizer.convert_ids_to_tokens(tokenizer("a a", add_special_tokens=False)["input_ids"])
     if not text_prefix(tokenizer) and any(token.startswith(SPACE) for token in spaced):
         raise CheckpointError(f"the tokenizer puts no space in front of a text, as it did in training. {remedy}")
+
+
+def _check_beginning(tokenizer: Any, remedy: str) -> None:
+    begin, name = tokenizer.bos_token_id, tokenizer.bos_token
+    if begin is None:  # loaded without the names of its tokens
+        begin, name = tokenizer.convert_tokens_to_ids(BEGIN_TOKEN), BEGIN_TOKEN
+        if begin is None or begin == tokenizer.unk_token_id:
+            return  # one of another kind, which begins prompts as it likes
+    begun = begin_ids(tokenizer)
+    if begin not in begun:
+        raise CheckpointError(f"the tokenizer puts no {name} in front of a prompt. {remedy}")
+    if begun != [begin]:
+        found = "".join(map(str, tokenizer.convert_ids_to_tokens(begun)))
+        raise CheckpointError(
+            f"the tokenizer puts {found} in front of a prompt; expected one {name}, as in training. Correct the "
+            f"post_processor in its tokenizer.json. {remedy}"
+        )
 
 
 def begin_ids(tokenizer: Any) -> list[int]:
