@@ -36,7 +36,7 @@ def write(root, files):
         (root / name).write_text(text)
 
 
-V2_STAT = f"anon {2 * GIB}\ninactive_file {GIB}\nactive_file 5\n"
+V2_STAT = f"anon {2 * GIB}\ninactive_file {GIB}\nactive_file {GIB // 4}\n"
 GROUPS = {
     "version 2": (
         {
@@ -47,7 +47,7 @@ GROUPS = {
             "sys/fs/cgroup/user/memory.current": f"{3 * GIB}\n",
             "sys/fs/cgroup/user/memory.stat": V2_STAT,
         },
-        [6 * GIB],
+        [25 * GIB // 4],
     ),
     "a container of version 2": (
         {
@@ -63,9 +63,18 @@ GROUPS = {
             "proc/self/cgroup": "5:cpu,cpuacct:/docker/abc\n4:memory:/docker/abc\n0::/\n",
             "sys/fs/cgroup/memory/memory.limit_in_bytes": f"{2 * GIB}\n",
             "sys/fs/cgroup/memory/memory.usage_in_bytes": f"{GIB}\n",
-            "sys/fs/cgroup/memory/memory.stat": f"total_inactive_file {GIB // 2}\n",
+            "sys/fs/cgroup/memory/memory.stat": f"active_file 7\ntotal_inactive_file {GIB // 2}\ntotal_active_file 9\n",
         },
-        [3 * GIB // 2],
+        [3 * GIB // 2 + 9],
+    ),
+    "weights that an earlier process has read": (
+        {
+            "proc/self/cgroup": "0::/\n",
+            "sys/fs/cgroup/memory.max": f"{16 * GIB}\n",
+            "sys/fs/cgroup/memory.current": f"{15 * GIB}\n",
+            "sys/fs/cgroup/memory.stat": f"anon {GIB}\nfile {14 * GIB}\ninactive_file {GIB}\nactive_file {13 * GIB}\n",
+        },
+        [15 * GIB],
     ),
     "no limit": ({"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "max\n"}, []),
     "no groups": ({}, []),
