@@ -19,6 +19,13 @@ _PUBLISHED_LENGTH = 4096
 _DEFAULT_LENGTH = 2048
 """What transformers' `LlamaConfig` takes where a config says nothing."""
 
+_DEFAULT_SIDE, _DEFAULT_PATCH = 224, 32
+"""What its `CLIPVisionConfig` takes where a vision config says nothing. Without one, a ViP-LLaVA's tower is that of the
+published ones."""
+
+_PATCH_SIZE = 14
+"""Side of a patch of the published checkpoints' vision tower, in pixels: CLIP ViT-L/14."""
+
 
 @dataclass(frozen=True)
 class CheckpointFacts:
@@ -27,10 +34,12 @@ class CheckpointFacts:
     Attributes:
         context_length: maximum number of tokens of prompt and answer together; None where it cannot be known yet.
         view_size: side of the square that it reads of an image, in pixels; that of the published ones if unknown.
+        patch_size: side of the squares that it makes tokens of, in pixels.
     """
 
     context_length: int | None = None
     view_size: int = VIEW_SIZE
+    patch_size: int = _PATCH_SIZE
 
     @classmethod
     def of(cls, options: LoadOptions) -> CheckpointFacts:
@@ -64,8 +73,10 @@ class CheckpointFacts:
         """Read the content of a config.json, whatever it is."""
         text, vision = (_part(config, name) for name in ("text_config", "vision_config"))
         length = None if text is None else _whole(text.get("max_position_embeddings", _DEFAULT_LENGTH))
-        side = None if vision is None else _whole(vision.get("image_size"))
-        return cls(length, side or VIEW_SIZE)
+        if vision is None:
+            return cls(length)
+        side, patch = _whole(vision.get("image_size", _DEFAULT_SIDE)), _whole(vision.get("patch_size", _DEFAULT_PATCH))
+        return cls(length, side or VIEW_SIZE, patch or _PATCH_SIZE)
 
 
 def _part(config: Any, name: str) -> Mapping[str, Any] | None:

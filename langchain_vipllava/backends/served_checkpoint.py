@@ -16,14 +16,10 @@ from langchain_vipllava.engine.constraint import ConstraintFactory
 from langchain_vipllava.engine.text_encoding import TextEncoder
 from langchain_vipllava.engine.token_texts import TokenTexts
 from langchain_vipllava.errors import CheckpointError, describe_error, shorten
-from langchain_vipllava.images.view import VIEW_SIZE
 from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, LoadOptions
 
 _TOKENIZER, _CONFIG = "tokenizer.json", "config.json"
 _PROCESSORS = ("preprocessor_config.json", "processor_config.json")
-
-_PATCH_SIZE = 14
-"""Side of a patch of the published checkpoints' vision tower, in pixels: CLIP ViT-L/14."""
 
 _MAX_BYTES = 64 * 2**20
 """Bytes of a file that is read here. Chosen: the tokenizer.json of the published checkpoints has 3.6 MB."""
@@ -114,10 +110,10 @@ def _read(name: str, files: Mapping[str, str]) -> ServedCheckpoint:
         raise CheckpointError(f"{shorten(name)} has no {_CONFIG} beside its {_TOKENIZER}; expected both.")
     vision = config.get("vision_config")
     vision = vision if isinstance(vision, Mapping) else {}
-    side = _positive(vision.get("image_size", VIEW_SIZE), name, "image_size")
-    patch = _positive(vision.get("patch_size", _PATCH_SIZE), name, "patch_size")
-    image_id = config.get("image_token_id", config.get("image_token_index"))
     facts = CheckpointFacts.of_config(config) if config else CheckpointFacts.of(LoadOptions(name))
+    side = _positive(vision.get("image_size", facts.view_size), name, "image_size")
+    patch = _positive(vision.get("patch_size", facts.patch_size), name, "patch_size")
+    image_id = config.get("image_token_id", config.get("image_token_index"))
     length = facts.context_length
     texts = TextEncoder(
         _text(files[_TOKENIZER]),

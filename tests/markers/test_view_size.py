@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 from PIL import Image
+from transformers import AutoConfig
 
 from langchain_vipllava import (
     ChatVipLlava,
@@ -19,13 +20,17 @@ from langchain_vipllava import (
     mark,
     mark_pages,
 )
+from langchain_vipllava.backends.checkpoint_facts import CheckpointFacts
 from langchain_vipllava.backends.local import LocalBackend
+from langchain_vipllava.backends.served_checkpoint import find_checkpoint
 from langchain_vipllava.backends.vision import BackendVision
 from langchain_vipllava.engine.encoding import PromptEncoder
-from langchain_vipllava.engine.loading import load_checkpoint
+from langchain_vipllava.engine.loading import load_checkpoint, load_config
+from langchain_vipllava.engine.model_sizes import image_tokens
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
 from langchain_vipllava.protocol.load_options import LoadOptions
+from tests.support.checkpoints import make_tokenizer
 from tests.support.command_line import run
 
 PHOTO = Image.new("RGB", (1008, 756), "gray")  # three image pixels are one of 336
@@ -122,3 +127,32 @@ def test_a_prompt_beyond_the_fine_tuning_is_mentioned_once(tiny_checkpoint):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         ask(900)
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        None,
+        {},
+        {"hidden_size": 768},
+        {"model_type": "clip_vision_model", "patch_size": 14},
+        {"image_size": 336},
+        {"image_size": 208, "patch_size": 16},
+        {"image_size": 337, "patch_size": 14},
+    ],
+    ids=str,
+)
+def test_what_a_config_leaves_out_is_what_transformers_takes(tmp_path, vision):
+    """A vision config that names no side is that of another CLIP: 224 px, in patches of 32."""
+    raw = {"model_type": "vipllava", **({} if vision is None else {"vision_config": vision})}
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    loaded = load_config(LoadOptions(str(tmp_path))).vision_config
+    facts = CheckpointFacts.of(LoadOptions(str(tmp_path)))
+    assert (facts.view_size, facts.patch_size) == (loaded.image_size, loaded.patch_size)
+    assert ChatVipLlava(model=str(tmp_path)).view_size == loaded.image_size
+    make_tokenizer().save_pretrained(tmp_path)
+    served = find_checkpoint(str(tmp_path), fetch=False)
+    assert (served.side, served.texts.image_tokens) == (
+        loaded.image_size,
+        image_tokens(AutoConfig.from_pretrained(tmp_path)),
+    )
