@@ -325,7 +325,7 @@ class AnswerReader:
             input_tokens=prompt_tokens if prompt_tokens is not None else self.prompt_tokens or 0,
             output_tokens=output_tokens,
             finish_reason=detokenizer.finish_reason,
-            token_ids=tuple(detokenizer.ids[: detokenizer.emitted_tokens]) if known else None,
+            token_ids=tuple(detokenizer.answer_ids) if known else None,
             timings=self._clock.timings(self._cached_tokens),
             logprobs=tuple(self._places[: detokenizer.emitted_tokens]) if recorded else None,
             end=next(iter(self._places[count:]), None) if recorded else None,

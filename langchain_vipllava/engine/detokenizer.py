@@ -79,6 +79,12 @@ class IncrementalDetokenizer:
             return len(self.ids)
         return bisect_left(self._starts, len(self._text) if self._is_cut else self._emitted)
 
+    @property
+    def answer_ids(self) -> list[int]:
+        """The ids without those of a stop text, which may begin with the space that is stripped in front of it."""
+        end = bisect_left(self._starts, len(self._text.rstrip())) if self._is_cut else len(self.ids)
+        return self.ids[:end]
+
     def add(self, token: int, *, last: bool = False) -> None:
         """Add the next token; `last` ends the answer after it. Does nothing if the answer has ended."""
         if self.finish_reason is not None:

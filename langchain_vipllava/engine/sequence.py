@@ -86,7 +86,7 @@ class Sequence:
                 input_tokens=len(self.prompt.ids),
                 output_tokens=len(self.detokenizer.ids),
                 finish_reason=self.detokenizer.finish_reason or "cancelled",
-                token_ids=tuple(self.detokenizer.ids[: self.detokenizer.emitted_tokens]),
+                token_ids=tuple(self.detokenizer.answer_ids),
                 timings=self.clock.timings(self.reused_tokens or 0),
                 logprobs=None if places is None else tuple(places[: self.detokenizer.emitted_tokens]),
                 end=None if places is None else next(iter(places[len(self.detokenizer.ids) :]), None),

@@ -118,7 +118,8 @@ def test_an_answer_that_ends_on_a_wrong_guess_leaves_no_guess_in_the_cache(parts
     monkeypatch.setattr(PromptLookup, "guess", guess)
     stop = decode(told[0][last : last + 1]).strip()
     handles = [runner.submit(request(talk, max_tokens=30, stop=(stop,))) for talk in talks]
-    assert [list(handle.future.result(60).token_ids) for handle in handles] == [told[0][:last], told[1]]
+    answered = [list(handle.future.result(60).token_ids) for handle in handles]
+    assert [answered[0][:last], answered[1]] == [told[0][:last], told[1]]
     begun = runner.encoder.encode(request(talks[0]))
     said = (*told[0][: last + 1], *begun.ids)
     follow_up = EncodedPrompt((*begun.ids, *said))

@@ -190,15 +190,16 @@ def test_the_stop_text_of_the_prompt_format_is_kept_with_the_users(llm):
     assert human.invoke("Spell.", prompt_format="human_assistant", stop=["n"]).text == "O"
 
 
-def test_a_conversation_continues_with_the_ids_in_front_of_a_stop_text():
-    """Those of the stop text are not of the answer."""
-    chat = spelling_model_after("###Assistant:", "One ### Two").bind(prompt_format="human_assistant", logprobs=True)
+@pytest.mark.parametrize("spoken", ["One ### Two", "One###"])
+def test_a_conversation_continues_with_the_ids_in_front_of_a_stop_text(spoken):
+    """Those of the stop text are not of the answer, nor is the space in front of it."""
+    chat = spelling_model_after("###Assistant:", spoken).bind(prompt_format="human_assistant")
     encoder = chat.bound.backend.runner.encoder
     answer = chat.invoke("Spell.")
     ids = answer.response_metadata["token_ids"]
     assert answer.text == "One"
     assert encoder.texts.decode(ids).strip() == "One"
-    assert len(ids) == len(answer.response_metadata["logprobs"]["content"]) < answer.usage_metadata["output_tokens"]
+    assert len(ids) < answer.usage_metadata["output_tokens"]
     messages = [HumanMessage("Spell."), answer, HumanMessage("Why?")]
     prompt = FORMATS["human_assistant"].render(read_messages(messages, open_image))
     assert [segment.ids for segment in prompt.segments if segment.ids] == [tuple(ids)]
