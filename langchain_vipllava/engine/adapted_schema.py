@@ -11,6 +11,7 @@ from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
+from langchain_vipllava.engine.any_value import bound_any_value
 from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import rebuilt, subschemas
@@ -38,6 +39,7 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     - Objects allow only the properties that they name, unless they say otherwise, or several schemas describe one
       object that `merge_object` cannot merge. By default JSON schema allows more, and a model goes on inventing names
       for as long as it may.
+    - Values that a schema leaves open have finite numbers, unless several schemas describe one object.
     - A pattern of names that fits no name beyond those of "properties" becomes part of these: llguidance admits a comma
       before a further name, and then none.
 
@@ -48,6 +50,8 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     merged: dict[str, Any] = rebuilt(schema, merge_object)
     closed = not any(map(_is_composed, subschemas(merged)))
     adapted: dict[str, Any] = rebuilt(merged, partial(_adapt, closed=closed))
+    if closed:
+        adapted = bound_any_value(adapted)
     definitions = {name: adapted[name] for name in _DEFINITIONS if name in adapted}
     for inner in subschemas(adapted):
         patterns = inner.get("patternProperties")
@@ -75,7 +79,8 @@ def _adapt(part: dict[str, Any], *, closed: bool) -> None:
     if "discriminator" in part and "oneOf" in part:
         part["anyOf"] = part.pop("oneOf")
         part.pop("discriminator")
-    if closed and isinstance(part.get("properties"), Mapping) and "minProperties" not in part:
+    properties, least = part.get("properties"), part.get("minProperties", 0)
+    if closed and isinstance(properties, Mapping) and is_number(least) and least <= len(properties):
         part.setdefault("additionalProperties", False)
     if part.get("additionalProperties") is False:
         _merge_exhausted_patterns(part)

@@ -83,10 +83,7 @@ class Grammar:
             GenerationError: as in `from_schema`.
         """
         names = [f"json{index}" for index in range(len(schemas))]
-        rules = [
-            f"{name}: %json {_to_json({**schema, 'x-guidance': _COMPACT})}"
-            for name, schema in zip(names, schemas, strict=True)
-        ]
+        rules = [f"{name}: %json {_to_json(schema)}" for name, schema in zip(names, schemas, strict=True)]
         if or_text:
             names.append("TEXT")
             rules.append(r"TEXT: /\s*[^\[\s](.|\n)*/")
@@ -125,7 +122,7 @@ def _problem_text(message: str) -> str:
 
 def _to_json(schema: Mapping[str, Any]) -> str:
     try:
-        adapted = adapt_schema(schema)
+        adapted = {**adapt_schema(schema), "x-guidance": _COMPACT}
         text = json.dumps(adapted, allow_nan=False)
         text.encode()
         steps = _steps(adapted)
