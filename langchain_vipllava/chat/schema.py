@@ -20,12 +20,18 @@ from langchain_vipllava.chat.typed_dict import readable_type
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import inlined, subschemas
 from langchain_vipllava.protocol.output_spec import relocate
+from langchain_vipllava.protocol.schema_dialects import in_one_dialect
 
 _VALUE = "value"
 """Argument of a call whose schema is no object: arguments have names."""
 
 _FUNCTION_KEYS = frozenset({"function", "parameters", "input_schema", "inputSchema", "toolSpec"})
 """Keys of a function in the form of OpenAI, Anthropic, MCP or Bedrock."""
+
+_NAMES_PROPERTIES = frozenset(
+    {"properties", "patternProperties", "additionalProperties", "propertyNames", "allOf", "anyOf", "oneOf", "$ref"}
+)
+"""Keywords that say which properties an object has."""
 
 _CONSTRAINTS = frozenset(
     {"type", "properties", "patternProperties", "additionalProperties", "required", "enum", "const", "anyOf", "oneOf",
@@ -92,9 +98,9 @@ class AnswerSchema:
             if function is None:
                 raise GenerationError(f"schema={shorten(schema)} is a function without a name; expected one in 'name'.")
             said = {"description": function["description"]} if "description" in function else {}
-            return cls(function["name"], {**said, **function["parameters"]})
+            return cls(function["name"], in_one_dialect({**said, **function["parameters"]}))
         _check_keywords(schema)
-        return cls(str(schema.get("title", "answer")), schema)
+        return cls(str(schema.get("title", "answer")), in_one_dialect(schema))
 
     @property
     def is_object(self) -> bool:
@@ -108,6 +114,8 @@ class AnswerSchema:
         if not self.is_object:
             moved = relocate(self.json, f"#/properties/{_VALUE}")
             parameters = {"type": "object", "properties": {_VALUE: moved}, "required": [_VALUE]}
+        elif not _NAMES_PROPERTIES & parameters.keys():
+            parameters = {**parameters, "additionalProperties": True}  # a function without these takes no arguments
         name = re.sub(r"[^A-Za-z0-9_-]+", "_", self.name)[:64] or "answer"
         description = str(self.json.get("description", ""))
         return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}

@@ -13,6 +13,11 @@ PLAIN_VALUES = ("const", "enum", "default", "examples", "example", "required", "
 """Keywords whose value is not a schema."""
 
 
+def is_plain(keyword: Any) -> bool:
+    """Whether the value of a keyword is not a schema."""
+    return keyword in PLAIN_VALUES or str(keyword).startswith("x-")
+
+
 _BESIDE_REFERENCE = frozenset(
     {"$ref", "$defs", "definitions", "title", "description", "default", "examples", "$schema", "$id", "$comment"}
 )
@@ -29,7 +34,7 @@ def subschemas(schema: Any) -> Iterator[Mapping[str, Any]]:
         for key, value in schema.items():
             if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
                 yield from subschemas(list(value.values()))
-            elif key not in PLAIN_VALUES:
+            elif not is_plain(key):
                 yield from subschemas(value)
 
 
@@ -44,7 +49,7 @@ def rebuilt(schema: Any, change: Callable[[dict[str, Any]], None]) -> Any:
         if key in MAPS_OF_SCHEMAS and isinstance(value, Mapping):
             copy[key] = {name: rebuilt(inner, change) for name, inner in value.items()}
         else:
-            copy[key] = value if key in PLAIN_VALUES else rebuilt(value, change)
+            copy[key] = value if is_plain(key) else rebuilt(value, change)
     change(copy)
     return copy
 

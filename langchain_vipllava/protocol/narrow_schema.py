@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.protocol.endless_schema import refuse_endless
 from langchain_vipllava.protocol.json_schema import rebuilt
+from langchain_vipllava.protocol.schema_dialects import in_one_dialect
 
 MAX_DECIMAL_PLACES = 10
 """Decimal places that the grammar (llguidance) supports in `multipleOf`."""
@@ -110,7 +111,7 @@ _ENFORCED = frozenset({"email", "hostname", "ipv4", "ipv6", "uri", "unknown"})
 
 
 def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out of a JSON schema what no program can use.
+    """Write a JSON schema in one dialect, without what no program can use.
 
     - Strings of a format match `PATTERNS`; formats that cannot be enforced are plain strings.
     - Numbers are finite and integers at most 53 bits long, unless the bounds of the schema ask for more.
@@ -121,6 +122,7 @@ def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         GenerationError: bounds of integers beyond 64 bits, or a string that holds JSON of a schema; a minimum of
             different items or names, which a grammar cannot count; a schema that only an endless value fits.
     """
+    schema = in_one_dialect(schema)
     refuse_endless(schema)
     definitions = schema.get("$defs")
     definitions = definitions if isinstance(definitions, Mapping) else {}

@@ -91,7 +91,7 @@ def relocate(schema: Any, place: str) -> Any:
 
     def move(part: dict[str, Any]) -> None:
         reference = part.get("$ref")
-        if isinstance(reference, str) and reference.startswith("#"):
+        if isinstance(reference, str) and (reference == "#" or reference.startswith("#/")):
             part["$ref"] = place + reference.removeprefix("#")
 
     return rebuilt(schema, move)

@@ -86,7 +86,7 @@ class _Writer:
             shown = [_write_value(value) for value in values[:_MAX_VALUES]]
             return " | ".join(shown + ["..."] * (len(values) > _MAX_VALUES))
         for key, sign in (("anyOf", " | "), ("oneOf", " | "), ("allOf", " and ")):
-            if isinstance(schema.get(key), (list, tuple)):
+            if isinstance(schema.get(key), (list, tuple)) and not _only_require(schema, schema[key]):
                 return sign.join(dict.fromkeys(self.write(part, depth) for part in schema[key]))
         types = schema.get("type", "object" if "properties" in schema else None)
         if isinstance(types, (list, tuple)):
@@ -128,6 +128,11 @@ class _Writer:
         if isinstance(items, Mapping) and depth > 0:
             parts += [self.write(items, depth - 1), "..."]
         return f"[{', '.join(parts or ['...'])}]"
+
+
+def _only_require(schema: Mapping[str, Any], options: Sequence[Any]) -> bool:
+    """Whether options say no more than which of the named properties are required."""
+    return "properties" in schema and all(isinstance(one, Mapping) and one.keys() <= {"required"} for one in options)
 
 
 def _write_value(value: Any) -> str:
