@@ -5,19 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from enum import Enum
+from fractions import Fraction
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, ByteSize, TypeAdapter
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from langchain_vipllava.chat.alias_paths import PathField, path_of, with_paths
 from langchain_vipllava.chat.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
 from langchain_vipllava.chat.dict_keys import with_names
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.narrow_schema import KIND, MAX_DECIMAL_PLACES, date_times, dates, times
 
 _NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+
+_MAX_STEPS = 10**6
+"""Largest multiple of a step. Measured: with pydantic 2.14, multiples of 0.1 and 0.3 fail from 10**7 on."""
+
+_UNITS = ("B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")
+"""Units of a size in bytes. pydantic reads more."""
 
 _WITH_HOST = ("http", "https", "ftp")
 """Schemes of an address that needs a host and may have any scheme."""
@@ -53,6 +61,92 @@ class PydanticSchema(GenerateJsonSchema):
         del schema
         return _pattern("complex number", r"-?[0-9]{1,9}(?:\.[0-9]{1,6})?[+-][0-9]{1,9}(?:\.[0-9]{1,6})?j")
 
+    def generate_inner(self, schema: Any) -> JsonSchemaValue:
+        """The schema of any part, where JSON holds it."""
+        if getattr(_function(schema), "__name__", "") == "import_string":
+            raise GenerationError(
+                "ImportString: JSON holds no Python object, and an answer must not import one. Expected a Literal of "
+                "names, or an Enum."
+            )
+        return super().generate_inner(schema)
+
+    def model_fields_schema(self, schema: core_schema.ModelFieldsSchema) -> JsonSchemaValue:
+        """A class, with the paths from which it reads fields."""
+        paths = {} if self._reads_names() else {
+            name: path for name, field in schema["fields"].items() if (path := path_of(field.get("validation_alias")))
+        }  # fmt: skip
+        if not paths:
+            return super().model_fields_schema(schema)
+        plain = {name: field for name, field in schema["fields"].items() if name not in paths}
+        written = super().model_fields_schema({**schema, "fields": plain})
+        fields = [
+            PathField(path, self.generate_inner(schema["fields"][name]), self.field_is_required(
+                schema["fields"][name], total=True))
+            for name, path in paths.items()
+        ]  # fmt: skip
+        return with_paths(written, fields)
+
+    def _reads_names(self) -> bool:
+        return bool(self._config.populate_by_name or getattr(self._config, "validate_by_name", False))
+
+    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+        """One of several classes: a function that tells them apart says which, though others may fit too."""
+        written = super().tagged_union_schema(schema)
+        if "oneOf" in written and "discriminator" not in written:
+            written["anyOf"] = written.pop("oneOf")
+        return written
+
+    def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
+        """A text: one that is stripped has its length without the spaces around it, and one may be ASCII alone."""
+        written = super().str_schema(schema)
+        given: Mapping[str, Any] = schema  # pydantic before 2.14 knows no "ascii_only"
+        least, most = written.get("minLength", 0), written.get("maxLength")
+        strips = given.get("strip_whitespace", self._config.str_strip_whitespace) and least
+        if "pattern" in written or not (strips or given.get("ascii_only")) or (most is not None and least > most):
+            return written
+        inside, outside = ("[ -~]", "[!-~]") if given.get("ascii_only") else (r"[^\n]", r"\S")
+        if not strips:
+            pattern = f"{inside}{{{least},{'' if most is None else most}}}"
+        else:
+            inner = f"{inside}{{{max(least - 2, 0)},{'' if most is None else max(most - 2, 0)}}}{outside}"
+            pattern = f"{outside}{inner}" if least > 1 else outside if most == 1 else f"{outside}(?:{inner})?"
+        return {"type": "string", "pattern": f"^{pattern}$"}
+
+    def bytes_schema(self, schema: core_schema.BytesSchema) -> JsonSchemaValue:
+        """Bytes: pydantic counts those of UTF-8, and JSON schema characters."""
+        written = super().bytes_schema(schema)
+        coding = self._config.val_json_bytes
+        if coding == "utf8" and "maxLength" in written:
+            return _pattern("text", f"[ -!#-\\[\\]-~]{{{written.get('minLength', 0)},{written['maxLength']}}}")
+        if coding == "hex":
+            most = written.get("maxLength", "")
+            return _pattern("hex", f"(?:[0-9a-f]{{2}}){{{written.get('minLength', 0)},{most}}}")
+        return {"type": "string", "format": "base64"} if coding == "base64" else written
+
+    def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
+        """A number: of a step that no float holds exactly, pydantic takes no multiple that is too large."""
+        written = super().float_schema(schema)
+        step = schema.get("multiple_of")
+        if step is None or Fraction(step) == Fraction(str(step)):
+            return written
+        limit = step * _MAX_STEPS
+        low, high = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
+        return {**({} if written.keys() & {*low} else {"minimum": -limit}),
+                **({} if written.keys() & {*high} else {"maximum": limit}), **written}  # fmt: skip
+
+    def function_after_schema(self, schema: core_schema.AfterValidatorFunctionSchema) -> JsonSchemaValue:
+        """What a function checks behind the type: a size in bytes is a number with or without a unit."""
+        if isinstance(cls := getattr(_function(schema), "__self__", None), type) and issubclass(cls, ByteSize):
+            size = _pattern("size", f"[0-9]{{1,6}}(?:\\.[0-9]{{1,3}})? ?(?:{'|'.join(_UNITS)})")
+            return {"anyOf": [{"type": "integer", "minimum": 0}, size]}
+        return super().function_after_schema(schema)
+
+    def custom_error_schema(self, schema: core_schema.CustomErrorSchema) -> JsonSchemaValue:
+        """What has an error of its own: of what is hashable, JSON holds no lists and objects."""
+        if schema["custom_error_type"] == "is_hashable":
+            return {"type": ["string", "number", "boolean", "null"]}
+        return super().custom_error_schema(schema)
+
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         """One of several values; a member of an enum only if it is a text or a number too."""
         for value in schema["expected"]:
@@ -71,7 +165,9 @@ class PydanticSchema(GenerateJsonSchema):
                     f"{member} has the value {shorten(member.value)}, which JSON does not hold; expected texts or "
                     "numbers."
                 )
-        return super().enum_schema(schema)
+        written = super().enum_schema(schema)
+        values = {(type(value), value): value for value in written.get("enum", ())}  # other names of a member
+        return {**written, "enum": list(values.values())} if "enum" in written else written
 
     def is_subclass_schema(self, schema: core_schema.IsSubclassSchema) -> JsonSchemaValue:
         """A class, which no JSON holds."""
@@ -164,6 +260,12 @@ def unreadable(schema: Any, error: Exception) -> GenerationError:
         f"schema={shorten(schema)}; expected a pydantic class, a type such as list[int], an Enum, a TypedDict or a "
         "JSON schema."
     )
+
+
+def _function(schema: Any) -> Any:
+    """Return the function of a core schema that has one."""
+    function = schema.get("function") if isinstance(schema, Mapping) else None
+    return function.get("function") if isinstance(function, Mapping) else None
 
 
 def _pattern(kind: str, pattern: str) -> JsonSchemaValue:

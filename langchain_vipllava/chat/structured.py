@@ -159,7 +159,7 @@ class _AnswerParser(_CompleteAtTheEnd, JsonOutputParser):
             return None
         try:
             return self.answer.validate(json.dumps(super().parse_result(result, partial=True)) if partial else text)
-        except ValueError as error:  # pydantic's ValidationError too
+        except Exception as error:  # a validator of the user's may raise any, and of a part others than of the whole
             if partial:
                 return None
             raise _does_not_fit(error, text) from error
@@ -176,13 +176,13 @@ class _CallParser(_CompleteAtTheEnd, JsonOutputKeyToolsParser):
             return None
         try:
             return self.answer.result_of(arguments)
-        except ValueError as error:
+        except Exception as error:
             if partial:
                 return None
             raise _does_not_fit(error, json.dumps(arguments)) from error
 
 
-def _does_not_fit(error: ValueError, text: str) -> OutputParserException:
+def _does_not_fit(error: Exception, text: str) -> OutputParserException:
     """What a validator of the user's refuses fits the schema all the same."""
     return OutputParserException(
         f"the answer does not fit its type: {describe_error(error)}. The answer: {shorten(text[:200])}", llm_output=text

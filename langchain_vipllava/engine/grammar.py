@@ -112,7 +112,11 @@ def _find_problem(grammar: str) -> str | None:
 
 def _problem_text(message: str) -> str:
     """Return what is wrong with a schema: the rest of llguidance's message is its grammar."""
-    line = _PLACE.sub("", (message.splitlines() or [""])[0])
+    lines = message.splitlines() or [""]
+    line = _PLACE.sub("", lines[0])
+    if "regex parse error" in line:  # then the pattern, a mark below its place, and the reason
+        reason = next((said.removeprefix("error: ") for said in lines if said.startswith("error: ")), "not a pattern")
+        return cut(f"the pattern {' '.join(lines[1:2]).strip()}: {reason}", _MAX_PROBLEM)
     if "oneOf" in line:
         return "one value may fit several options of a oneOf; write anyOf, or let each require what no other one has"
     if "too many digits" in line:

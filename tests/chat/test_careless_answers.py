@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import enum
+import inspect
+import re
+from collections.abc import Hashable, Mapping
+from typing import Annotated, Any, Literal
 
 import jsonschema
 import pytest
-from pydantic import BaseModel, ConfigDict, JsonValue, create_model
+from langchain_core.exceptions import OutputParserException
+from pydantic import (
+    AliasChoices,
+    AliasPath,
+    BaseModel,
+    ByteSize,
+    ConfigDict,
+    Discriminator,
+    Field,
+    ImportString,
+    JsonValue,
+    StringConstraints,
+    Tag,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
-from langchain_vipllava import ChatVipLlava
+from langchain_vipllava import ChatVipLlava, GenerationError
 from tests.support.careless import CarelessBackend
 
 METHODS = ["json_schema", "function_calling", "json_mode"]
@@ -75,3 +94,152 @@ def test_a_minimum_of_named_properties_is_kept(method):
     for answer in found:
         jsonschema.validate(answer, schema)
     assert {tuple(answer) for answer in found} == {("a",), ("b",), ("a", "b")}
+
+
+class Paths(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    name: Literal["n"] = Field(validation_alias="Name")
+    first: int = Field(validation_alias=AliasPath("size", 0))
+    third: Literal[3] = Field(validation_alias=AliasPath("size", 2))
+    deep: bool = Field(validation_alias=AliasPath("a", "b", "c"))
+    beside: Literal["q"] = Field(validation_alias=AliasPath("a", "d"))
+    maybe: int = Field(-1, validation_alias=AliasPath("more", "maybe"))
+    either: int = Field(validation_alias=AliasChoices(AliasPath("a", "e"), "either"))
+
+
+def told_apart(value):
+    return "number" if isinstance(value, int) else "text"
+
+
+def stripped(**lengths):
+    return Annotated[str, StringConstraints(strip_whitespace=True, **lengths)]
+
+
+def a_model(kind, **config):
+    return create_model("M", __config__=ConfigDict(**config), x=(kind, ...))
+
+
+class Tone(enum.Enum):
+    LOUD = 1
+    NOISY = 1
+    SOFT = "soft"
+
+
+TAKEN = {
+    "fields read from paths": Paths,
+    "a union that a function tells apart": a_model(
+        Annotated[Annotated[int, Tag("number")] | Annotated[str, Tag("text")], Discriminator(told_apart)]
+    ),
+    "stripped, one or more": a_model(stripped(min_length=1)),
+    "stripped, exactly one": a_model(stripped(min_length=1, max_length=1)),
+    "stripped, two or three": a_model(stripped(min_length=2, max_length=3)),
+    "stripped by the class": a_model(Annotated[str, Field(min_length=2)], str_strip_whitespace=True, str_max_length=3),
+    "bytes of a length": a_model(Annotated[bytes, Field(min_length=2, max_length=5)]),
+    "bytes in base64": a_model(bytes, val_json_bytes="base64"),
+    "bytes in hex": a_model(Annotated[bytes, Field(max_length=3)], val_json_bytes="hex"),
+    "multiples of 0.1": a_model(Annotated[float, Field(multiple_of=0.1)]),
+    "multiples of 0.3 above 0": a_model(Annotated[float, Field(multiple_of=0.3, gt=0)]),
+    "a size in bytes": a_model(ByteSize),
+    "what is hashable": a_model(set[Hashable]),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", TAKEN)
+def test_a_type_takes_every_answer_that_its_schema_admits(name, method):
+    for answer in answers(TAKEN[name], method=method):
+        assert isinstance(answer, TAKEN[name])
+
+
+def test_fields_read_from_paths_get_what_stands_there():
+    found = answers(Paths)
+    assert all((answer.third, answer.beside) == (3, "q") for answer in found)
+    assert {answer.deep for answer in found} == {True, False}
+    assert len({answer.first for answer in found}) > 1
+
+
+def test_a_class_that_reads_fields_by_their_names_too_is_asked_for_these():
+    class Named(Paths):
+        model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    assert {answer.third for answer in answers(Named, 5)} == {3}
+
+
+def test_a_text_is_ascii_where_its_type_says_so():
+    if "ascii_only" not in inspect.signature(StringConstraints).parameters:
+        pytest.skip("pydantic before 2.14")
+    constraints = StringConstraints(ascii_only=True, strip_whitespace=True, min_length=2, max_length=9)
+    found = [answer.x for answer in answers(a_model(Annotated[str, constraints]))]
+    assert all(text.isascii() and 2 <= len(text) <= 9 for text in found)
+
+
+def test_two_names_of_a_member_are_one_value():
+    prompt = careless().with_structured_output(a_model(Tone)).first
+    schema = prompt.kwargs["response_format"]["json_schema"]["schema"]
+    assert schema["$defs"]["Tone"]["enum"] == [1, "soft"]
+
+
+def test_a_python_object_by_its_name_is_refused():
+    with pytest.raises(GenerationError, match="must not import"):
+        careless().with_structured_output(a_model(ImportString))
+
+
+class Careful(BaseModel):
+    """A validator that reads both fields, and fails on a part of an answer with an error of its own."""
+
+    low: Literal[1, 2]
+    high: Literal[3, 4]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_order(cls, fields):
+        if fields["low"] > fields["high"]:
+            raise ValueError("not in order")
+        return fields
+
+
+class Faulty(BaseModel):
+    size: Literal[1, 2]
+
+    @field_validator("size")
+    @classmethod
+    def _look_up(cls, size):
+        return {}[size]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_validator_that_fails_on_a_part_of_an_answer_does_not_end_its_stream(method):
+    streamed, whole = (careless().with_structured_output(Careful, method=method) for _ in range(2))
+    for _ in range(5):
+        assert list(streamed.stream("Which?"))[-1] == whole.invoke("Which?")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_any_error_of_a_validator_is_one_of_the_parser(method):
+    structured = careless().with_structured_output(Faulty, method=method)
+    with pytest.raises(OutputParserException, match=r"KeyError.*\"size\":"):
+        structured.invoke("Which?")
+    with pytest.raises(OutputParserException, match="KeyError"):
+        list(structured.stream("Which?"))
+
+
+FORMATS = {
+    "email": r"[\w.+-]+@[A-Za-z0-9.-]+\.[a-z]+",
+    "hostname": r"[A-Za-z0-9.-]+",
+    "uuid": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    "date-time": r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)",
+}
+
+
+@pytest.mark.parametrize("lengths", [{}, {"minLength": 9, "maxLength": 40}], ids=["any length", "of a length"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_text_with_a_format_is_one_and_ends(name, lengths):
+    schema = an_object(a={"type": "string", "format": name, **lengths})
+    for answer in answers(schema):
+        assert re.fullmatch(FORMATS[name], answer["a"])
+        jsonschema.validate(answer, schema)
+
+
+def test_a_pattern_that_no_grammar_enforces_is_named_with_the_reason():
+    with pytest.raises(GenerationError, match=r"\^\(\?=a\)b.*look-around"):
+        careless().with_structured_output(an_object(a={"type": "string", "pattern": "^(?=a)b"}))
