@@ -11,9 +11,9 @@ from langchain_core.messages import InvalidToolCall, ToolCall
 from pydantic.errors import PydanticUserError
 
 from langchain_vipllava.chat.tool_choice import read_tool_choice
-from langchain_vipllava.chat.tool_forms import openai_function, openai_tool
+from langchain_vipllava.chat.tool_forms import listed_tools, openai_function, openai_tool
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import rebuilt
+from langchain_vipllava.protocol.json_schema import inlined, rebuilt
 from langchain_vipllava.protocol.limits import RequestLimits
 from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec
@@ -27,7 +27,7 @@ def read_output_spec(settings: Mapping[str, Any]) -> OutputSpec:
     Raises:
         GenerationError: an unknown choice or format; a tool that is not a function.
     """
-    listed = tuple(map(_function, settings.get("tools") or ()))
+    listed = tuple(map(_function, listed_tools(settings.get("tools") or ())))
     tools, must_call = _choose(listed, settings.get("tool_choice"))
     # a model that was not trained to call tools makes as many calls as it may: several only for who asks for them
     parallel = settings.get("parallel_tool_calls") is True
@@ -46,6 +46,7 @@ def read_tools(tools: Sequence[Any], limits: RequestLimits, *, strict: bool | No
     Raises:
         GenerationError: too many, too large, or nested too deep.
     """
+    tools = listed_tools(tools)
     limits.check_tools(tools)
     limits.check_schemas(tool for tool in tools if isinstance(tool, Mapping))  # LangChain recurses into these
     try:
@@ -133,6 +134,13 @@ def _function(tool: Any) -> Tool:
         )
     if not isinstance(function["parameters"], Mapping):
         raise GenerationError(f"the parameters of {function['name']!r} are not a JSON schema; expected an object.")
+    kind = inlined(function["parameters"]).get("type", "object")
+    kinds = kind if isinstance(kind, (list, tuple)) else [kind]
+    if not any(isinstance(one, str) and one.lower() == "object" for one in kinds):
+        raise GenerationError(
+            f"the parameters of {function['name']!r} have the type {shorten(kind)}; arguments have names. Expected an "
+            "object, or a class with a field for the value."
+        )
     return function
 
 

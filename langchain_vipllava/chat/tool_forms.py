@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from langchain_core.tools import BaseTool, StructuredTool
@@ -15,12 +15,24 @@ from langchain_vipllava.chat.typed_dict import readable_type
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.json_schema import inlined
 
-_PARAMETERS = ("parameters", "input_schema", "inputSchema")
-"""Keys of the arguments' schema: OpenAI's, Anthropic's, and that of MCP."""
+_PARAMETERS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
+"""Keys of the arguments' schema: OpenAI's, Anthropic's, that of MCP, and Google's."""
+
+_DECLARATIONS = ("function_declarations", "functionDeclarations")
+"""Keys of Google's list of functions."""
 
 _NO_PARAMETERS = frozenset({"annotations", "outputSchema", "output_schema", "_meta", "meta", "metadata", "execution",
                             "cache_control", "icons"})  # fmt: skip
 """Keys of a tool whose mapping is not the schema of its arguments."""
+
+
+def listed_tools(tools: Iterable[Any]) -> list[Any]:
+    """List tools one by one: Google puts several functions into one mapping."""
+    listed: list[Any] = []
+    for tool in tools:
+        keys = [key for key in _DECLARATIONS if isinstance(tool, Mapping) and isinstance(tool.get(key), (list, tuple))]
+        listed += [function for key in keys for function in tool[key]] if keys else [tool]
+    return listed
 
 
 def openai_tool(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
@@ -28,7 +40,7 @@ def openai_tool(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
     flattens schemas that contain themselves, and leaves composed ones out.
 
     Raises:
-        GenerationError: a mapping that names a tool and hides its arguments under an unknown key.
+        GenerationError: a mapping that names a tool and hides its arguments under an unknown key; no name.
     """
     if isinstance(tool, Mapping):
         function = openai_function(tool)
@@ -37,6 +49,11 @@ def openai_tool(tool: Any, *, strict: bool | None = None) -> dict[str, Any]:
     elif is_typeddict(tool):
         written = inlined(json_schema_of(TypeAdapter(readable_type(tool))))
         function = {"name": tool.__name__, "description": written.get("description", ""), "parameters": written}
+    elif not isinstance(getattr(tool, "name", getattr(tool, "__name__", None)), str):
+        raise GenerationError(
+            f"{shorten(tool)} among the tools has no name; expected a function, a tool, a class or a mapping. Wrap it "
+            "in StructuredTool.from_function(..., name=...)."
+        )
     else:
         converted = convert_to_openai_tool(tool)
         parameters = _parameters_of(tool)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import Any, Literal
 
 import pytest
+from pydantic import RootModel
 
 from langchain_vipllava import ChatVipLlava, GenerationError
 
@@ -52,9 +54,35 @@ def test_arguments_under_an_unknown_key_are_refused(llm, key):
 
 
 def test_tools_that_a_provider_runs_are_refused(llm):
-    for tool in ({"type": "web_search_20250305", "name": "web_search"}, {"function_declarations": [FORMS["MCP"]]}):
+    for tool in ({"type": "web_search_20250305", "name": "web_search"}, {"google_search": {}}):
         with pytest.raises(GenerationError, match="others cannot be called here"):
             llm.bind_tools([tool])
+
+
+@pytest.mark.parametrize("key", ["function_declarations", "functionDeclarations"])
+def test_google_lists_several_functions_in_one_tool(llm, key):
+    tool = {key: [FORMS["a function"], {"name": "u", "parameters_json_schema": ARGUMENTS}, {"name": "v"}]}
+    calls = {}
+    for name in "tuv":
+        for bound in (llm.bind_tools([tool], tool_choice=name), llm.bind(tools=[tool], tool_choice=name)):
+            (call,) = bound.invoke("Which?").tool_calls
+            calls[call["name"]] = call["args"]
+    assert calls == {"t": {"a": "x"}, "u": {"a": "x"}, "v": {}}
+
+
+class Values(RootModel[list[Literal["x"]]]):
+    """Some values."""
+
+
+@pytest.mark.parametrize("tool", [Values, {"name": "t", "parameters": {"type": "array", "items": {"enum": ["x"]}}}])
+def test_a_tool_whose_arguments_have_no_names_is_refused(llm, tool):
+    with pytest.raises(GenerationError, match="'array'; arguments have names"):
+        llm.bind_tools([tool])
+
+
+def test_a_function_without_a_name_is_refused(llm):
+    with pytest.raises(GenerationError, match="has no name; expected a function"):
+        llm.bind_tools([functools.partial(print, 1)])
 
 
 def test_two_tools_of_one_name_and_other_arguments_are_refused(llm):
