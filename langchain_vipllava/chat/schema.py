@@ -76,6 +76,8 @@ class AnswerSchema:
                 return cls._of_mapping(schema)
             except RecursionError as error:
                 raise GenerationError("the schema contains itself; refer to it with '$ref' instead.") from error
+        if isinstance(schema, str):  # pydantic takes it for the name of a type
+            raise GenerationError(f"schema={shorten(schema)} is a text; expected a type, or json.loads(...) of it.")
         if (isinstance(schema, type) and _is_old_model(schema)) or is_function(schema):
             converted = convert_to_json_schema(schema)
             validate = getattr(schema, "parse_raw", None)  # of pydantic 1

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, is_plain, rebuilt
+from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, is_plain, rebuilt, referred, subschemas
 
 _TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 
@@ -42,14 +42,22 @@ def in_one_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
       order of the properties; `int32` and the like are bounds.
     - Draft 7's list in `items` is `prefixItems`, and its `additionalItems` are `items`.
     - Draft 4's `exclusiveMinimum: true` is the number; `required: true` of a property is in its object's list.
+    - OpenAPI's `discriminator` is required, also where a class has a default for it: without it, no reader can tell
+      what it reads.
     - References by `$id` and `$anchor` are JSON pointers.
 
     Raises:
         GenerationError: an unknown type.
         RecursionError: the schema contains itself as a Python object.
     """
-    pointed: dict[str, Any] = rebuilt(_with_pointers(schema), _translate)
-    return pointed
+    translated: dict[str, Any] = rebuilt(_with_pointers(schema), _translate)
+    for part in list(subschemas(translated)):
+        discriminator = part.get("discriminator")
+        name = discriminator.get("propertyName") if isinstance(discriminator, Mapping) else None
+        if isinstance(name, str):
+            for option in _options(part):
+                _require_tag(translated, option, name, set())
+    return translated
 
 
 def _translate(part: dict[str, Any]) -> None:
@@ -62,6 +70,26 @@ def _translate(part: dict[str, Any]) -> None:
     _order_properties(part)
     if part.pop("nullable", None) is True:
         _admit_null(part)
+
+
+def _options(part: Mapping[str, Any]) -> Iterator[Any]:
+    for key in ("anyOf", "oneOf"):
+        if isinstance(part.get(key), (list, tuple)):
+            yield from part[key]
+
+
+def _require_tag(root: Mapping[str, Any], part: Any, name: str, seen: set[str]) -> None:
+    """Require a property of an option, or of the options that it has itself. Changes the schema in place."""
+    reference = part.get("$ref") if isinstance(part, dict) else None
+    if isinstance(reference, str) and reference not in seen:
+        _require_tag(root, referred(root, reference), name, {*seen, reference})
+    if isinstance(part, dict):
+        for option in _options(part):
+            _require_tag(root, option, name, seen)
+        if isinstance(part.get("properties"), Mapping) and name in part["properties"]:
+            required = part.get("required")
+            listed = required if isinstance(required, (list, tuple)) else ()
+            part["required"] = list(dict.fromkeys([*listed, name]))
 
 
 def _name_types(part: dict[str, Any]) -> None:

@@ -119,6 +119,28 @@ def a_model(kind, **config):
     return create_model("M", __config__=ConfigDict(**config), x=(kind, ...))
 
 
+class Cat(BaseModel):
+    kind: Literal["cat"] = "cat"
+
+
+class Puppy(BaseModel):
+    kind: Literal["dog"] = "dog"
+    age: Literal[0] = 0
+
+
+class Dog(BaseModel):
+    kind: Literal["dog"] = "dog"
+    age: Literal[1, 2] = 1
+
+
+Dogs = Annotated[Puppy | Dog, Field(discriminator="age")]
+
+
+class Owner(BaseModel):
+    pet: Annotated[Cat | Dogs, Field(discriminator="kind")]
+    others: list[Annotated[Cat | Dog, Field(discriminator="kind")]] = Field(min_length=1, max_length=2)
+
+
 class Tone(enum.Enum):
     LOUD = 1
     NOISY = 1
@@ -127,6 +149,7 @@ class Tone(enum.Enum):
 
 TAKEN = {
     "fields read from paths": Paths,
+    "unions told apart by fields with defaults": Owner,
     "a union that a function tells apart": a_model(
         Annotated[Annotated[int, Tag("number")] | Annotated[str, Tag("text")], Discriminator(told_apart)]
     ),
@@ -243,3 +266,8 @@ def test_a_text_with_a_format_is_one_and_ends(name, lengths):
 def test_a_pattern_that_no_grammar_enforces_is_named_with_the_reason():
     with pytest.raises(GenerationError, match=r"\^\(\?=a\)b.*look-around"):
         careless().with_structured_output(an_object(a={"type": "string", "pattern": "^(?=a)b"}))
+
+
+def test_a_schema_as_text_is_refused():
+    with pytest.raises(GenerationError, match=r"json\.loads"):
+        careless().with_structured_output('{"type": "object"}')

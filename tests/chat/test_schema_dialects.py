@@ -65,6 +65,11 @@ SAME = {
     "required in a nested property": (
         an_object([], a={**an_object([], b={**DIGIT, "required": True}), "required": True}),
         an_object(["a"], a=an_object(["b"], b=DIGIT))),
+    "a discriminator that nothing requires": (
+        {"title": "T", "oneOf": [an_object([], k={"const": "a"}, n=DIGIT), an_object([], k={"const": "b"}, n=DIGIT)],
+         "discriminator": {"propertyName": "k"}},
+        {"title": "T", "anyOf": [an_object(["k"], k={"const": "a"}, n=DIGIT),
+                                 an_object(["k"], k={"const": "b"}, n=DIGIT)]}),
     "$anchor": (
         with_defs(an_object(a={"$ref": "#digit"}), D={"$anchor": "digit", **DIGIT}), an_object(a=DIGIT)),
     "$id": (
