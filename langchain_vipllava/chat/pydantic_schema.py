@@ -13,13 +13,12 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from langchain_vipllava.chat.alias_paths import PathField, path_of, with_paths
+from langchain_vipllava.chat.alias_paths import Path, PathField, path_of, with_paths
 from langchain_vipllava.chat.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
+from langchain_vipllava.chat.decimals import decimal_numbers
 from langchain_vipllava.chat.dict_keys import with_names
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.narrow_schema import KIND, MAX_DECIMAL_PLACES, date_times, dates, times
-
-_NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
+from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, times
 
 _MAX_STEPS = 10**6
 """Largest multiple of a step. Measured: with pydantic 2.14, multiples of 0.1 and 0.3 fail from 10**7 on."""
@@ -72,22 +71,35 @@ class PydanticSchema(GenerateJsonSchema):
 
     def model_fields_schema(self, schema: core_schema.ModelFieldsSchema) -> JsonSchemaValue:
         """A class, with the paths from which it reads fields."""
-        paths = {} if self._reads_names() else {
-            name: path for name, field in schema["fields"].items() if (path := path_of(field.get("validation_alias")))
-        }  # fmt: skip
-        if not paths:
-            return super().model_fields_schema(schema)
+        paths = self._paths(schema["fields"])
         plain = {name: field for name, field in schema["fields"].items() if name not in paths}
-        written = super().model_fields_schema({**schema, "fields": plain})
-        fields = [
-            PathField(path, self.generate_inner(schema["fields"][name]), self.field_is_required(
-                schema["fields"][name], total=True))
-            for name, path in paths.items()
-        ]  # fmt: skip
-        return with_paths(written, fields)
+        written = super().model_fields_schema({**schema, "fields": plain} if paths else schema)
+        return self._with_paths(written, schema["fields"], paths)
 
-    def _reads_names(self) -> bool:
-        return bool(self._config.populate_by_name or getattr(self._config, "validate_by_name", False))
+    def dataclass_args_schema(self, schema: core_schema.DataclassArgsSchema) -> JsonSchemaValue:
+        """The same of a dataclass."""
+        fields = {field["name"]: field for field in schema["fields"]}
+        paths = self._paths(fields)
+        plain = [field for name, field in fields.items() if name not in paths]
+        return self._with_paths(super().dataclass_args_schema({**schema, "fields": plain}), fields, paths)
+
+    def _paths(self, fields: Mapping[str, Any]) -> dict[str, Path]:
+        """Return the paths of fields that have no name of their own."""
+        if self._config.populate_by_name or getattr(self._config, "validate_by_name", False):
+            return {}
+        found = ((name, path_of(field.get("validation_alias"))) for name, field in fields.items())
+        return {name: path for name, path in found if path is not None}
+
+    def _with_paths(
+        self, written: JsonSchemaValue, fields: Mapping[str, Any], paths: Mapping[str, Path]
+    ) -> JsonSchemaValue:
+        placed = [
+            PathField(
+                path, self.generate_inner(fields[name]["schema"]), self.field_is_required(fields[name], total=True)
+            )
+            for name, path in paths.items()
+        ]
+        return with_paths(written, placed)
 
     def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
         """One of several classes: a function that tells them apart says which, though others may fit too."""
@@ -203,24 +215,7 @@ class PydanticSchema(GenerateJsonSchema):
 
     def decimal_schema(self, schema: core_schema.DecimalSchema) -> JsonSchemaValue:
         """A number: a decimal may also come as text, which has no bounds."""
-        given: Mapping[str, Any] = schema  # a TypedDict wants its keys spelled out
-        bounds = {name: float(given[key]) for key, name in _NUMBER_BOUNDS.items() if given.get(key) is not None}
-        places, digits = schema.get("decimal_places"), schema.get("max_digits")
-        if places is not None and places > MAX_DECIMAL_PLACES:
-            raise GenerationError(
-                f"decimal_places={places} of a Decimal; expected at most {MAX_DECIMAL_PLACES}: a grammar counts no "
-                "more. Leave it out, or check it in the answer."
-            )
-        if digits is not None:
-            largest = float(10 ** (digits - (places or 0))) - (10.0 ** -(places or 0))
-            bounds.setdefault("maximum", largest)
-            bounds.setdefault("minimum", -largest)
-            places = 0 if places is None else places
-        if schema.get("multiple_of") is not None:
-            bounds["multipleOf"] = float(schema["multiple_of"])
-        elif places is not None:
-            bounds["multipleOf"] = float(f"1e-{places}")
-        return {"type": "number", **bounds}
+        return decimal_numbers(schema)
 
     def url_schema(self, schema: core_schema.UrlSchema) -> JsonSchemaValue:
         """An address with one of the schemes that the type allows."""

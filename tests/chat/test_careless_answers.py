@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import decimal
 import enum
 import inspect
 import re
@@ -107,6 +109,12 @@ class Paths(BaseModel):
     either: int = Field(validation_alias=AliasChoices(AliasPath("a", "e"), "either"))
 
 
+@dataclasses.dataclass
+class Measured:
+    size: Annotated[Literal[1, 2], Field(validation_alias=AliasPath("q", "r"))]
+    unit: Literal["m"] = "m"
+
+
 def told_apart(value):
     return "number" if isinstance(value, int) else "text"
 
@@ -149,6 +157,11 @@ class Tone(enum.Enum):
 
 TAKEN = {
     "fields read from paths": Paths,
+    "a dataclass read from paths": Measured,
+    "decimals without a digit before the point": a_model(
+        Annotated[decimal.Decimal, Field(max_digits=2, decimal_places=2)]
+    ),
+    "more places than digits": a_model(Annotated[decimal.Decimal, Field(max_digits=2, decimal_places=4, ge=0)]),
     "unions told apart by fields with defaults": Owner,
     "a union that a function tells apart": a_model(
         Annotated[Annotated[int, Tag("number")] | Annotated[str, Tag("text")], Discriminator(told_apart)]
