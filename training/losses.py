@@ -126,11 +126,12 @@ def tell_loss(outputs: torch.Tensor, rows: RowBatch, labels: torch.Tensor) -> to
     things = rows.things[batch[:, None], ends]
     owners = labels[batch, HEAD_INDEX["from_left"]][:, None]
     outputs = outputs[at].reshape(-1, 2, OBJECT_OUTPUTS)
-    loss = PLACE_WEIGHT * functional.mse_loss(outputs[..., :2], centers(things, owners))
+    is_object = things > 0  # the second one may be a word: "Is the object ... red?"
+    loss = PLACE_WEIGHT * functional.mse_loss(outputs[is_object][:, :2], centers(things, owners)[is_object])
     start = 2
     for head in ("color", "shape"):
         on_object = labels[batch, HEAD_INDEX[head]][:, None] * (owners == things[..., None])
         targets, stop = on_object.amax(-1).long(), start + HEADS[head]
-        loss = loss + functional.cross_entropy(outputs[..., start:stop].flatten(0, 1), targets.flatten())
+        loss = loss + functional.cross_entropy(outputs[is_object][:, start:stop], targets[is_object])
         start = stop
     return loss

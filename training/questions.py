@@ -8,10 +8,10 @@ from itertools import permutations
 import numpy as np
 
 from langchain_vipllava.markers.kinds import marker_phrase
-from training.scene import Look, Scene, Thing
+from training.scene import PAINT_NAMES, SHAPES, Look, Scene, Thing
 from training.structured import STRUCTURED, ask_json
 from training.turn import Turn, end_of
-from training.wordings import ASPECTS, LEADS, MORE_WORDINGS, SIDES, TAILS, WORDINGS
+from training.wordings import ASPECTS, LEADS, MORE_WORDINGS, SIDES, TAILS, WHETHER, WORDINGS, YES_OR_NO
 
 NUMBERS = ("Zero", "One", "Two", "Three", "Four", "Five")
 MIN_DISTANCE = 0.07  # of the long side; objects closer than this are neither left nor right of each other
@@ -26,6 +26,7 @@ EVERYTHING: Mix = {
     "follow": 0.18,
     "side": 0.18,
     "same": 0.14,
+    "whether": 0.1,
     "count": 0.07,
     "describe": 0.14,
     "json": 0.5,
@@ -67,6 +68,8 @@ class Asker:
             relations = SIDES if kind == "side" else ("same_color", "same_color", "same_shape")
             turn = self.ask_two(str(self.rng.choice(relations)))
             return [turn or self.ask_one(int(self.rng.integers(len(self.looks))), "identify")]
+        if kind == "whether":
+            return [self.ask_whether(int(self.rng.integers(len(self.looks))))]
         if kind == "json":
             shares = np.array([*STRUCTURED.values()])
             return ask_json(self, str(self.rng.choice(list(STRUCTURED), p=shares / shares.sum())))
@@ -90,13 +93,45 @@ class Asker:
         named = tuple((end_of(phrase, question), thing) for phrase, thing in zip(phrases, things, strict=True))
         return Turn(kind, question, answer, things[0] if len(things) == 1 else -1, named)
 
+    def ask_whether(self, index: int, kind: str | None = None) -> Turn:
+        """Ask whether an object has a color or a shape, one of WHETHER; half of the answers are yes."""
+        kind = kind or str(self.rng.choice(WHETHER))
+        said, is_so = self._name_one(index, kind)
+        phrase = self.phrase(index)
+        question = self.word(kind, phrase, said)
+        end, asked = end_of(phrase, question), question.rindex(f" {said}")
+        number = self.looks[index].thing
+        return Turn(kind, question, "Yes." if is_so else "No.", number, ((end, number), (asked, -1)))
+
+    def is_it(self, index: int) -> Turn:
+        """Ask "Is it red?", where "it" is the object of marker `index`."""
+        kind = str(self.rng.choice(WHETHER))
+        said, is_so = self._name_one(index, kind)
+        question = self.word(f"it_{kind}", said)
+        looked_up = ((-1, 0, question.rindex(said)),)  # the answer's first token looks at the word
+        thing = self.looks[index].thing
+        return Turn(f"it_{kind}", question, "Yes." if is_so else "No.", thing, copied=looked_up)
+
+    def _name_one(self, index: int, kind: str) -> tuple[str, bool]:
+        """Draw a color or shape to ask for, and return whether the object has it: half of the time."""
+        aspect, names = ("color", PAINT_NAMES) if kind == "is_color" else ("shape", SHAPES)
+        true = str(getattr(self.thing(index), aspect))
+        if self.rng.random() < 0.5:
+            return true, True
+        others = [name for name in (str(getattr(thing, aspect)) for thing in self.scene.things) if name != true]
+        if others and self.rng.random() < 0.5:  # of another object, which is harder
+            return str(self.rng.choice(others)), False
+        return str(self.rng.choice([name for name in names if name != true])), False
+
     def follow(self, turns: int) -> list[Turn]:
         """Generate a conversation in which most turns refer to earlier ones."""
         index, aspect = int(self.rng.integers(len(self.looks))), str(self.rng.choice(ASPECTS))
         conversation = [self.ask_one(index, aspect)]
         while len(conversation) < turns:
             step = self.rng.random()
-            if step < 0.45 and index >= 0:
+            if step < 0.1 and index >= 0:
+                conversation.append(self.is_it(index))
+            elif step < 0.45 and index >= 0:
                 aspect = str(self.rng.choice(["color", "shape", "identify"], p=[0.42, 0.42, 0.16]))
                 conversation.append(self.about_it(index, aspect))
             elif step < 0.8 and index >= 0 and len(self.looks) > 1:
@@ -181,7 +216,7 @@ class Asker:
         """Draw a wording and fill in the phrases."""
         if self.wordings is not None:
             return str(self.rng.choice(self.wordings[kind])).format(*phrases)
-        wordings = WORDINGS[kind] + MORE_WORDINGS.get(kind, ())
+        wordings = YES_OR_NO[kind] if kind in YES_OR_NO else WORDINGS[kind] + MORE_WORDINGS.get(kind, ())
         first = kind == "identify" and self.rng.random() < 0.3
         question = wordings[0 if first else int(self.rng.integers(len(wordings)))].format(*phrases)
         extra = self.rng.random()

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 STRUCTURED: Mapping[str, float] = {
     "json_object": 0.12,
     "json_value": 0.06,
-    "json_regions": 0.42,
-    "json_bool": 0.08,
+    "json_regions": 0.36,
+    "json_bool": 0.12,
     "json_count": 0.06,
     "json_list": 0.24,
     "json_follow": 0.04,
@@ -81,10 +81,6 @@ _LISTING: Mapping[Aspect, tuple[str, ...]] = {
     "name": ("List the objects from left to right.", "What objects are there, from left to right?"),
     "color": ("List the colors of the objects from left to right.", "What colors do the objects have?"),
     "shape": ("List the shapes of the objects from left to right.", "What shapes do the objects have?"),
-}
-_WHETHER = {
-    "color": ("Is the object {0} {1}?", "Does the object {0} have the color {1}?", "Is the object {0} colored {1}?"),
-    "shape": ("Is the object {0} a {1}?", "Does the object {0} have the shape of a {1}?", "Is the thing {0} a {1}?"),
 }
 
 
@@ -153,27 +149,14 @@ def _ask_regions(asker: Asker) -> Turn:
 
 
 def _ask_bool(asker: Asker) -> Turn:
-    turn = asker.ask_two() if len(asker.looks) > 1 and asker.rng.random() < 0.75 else None
-    turn = turn or _ask_whether(asker)
+    turn = asker.ask_two() if len(asker.looks) > 1 and asker.rng.random() < 0.6 else None
+    turn = turn or asker.ask_whether(int(asker.rng.integers(len(asker.looks))))
     yes, schema = turn.answer == "Yes.", {"type": "boolean"}
     if asker.rng.random() < 0.5:
         return _with_schema(turn, schema, yes)
     key = str(asker.rng.choice(_BOOL_KEYS))
     turn = _with_schema(turn, object_of(asker.rng, {key: schema}), {key: yes})
     return replace(turn, decided_at=turn.answer.index(":") + 1)
-
-
-def _ask_whether(asker: Asker) -> Turn:
-    """Ask whether an object has a color or a shape; half of the answers are yes."""
-    rng, index = asker.rng, int(asker.rng.integers(len(asker.looks)))
-    aspect = str(rng.choice(["color", "shape"]))
-    thing, names = asker.thing(index), PAINT_NAMES if aspect == "color" else SHAPES
-    true = thing.color if aspect == "color" else thing.shape
-    said = true if rng.random() < 0.5 else str(rng.choice([name for name in names if name != true]))
-    question = str(rng.choice(_WHETHER[aspect])).format(asker.phrase(index), said)
-    number = asker.looks[index].thing
-    named = ((end_of(asker.phrase(index), question), number),)
-    return Turn("json_bool", question, "Yes." if said == true else "No.", number, named)
 
 
 def _ask_count(asker: Asker) -> Turn:

@@ -122,7 +122,7 @@ def _reporter(rng: np.random.Generator) -> Made:
     keys = {aspect: draw_key(rng, aspect) for aspect in aspects}
     case, all_values = draw_case(rng), rng.random() < 0.5
     case = "lower" if case == "sentence" else case
-    region_key = str(rng.choice(_REGION_KEYS)) if rng.random() < 0.4 else ""
+    region_key = str(rng.choice(_REGION_KEYS)) if rng.random() < 0.5 else ""
     properties: dict[str, Any] = {}
     for aspect in aspects:
         names = {"color": PAINT_NAMES, "shape": SHAPES}.get(aspect)

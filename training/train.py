@@ -58,7 +58,7 @@ from training.vision import draw_sample, train_vision
 from training.wordings import COMPARISONS
 
 BATCH = 64
-CALLING_SHARE = 0.18  # of rows whose conversations call tools
+CALLING_SHARE = 0.22  # of rows whose conversations call tools
 RATE = 1e-3
 VISION_RATE = 0.4  # learning rate of the vision tower, relative to the text model's
 DENSE_WEIGHT = 0.5
@@ -73,8 +73,10 @@ MAX_SYSTEM = 170  # tokens of a system text, which leave room for a call
 BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on from BINDING
 COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
-METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "count", "describe",
+METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "is_color", "count", "describe",
           "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call", "json_copy")  # fmt: skip
+METER_OF = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color", "is_shape": "is_color",
+            "it_is_color": "is_color", "it_is_shape": "is_color"}  # fmt: skip
 
 States = dict[int, torch.Tensor]
 Scores = dict[int, torch.Tensor]
@@ -304,7 +306,7 @@ class Meter:
         for row, names in enumerate(kinds):
             wrong_answers = set(answers[row][misses[row]].tolist())
             for number, name in enumerate(names, 1):
-                kind = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color"}.get(name, name)
+                kind = METER_OF.get(name, name)
                 correct.setdefault(kind, []).append(number not in wrong_answers)
         for kind, results in correct.items():
             share = sum(results) / len(results)

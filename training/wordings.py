@@ -7,7 +7,8 @@ from __future__ import annotations
 
 ASPECTS: tuple[str, ...] = ("identify", "color", "shape")
 SIDES: tuple[str, ...] = ("left", "right", "above", "below")
-COMPARISONS: tuple[str, ...] = (*SIDES, "same_color", "same_shape")
+WHETHER: tuple[str, ...] = ("is_color", "is_shape")
+COMPARISONS: tuple[str, ...] = (*SIDES, "same_color", "same_shape", *WHETHER)
 
 WORDINGS: dict[str, tuple[str, ...]] = {
     "identify": (
@@ -161,7 +162,27 @@ MORE_WORDINGS: dict[str, tuple[str, ...]] = {
         "Tell me what shape the object {0} is.",
     ),
 }
-"""Wordings of the training set that the tokenizer was not trained on: its vocabulary is that of earlier weights."""
+"""Further wordings of the training set. The tokenizer was trained without them: its vocabulary is older."""
+
+YES_OR_NO: dict[str, tuple[str, ...]] = {
+    "is_color": (
+        "Is the object {0} {1}?",
+        "Does the object {0} have the color {1}?",
+        "Is the object {0} colored {1}?",
+        "Is the color of the object {0} {1}?",
+        "Is the thing {0} {1}?",
+    ),
+    "is_shape": (
+        "Is the object {0} a {1}?",
+        "Does the object {0} have the shape of a {1}?",
+        "Is the thing {0} a {1}?",
+        "Is the shape of the object {0} a {1}?",
+        "Is what you see {0} a {1}?",
+    ),
+    "it_is_color": ("Is it {0}?", "Is its color {0}?", "And is it {0}?", "Does it have the color {0}?"),
+    "it_is_shape": ("Is it a {0}?", "Is its shape a {0}?", "And is it a {0}?", "Does it have the shape of a {0}?"),
+}
+"""The same, for questions whether an object has the color or the shape that the question names."""
 
 HELD_OUT: dict[str, tuple[str, ...]] = {
     "identify": (
@@ -192,6 +213,10 @@ HELD_OUT: dict[str, tuple[str, ...]] = {
     "below": ("Is the thing {0} below the thing {1}?", "Is the object {0} lower down than the object {1}?"),
     "same_color": ("Have the objects {0} and {1} the same color?", "Is the color of the objects {0} and {1} the same?"),
     "same_shape": ("Have the objects {0} and {1} the same shape?", "Is the shape of the objects {0} and {1} the same?"),
+    "is_color": ("Is the color {1} that of the object {0}?", "Has the object {0} the color {1}?"),
+    "is_shape": ("Has the object {0} the shape of a {1}?", "Do you see a {1} {0}?"),
+    "it_is_color": ("Has it the color {0}?", "Would you say it is {0}?"),
+    "it_is_shape": ("Has it the shape of a {0}?", "Would you say it is a {0}?"),
     "count": (
         "How many objects can you see?",
         "How many things does the image show?",
