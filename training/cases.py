@@ -13,10 +13,10 @@ from langchain_vipllava.images.view import crop_to_square
 from langchain_vipllava.markers.kinds import MarkerKind
 from training.questions import MIN_DISTANCE, Asker, describe, orders
 from training.scene import ImageShape, Look, Scene, draw_looks, draw_scene, mark_scene
-from training.wordings import ASPECTS, HELD_OUT, SIDES, WORDINGS
+from training.wordings import ASPECTS, HELD_OUT, SIDES, WORDINGS, YES_OR_NO
 
 EITHER_ORDER = f"objects less than {MIN_DISTANCE:.0%} apart from left to right in either order"
-CANONICAL = {kind: words[:1] for kind, words in WORDINGS.items()}
+CANONICAL = {kind: words[:1] for kind, words in (WORDINGS | YES_OR_NO).items()}
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,21 @@ def two_regions(rng: np.random.Generator, kinds: tuple[str, ...] = SIDES, *, hel
         turn = marked.asker.ask_two(str(rng.choice(kinds)))
         if turn is not None:
             return marked.case(turn.question, answer=turn.answer)
+
+
+def whether(rng: np.random.Generator, kind: str, *, held_out: bool = False) -> Case:
+    """Ask whether the first marker's object has a color or a shape, one of WHETHER; half of the answers are yes."""
+    marked = draw_marked(rng, held_out=held_out)
+    turn = marked.asker.ask_whether(0, kind)
+    return marked.case(turn.question, answer=turn.answer)
+
+
+def is_it(rng: np.random.Generator, *, held_out: bool = False) -> Case:
+    """Ask about a marker, then whether "it" has a color or a shape."""
+    marked = draw_marked(rng, min_marked=2, held_out=held_out)
+    opening = marked.asker.ask_one(0, str(rng.choice(ASPECTS)))
+    turn = marked.asker.is_it(0)
+    return marked.case(opening.question, turn.question, answer=turn.answer)
 
 
 def whole_image(rng: np.random.Generator, kind: str, *, held_out: bool = False) -> Case:

@@ -26,10 +26,12 @@ from training.cases import (
     cropped,
     follow_up,
     identify,
+    is_it,
     make_cases,
     moved,
     two_regions,
     unmarked,
+    whether,
     whole_image,
 )
 from training.kinds import KINDS
@@ -181,6 +183,19 @@ def score_paraphrases(checkpoint: Checkpoint, rng: np.random.Generator, count: i
     return [*rows, ("unseen wording: all", float(np.mean(hits)), len(hits), ">= 85%")]
 
 
+def score_whether(checkpoint: Checkpoint, rng: np.random.Generator, count: int) -> list[Row]:
+    """Score questions whether an object has the color or the shape that they name."""
+    few = max(count // 2, 1)
+    tests = [
+        ("Is the object ... red?", partial(whether, rng, "is_color"), ">= 95%"),
+        ("Is the object ... a star?", partial(whether, rng, "is_shape"), ">= 95%"),
+        ("follow-up: Is it red? Is it a star?", partial(is_it, rng), ">= 95%"),
+        ("unseen wording: Is the object ... red?", partial(whether, rng, "is_color", held_out=True), ""),
+        ("unseen wording: Is the object ... a star?", partial(whether, rng, "is_shape", held_out=True), ""),
+    ]
+    return [(name, checkpoint.score(make_cases(make, few)).mean(), few, target) for name, make, target in tests]
+
+
 def table(rows: Sequence[Row]) -> str:
     """Format rows as a Markdown table."""
     lines = ["| test | accuracy | cases | target | met |", "|---|---|---|---|---|"]
@@ -218,6 +233,7 @@ def main() -> None:
         for score in (score_kinds, score_images, score_talk, score_paraphrases)
         for row in score(checkpoint, rng, options.count)
     ]
+    rows += score_whether(checkpoint, np.random.default_rng([options.seed, 779]), options.count)
     json_rng = np.random.default_rng([options.seed, 778])
     rows += score_json(options.checkpoint, json_rng, max(options.count // 2, 1), options.quantization)
     print(table(rows))

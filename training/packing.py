@@ -159,7 +159,8 @@ class Packer:
             # the token after the phrase, as "contour" may follow "mask"
             ends = [len(self.encode(before + turn.question[:character])) for character, _ in turn.named]
             for end, (_, thing) in zip(ends, turn.named, strict=True):
-                about[end] = thing + 1
+                if thing >= 0:  # a word that the question names may directly follow the phrase
+                    about[end] = thing + 1
             if turn.kind in COMPARISONS:
                 relation = COMPARISONS.index(turn.kind) + 1
                 decided = len(self.encode(f" {turn.answer[: turn.decided_at]}")) if turn.decided_at else 0

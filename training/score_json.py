@@ -100,6 +100,11 @@ def _side(marked: MarkedImage, asker: Asker, *, schema: Any) -> Question | None:
     return Question(marked.message(turn.question), answer, schema)
 
 
+def _whether(marked: MarkedImage, asker: Asker, *, schema: Any) -> Question:
+    turn = asker.ask_whether(0)
+    return Question(marked.message(turn.question), {"answer": turn.answer == "Yes."}, schema)
+
+
 def _list(marked: MarkedImage, asker: Asker) -> Question:
     colors = [thing.color for thing in asker.scene.things]
     also = [[thing.color for thing in order] for order in orders(asker.scene)]
@@ -144,6 +149,7 @@ ASKS: Mapping[str, Ask] = {
     "tool call: count": partial(_count, schema=_object(count={"type": "integer"})),
     "tool call: region id of the question": _call_region,
     "tool call: color and shape of the question": _call_words,
+    "whether it is of a color or shape, as object": partial(_whether, schema=_object(answer={"type": "boolean"})),
 }
 """What is asked, and how the answer is given."""
 

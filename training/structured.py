@@ -18,7 +18,6 @@ from training.json_values import (
     dumps,
     object_of,
 )
-from training.scene import PAINT_NAMES, SHAPES
 from training.turn import Turn, end_of
 
 if TYPE_CHECKING:

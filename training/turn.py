@@ -15,7 +15,8 @@ class Turn:
         question: the user's text.
         answer: the text that the model should generate.
         thing: index of the object in question; -1 for none or several.
-        named: (end, object) pairs: the character after a phrase, and the index of the object that it names.
+        named: (end, object) pairs: the character after a phrase, and the index of the object that it names; the
+            character before a word that names a color or a shape, and -1.
         mentions: (start, end, object) triples: the characters of a description, and the index of the object that
             they describe.
         decided_at: of a comparison, the index of the answer's character that decides it: 0 unless the answer is a JSON

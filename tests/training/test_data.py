@@ -25,7 +25,7 @@ from training.questions import BINDING, COMPARING, EVERYTHING, Asker
 from training.tokenizer import build_tokenizer, corpus
 from training.tool_calls import draw_toolbox
 from training.vision import draw_sample
-from training.wordings import HELD_OUT, MORE_WORDINGS, WORDINGS
+from training.wordings import HELD_OUT, MORE_WORDINGS, WORDINGS, YES_OR_NO
 
 SEED, SAMPLES = 2024, 12
 
@@ -89,11 +89,14 @@ def test_labels(samples):
 
 
 def test_wordings():
-    assert digest(list(WORDINGS.items()), list(MORE_WORDINGS.items()), list(HELD_OUT.items())) == "144203d1f308f555"
+    assert (
+        digest(list(WORDINGS.items()), list(MORE_WORDINGS.items()), list(YES_OR_NO.items()), list(HELD_OUT.items()))
+        == "3268130b207e1a70"
+    )
 
 
 def test_questions(talks):
-    assert digest([[[astuple(turn) for turn in talk] for talk in image] for image in talks]) == "36d3cd69795e0672"
+    assert digest([[[astuple(turn) for turn in talk] for talk in image] for image in talks]) == "9bdecd08892c90df"
 
 
 def test_tokenizer(tokenizer):
@@ -107,7 +110,7 @@ def test_rows(talks, tokenizer):
     packer = Packer(tokenizer)
     rows = [packer.pack(image) for image in talks]
     arrays = [getattr(row, name) for row, _ in rows for name in RowBatch._fields]
-    assert digest(*arrays, [(row.kinds, packed) for row, packed in rows]) == "f0891f6eb3bcb9b3"
+    assert digest(*arrays, [(row.kinds, packed) for row, packed in rows]) == "64b4110aa0586396"
 
 
 def test_rows_with_tools(samples, tokenizer):
@@ -118,7 +121,7 @@ def test_rows_with_tools(samples, tokenizer):
         packer.pack([toolbox.converse(one) for _ in range(4)], toolbox.output.instructions)[0]
         for toolbox, one in zip(toolboxes, asker, strict=True)
     ]
-    assert digest(*(getattr(row, name) for row in rows for name in RowBatch._fields)) == "8f12c242afe33e6e"
+    assert digest(*(getattr(row, name) for row in rows for name in RowBatch._fields)) == "cc53c1058ff873b4"
 
 
 def test_evaluation_cases():
