@@ -74,7 +74,8 @@ BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on 
 COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
 METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "is_color", "count",
-          "describe", "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call", "json_copy")  # fmt: skip
+          "describe", "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call",
+          "json_copy")  # fmt: skip
 METER_OF = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color", "is_shape": "is_color",
             "it_is_color": "is_color", "it_is_shape": "is_color"}  # fmt: skip
 
