@@ -108,7 +108,14 @@ def test_an_answer_that_ends_on_a_wrong_guess_leaves_no_guess_in_the_cache(parts
     told = [plain.ids(talk, 30) for talk in talks]
     runner = ModelRunner(*parts, prompt_lookup_num_tokens=6)
     decode = runner.encoder.tokenizer.decode
-    last = next(n for n in range(8, 30) if told[0][n] not in told[0][:n] and decode(told[0][n : n + 1]).strip())
+    last = next(
+        n
+        for n in range(8, 30)
+        if told[0][n] not in told[0][:n]
+        and (text := decode(told[0][n : n + 1]).strip())
+        and text not in decode(told[0][:n])
+        and text not in decode(told[1])  # or it would end the other answer too
+    )
     guessed = [[*told[0][:last], told[0][0]], told[1]]
     known = {runner.encoder.encode(request(talk)).ids: ids for talk, ids in zip(talks, guessed, strict=True)}
 
