@@ -258,7 +258,7 @@ def test_tools_keep_arguments_that_contain_themselves(llm):
             "again and again",
         ),
         (object(), "expected a pydantic class"),
-        ("Thing", "expected a pydantic class"),
+        ("Thing", "is a text; expected a type"),
         (5, "expected a pydantic class"),
     ],
 )
