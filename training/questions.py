@@ -28,7 +28,7 @@ EVERYTHING: Mix = {
     "same": 0.14,
     "whether": 0.1,
     "count": 0.07,
-    "describe": 0.18,
+    "describe": 0.14,
     "json": 0.5,
 }
 """Every kind of conversation. Answers as JSON are many, because there are many forms of them."""
@@ -99,13 +99,9 @@ class Asker:
         said, is_so = self._name_one(index, kind)
         phrase = self.phrase(index)
         question = self.word(kind, phrase, said)
-        end = end_of(phrase, question)
-        start = end - len(phrase)
-        outside = question[:start] + " " * len(phrase) + question[end:]  # the marker may have the same color
+        end, asked = end_of(phrase, question), question.rindex(f" {said}")
         number = self.looks[index].thing
-        return Turn(
-            kind, question, "Yes." if is_so else "No.", number, ((end, number), (outside.index(f" {said}"), -1))
-        )
+        return Turn(kind, question, "Yes." if is_so else "No.", number, ((end, number), (asked, -1)))
 
     def is_it(self, index: int) -> Turn:
         """Ask "Is it red?", where "it" is the object of marker `index`."""
@@ -133,7 +129,7 @@ class Asker:
         conversation = [self.ask_one(index, aspect)]
         while len(conversation) < turns:
             step = self.rng.random()
-            if step < 0.2 and index >= 0:
+            if step < 0.1 and index >= 0:
                 conversation.append(self.is_it(index))
             elif step < 0.45 and index >= 0:
                 aspect = str(self.rng.choice(["color", "shape", "identify"], p=[0.42, 0.42, 0.16]))

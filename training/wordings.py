@@ -171,11 +171,6 @@ YES_OR_NO: dict[str, tuple[str, ...]] = {
         "Is the object {0} colored {1}?",
         "Is the color of the object {0} {1}?",
         "Is the thing {0} {1}?",
-        "Is {1} the color of the object {0}?",
-        "Is the one {0} {1}?",
-        "Would you say that the object {0} is {1}?",
-        "Is it true that the object {0} is {1}?",
-        "Do you see something {1} {0}?",
     ),
     "is_shape": (
         "Is the object {0} a {1}?",
@@ -183,28 +178,9 @@ YES_OR_NO: dict[str, tuple[str, ...]] = {
         "Is the thing {0} a {1}?",
         "Is the shape of the object {0} a {1}?",
         "Is what you see {0} a {1}?",
-        "Is there a {1} {0}?",
-        "Is the one {0} a {1}?",
-        "Would you say that the object {0} is a {1}?",
-        "Is it true that the object {0} is a {1}?",
-        "Is a {1} what you see {0}?",
     ),
-    "it_is_color": (
-        "Is it {0}?",
-        "Is its color {0}?",
-        "And is it {0}?",
-        "Does it have the color {0}?",
-        "Is {0} its color?",
-        "Is it true that it is {0}?",
-    ),
-    "it_is_shape": (
-        "Is it a {0}?",
-        "Is its shape a {0}?",
-        "And is it a {0}?",
-        "Does it have the shape of a {0}?",
-        "Is a {0} its shape?",
-        "Is it true that it is a {0}?",
-    ),
+    "it_is_color": ("Is it {0}?", "Is its color {0}?", "And is it {0}?", "Does it have the color {0}?"),
+    "it_is_shape": ("Is it a {0}?", "Is its shape a {0}?", "And is it a {0}?", "Does it have the shape of a {0}?"),
 }
 """The same, for questions whether an object has the color or the shape that the question names."""
 
