@@ -11,7 +11,6 @@ import argparse
 import multiprocessing
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +36,7 @@ from training.losses import (
     source_loss,
     tell_loss,
 )
+from training.meter import Meter
 from training.model import (
     FEATURE_LAYERS,
     IMAGE_TOKENS,
@@ -73,11 +73,6 @@ MAX_SYSTEM = 170  # tokens of a system text, which leave room for a call
 BINDING_THRESHOLD = 0.5  # accuracy of "What is ...?" at which the mix moves on from BINDING
 COMPARING_THRESHOLD = 0.8  # accuracy of left, right, above and below at which it moves on from COMPARING
 MIXES = (BINDING, COMPARING, EVERYTHING)
-METERS = ("identify", "color", "shape", "it_color", "it_shape", "and", "left", "same_color", "is_color", "count",
-          "describe", "json_object", "json_regions", "json_bool", "json_count", "json_list", "json_call",
-          "json_copy")  # fmt: skip
-METER_OF = {"right": "left", "above": "left", "below": "left", "same_shape": "same_color", "is_shape": "is_color",
-            "it_is_color": "is_color", "it_is_shape": "is_color"}  # fmt: skip
 
 States = dict[int, torch.Tensor]
 Scores = dict[int, torch.Tensor]
@@ -280,41 +275,6 @@ def _make_probe(width: int, outputs: int) -> nn.Sequential:
     linear = nn.Linear(width, outputs)
     nn.init.zeros_(linear.weight)
     return nn.Sequential(nn.LayerNorm(width), linear)
-
-
-@dataclass
-class Meter:
-    """Running mean of the share of correct answers, per kind of question.
-
-    Attributes:
-        values: the means by kind.
-        decay: weight of the old mean in every update.
-    """
-
-    values: dict[str, float]
-    decay: float = 0.97
-
-    def add(self, hits: torch.Tensor, answers: torch.Tensor, kinds: list[list[str]]) -> None:
-        """Score one batch. An answer is correct if every token of it is, given the correct tokens before.
-
-        Args:
-            hits: see `StepOutput`.
-            answers: see `Row.answers`.
-            kinds: see `Row.kinds`, one list per row.
-        """
-        correct: dict[str, list[bool]] = {}
-        misses = (answers > 0) & ~hits
-        for row, names in enumerate(kinds):
-            wrong_answers = set(answers[row][misses[row]].tolist())
-            for number, name in enumerate(names, 1):
-                kind = METER_OF.get(name, name)
-                correct.setdefault(kind, []).append(number not in wrong_answers)
-        for kind, results in correct.items():
-            share = sum(results) / len(results)
-            self.values[kind] = share + self.decay * (self.values.get(kind, share) - share)
-
-    def __str__(self) -> str:
-        return " ".join(f"{kind} {self.values[kind]:.3f}" for kind in METERS if kind in self.values)
 
 
 def train_talk(out: Path, seed: int, steps: int, init: Path | None = None, lr: float = RATE, workers: int = 1) -> None:

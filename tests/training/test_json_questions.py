@@ -13,18 +13,12 @@ from langchain_core.messages import HumanMessage
 if int(transformers.__version__.split(".")[0]) < 5:
     pytest.skip("training runs with the versions of constraints.txt", allow_module_level=True)
 
+from tests.support.askers import make_asker
 from tests.support.engine import engine_request
 from training import structured
-from training.questions import Asker
-from training.scene import draw_looks, draw_scene
 from training.score_json import ASKS, draw_question
 from training.structured import STRUCTURED, ask_json
 from training.tool_calls import draw_toolbox
-
-
-def make_asker(rng):
-    scene = draw_scene(rng, 3)
-    return Asker(rng, scene, draw_looks(rng, scene, 2))
 
 
 def values_of(found):

@@ -10,18 +10,13 @@ import transformers
 if int(transformers.__version__.split(".")[0]) < 5:
     pytest.skip("training runs with the versions of constraints.txt", allow_module_level=True)
 
+from tests.support.askers import make_asker
 from training.labels import dense_labels
 from training.losses import OBJECT_OUTPUTS, tell_loss
 from training.packing import Packer, RowBatch
-from training.questions import Asker
-from training.scene import PAINT_NAMES, SHAPES, draw_looks, draw_scene
+from training.scene import PAINT_NAMES, SHAPES
 from training.tokenizer import build_tokenizer
 from training.wordings import COMPARISONS, HELD_OUT, YES_OR_NO
-
-
-def make_asker(rng, wordings=None):
-    scene = draw_scene(rng, 3)
-    return Asker(rng, scene, draw_looks(rng, scene, 2), wordings)
 
 
 def asked_for(turn, names):
