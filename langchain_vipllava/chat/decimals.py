@@ -38,7 +38,8 @@ def decimal_numbers(schema: Any) -> dict[str, Any]:
         bounds["multipleOf"] = float(schema["multiple_of"])
     elif places is not None:
         bounds["multipleOf"] = float(f"1e-{places}")
-    return _without_zero({"type": "number", **bounds}) if places and places == digits else {"type": "number", **bounds}
+    number = {"type": "number", **bounds}
+    return _without_zero(number) if places and places == digits else number
 
 
 def _without_zero(number: Mapping[str, Any]) -> dict[str, Any]:

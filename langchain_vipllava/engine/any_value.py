@@ -33,11 +33,8 @@ def bound_any_value(schema: Mapping[str, Any]) -> dict[str, Any]:
     name = next(name for name in (_NAME + "_" * index for index in range(len(definitions) + 1))
                 if name not in definitions)  # fmt: skip
     reference = {"$ref": f"#/$defs/{name}"}
-    is_used = False
 
     def bound(part: dict[str, Any]) -> None:
-        nonlocal is_used
-        before = dict(part)
         for key in MAPS_OF_SCHEMAS:
             if isinstance(part.get(key), Mapping):
                 part[key] = {name: reference if _is_open(value) else value for name, value in part[key].items()}
@@ -50,13 +47,14 @@ def bound_any_value(schema: Mapping[str, Any]) -> dict[str, Any]:
         if not _is_open(part):
             _bound_untyped(part)
             _bound_contents(part, reference)
-        is_used = is_used or part != before
 
     bounded: dict[str, Any] = rebuilt(schema, bound)
     anything = {"minimum": -MAX_NUMBER, "maximum": MAX_NUMBER, "items": reference, "additionalProperties": reference}
     if _is_open(bounded):
-        bounded, is_used = {**bounded, **anything}, True
-    return {**bounded, "$defs": {**(bounded.get("$defs") or {}), name: anything}} if is_used else bounded
+        bounded |= anything
+    if bounded == schema:  # nothing is open
+        return bounded
+    return {**bounded, "$defs": {**(bounded.get("$defs") or {}), name: anything}}
 
 
 def _is_open(value: Any) -> bool:
