@@ -111,6 +111,10 @@ class PydanticSchema(GenerateJsonSchema):
     def str_schema(self, schema: core_schema.StringSchema) -> JsonSchemaValue:
         """A text: one that is stripped has its length without the spaces around it, and one may be ASCII alone."""
         written = super().str_schema(schema)
+        if self._config.str_min_length:
+            written.setdefault("minLength", self._config.str_min_length)  # pydantic 2.11 writes none of a class
+        if self._config.str_max_length is not None:
+            written.setdefault("maxLength", self._config.str_max_length)
         given: Mapping[str, Any] = schema  # pydantic before 2.14 knows no "ascii_only"
         least, most = written.get("minLength", 0), written.get("maxLength")
         strips = given.get("strip_whitespace", self._config.str_strip_whitespace) and least

@@ -170,6 +170,7 @@ TAKEN = {
     "stripped, exactly one": a_model(stripped(min_length=1, max_length=1)),
     "stripped, two or three": a_model(stripped(min_length=2, max_length=3)),
     "stripped by the class": a_model(Annotated[str, Field(min_length=2)], str_strip_whitespace=True, str_max_length=3),
+    "lengths of the class": a_model(str, str_min_length=2, str_max_length=3),
     "bytes of a length": a_model(Annotated[bytes, Field(min_length=2, max_length=5)]),
     "bytes in base64": a_model(bytes, val_json_bytes="base64"),
     "bytes in hex": a_model(Annotated[bytes, Field(max_length=3)], val_json_bytes="hex"),
