@@ -11,7 +11,7 @@ from langchain_vipllava.errors import ImageError
 from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.png import encode_png
-from langchain_vipllava.images.shrink import model_square
+from langchain_vipllava.images.shrink import model_square, processor_crop
 from langchain_vipllava.images.view import VIEW_SIZE, ImageFit
 from langchain_vipllava.locks import fork_safe_lock, run_locked
 
@@ -61,7 +61,10 @@ class ServedImages:
 def _encode(image: EncodedImage, fit: ImageFit, side: int | None, resample: Image.Resampling | None) -> str:
     filter_ = Image.Resampling.BICUBIC if resample is None else resample
     try:
-        square = model_square(image.decode(), fit, side or VIEW_SIZE, filter_)
+        if fit == "center_crop" and side is not None and resample is not None:
+            square = processor_crop(image.decode(), side, resample)
+        else:
+            square = model_square(image.decode(), fit, side or VIEW_SIZE, filter_)
         if side is not None and resample is not None and square.size != (side, side):
             square = square.resize((side, side), resample)
         encoded = encode_png(square)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from langchain_vipllava.engine.tokenizer import check_tokenizer
 from langchain_vipllava.errors import GenerationError, ImageError
 from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
-from langchain_vipllava.images.shrink import model_square
+from langchain_vipllava.images.shrink import model_square, processor_crop
 from langchain_vipllava.images.view import ImageFit
 from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt
@@ -174,7 +175,8 @@ class PromptEncoder:
     def _compute_pixels(self, image: Image.Image, fit: ImageFit) -> torch.Tensor:
         """Pixel values of an image, (3, side, side) float."""
         try:
-            square = model_square(image, fit, self._resize_side, self._resample)
+            make = processor_crop if fit == "center_crop" else partial(model_square, fit=fit)
+            square = make(image, side=self._resize_side, resample=self._resample)
             pixels: torch.Tensor = self._image_processor(images=[square], return_tensors="pt")["pixel_values"][0]
         except MemoryError as error:
             raise ImageError("there is not enough memory to prepare an image for the model; shrink it.") from error

@@ -1,4 +1,4 @@
-"""`model_square`: the square that the model reads, made without a square of the image's own size."""
+"""The square that the model reads, made without a square of the image's own size."""
 
 from __future__ import annotations
 
@@ -43,6 +43,31 @@ def model_square(
     if fit == "center_crop":
         return crop_to_square(image).resize((side, side), resample)
     return _shrink_padded(image, side, resample)
+
+
+def processor_crop(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
+    """Return what CLIP's image processor makes of an image that is not padded: its short side resized, the middle cut.
+
+    Cutting the middle out first differs: the filter reads beyond the cut, and the place of the cut is a whole pixel of
+    the resized image, not of the image itself. On Pillow, the result is the processor's own but for roundings.
+
+    Args:
+        image: RGB image of any size.
+        side: side to which the processor resizes, in pixels.
+        resample: the filter with which it does.
+
+    Returns:
+        A square of side `side`.
+    """
+    short = min(image.size)
+    resized = [int(side * length / short) for length in image.size]
+    starts = [(length - side) // 2 for length in resized]
+    scales = [before / after for before, after in zip(image.size, resized, strict=True)]
+    left, top = (start * scale for start, scale in zip(starts, scales, strict=True))
+    right, bottom = (
+        min((start + side) * scale, length) for start, scale, length in zip(starts, scales, image.size, strict=True)
+    )
+    return image.resize((side, side), resample, (left, top, right, bottom))
 
 
 def _shrink_padded(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:

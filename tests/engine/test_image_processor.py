@@ -19,6 +19,7 @@ from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.image_processor import pillow_processor
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
+from tests.support.checkpoints import make_model, make_processor
 from tests.support.engine import open_image
 from tests.support.plain_generate import request
 
@@ -87,3 +88,20 @@ def test_an_installed_torchvision_changes_no_pixel(tmp_path):
     without = AutoProcessor.from_pretrained(BUNDLED_FOLDER)
     without.image_processor = pillow_processor(without.image_processor)
     assert torch.equal(torch.load(target), pixels_of(without))
+
+
+@pytest.mark.parametrize("sides", [(56, 56), (70, 56)], ids=["resized to the view", "resized to more"])
+@pytest.mark.parametrize("size", [(300, 100), (301, 100), (50, 81), (57, 56), (1333, 901), (1200, 1601), (1, 50)])
+def test_a_center_crop_has_the_pixels_of_the_checkpoints_own_processor(size, sides):
+    """It resizes first and cuts then: the other way round, half of the cuts lie half a pixel beside its own."""
+    resized, cut = sides
+    processor = make_processor(side=cut)
+    processor.image_processor.size = {"shortest_edge": resized}
+    image = Image.fromarray(np.random.default_rng(7).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+    config = make_model(processor).config
+    encoder = PromptEncoder(processor, config)
+    asked = request(Conversation((Turn("What is it?", (open_image(image),)),)), image_fit="center_crop")
+    own = processor.image_processor(images=[image], return_tensors="pt")["pixel_values"][0]
+    differences = (encoder.encode(asked).images[0].pixels - own).abs() * 255 * 0.27  # in levels of 255
+    assert differences.max() < 2.5
+    assert (differences > 0.5).float().mean() < 0.005
