@@ -172,11 +172,13 @@ def load_processor(options: LoadOptions) -> Any:
 def check_model(model: Any, processor: Any) -> Any:
     """Check that a loaded model is a ViP-LLaVA whose parts fit each other, and return it in evaluation mode.
 
-    In training mode, dropout is on, and bitsandbytes on a CPU unpacks all weights for every token.
+    In training mode, dropout is on, and bitsandbytes on a CPU unpacks all weights for every token. Of a `PeftModel`,
+    the model inside is returned, whose modules hold the adapters.
 
     Raises:
         CheckpointError: the model or the processor is of another kind, or a part does not fit.
     """
+    model = _inside_peft(model)
     config: Any = getattr(model, "config", None)
     if getattr(config, "model_type", None) != "vipllava":
         raise CheckpointError(
@@ -195,6 +197,18 @@ def check_model(model: Any, processor: Any) -> Any:
     projector = next(module for name, module in model.named_modules() if name.endswith("projector_layernorm"))
     check_projector(projector.weight.numel(), config)
     return model.eval()
+
+
+def _inside_peft(model: Any) -> Any:
+    if not hasattr(model, "get_base_model") or not hasattr(model, "active_peft_config"):
+        return model
+    peft_config = model.active_peft_config
+    if getattr(peft_config, "is_prompt_learning", False):  # its tokens are no part of the model inside
+        raise CheckpointError(
+            f"{type(model).__name__} with {type(peft_config).__name__} puts learned tokens in front of a prompt, which "
+            "the engine does not; expected adapters inside the layers, such as LoRA."
+        )
+    return model.get_base_model()
 
 
 def _check_quantization(options: LoadOptions, config: Any, device: str) -> None:

@@ -10,17 +10,20 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM, VipLlavaForConditionalGeneration
+from transformers import AutoProcessor, LlamaConfig, LlamaForCausalLM, VipLlavaForConditionalGeneration
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine.loading import FEATURE_LAYERS
 from langchain_vipllava.engine.runner import unload_models
+from langchain_vipllava.prompt.conversation import Conversation, Turn
 from tests.support.checkpoints import feature_key, make_processor, make_tokenizer
 from tests.support.engine import engine_request
+from tests.support.plain_generate import PlainGenerate
 
 
 @pytest.fixture
@@ -339,6 +342,59 @@ def test_from_model_rejects_parts_that_do_not_fit(llm):
     ]:
         with pytest.raises(CheckpointError, match=words):
             ChatVipLlava.from_model(*parts)
+
+
+class Peft(torch.nn.Module):
+    """Stands for peft's `PeftModel`: two layers around the model, and its names looked up in the inner one."""
+
+    def __init__(self, model, *, is_prompt_learning=False):
+        super().__init__()
+        self.base_model = torch.nn.Module()
+        self.base_model.model = model
+        self.active_peft_config = SimpleNamespace(is_prompt_learning=is_prompt_learning)
+
+    def get_base_model(self):
+        return self.base_model.model
+
+    def __getattr__(self, name):
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(self.base_model, name, None) or getattr(self.base_model.model, name)
+
+
+class LowRank(torch.nn.Module):
+    """A linear layer with an adapter beside it, as peft puts it in a layer's place."""
+
+    def __init__(self, layer):
+        super().__init__()
+        self.base_layer = layer
+        torch.manual_seed(0)
+        self.down = torch.nn.Linear(layer.in_features, 2, bias=False)
+        self.up = torch.nn.Linear(2, layer.out_features, bias=False)
+
+    def forward(self, hidden):
+        return self.base_layer(hidden) + 4 * self.up(self.down(hidden))
+
+
+def test_a_peft_model_answers_with_its_adapters(tiny_checkpoint):
+    model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint).eval()
+    processor = AutoProcessor.from_pretrained(tiny_checkpoint)
+    asked = Conversation((Turn("what is it"),))
+    without = PlainGenerate(model, processor).ids(asked, 12)
+    for layer in model.model.language_model.layers:
+        layer.mlp.down_proj = LowRank(layer.mlp.down_proj)
+    adapted = PlainGenerate(model, processor).ids(asked, 12)
+    assert adapted != without
+    llm = ChatVipLlava.from_model(Peft(model), processor, max_tokens=12)
+    assert llm.invoke("what is it").response_metadata["token_ids"] == adapted
+
+
+def test_a_peft_model_that_learns_a_prompt_is_refused(tiny_checkpoint):
+    model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint).eval()
+    processor = AutoProcessor.from_pretrained(tiny_checkpoint)
+    with pytest.raises(CheckpointError, match=r"learned tokens in front of a prompt.*LoRA"):
+        ChatVipLlava.from_model(Peft(model, is_prompt_learning=True), processor)
 
 
 AUTO_MAP = {
