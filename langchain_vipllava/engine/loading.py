@@ -36,6 +36,10 @@ _VICUNA_13B = {
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 """Names of files of weights in the format of `torch.save`."""
 
+_ADAPTER = "adapter_config.json"
+"""What peft saves beside adapters. transformers loads another model for it where peft is installed, and leaves the
+adapters out without a word where it is not."""
+
 FEATURE_LAYERS = (-2, -5, -8, -11, 6)
 """Vision layers that the projector of the published checkpoints reads; the default of transformers."""
 
@@ -118,6 +122,13 @@ def load_config(options: LoadOptions) -> Any:
     """
     folder = Path(options.source)
     is_folder = os.path.isdir(options.source)
+    if is_folder and (folder / _ADAPTER).is_file():
+        raise CheckpointError(
+            f"the folder {options.source!r} holds adapters of peft ({_ADAPTER}), which are not applied to weights that "
+            "are loaded here. Expected a whole checkpoint: save one once, with "
+            "PeftModel.from_pretrained(base_model, folder).merge_and_unload().save_pretrained(another folder), its "
+            "processor beside it. If the weights in the folder are merged already, delete the adapters."
+        )
     if is_folder and not (folder / "config.json").is_file():
         raise CheckpointError(f"the folder {options.source!r} has no config.json; expected a saved checkpoint.")
     try:

@@ -81,6 +81,18 @@ def corrupt(folder):
     weights.write_bytes(b"\xff" * 8 + weights.read_bytes()[8:])
 
 
+def save_adapter(folder):
+    """Write what `PeftModel.save_pretrained` does, beside whatever is there."""
+    adapter = {"peft_type": "LORA", "base_model_name_or_path": "llava-hf/vip-llava-7b-hf", "target_modules": ["q_proj"]}
+    (folder / "adapter_config.json").write_text(json.dumps(adapter))
+    save_file({"a": torch.zeros(1)}, folder / "adapter_model.safetensors")
+
+
+def save_adapter_alone(folder):
+    save_adapter(folder)
+    drop_files(folder, "config.json", "model.safetensors")
+
+
 PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json")
 DAMAGE = {
@@ -101,6 +113,8 @@ DAMAGE = {
     "a missing shard": (drop_a_shard, r"cannot load.*model-00002-of.*Download"),
     "weights as a pickle": (save_pickle, r"pytorch_model\.bin.*can run code.*use_safetensors=False.*save_pretrained"),
     "no weights": (lambda folder: drop_files(folder, "model.safetensors"), "model.safetensors"),
+    "adapters alone": (save_adapter_alone, r"adapters of peft.*merge_and_unload"),
+    "adapters beside weights": (save_adapter, r"adapters of peft.*delete the adapters"),
     "missing weights": (drop_a_layer, r"lacks 3 of its weights.*layers\.1\.mlp"),
     "layers that do not fit": (lambda folder: change_config(folder, **{feature_key(): [-2, -3]}), "cannot load"),
 }
