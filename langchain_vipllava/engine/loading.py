@@ -75,7 +75,11 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         packed_here = options.quantization is not None and device.startswith("cpu")
         if options.quantization is not None:
             _check_quantization(options, config, device)
-            arguments["quantization_config"] = quantization_config(options.quantization, dtype)
+            # "auto", on a GPU: of a checkpoint in float32, 4 bits are multiplied in float16 all the same
+            own = torch.bfloat16 if choice.estimate.dtype == "bfloat16" else torch.float16
+            arguments["quantization_config"] = quantization_config(
+                options.quantization, own if choice.dtype == "auto" else dtype
+            )
         with files_read_not_mapped() if packed_here else nullcontext():
             model, report = VipLlavaForConditionalGeneration.from_pretrained(
                 options.source, output_loading_info=True, **arguments

@@ -27,12 +27,12 @@ _BLOCK = 64
 """Weights that share a scale in 4 bits, by bitsandbytes' default; its CPU kernels want whole blocks in a row."""
 
 
-def quantization_config(quantization: Quantization, dtype: torch.dtype | str) -> Any:
+def quantization_config(quantization: Quantization, dtype: torch.dtype) -> Any:
     """Return how transformers quantizes while it loads.
 
     Args:
         quantization: "8bit" or "4bit".
-        dtype: of what is not quantized, and of the arithmetic in 4 bits.
+        dtype: of the arithmetic in 4 bits.
     """
     import_bitsandbytes()
     from transformers import BitsAndBytesConfig  # noqa: PLC0415  # after bitsandbytes, which it imports
@@ -44,7 +44,7 @@ def quantization_config(quantization: Quantization, dtype: torch.dtype | str) ->
     return BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
-        bnb_4bit_compute_dtype=dtype if isinstance(dtype, torch.dtype) else torch.float16,
+        bnb_4bit_compute_dtype=dtype,
         bnb_4bit_use_double_quant=True,
         llm_int8_skip_modules=list(_KEPT),  # of both widths, in spite of its name
     )

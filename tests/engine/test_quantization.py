@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import AutoProcessor, VipLlavaForConditionalGeneration
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine.cpu_flags import cpu_flags
+from langchain_vipllava.engine.dtype_choice import choose_dtype
 from langchain_vipllava.engine.int8_product import scaled_product
 from langchain_vipllava.engine.loading import load_checkpoint, load_config
 from langchain_vipllava.engine.memory_plan import ParameterCount, estimate_memory
@@ -113,6 +115,22 @@ def test_the_language_model_is_quantized_and_nothing_else(quantized, width, kind
         "vision_tower": "Linear", "multi_modal_projector": "Linear", "language_model": kind, "lm_head": "Linear",
     }  # fmt: skip
     assert model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("own", ["bfloat16", "float16"])
+def test_4_bits_are_multiplied_in_the_checkpoints_own_dtype_on_a_gpu(tiny_checkpoint, tmp_path, monkeypatch, own):
+    """The dtype "auto" is left to transformers there alone. In float16, what was trained in bfloat16 may overflow."""
+    model = VipLlavaForConditionalGeneration.from_pretrained(tiny_checkpoint, dtype=getattr(torch, own))
+    model.save_pretrained(tmp_path)
+    AutoProcessor.from_pretrained(tiny_checkpoint).save_pretrained(tmp_path)
+
+    def choose(config, options, device):
+        return choose_dtype(config, options, "cuda")
+
+    monkeypatch.setattr("langchain_vipllava.engine.loading.choose_dtype", choose)
+    loaded, _ = load(tmp_path, "4bit", "auto")
+    layer = loaded.get_submodule("model.language_model.layers.0.self_attn.q_proj")
+    assert layer.compute_dtype == loaded.dtype == getattr(torch, own)
 
 
 def test_the_estimate_is_what_is_held(tiny_checkpoint):
