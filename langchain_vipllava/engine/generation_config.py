@@ -41,12 +41,21 @@ _NEUTRAL_VALUES = {
 """Settings that change the answers of plain `generate` even without sampling, with the value that changes nothing."""
 
 
+_NEUTRAL_SAMPLING = {
+    "do_sample": False, "temperature": 1, "top_p": 1, "top_k": 0, "min_p": 0, "typical_p": 1, "epsilon_cutoff": 0,
+    "eta_cutoff": 0,
+}  # fmt: skip
+"""Settings with which plain `generate` samples, if the first one is True."""
+
+
 def ignored_settings(model: Any) -> list[str]:
-    """Return the settings of a checkpoint that would change its greedy answers, and that the engine does not apply."""
+    """Return the settings of a checkpoint that would change its answers, and that the engine does not apply."""
     defaults = type(model.generation_config)()
-    settings = {name: getattr(model.generation_config, name, None) for name in _NEUTRAL_VALUES}
+    samples = bool(model.generation_config.do_sample)
+    neutral = {**(_NEUTRAL_SAMPLING if samples else {}), **_NEUTRAL_VALUES}
+    settings = {name: getattr(model.generation_config, name, None) for name in neutral}
     return [
         f"{name}={value!r}"
         for name, value in settings.items()
-        if value is not None and value not in (getattr(defaults, name, None), _NEUTRAL_VALUES[name])
+        if value is not None and value not in (getattr(defaults, name, None), neutral[name])
     ]

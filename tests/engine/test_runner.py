@@ -479,6 +479,16 @@ def test_ignored_generation_settings_are_named(llm):
     assert ignored_settings(model) == ["min_new_tokens=1", "num_beams=4"]
 
 
+def test_a_checkpoint_that_samples_by_itself_is_named(llm):
+    """Here, a temperature is asked for; what plain `generate` would draw at random is not taken unsaid."""
+    model = copy.copy(llm.backend.runner.model)
+    model.generation_config = copy.deepcopy(model.generation_config)
+    model.generation_config.update(temperature=0.2, top_p=0.9, top_k=50)
+    assert ignored_settings(model) == []
+    model.generation_config.do_sample = True
+    assert ignored_settings(model)[:3] == ["do_sample=True", "temperature=0.2", "top_p=0.9"]
+
+
 def test_a_deep_prefix_tree_is_evicted_without_recursion():
     cache = PrefixCache(3000 * 8)
     for length in range(1, 2200):
