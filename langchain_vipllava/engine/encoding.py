@@ -27,6 +27,9 @@ from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt
 _MAX_DIGESTS = 1024
 """Encoded images that are remembered by their pixels. Chosen: some 100 KB."""
 
+_MAX_AMBIGUOUS = 3
+"""Side of a square, in pixels, up to which transformers 4 takes its rows for its channels, of which it knows 1 or 3."""
+
 _KEY_BYTES = 15
 """Bytes of an image's key: 120 bits collide by chance in no practical number of images."""
 
@@ -177,6 +180,8 @@ class PromptEncoder:
         try:
             make = processor_crop if fit == "center_crop" else partial(model_square, fit=fit)
             square = make(image, side=self._resize_side, resample=self._resample)
+            if square.width <= _MAX_AMBIGUOUS:
+                square = square.resize((self._resize_side, self._resize_side), self._resample)
             pixels: torch.Tensor = self._image_processor(images=[square], return_tensors="pt")["pixel_values"][0]
         except MemoryError as error:
             raise ImageError("there is not enough memory to prepare an image for the model; shrink it.") from error

@@ -15,6 +15,7 @@ import transformers
 from PIL import Image
 from transformers import AutoProcessor
 
+from langchain_vipllava import pad_to_square
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.image_processor import pillow_processor
 from langchain_vipllava.prompt.conversation import Conversation, Turn
@@ -105,3 +106,16 @@ def test_a_center_crop_has_the_pixels_of_the_checkpoints_own_processor(size, sid
     differences = (encoder.encode(asked).images[0].pixels - own).abs() * 255 * 0.27  # in levels of 255
     assert differences.max() < 2.5
     assert (differences > 0.5).float().mean() < 0.005
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 1), (3, 3), (3, 1), (2, 3), (4, 4)])
+def test_the_channels_of_a_tiny_image_are_not_taken_for_its_rows(size):
+    """transformers takes an array whose first side is 1 or 3 for one with its channels in front."""
+    processor = make_processor()
+    image = Image.fromarray(np.random.default_rng(8).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+    encoder = PromptEncoder(processor, make_model(processor).config)
+    asked = request(Conversation((Turn("What is it?", (open_image(image),)),)))
+    resized = np.asarray(pad_to_square(image).resize((56, 56), Image.Resampling.BICUBIC)) / 255
+    settings = processor.image_processor
+    expected = ((resized - settings.image_mean) / settings.image_std).transpose(2, 0, 1)
+    assert np.abs(encoder.encode(asked).images[0].pixels.numpy() - expected).max() < 0.02
