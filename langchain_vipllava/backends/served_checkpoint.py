@@ -16,6 +16,7 @@ from langchain_vipllava.engine.constraint import ConstraintFactory
 from langchain_vipllava.engine.text_encoding import TextEncoder
 from langchain_vipllava.engine.token_texts import TokenTexts
 from langchain_vipllava.errors import CheckpointError, describe_error, shorten
+from langchain_vipllava.images.view import CLIP_MEAN_COLOR, padding_color
 from langchain_vipllava.protocol.load_options import TRAINED_FORMATS, LoadOptions
 
 _TOKENIZER, _CONFIG = "tokenizer.json", "config.json"
@@ -37,6 +38,7 @@ class ServedCheckpoint:
         resample: the filter with which its images are resized; None where the server has to resize them, because
             its processor also crops.
         context_length: maximum number of tokens of prompt and answer; None where that is unknown.
+        padding: RGB of what its images are padded with.
         confidence_temperature: divides logits before confidences are computed, by the checkpoint's config.
     """
 
@@ -46,6 +48,7 @@ class ServedCheckpoint:
     side: int
     resample: Image.Resampling | None
     context_length: int | None
+    padding: tuple[int, int, int] = CLIP_MEAN_COLOR
     confidence_temperature: float = 1.0
 
 
@@ -134,7 +137,14 @@ def _read(name: str, files: Mapping[str, str]) -> ServedCheckpoint:
             "number."
         )
     return ServedCheckpoint(
-        texts, TokenTexts(texts), constraints, side, _resample(processor, side), length, float(temperature)
+        texts,
+        TokenTexts(texts),
+        constraints,
+        side,
+        _resample(processor, side),
+        length,
+        padding_color(processor.get("image_mean")),
+        float(temperature),
     )
 
 

@@ -12,13 +12,14 @@ from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.png import encode_png
 from langchain_vipllava.images.shrink import model_square, processor_crop
-from langchain_vipllava.images.view import VIEW_SIZE, ImageFit
+from langchain_vipllava.images.view import CLIP_MEAN_COLOR, VIEW_SIZE, ImageFit
 from langchain_vipllava.locks import fork_safe_lock, run_locked
 
 _MAX_BYTES = 64 * 2**20
 """Bytes of the encoded images that are kept. Chosen: some 300 of 336 x 336 pixels."""
 
-_Key = tuple[str, ImageFit, int | None, int | None]
+_Color = tuple[int, int, int]
+_Key = tuple[str, ImageFit, int | None, int | None, _Color]
 
 
 class ServedImages:
@@ -29,7 +30,14 @@ class ServedImages:
         self._bytes = 0
         self._lock = fork_safe_lock()
 
-    def uri(self, image: EncodedImage, fit: ImageFit, side: int | None, resample: Image.Resampling | None) -> str:
+    def uri(
+        self,
+        image: EncodedImage,
+        fit: ImageFit,
+        side: int | None,
+        resample: Image.Resampling | None,
+        padding: _Color = CLIP_MEAN_COLOR,
+    ) -> str:
         """Return an image as a data URI.
 
         Args:
@@ -37,15 +45,16 @@ class ServedImages:
             fit: how it becomes square.
             side: side of the square that the model reads; None where that is unknown.
             resample: the filter of the checkpoint; None leaves it to the server to resize a square.
+            padding: RGB of what it is padded with.
 
         Raises:
             ImageError: it cannot be decoded.
         """
-        key = (image.sha256, fit, side, None if resample is None else int(resample))
+        key = (image.sha256, fit, side, None if resample is None else int(resample), padding)
         uri = self._uris.get(key)
         if uri is None:
             with DECODING.keep():
-                uri = _encode(image, fit, side, resample)
+                uri = _encode(image, fit, side, resample, padding)
             run_locked(self._lock, self._keep, key, uri)
         return uri
 
@@ -58,13 +67,15 @@ class ServedImages:
             self._bytes -= len(self._uris.popitem(last=False)[1])
 
 
-def _encode(image: EncodedImage, fit: ImageFit, side: int | None, resample: Image.Resampling | None) -> str:
+def _encode(
+    image: EncodedImage, fit: ImageFit, side: int | None, resample: Image.Resampling | None, padding: _Color
+) -> str:
     filter_ = Image.Resampling.BICUBIC if resample is None else resample
     try:
         if fit == "center_crop" and side is not None and resample is not None:
             square = processor_crop(image.decode(), side, resample)
         else:
-            square = model_square(image.decode(), fit, side or VIEW_SIZE, filter_)
+            square = model_square(image.decode(), fit, side or VIEW_SIZE, filter_, padding)
         if side is not None and resample is not None and square.size != (side, side):
             square = square.resize((side, side), resample)
         encoded = encode_png(square)

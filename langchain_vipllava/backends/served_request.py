@@ -69,8 +69,8 @@ class ServedRequest:
             if checkpoint.context_length is not None:
                 checkpoint.texts.check_characters(prompt, checkpoint.context_length)
             ids = checkpoint.texts.encode(prompt)
-        side, resample = (None, None) if checkpoint is None else (checkpoint.side, checkpoint.resample)
-        uris = tuple(SERVED_IMAGES.uri(image, asked.image_fit, side, resample) for image in asked.conversation.images)
+        view = (None, None) if checkpoint is None else (checkpoint.side, checkpoint.resample, checkpoint.padding)
+        uris = tuple(SERVED_IMAGES.uri(image, asked.image_fit, *view) for image in asked.conversation.images)
         return cls(asked, conversation_key(asked), checkpoint, grammar, uris, ids)
 
     @property

@@ -20,7 +20,7 @@ from langchain_vipllava.errors import GenerationError, ImageError
 from langchain_vipllava.images.decoding_room import DECODING
 from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.images.shrink import model_square, processor_crop
-from langchain_vipllava.images.view import ImageFit
+from langchain_vipllava.images.view import ImageFit, padding_color
 from langchain_vipllava.locks import cached_property, fork_safe_lock, run_locked
 from langchain_vipllava.prompt.formats import IMAGE_TOKEN, Prompt
 
@@ -102,6 +102,7 @@ class PromptEncoder:
         )
         self._pixel_digests: dict[str, bytes] = {}  # SHA-256 of encoded images to that of their pixels
         self._resize_side, self._resample = resizing(self._image_processor, self.side)
+        self._padding = padding_color(getattr(self._image_processor, "image_mean", None))
         self.pixel_values = PixelValues()
         self._digests_lock = fork_safe_lock()
 
@@ -178,7 +179,7 @@ class PromptEncoder:
     def _compute_pixels(self, image: Image.Image, fit: ImageFit) -> torch.Tensor:
         """Pixel values of an image, (3, side, side) float."""
         try:
-            make = processor_crop if fit == "center_crop" else partial(model_square, fit=fit)
+            make = processor_crop if fit == "center_crop" else partial(model_square, fit=fit, color=self._padding)
             square = make(image, side=self._resize_side, resample=self._resample)
             if square.width <= _MAX_AMBIGUOUS:
                 square = square.resize((self._resize_side, self._resize_side), self._resample)

@@ -20,7 +20,11 @@ _SUPPORT = 3
 
 
 def model_square(
-    image: Image.Image, fit: ImageFit, side: int, resample: Image.Resampling = Image.Resampling.BICUBIC
+    image: Image.Image,
+    fit: ImageFit,
+    side: int,
+    resample: Image.Resampling = Image.Resampling.BICUBIC,
+    color: tuple[int, int, int] = CLIP_MEAN_COLOR,
 ) -> Image.Image:
     """Make the square that the checkpoint's image processor turns into what the model reads.
 
@@ -33,16 +37,17 @@ def model_square(
         fit: how it becomes square.
         side: side to which the processor resizes, in pixels.
         resample: the filter with which it does.
+        color: RGB of the padding.
 
     Returns:
         A square of the image's own size if that is small, else one of side `side`.
     """
     long = max(image.size) if fit == "pad" else min(image.size)
     if long * long <= max(MAX_WHOLE_PIXELS, side * side):
-        return make_square(image, fit)
+        return make_square(image, fit, color)
     if fit == "center_crop":
         return crop_to_square(image).resize((side, side), resample)
-    return _shrink_padded(image, side, resample)
+    return _shrink_padded(image, side, resample, color)
 
 
 def processor_crop(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
@@ -70,24 +75,26 @@ def processor_crop(image: Image.Image, side: int, resample: Image.Resampling) ->
     return image.resize((side, side), resample, (left, top, right, bottom))
 
 
-def _shrink_padded(image: Image.Image, side: int, resample: Image.Resampling) -> Image.Image:
-    """Return `pad_to_square(image).resize((side, side), resample)`, in strips: first the rows, then the columns."""
+def _shrink_padded(
+    image: Image.Image, side: int, resample: Image.Resampling, color: tuple[int, int, int]
+) -> Image.Image:
+    """Return `pad_to_square(image, color).resize((side, side), resample)`, in strips: rows first, then columns."""
     width, height = image.size
     long = max(width, height)
     across = _Window.of((long - width) // 2, width, long, side)
     down = _Window.of((long - height) // 2, height, long, side)
 
     rows = max(1, _STRIP_PIXELS // across.source)
-    narrow = Image.new("RGB", (across.result, down.source), CLIP_MEAN_COLOR)
+    narrow = Image.new("RGB", (across.result, down.source), color)
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        strip = Image.new("RGB", (across.source, bottom - top), CLIP_MEAN_COLOR)
+        strip = Image.new("RGB", (across.source, bottom - top), color)
         strip.paste(image.crop((0, top, width, bottom)), (across.offset, 0))
         box = (across.start, 0.0, across.stop, float(bottom - top))
         narrow.paste(strip.resize((across.result, bottom - top), resample, box), (0, down.offset + top))
     box = (0.0, down.start, float(across.result), down.stop)
     seen = narrow.resize((across.result, down.result), resample, box)
-    square = Image.new("RGB", (side, side), CLIP_MEAN_COLOR)
+    square = Image.new("RGB", (side, side), color)
     square.paste(seen, (across.first, down.first))
     return square
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -30,9 +31,22 @@ def view_size_of(answerer: object) -> int:
     return side if isinstance(side, int) and side > 0 else VIEW_SIZE
 
 
-def make_square(image: Image.Image, fit: ImageFit) -> Image.Image:
-    """Make an RGB image square."""
-    return pad_to_square(image) if fit == "pad" else crop_to_square(image)
+def padding_color(image_mean: object) -> tuple[int, int, int]:
+    """Return the color with which training pads images, that of an image processor's mean; without one, CLIP's.
+
+    Args:
+        image_mean: three numbers in 0..1, red first, as an image processor subtracts them.
+    """
+    if isinstance(image_mean, (list, tuple)) and len(image_mean) == len(CLIP_MEAN_COLOR):
+        with suppress(TypeError, ValueError, OverflowError):  # the processor says what is wrong with them
+            red, green, blue = (min(max(int(mean * 255), 0), 255) for mean in image_mean)  # cut, as in training
+            return red, green, blue
+    return CLIP_MEAN_COLOR
+
+
+def make_square(image: Image.Image, fit: ImageFit, color: tuple[int, int, int] = CLIP_MEAN_COLOR) -> Image.Image:
+    """Make an RGB image square, with padding of this color."""
+    return pad_to_square(image, color) if fit == "pad" else crop_to_square(image)
 
 
 def pad_to_square(image: Image.Image, color: tuple[int, int, int] = CLIP_MEAN_COLOR) -> Image.Image:

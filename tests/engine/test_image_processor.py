@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -16,9 +17,15 @@ from PIL import Image
 from transformers import AutoProcessor
 
 from langchain_vipllava import pad_to_square
+from langchain_vipllava.backends.served_checkpoint import find_checkpoint
+from langchain_vipllava.backends.served_images import SERVED_IMAGES
+from langchain_vipllava.backends.served_request import ServedRequest
 from langchain_vipllava.engine.encoding import PromptEncoder
 from langchain_vipllava.engine.image_processor import pillow_processor
+from langchain_vipllava.engine.request_clock import RequestClock
+from langchain_vipllava.images.view import padding_color
 from langchain_vipllava.prompt.conversation import Conversation, Turn
+from langchain_vipllava.protocol.chat_request import ChatRequest
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER
 from tests.support.checkpoints import make_model, make_processor
 from tests.support.engine import open_image
@@ -119,3 +126,41 @@ def test_the_channels_of_a_tiny_image_are_not_taken_for_its_rows(size):
     settings = processor.image_processor
     expected = ((resized - settings.image_mean) / settings.image_std).transpose(2, 0, 1)
     assert np.abs(encoder.encode(asked).images[0].pixels.numpy() - expected).max() < 0.02
+
+
+@pytest.mark.parametrize("mean", [[0.5, 0.5, 0.5], [0.1, 0.9, 0.3], None], ids=["gray", "green", "CLIP's"])
+@pytest.mark.parametrize("size", [(300, 100), (40, 90), (2001, 900)])
+def test_padding_has_the_color_of_the_checkpoints_own_mean(size, mean):
+    """That is what training padded with, and what transformers' own padding takes."""
+    means = {} if mean is None else {"image_mean": mean}
+    sides = {"size": {"shortest_edge": 56}, "crop_size": {"height": 56, "width": 56}}
+    own = transformers.LlavaImageProcessor(do_pad=True, **sides, **means)
+    image = Image.fromarray(np.random.default_rng(9).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8))
+    expected = np.asarray(own(images=[image], return_tensors="np")["pixel_values"][0])
+    processor = make_processor()
+    model = make_model(processor)
+    processor.image_processor = transformers.CLIPImageProcessor(**sides, **means)
+    asked = request(Conversation((Turn("What is it?", (open_image(image),)),)))
+    seen = PromptEncoder(processor, model.config).encode(asked).images[0].pixels.numpy()
+    assert np.abs(seen - expected).max() < 0.02  # 1 of 255
+    assert open_uri_of(image, own.image_mean).getpixel((0, 0)) == tuple(int(255 * part) for part in own.image_mean)
+
+
+@pytest.mark.parametrize(("mean", "color"), [([0.5, 0.25, 0.75], (127, 63, 191)), (None, (122, 116, 104))])
+def test_a_client_of_a_server_reads_the_color_of_padding(tmp_path, mean, color):
+    for name in ("config.json", "tokenizer.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((BUNDLED_FOLDER / name).read_bytes())
+    if mean is not None:
+        path = tmp_path / "preprocessor_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "image_mean": mean}))
+    checkpoint = find_checkpoint(str(tmp_path), fetch=False)
+    image = open_image(Image.new("RGB", (40, 10), "red"))
+    asked = ChatRequest(Conversation((Turn("What is it?", (image,)),)), max_tokens=5)
+    (uri,) = ServedRequest.encode(asked, checkpoint, RequestClock()).uris
+    assert open_image(uri).decode().getpixel((0, 0)) == color
+
+
+def open_uri_of(image, mean):
+    """The square that a server gets of an image, in a checkpoint with this mean."""
+    data = SERVED_IMAGES.uri(open_image(image), "pad", 56, Image.Resampling.BICUBIC, padding_color(mean))
+    return open_image(data).decode()
