@@ -71,15 +71,14 @@ def load_checkpoint(options: LoadOptions) -> tuple[Any, Any]:
         check_fits(options, device, choice)
         if choice.reason:
             logger.info("%s is loaded in %s: %s", options.model, choice.dtype, choice.reason)
-        dtype = arguments["dtype"] = "auto" if choice.dtype == "auto" else getattr(torch, choice.dtype)
+        arguments["dtype"] = "auto" if choice.dtype == "auto" else getattr(torch, choice.dtype)
         packed_here = options.quantization is not None and device.startswith("cpu")
         if options.quantization is not None:
             _check_quantization(options, config, device)
             # "auto", on a GPU: of a checkpoint in float32, 4 bits are multiplied in float16 all the same
-            own = torch.bfloat16 if choice.estimate.dtype == "bfloat16" else torch.float16
-            arguments["quantization_config"] = quantization_config(
-                options.quantization, own if choice.dtype == "auto" else dtype
-            )
+            own = "bfloat16" if choice.estimate.dtype == "bfloat16" else "float16"
+            arithmetic: torch.dtype = getattr(torch, own if choice.dtype == "auto" else choice.dtype)
+            arguments["quantization_config"] = quantization_config(options.quantization, arithmetic)
         with files_read_not_mapped() if packed_here else nullcontext():
             model, report = VipLlavaForConditionalGeneration.from_pretrained(
                 options.source, output_loading_info=True, **arguments
