@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from langchain_vipllava import ChatVipLlava, CheckpointError
 from langchain_vipllava.engine.encoding import PromptEncoder
+from langchain_vipllava.engine.image_processor import pillow_processor
 from langchain_vipllava.engine.loading import load_config, load_processor
 from langchain_vipllava.engine.request import GenerationRequest
 from langchain_vipllava.errors import PromptError
@@ -24,6 +25,7 @@ from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS, Prompt, Segment
 from langchain_vipllava.protocol.load_options import BUNDLED_FOLDER, LoadOptions
 from langchain_vipllava.serving.export import export_checkpoint
+from langchain_vipllava.serving.export_check import check_export
 from langchain_vipllava.serving.prompt_cases import chat_messages
 from langchain_vipllava.serving.served_folder import ServedFolder
 from tests.support.checkpoints import FEATURE_LAYERS
@@ -336,7 +338,6 @@ def other_mean(copy):
         (only_pickles, "expected weights as safetensors"),
         (point_outside, "expected safetensors files beside it"),
         (other_layers, "the config selects 64"),
-        (other_mean, "other pixels"),
     ],
 )
 def test_a_checkpoint_that_would_be_served_wrongly_is_refused(copy, tmp_path, damage, words):
@@ -346,6 +347,27 @@ def test_a_checkpoint_that_would_be_served_wrongly_is_refused(copy, tmp_path, da
     assert words in result.stderr
     assert len(result.stderr.splitlines()[-1]) < 400
     assert sorted(path.name for path in tmp_path.iterdir()) == ["copy"]
+
+
+def test_an_export_pads_with_the_color_of_its_own_mean(copy, tmp_path):
+    """The check of every export compares its pixels with those of the engine."""
+    other_mean(copy)
+    result = run("export", copy, tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    exported = pillow_processor(AutoProcessor.from_pretrained(tmp_path / "out").image_processor)
+    pixels = exported(images=[Image.new("RGB", (90, 30), "red")], return_tensors="np")["pixel_values"][0]
+    corner = pixels[:, 0, 0] * exported.image_std + exported.image_mean
+    assert np.abs(255 * corner - [25, 229, 127]).max() < 0.01
+
+
+def test_an_export_with_other_pixels_than_the_engines_is_refused(copy, tmp_path):
+    assert run("export", copy, tmp_path / "out").returncode == 0
+    options = LoadOptions(str(copy))
+    config, processor = load_config(options), load_processor(options)
+    check_export(tmp_path / "out", config, processor)
+    processor.image_processor.image_mean = [0.1, 0.9, 0.5]
+    with pytest.raises(CheckpointError, match="makes other pixels of a wide image"):
+        check_export(tmp_path / "out", config, processor)
 
 
 def test_a_folder_with_files_is_not_touched(tmp_path):
