@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from langchain_core.tools import BaseTool, StructuredTool
+from langchain_core.tools import BaseTool, StructuredTool, Tool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import is_typeddict
@@ -107,6 +107,8 @@ def _refuse_hidden_parameters(function: Mapping[str, Any]) -> None:
 
 
 def _parameters_of(tool: Any) -> Mapping[str, Any] | None:
+    if isinstance(tool, Tool) and not tool.args_schema:
+        return None  # it takes one text, which LangChain names; its schema is that of its own `_run`
     if isinstance(tool, BaseTool):
         tool = tool.tool_call_schema
     elif is_function(tool):

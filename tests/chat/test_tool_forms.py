@@ -6,9 +6,11 @@ import functools
 from typing import Any, Literal
 
 import pytest
+from langchain_core.tools import Tool
 from pydantic import RootModel
 
 from langchain_vipllava import ChatVipLlava, GenerationError
+from tests.support.careless import CarelessBackend
 
 ARGUMENTS = {"type": "object", "properties": {"a": {"enum": ["x"]}}, "required": ["a"]}
 
@@ -154,3 +156,16 @@ def test_a_list_of_types_at_the_top_is_traced(llm):
     schema = {"title": "x", "type": ["string", "null"], "enum": ["a", None]}
     for method in ("json_schema", "function_calling"):
         assert llm.with_structured_output(schema, method=method).invoke("Which?") in ("a", None)
+
+
+@pytest.mark.parametrize("strict", [None, True])
+def test_a_tool_of_one_text_gets_a_text(strict):
+    """`Tool(func=)` without a schema, as in LangChain's wrappers of search engines."""
+    received = []
+    tool = Tool(name="search", description="Search.", func=lambda query: received.append(query) or "found")
+    careless = ChatVipLlava(backend=CarelessBackend(), max_tokens=60)
+    (call,) = careless.bind_tools([tool], tool_choice="any", strict=strict).invoke("Which?").tool_calls
+    (text,) = call["args"].values()
+    assert isinstance(text, str)
+    assert tool.invoke(call).content == "found"
+    assert received == [text]
