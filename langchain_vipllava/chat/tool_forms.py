@@ -113,7 +113,7 @@ def _parameters_of(tool: Any) -> Mapping[str, Any] | None:
         tool = tool.tool_call_schema
     elif is_function(tool):
         try:
-            tool = StructuredTool.from_function(tool, parse_docstring=False, description="x").tool_call_schema
+            tool = StructuredTool.from_function(tool, parse_docstring=True, description="x").tool_call_schema
         except Exception:  # a function that only LangChain's own conversion reads
             return None
     if isinstance(tool, Mapping):

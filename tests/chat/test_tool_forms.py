@@ -169,3 +169,18 @@ def test_a_tool_of_one_text_gets_a_text(strict):
     assert isinstance(text, str)
     assert tool.invoke(call).content == "found"
     assert received == [text]
+
+
+def test_what_a_docstring_says_of_an_argument_is_told(llm):
+    def look(place: Literal["left", "right"], far: bool = False) -> None:
+        """Look at a side.
+
+        Args:
+            place: which side.
+            far: whether to look past the fence.
+        """
+
+    (tool,) = llm.bind_tools([look]).kwargs["tools"]
+    told = {name: part["description"] for name, part in tool["function"]["parameters"]["properties"].items()}
+    assert told == {"place": "which side.", "far": "whether to look past the fence."}
+    assert tool["function"]["description"] == "Look at a side."
