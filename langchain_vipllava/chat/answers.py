@@ -13,7 +13,7 @@ from langchain_vipllava.chat.tool_results import unwrapped
 from langchain_vipllava.protocol.output_spec import format_calls
 from langchain_vipllava.text import whole_characters
 
-_CALLS = frozenset({"tool_use", "tool_call", "invalid_tool_call", "function_call", "toolUse"})
+_CALLS = frozenset({"tool_use", "tool_call", "invalid_tool_call", "function_call", "custom_tool_call", "toolUse"})
 """Blocks that call a tool: Anthropic's, LangChain's, OpenAI's and Google's, Bedrock's."""
 
 

@@ -35,7 +35,10 @@ _SHORT_TYPES = {"image_url": "image", "input_image": "image", "computer_screensh
 
 _Read = TypeVar("_Read")
 
-_RESULTS = frozenset({"tool_result", "function_call_output", "computer_call_output"})
+_RESULTS = frozenset(
+    {"tool_result", "function_call_output", "computer_call_output", "custom_tool_call_output", "shell_call_output",
+     "local_shell_call_output"}
+)  # fmt: skip
 
 _MAX_WRAPPERS = 8
 """`non_standard` blocks in each other. Chosen: LangChain makes one."""

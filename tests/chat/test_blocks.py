@@ -252,6 +252,16 @@ RESULTS = {
     "MCP text": ({"type": "resource", "resource": {"uri": "note://1", "text": "Hi.", "mimeType": "text/plain"}}, "Hi."),
     "MCP blob": ({"type": "resource", "resource": {"uri": "a://b/c.zip", "blob": PDF, "mimeType": "application/zip"}},
                  "[file c.zip]"),
+    "OpenAI's custom tool": ({"type": "custom_tool_call_output", "output": "42"}, "42"),
+    "OpenAI's custom tool with parts": (
+        {"type": "custom_tool_call_output", "call_id": "1", "output": [{"type": "input_text", "text": "42"}]},
+        "42",
+    ),
+    "OpenAI's shell": (
+        {"type": "shell_call_output", "call_id": "1", "output": [{"stdout": "a.png", "stderr": ""}]},
+        '{"stdout": "a.png", "stderr": ""}',
+    ),
+    "OpenAI's local shell": ({"type": "local_shell_call_output", "id": "1", "output": "a.png"}, "a.png"),
     "audio": ({"type": "audio", "base64": B64, "mime_type": "audio/wav"}, "[audio]"),
     "any dict": ({"boxes": [1, 2]}, '{"boxes": [1, 2]}'),
     "a number": (5, "5"),

@@ -74,6 +74,10 @@ ANSWERS: dict[str, tuple[BaseMessage, str]] = {
         CALL,
     ),
     "OpenAI's function_call": (AIMessage([{"type": "function_call", "call_id": "1", **LOOK}]), CALL),
+    "OpenAI's custom call": (
+        AIMessage([{"type": "custom_tool_call", "call_id": "1", "name": "run", "input": "print(1)"}]),
+        '[{"name":"run","arguments":"print(1)"}]',
+    ),
     "Bedrock's toolUse": (AIMessage([{"toolUse": {"toolUseId": "1", "name": "look", "input": {"at": "left"}}}]), CALL),
     "Google's function_call": (AIMessage([{"function_call": {"name": "look", "args": {"at": "left"}}}]), CALL),
     "a call that LangChain has read": (
