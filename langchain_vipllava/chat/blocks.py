@@ -46,7 +46,7 @@ _KEYS_OF_KINDS = (
 )  # fmt: skip
 """Keys that tell what a block without a type is, as Bedrock's and Google's are."""
 
-_MAX_DEPTH = 16
+MAX_DEPTH = 16
 """Blocks inside each other. Chosen: a tool's result with a resource in it takes three."""
 
 
@@ -96,12 +96,12 @@ def _parts(content: Iterable[Any], origin: Origin, depth: int) -> Iterator[str |
         inner = texts_and_parts(block) if isinstance(block, Mapping) else None
         if inner is None:
             yield _read_block(block) if origin == "user" else _read_result(block)
-        elif depth < _MAX_DEPTH:
+        elif depth < MAX_DEPTH:
             yield from _parts(inner, "tool" if is_tool_result(block) else origin, depth + 1)
         elif origin == "tool":
             yield name_of(block, _kind_of(block))
         else:
-            raise PromptError(f"content blocks are nested more than {_MAX_DEPTH} deep; expected a flatter list.")
+            raise PromptError(f"content blocks are nested more than {MAX_DEPTH} deep; expected a flatter list.")
 
 
 def _read_answer(block: Any) -> str | ImagePart:

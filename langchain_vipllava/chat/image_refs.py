@@ -9,7 +9,7 @@ from langchain_core.globals import get_llm_cache
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import BaseMessage, ToolMessage
 
-from langchain_vipllava.chat.blocks import read_image
+from langchain_vipllava.chat.blocks import MAX_DEPTH, read_image
 from langchain_vipllava.chat.guard import tree_errors
 from langchain_vipllava.chat.messages import (
     UNOPENED,
@@ -20,6 +20,7 @@ from langchain_vipllava.chat.messages import (
     role_of,
     texts_of,
 )
+from langchain_vipllava.chat.tool_results import is_tool_result
 from langchain_vipllava.errors import ImageError, PromptError
 from langchain_vipllava.images.access import ImageAccessPolicy
 from langchain_vipllava.images.fetch import FetchPolicy, is_refused
@@ -175,19 +176,46 @@ _V0_SOURCES = {"base64": "data", "url": "url", "id": "id", "text": "url"}
 """The key that LangChain reads of a v0 block, by its `source_type`: of a text it is `url`."""
 
 
-def _map_blocks(message: BaseMessage, change: Callable[[Any], Any], *, forgiving: bool = False) -> BaseMessage:
+_HOLDERS = ("content", "output", "source", "value", "toolResult", "document", "guardContent", "guard_content")
+"""Keys under which a block may hold others."""
+
+
+def _map_blocks(message: BaseMessage, change: Callable[[Any], Any], *, forgiving: bool | None = None) -> BaseMessage:
+    """Change the blocks of a message, and those inside of them.
+
+    Args:
+        message: is not changed.
+        change: returns a block as it is, or another one.
+        forgiving: whether a block stays as it is where `change` raises an `ImageError`. False raises it, except inside
+            of the result of a tool; None raises it everywhere.
+    """
     if isinstance(message.content, str):
         return message
-    changed = [_changed(block, change, forgiving=forgiving) for block in message.content]
-    if all(new is old for new, old in zip(changed, message.content, strict=True)):
-        return message
-    return message.model_copy(update={"content": changed})
+    changed = _all_changed(message.content, change, forgiving=forgiving)
+    return message if changed is message.content else message.model_copy(update={"content": changed})
 
 
-def _changed(block: Any, change: Callable[[Any], Any], *, forgiving: bool) -> Any:
+def _all_changed(blocks: Sequence[Any], change: Callable[[Any], Any], *, forgiving: bool | None, depth: int = 0) -> Any:
+    """Return the same list where nothing changes."""
+    changed = [_changed(block, change, forgiving=forgiving, depth=depth) for block in blocks]
+    return blocks if all(new is old for new, old in zip(changed, blocks, strict=True)) else changed
+
+
+def _changed(block: Any, change: Callable[[Any], Any], *, forgiving: bool | None, depth: int) -> Any:
     try:
-        return change(block)
+        changed = change(block)
     except ImageError:
         if forgiving:
             return block
         raise
+    if changed is not block or depth == MAX_DEPTH or not isinstance(block, Mapping) or read_image(block) is not None:
+        return changed
+    forgiving = forgiving if forgiving is None else forgiving or is_tool_result(block)
+    held = {key: block[key] for key in _HOLDERS if isinstance(block.get(key), (list, tuple, Mapping))}
+    new = {
+        key: _changed(value, change, forgiving=forgiving, depth=depth + 1)
+        if isinstance(value, Mapping)
+        else _all_changed(value, change, forgiving=forgiving, depth=depth + 1)
+        for key, value in held.items()
+    }
+    return block if all(new[key] is value for key, value in held.items()) else {**block, **new}

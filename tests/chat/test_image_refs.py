@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import signal
 import sqlite3
 import subprocess
@@ -49,6 +50,40 @@ def test_every_image_block_format_can_be_kept(name, llm, store):
     llm = llm.model_copy(update={"image_store": store})
     assert llm.render_prompt([kept]) == llm.render_prompt([message])
     assert llm.invoke([kept]).text == llm.invoke([message]).text
+
+
+NESTED = {
+    "Anthropic's result": lambda image: {"type": "tool_result", "tool_use_id": "1", "content": [image]},
+    "Anthropic's result, wrapped": lambda image: {
+        "type": "non_standard",
+        "value": {"type": "tool_result", "tool_use_id": "1", "content": [image]},
+    },
+    "Anthropic's document": lambda image: {"type": "document", "source": {"type": "content", "content": [image]}},
+    "Bedrock's result": lambda image: {"toolResult": {"toolUseId": "1", "content": [image]}},
+    "OpenAI's result": lambda image: {"type": "function_call_output", "call_id": "1", "output": [image]},
+    "OpenAI's screen": lambda image: {"type": "computer_call_output", "call_id": "1", "output": image},
+}
+
+
+@pytest.mark.parametrize("name", NESTED)
+def test_an_image_inside_another_block_is_kept(name, llm):
+    store, image = ImageStore(), Image.new("RGB", (336, 336), "red")
+    message = HumanMessage([NESTED[name]({"type": "image", "image": image}), {"type": "text", "text": "What?"}])
+    (kept,) = keep_images([message], store)
+    assert json.loads(kept.model_dump_json())["content"] == kept.content  # a checkpoint holds it
+    assert "sha256-" in str(kept.content)
+    assert keep_images([kept], store)[0] is kept
+    assert llm.model_copy(update={"image_store": store}).invoke([kept]).text == llm.invoke([message]).text
+    (restored,) = restore_images([kept], store)
+    assert "sha256-" not in str(restored.content)
+    assert llm.invoke([restored]).text == llm.invoke([message]).text
+    with pytest.raises(ImageError, match="no image 'sha256-"):
+        restore_images([kept], ImageStore())
+
+
+def test_an_image_inside_a_result_that_cannot_be_read_stays():
+    block = NESTED["Anthropic's result"]({"type": "image", "path": "/nowhere/a.png"})
+    assert keep_images([HumanMessage([block, "What?"])], ImageStore())[0].content == [block, "What?"]
 
 
 def test_blocks_without_images_are_not_changed(store):

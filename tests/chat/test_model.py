@@ -242,6 +242,18 @@ def test_the_cache_key_contains_the_image(tiny_checkpoint):
         assert entry_count(cache) == 2
 
 
+def test_the_cache_key_contains_an_image_inside_another_block(tiny_checkpoint):
+    llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=InMemoryCache())
+    arrays = [np.zeros((400, 400, 3), np.uint8) for _ in range(2)]
+    arrays[1][100:300, 100:300] = 255
+    texts = []
+    for array in (*arrays, arrays[0].copy()):
+        result = {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "image", "image": array}]}
+        texts.append(llm.invoke([HumanMessage([result, {"type": "text", "text": "What?"}])]).text)
+    assert texts[0] == texts[2] != texts[1]
+    assert entry_count(llm.cache) == 2
+
+
 async def test_generate_uses_the_image_in_the_cache_key_too(tiny_checkpoint):
     cache = InMemoryCache()
     llm = ChatVipLlava(model=str(tiny_checkpoint), max_tokens=12, cache=cache)
