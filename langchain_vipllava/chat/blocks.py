@@ -74,7 +74,8 @@ def read_parts(content: str | list[Any], origin: Origin = "user") -> list[str | 
         PromptError: a user's block that is neither text nor image.
         ImageError: base64 of a user's text that cannot be decoded.
     """
-    parts = _parts([content] if isinstance(content, str) else content, origin, 0)
+    blocks = [content] if isinstance(content, str) else content
+    parts = _answer_parts(blocks) if origin == "assistant" else _parts(blocks, origin, 0)
     return [part for part in parts if part]
 
 
@@ -90,9 +91,6 @@ def read_image(block: Any) -> ImageSource | None:
 def _parts(content: Iterable[Any], origin: Origin, depth: int) -> Iterator[str | ImagePart]:
     for wrapped in content:
         block = unwrapped(wrapped)
-        if origin == "assistant":
-            yield _read_answer(block)  # `answer_text` replaces halves of characters
-            continue
         inner = texts_and_parts(block) if isinstance(block, Mapping) else None
         if inner is None:
             yield _read_block(block) if origin == "user" else _read_result(block)
@@ -102,6 +100,34 @@ def _parts(content: Iterable[Any], origin: Origin, depth: int) -> Iterator[str |
             yield name_of(block, _kind_of(block))
         else:
             raise PromptError(f"content blocks are nested more than {MAX_DEPTH} deep; expected a flatter list.")
+
+
+def _answer_parts(content: Iterable[Any]) -> Iterator[str | ImagePart]:
+    """Yield what an answer says. A text that cites a source goes on in the next block, in the middle of a line."""
+    text, cites = "", False
+    for block in map(unwrapped, content):
+        part = _read_answer(block)  # `answer_text` replaces halves of characters
+        is_text = isinstance(part, str) and _kind_of_answer(block) == "text"
+        if is_text and text and (cites or _cites(block)):
+            text += str(part)
+        elif is_text:
+            yield text
+            text = str(part)
+        else:
+            yield text
+            yield part
+            text = ""
+        cites = is_text and _cites(block)
+    yield text
+
+
+def _kind_of_answer(block: Any) -> str | None:
+    return ("text" if _cites(block) else _kind_of(block)) if isinstance(block, Mapping) else None
+
+
+def _cites(block: Any) -> bool:
+    """Whether a text is a citation, as Anthropic, LangChain and Bedrock mark it."""
+    return isinstance(block, Mapping) and any(block.get(key) for key in ("citations", "annotations", "citationsContent"))
 
 
 def _read_answer(block: Any) -> str | ImagePart:

@@ -89,6 +89,22 @@ ANSWERS: dict[str, tuple[BaseMessage, str]] = {
     ),
     "Bedrock's guarded text": (AIMessage([{"guardContent": {"text": {"text": "A star."}}}]), "A star."),
     "Bedrock's cited text": (AIMessage([{"citationsContent": {"content": [{"text": "A star."}]}}]), "A star."),
+    "Anthropic's cited text": (
+        AIMessage(
+            [
+                {"type": "text", "text": "It is "},
+                {"type": "text", "text": "a red", "citations": [{"type": "char_location", "cited_text": "red"}]},
+                {"type": "text", "text": " star", "citations": [{"type": "char_location", "cited_text": "star"}]},
+                {"type": "text", "text": "."},
+                {"type": "text", "text": "Yes."},
+            ]
+        ),
+        "It is a red star.\nYes.",
+    ),
+    "Bedrock's text around a citation": (
+        AIMessage([{"text": "It is "}, {"citationsContent": {"content": [{"text": "a star"}]}}, {"text": "."}]),
+        "It is a star.",
+    ),
     "base64 that is damaged": (
         AIMessage(
             [
