@@ -127,7 +127,9 @@ def _kind_of_answer(block: Any) -> str | None:
 
 def _cites(block: Any) -> bool:
     """Whether a text is a citation, as Anthropic, LangChain and Bedrock mark it."""
-    return isinstance(block, Mapping) and any(block.get(key) for key in ("citations", "annotations", "citationsContent"))
+    return isinstance(block, Mapping) and any(
+        block.get(key) for key in ("citations", "annotations", "citationsContent")
+    )
 
 
 def _read_answer(block: Any) -> str | ImagePart:

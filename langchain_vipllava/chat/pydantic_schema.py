@@ -17,6 +17,7 @@ from langchain_vipllava.chat.alias_paths import Path, PathField, path_of, with_p
 from langchain_vipllava.chat.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
 from langchain_vipllava.chat.decimals import decimal_numbers
 from langchain_vipllava.chat.dict_keys import with_names
+from langchain_vipllava.chat.outer_bounds import with_outer_bounds, with_outer_pattern
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, times
 
@@ -67,7 +68,11 @@ class PydanticSchema(GenerateJsonSchema):
                 "ImportString: JSON holds no Python object, and an answer must not import one. Expected a Literal of "
                 "names, or an Enum."
             )
-        return super().generate_inner(schema)
+        return with_outer_bounds(super().generate_inner(schema))
+
+    def chain_schema(self, schema: core_schema.ChainSchema) -> JsonSchemaValue:
+        """Several steps: a pattern behind a validator is the last."""
+        return with_outer_pattern(super().chain_schema(schema), schema["steps"][-1])
 
     def model_fields_schema(self, schema: core_schema.ModelFieldsSchema) -> JsonSchemaValue:
         """A class, with the paths from which it reads fields."""
