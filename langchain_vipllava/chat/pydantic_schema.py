@@ -17,8 +17,10 @@ from langchain_vipllava.chat.alias_paths import Path, PathField, path_of, with_p
 from langchain_vipllava.chat.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
 from langchain_vipllava.chat.decimals import decimal_numbers
 from langchain_vipllava.chat.dict_keys import with_names
+from langchain_vipllava.chat.late_bounds import place_late_bounds
 from langchain_vipllava.chat.outer_bounds import with_outer_bounds, with_outer_pattern
 from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.protocol.json_schema import rebuilt
 from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, times
 
 _MAX_STEPS = 10**6
@@ -55,6 +57,12 @@ class PydanticSchema(GenerateJsonSchema):
         """A duration, within bounds where the type says so."""
         bounded = bounded_duration(schema)
         return _pattern("duration", bounded) if bounded else super().timedelta_schema(schema)
+
+    def fraction_schema(self, schema: Any) -> JsonSchemaValue:
+        """A fraction; within bounds a number, as a text has none. An older pydantic takes it for a text."""
+        written = super().fraction_schema(schema)
+        numbers = [option for option in written.get("anyOf", ()) if option.get("type") == "number"]
+        return numbers[0] if numbers and schema.keys() & {"ge", "gt", "le", "lt"} else written
 
     def complex_schema(self, schema: core_schema.ComplexSchema) -> JsonSchemaValue:
         """A complex number as Python writes it."""
@@ -242,7 +250,7 @@ class PydanticSchema(GenerateJsonSchema):
 def json_schema_of(adapter: Any) -> dict[str, Any]:
     """Return the JSON schema of a pydantic class or `TypeAdapter`, with its definitions."""
     make = getattr(adapter, "model_json_schema", None) or adapter.json_schema
-    return cast(dict[str, Any], make(schema_generator=PydanticSchema))
+    return cast(dict[str, Any], rebuilt(make(schema_generator=PydanticSchema), place_late_bounds))
 
 
 def unreadable(schema: Any, error: Exception) -> GenerationError:

@@ -7,7 +7,10 @@ import decimal
 import enum
 import inspect
 import re
+from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Mapping
+from datetime import date
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
 import jsonschema
@@ -16,6 +19,7 @@ from langchain_core.exceptions import OutputParserException
 from pydantic import (
     AliasChoices,
     AliasPath,
+    Base64Bytes,
     BaseModel,
     ByteSize,
     ConfigDict,
@@ -29,6 +33,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.json_schema import GenerateJsonSchema
 
 from langchain_vipllava import ChatVipLlava, GenerationError
 from tests.support.careless import CarelessBackend
@@ -178,6 +183,14 @@ TAKEN = {
     "multiples of 0.3 above 0": a_model(Annotated[float, Field(multiple_of=0.3, gt=0)]),
     "a size in bytes": a_model(ByteSize),
     "what is hashable": a_model(set[Hashable]),
+    "a union of numbers within bounds": a_model(Annotated[int | float, Field(ge=1, lt=5)]),
+    "a union of bounded numbers": a_model(Annotated[Annotated[int, Field(ge=3)] | float, Field(gt=1, le=9)]),
+    "a union of texts and lists": a_model(Annotated[str | list[bool], Field(min_length=2, max_length=2)]),
+    "a size in bytes within bounds": a_model(Annotated[ByteSize, Field(ge=5, le=10)]),
+    "a deque of a length": a_model(Annotated[deque[bool], Field(max_length=1)]),
+    "a counter of a length": a_model(Annotated[Counter[Literal["a", "b"]], Field(max_length=1)]),
+    "a defaultdict of a length": a_model(Annotated[defaultdict[Literal["a", "b"], bool], Field(max_length=1)]),
+    "base64 of a length": a_model(Annotated[Base64Bytes, Field(min_length=8, max_length=12)]),
 }
 
 
@@ -219,6 +232,30 @@ def test_two_names_of_a_member_are_one_value():
 def test_a_python_object_by_its_name_is_refused():
     with pytest.raises(GenerationError, match="must not import"):
         careless().with_structured_output(a_model(ImportString))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Annotated[int | date, Field(ge=1)],
+        Annotated[int | str, Field(max_length=3)],
+        Annotated[int | float, Field(multiple_of=0.1)],
+        Annotated[Any, Field(gt=3)],
+        Annotated[Literal[1, 2], Field(gt=1)],
+    ],
+)
+def test_a_bound_that_no_schema_holds_is_refused(kind):
+    with pytest.raises(GenerationError, match="no such bound in JSON schema"):
+        careless().with_structured_output(a_model(kind))
+
+
+def test_a_fraction_keeps_its_bounds():
+    bounded = a_model(Annotated[Fraction, Field(ge=1, le=3)])
+    if not hasattr(GenerateJsonSchema, "fraction_schema"):  # pydantic 2.11 writes it as a text
+        with pytest.raises(GenerationError, match="no such bound"):
+            careless().with_structured_output(bounded)
+        return
+    assert all(1 <= answer.x <= 3 for answer in answers(bounded))
 
 
 class Careful(BaseModel):
