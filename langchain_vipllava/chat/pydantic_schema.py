@@ -32,7 +32,10 @@ _UNITS = ("B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB")
 _WITH_HOST = ("http", "https", "ftp")
 """Schemes of an address that needs a host and may have any scheme."""
 
-_HOST = r"[a-z0-9-]{1,40}(?:\.[a-z]{2,8}){1,2}"
+_LONG_URL = 400
+"""Characters that no address of ours has: a longer limit need not be counted."""
+
+_HOST = r"[a-z0-9]{1,20}(?:-[a-z0-9]{1,12}){0,2}(?:\.[a-z]{2,8}){1,2}"
 
 
 class PydanticSchema(GenerateJsonSchema):
@@ -55,8 +58,14 @@ class PydanticSchema(GenerateJsonSchema):
 
     def timedelta_schema(self, schema: core_schema.TimedeltaSchema) -> JsonSchemaValue:
         """A duration, within bounds where the type says so."""
-        bounded = bounded_duration(schema)
-        return _pattern("duration", bounded) if bounded else super().timedelta_schema(schema)
+        given: Mapping[str, Any] = schema  # pydantic's own TypedDict leaves "multiple_of" out
+        if given.get("multiple_of") is not None:
+            raise GenerationError(
+                f"multiple_of={given['multiple_of']} of a timedelta cannot be enforced; expected an int of such steps, "
+                "or leave it out and check it in the answer."
+            )
+        bounded = bounded_duration(schema)  # pydantic 2.11 writes how it serializes one, not what it reads
+        return _pattern("duration", bounded) if bounded else {"type": "string", "format": "duration"}
 
     def fraction_schema(self, schema: Any) -> JsonSchemaValue:
         """A fraction; within bounds a number, as a text has none. An older pydantic takes it for a text."""
@@ -150,7 +159,7 @@ class PydanticSchema(GenerateJsonSchema):
         if coding == "hex":
             most = written.get("maxLength", "")
             return _pattern("hex", f"(?:[0-9a-f]{{2}}){{{written.get('minLength', 0)},{most}}}")
-        return {"type": "string", "format": "base64"} if coding == "base64" else written
+        return {**written, "format": "base64"} if coding == "base64" else written
 
     def float_schema(self, schema: core_schema.FloatSchema) -> JsonSchemaValue:
         """A number: of a step that no float holds exactly, pydantic takes no multiple that is too large."""
@@ -179,6 +188,8 @@ class PydanticSchema(GenerateJsonSchema):
     def literal_schema(self, schema: core_schema.LiteralSchema) -> JsonSchemaValue:
         """One of several values; a member of an enum only if it is a text or a number too."""
         for value in schema["expected"]:
+            if isinstance(value, bytes):
+                raise GenerationError(f"Literal[{value!r}]: JSON holds no bytes; expected a text.")
             if isinstance(value, Enum) and not isinstance(value, (str, int)):
                 raise GenerationError(
                     f"Literal[{value}]: pydantic reads no such member from JSON. Expected the whole enum, or the value "
@@ -239,7 +250,8 @@ class PydanticSchema(GenerateJsonSchema):
         schemes = schema.get("allowed_schemes") or (_WITH_HOST if schema.get("host_required") else None)
         if not schemes:
             return super().url_schema(schema)
-        return _pattern("url", f"(?:{_any_of(schemes)})://{_HOST}(?:/[A-Za-z0-9_.~-]{{0,40}}){{0,6}}")
+        most = {"maxLength": schema["max_length"]} if schema.get("max_length", _LONG_URL) < _LONG_URL else {}
+        return {**_pattern("url", f"(?:{_any_of(schemes)})://{_HOST}(?:/[A-Za-z0-9_.~-]{{0,40}}){{0,6}}"), **most}
 
     def multi_host_url_schema(self, schema: core_schema.MultiHostUrlSchema) -> JsonSchemaValue:
         """The same of a database: one host, and the name of a database."""

@@ -9,7 +9,7 @@ import inspect
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Mapping
-from datetime import date
+from datetime import date, timedelta
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -19,16 +19,21 @@ from langchain_core.exceptions import OutputParserException
 from pydantic import (
     AliasChoices,
     AliasPath,
+    AnyUrl,
     Base64Bytes,
     BaseModel,
     ByteSize,
     ConfigDict,
     Discriminator,
     Field,
+    HttpUrl,
     ImportString,
     JsonValue,
     StringConstraints,
     Tag,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationError,
     create_model,
     field_validator,
     model_validator,
@@ -190,7 +195,12 @@ TAKEN = {
     "a deque of a length": a_model(Annotated[deque[bool], Field(max_length=1)]),
     "a counter of a length": a_model(Annotated[Counter[Literal["a", "b"]], Field(max_length=1)]),
     "a defaultdict of a length": a_model(Annotated[defaultdict[Literal["a", "b"], bool], Field(max_length=1)]),
-    "base64 of a length": a_model(Annotated[Base64Bytes, Field(min_length=8, max_length=12)]),
+    "base64 of a length": a_model(Annotated[Base64Bytes, Field(min_length=5, max_length=7)]),
+    "bytes in base64 of a length": a_model(
+        Annotated[bytes, Field(min_length=2, max_length=5)], val_json_bytes="base64"
+    ),
+    "durations written as numbers": a_model(timedelta, ser_json_timedelta="float"),
+    "short addresses": a_model(Annotated[AnyUrl, UrlConstraints(max_length=12, allowed_schemes=["https"])]),
 }
 
 
@@ -247,6 +257,27 @@ def test_a_python_object_by_its_name_is_refused():
 def test_a_bound_that_no_schema_holds_is_refused(kind):
     with pytest.raises(GenerationError, match="no such bound in JSON schema"):
         careless().with_structured_output(a_model(kind))
+
+
+@pytest.mark.parametrize(
+    ("kind", "error_text"),
+    [
+        (Annotated[timedelta, Field(multiple_of=timedelta(minutes=5))], "multiple_of=0:05:00 of a timedelta"),
+        (Literal["a", b"x"], r"Literal\[b'x'\]: JSON holds no bytes"),
+    ],
+)
+def test_a_type_whose_values_no_schema_holds_is_refused(kind, error_text):
+    with pytest.raises(GenerationError, match=error_text):
+        careless().with_structured_output(a_model(kind))
+
+
+def test_the_host_of_an_address_stands_for_no_other_alphabet():
+    prompt = careless().with_structured_output(a_model(HttpUrl)).first
+    pattern = prompt.kwargs["response_format"]["json_schema"]["schema"]["properties"]["x"]["pattern"]
+    assert re.fullmatch(pattern, "https://ab-c.org/x")
+    with pytest.raises(ValidationError):
+        TypeAdapter(HttpUrl).validate_python("https://xn--a.org")
+    assert not re.fullmatch(pattern, "https://xn--a.org")
 
 
 def test_a_fraction_keeps_its_bounds():
