@@ -94,16 +94,22 @@ class PydanticSchema(GenerateJsonSchema):
     def model_fields_schema(self, schema: core_schema.ModelFieldsSchema) -> JsonSchemaValue:
         """A class, with the paths from which it reads fields."""
         paths = self._paths(schema["fields"])
-        plain = {name: field for name, field in schema["fields"].items() if name not in paths}
-        written = super().model_fields_schema({**schema, "fields": plain} if paths else schema)
+        plain = {name: self._named(field) for name, field in schema["fields"].items() if name not in paths}
+        written = super().model_fields_schema({**schema, "fields": plain})
         return self._with_paths(written, schema["fields"], paths)
 
     def dataclass_args_schema(self, schema: core_schema.DataclassArgsSchema) -> JsonSchemaValue:
         """The same of a dataclass."""
         fields = {field["name"]: field for field in schema["fields"]}
         paths = self._paths(fields)
-        plain = [field for name, field in fields.items() if name not in paths]
+        plain = [self._named(field) for name, field in fields.items() if name not in paths]
         return self._with_paths(super().dataclass_args_schema({**schema, "fields": plain}), fields, paths)
+
+    def _named(self, field: Any) -> Any:
+        """Return a field without its alias where its class reads none: pydantic 2.11 writes it all the same."""
+        if getattr(self._config, "validate_by_alias", None) is not False:
+            return field
+        return {key: value for key, value in field.items() if key != "validation_alias"}
 
     def _paths(self, fields: Mapping[str, Any]) -> dict[str, Path]:
         """Return the paths of fields that have no name of their own."""

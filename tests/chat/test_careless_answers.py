@@ -38,6 +38,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.json_schema import GenerateJsonSchema
 
 from langchain_vipllava import ChatVipLlava, GenerationError
@@ -125,6 +126,19 @@ class Measured:
     unit: Literal["m"] = "m"
 
 
+BY_NAME = ConfigDict(extra="forbid", validate_by_name=True, validate_by_alias=False)
+
+
+class ByName(BaseModel):
+    model_config = BY_NAME
+    size: Literal[1, 2] = Field(alias="Size")
+
+
+@pydantic_dataclass(config=BY_NAME)
+class ByNameToo:
+    size: Literal[1, 2] = Field(alias="Size")
+
+
 def told_apart(value):
     return "number" if isinstance(value, int) else "text"
 
@@ -199,6 +213,8 @@ TAKEN = {
     "bytes in base64 of a length": a_model(
         Annotated[bytes, Field(min_length=2, max_length=5)], val_json_bytes="base64"
     ),
+    "fields read by their names alone": ByName,
+    "fields of a dataclass read by their names alone": ByNameToo,
     "durations written as numbers": a_model(timedelta, ser_json_timedelta="float"),
     "short addresses": a_model(Annotated[AnyUrl, UrlConstraints(max_length=12, allowed_schemes=["https"])]),
 }
