@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.narrow_schema import MAX_DECIMAL_PLACES
+from langchain_vipllava.protocol.narrow_schema import MAX_DECIMAL_PLACES, MAX_NUMBER
+
+_MAX_STEPS = 10**12
+"""Largest multiple of a step. Arguments of calls are read as floats: 15 digits are exact, and a step has some."""
 
 _NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
@@ -36,6 +40,10 @@ def decimal_numbers(schema: Any) -> dict[str, Any]:
         places = 0 if places is None else places
     if schema.get("multiple_of") is not None:
         bounds["multipleOf"] = float(schema["multiple_of"])
+        limit = float(Decimal(str(schema["multiple_of"])) * _MAX_STEPS)
+        if limit < MAX_NUMBER:
+            bounds.update({} if bounds.keys() & {"minimum", "exclusiveMinimum"} else {"minimum": -limit})
+            bounds.update({} if bounds.keys() & {"maximum", "exclusiveMaximum"} else {"maximum": limit})
     elif places is not None:
         bounds["multipleOf"] = float(f"1e-{places}")
     number = {"type": "number", **bounds}

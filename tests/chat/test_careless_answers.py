@@ -6,6 +6,7 @@ import dataclasses
 import decimal
 import enum
 import inspect
+import json
 import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Hashable, Mapping
@@ -42,6 +43,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.json_schema import GenerateJsonSchema
 
 from langchain_vipllava import ChatVipLlava, GenerationError
+from langchain_vipllava.protocol.narrow_schema import MAX_NUMBER
 from tests.support.careless import CarelessBackend
 
 METHODS = ["json_schema", "function_calling", "json_mode"]
@@ -294,6 +296,17 @@ def test_the_host_of_an_address_stands_for_no_other_alphabet():
     with pytest.raises(ValidationError):
         TypeAdapter(HttpUrl).validate_python("https://xn--a.org")
     assert not re.fullmatch(pattern, "https://xn--a.org")
+
+
+@pytest.mark.parametrize("step", ["0.3", "0.05", "7"])
+def test_the_largest_steps_of_a_decimal_are_exact_in_the_arguments_of_a_call(step):
+    kind = a_model(Annotated[decimal.Decimal, Field(multiple_of=decimal.Decimal(step))])
+    kwargs = careless().with_structured_output(kind, method="function_calling").first.kwargs
+    number = kwargs["tools"][0]["function"]["parameters"]["properties"]["x"]
+    largest = min(decimal.Decimal(str(number.get("maximum", MAX_NUMBER))), decimal.Decimal(MAX_NUMBER))
+    for steps in range(50):
+        value = (largest // decimal.Decimal(step) - steps) * decimal.Decimal(step)
+        assert decimal.Decimal(json.dumps(float(value))) == value
 
 
 def test_a_fraction_keeps_its_bounds():
