@@ -146,6 +146,8 @@ def narrow_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         if "enum" not in part and "const" not in part:
             _narrow_string(part)
             _narrow_number(part)
+        else:
+            part.pop("format", None)  # the values are listed; Google's "format": "enum" says no more
         _name_properties(part, definitions)
 
     narrowed: dict[str, Any] = rebuilt(schema, narrow)

@@ -68,6 +68,8 @@ def _translate(part: dict[str, Any]) -> None:
     _move_exclusive(part, "maximum", "exclusiveMaximum")
     _bound_integer(part)
     _order_properties(part)
+    if isinstance(part.get("id"), str):  # of draft 4
+        del part["id"]
     if part.pop("nullable", None) is True:
         _admit_null(part)
 

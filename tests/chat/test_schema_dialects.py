@@ -43,6 +43,12 @@ SAME = {
         an_object(a=WORD, b=DIGIT)),
     "Google's order": (
         {**an_object(a=WORD, b=DIGIT), "propertyOrdering": ["b", "a"]}, an_object(b=DIGIT, a=WORD)),
+    "Google's format of an enum": (
+        an_object(a={"type": "STRING", "format": "enum", "enum": ["x", "y"]}), an_object(a={"enum": ["x", "y"]})),
+    "draft 4's address": (
+        {"$schema": "http://json-schema.org/draft-04/schema#", "id": "http://a.b/c", "definitions": {"D": DIGIT},
+         **an_object(id={"$ref": "#/definitions/D"})},
+        an_object(id=DIGIT)),
     "int32": (
         an_object(a={"type": "integer", "format": "int32"}),
         an_object(a={"type": "integer", "minimum": -(2**31), "maximum": 2**31 - 1})),
