@@ -28,6 +28,9 @@ _MAX_CHECKED_PATTERNS = 256
 _ADD_PROPERTIES = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
 """Keywords that may describe properties of an object that its "properties" do not name."""
 
+_COMPOSED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
+"""Keywords that apply further schemas to the same value."""
+
 
 def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Adapt a schema to what llguidance enforces. Every value that matches the result matches the original schema.
@@ -47,7 +50,7 @@ def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
         GenerationError: a pattern of names with no possible value: llguidance begins such names, and never ends.
         RecursionError: the schema contains itself as a Python object.
     """
-    merged: dict[str, Any] = rebuilt(schema, merge_object)
+    merged: dict[str, Any] = rebuilt(rebuilt(schema, merge_object), _type_parts)
     closed = not any(map(_is_composed, subschemas(merged)))
     adapted: dict[str, Any] = rebuilt(merged, partial(_adapt, closed=closed))
     if closed:
@@ -156,11 +159,31 @@ def _is_composed(schema: Mapping[str, Any]) -> bool:
     """Whether several parts of a schema describe one object, so that no part may forbid other properties."""
     properties, required = schema.get("properties"), schema.get("required")
     if isinstance(schema.get("allOf"), (list, tuple)) and len(schema["allOf"]) > 1:
-        return True
+        return not _scalar_types(schema)
     if not isinstance(properties, Mapping):
         return False
     requires_others = isinstance(required, (list, tuple)) and any(name not in properties for name in required)
     return requires_others or any(key in schema for key in _ADD_PROPERTIES)
+
+
+def _type_parts(part: dict[str, Any]) -> None:
+    """Write the type of a scalar into each schema of an "allOf" that has none, so that none admits other values."""
+    types = _scalar_types(part)
+    for inner in part["allOf"] if types else ():
+        inner.setdefault("type", types)
+
+
+def _scalar_types(schema: Mapping[str, Any]) -> list[str]:
+    """Return the types of values that all schemas of an "allOf" describe, where none of them is a list or object."""
+    parts = [schema, *schema["allOf"]] if isinstance(schema.get("allOf"), (list, tuple)) else []
+    if not all(isinstance(part, Mapping) for part in parts) or any(part.keys() & _COMPOSED for part in parts[1:]):
+        return []
+    for part in parts:
+        types = part.get("type", [])
+        types = [types] if isinstance(types, str) else list(types)
+        if types and not {"array", "object"} & {*types}:
+            return types
+    return []
 
 
 def is_number(bound: Any) -> bool:

@@ -16,6 +16,12 @@ _SEVERAL = frozenset({"properties", "patternProperties", "additionalProperties",
                       "anyOf", "oneOf", "if", "then", "else", "not", "$ref"})  # fmt: skip
 """Keywords of a property that mean something else beside those of another schema of it."""
 
+_TIGHTER: Mapping[str, Any] = {
+    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max,
+    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min,
+}  # fmt: skip
+"""Keywords of two schemas of a property of which the tighter one holds."""
+
 
 def merge_object(part: dict[str, Any]) -> None:
     """Move what "allOf", "anyOf" and "oneOf" say about an object into one schema, or one for each option.
@@ -98,4 +104,6 @@ def _both_values(first: Any, second: Any) -> Any:
     if (first.keys() | second.keys()) & _SEVERAL:
         return None
     same = first.keys() & second.keys() - _ANNOTATIONS
-    return {**first, **second} if all(first[key] == second[key] for key in same) else None
+    if any(first[key] != second[key] for key in same - _TIGHTER.keys()):
+        return None
+    return {**first, **second, **{key: _TIGHTER[key](first[key], second[key]) for key in same & _TIGHTER.keys()}}

@@ -96,6 +96,25 @@ def test_numbers_of_a_value_that_is_left_open_fit_into_a_float_and_into_64_bits(
     assert all(abs(number) <= 1e15 for number in found)
 
 
+SCALARS = {
+    "a bounded number": an_object(a={"allOf": [{"type": "number"}, {"minimum": 0}]}),
+    "steps of a whole number": an_object(a={"type": "integer", "allOf": [{"minimum": 0}, {"multipleOf": 2}]}),
+    "a text of two patterns": an_object(a={"allOf": [{"type": "string", "maxLength": 3}, {"pattern": "^b"}]}),
+    "two objects": {
+        "title": "T",
+        "allOf": [an_object(a={"type": "number"}), an_object(a={"type": "number", "minimum": 5})],
+    },
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", SCALARS)
+def test_beside_a_value_that_several_schemas_describe_no_name_is_invented(name, method):
+    for answer in answers(SCALARS[name], method=method):
+        assert answer.keys() == {"a"}
+        jsonschema.validate(answer, SCALARS[name])
+
+
 def test_any_object_is_no_call_without_arguments():
     schema = {"title": "T", "type": "object"}
     assert any(answers(schema, 20, method="function_calling"))
