@@ -1,4 +1,4 @@
-"""`place_late_bounds`: bounds that pydantic checks behind a type, at the types that they bound."""
+"""`place_late_bounds`: lengths that pydantic checks behind a type, in the words of JSON schema."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.protocol.narrow_schema import KIND
 
-_NUMBERS: Mapping[str, tuple[str, Any]] = {
-    "ge": ("minimum", max), "gt": ("exclusiveMinimum", max), "le": ("maximum", min), "lt": ("exclusiveMaximum", min),
-}  # fmt: skip
-"""Names under which pydantic leaves the bounds of a union or of a fraction: no keywords, so readers pass over them."""
+_NUMBERS = ("ge", "gt", "le", "lt", "multiple_of")
+"""Names of bounds that no number takes, such as the dates around a union: no keywords, so readers pass over them."""
 
 _SIZES: Mapping[str, tuple[str, str]] = {
     "string": ("minLength", "maxLength"), "array": ("minItems", "maxItems"),
@@ -21,7 +19,7 @@ _LENGTHS = _SIZES["string"]
 
 
 def place_late_bounds(part: dict[str, Any]) -> None:
-    """Move the bounds of a union into its options, and write lengths of lists and dicts as theirs. Changes the part.
+    """Move the lengths of a union into its options, and write those of lists and dicts as theirs. Changes the part.
 
     Raises:
         GenerationError: an option has no such bound in JSON schema.
@@ -29,19 +27,17 @@ def place_late_bounds(part: dict[str, Any]) -> None:
     if part.get("format") in ("base64", "base64url"):
         _count_base64(part)
     options = next((part[key] for key in ("anyOf", "oneOf") if isinstance(part.get(key), list)), None)
-    bounds = {name: part.pop(name) for name in (*_NUMBERS, "multiple_of") if name in part}
-    lengths = {name: part.pop(name) for name in _LENGTHS if name in part and part.get("type") != "string"}
-    if not bounds and not lengths:
-        return
-    if options is None:
-        options = [part]
-    elif bounds:  # a size with a unit is a number too
-        options[:] = [option for option in options if option.get(KIND) != "size"]
-    for option in options:
-        for name, bound in bounds.items():
-            _bound_number(option, name, bound)
+    for name in _NUMBERS:
+        if name in part:
+            raise _refusal(name, part[name])
+    lengths = {name: part.pop(name) for name in _LENGTHS if name in part and _has_no_text_length(part)}
+    for option in [part] if options is None else options:
         for name, length in lengths.items():
             _bound_size(option, name, length)
+
+
+def _has_no_text_length(part: Mapping[str, Any]) -> bool:
+    return "anyOf" in part or part.get("type", "string") != "string"
 
 
 def _count_base64(part: dict[str, Any]) -> None:
@@ -50,14 +46,6 @@ def _count_base64(part: dict[str, Any]) -> None:
         part["minLength"] = -(-part["minLength"] // 3) * 4
     if "maxLength" in part:
         part["maxLength"] = part["maxLength"] // 3 * 4
-
-
-def _bound_number(option: dict[str, Any], name: str, bound: Any) -> None:
-    is_plain = option.get("type") in ("integer", "number") and not option.keys() & {"enum", "const"}
-    if not is_plain or not isinstance(bound, (int, float)) or name not in _NUMBERS:
-        raise _refusal(name, bound)
-    keyword, tighter = _NUMBERS[name]
-    option[keyword] = tighter(option.get(keyword, bound), bound)
 
 
 def _bound_size(option: dict[str, Any], name: str, length: int) -> None:

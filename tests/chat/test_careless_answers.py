@@ -226,7 +226,6 @@ TAKEN = {
     "a union of numbers within bounds": a_model(Annotated[int | float, Field(ge=1, lt=5)]),
     "a union of bounded numbers": a_model(Annotated[Annotated[int, Field(ge=3)] | float, Field(gt=1, le=9)]),
     "a union of texts and lists": a_model(Annotated[str | list[bool], Field(min_length=2, max_length=2)]),
-    "a size in bytes within bounds": a_model(Annotated[ByteSize, Field(ge=5, le=10)]),
     "a deque of a length": a_model(Annotated[deque[bool], Field(max_length=1)]),
     "a counter of a length": a_model(Annotated[Counter[Literal["a", "b"]], Field(max_length=1)]),
     "a defaultdict of a length": a_model(Annotated[defaultdict[Literal["a", "b"], bool], Field(max_length=1)]),
@@ -282,24 +281,10 @@ def test_a_python_object_by_its_name_is_refused():
 
 
 @pytest.mark.parametrize(
-    "kind",
-    [
-        Annotated[int | date, Field(ge=1)],
-        Annotated[int | str, Field(max_length=3)],
-        Annotated[int | float, Field(multiple_of=0.1)],
-        Annotated[Any, Field(gt=3)],
-        Annotated[Literal[1, 2], Field(gt=1)],
-    ],
-)
-def test_a_bound_that_no_schema_holds_is_refused(kind):
-    with pytest.raises(GenerationError, match="no such bound in JSON schema"):
-        careless().with_structured_output(a_model(kind))
-
-
-@pytest.mark.parametrize(
     ("kind", "error_text"),
     [
         (Annotated[timedelta, Field(multiple_of=timedelta(minutes=5))], "multiple_of=0:05:00 of a timedelta"),
+        (Annotated[date | timedelta, Field(ge=date(2020, 1, 1))], "ge=2020-01-01 of a type that has no such bound"),
         (Literal["a", b"x"], r"Literal\[b'x'\]: JSON holds no bytes"),
     ],
 )
@@ -331,9 +316,7 @@ def test_the_largest_steps_of_a_decimal_are_exact_in_the_arguments_of_a_call(ste
 def test_a_fraction_keeps_its_bounds():
     bounded = a_model(Annotated[Fraction, Field(ge=1, le=3)])
     if not hasattr(GenerateJsonSchema, "fraction_schema"):  # pydantic 2.11 writes it as a text
-        with pytest.raises(GenerationError, match="no such bound"):
-            careless().with_structured_output(bounded)
-        return
+        pytest.skip("pydantic 2.11")
     assert all(1 <= answer.x <= 3 for answer in answers(bounded))
 
 
