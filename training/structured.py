@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec
+from langchain_vipllava.schemas.narrow_schema import narrow_schema
 from training.json_values import (
     WORDING_OF,
     Aspect,

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec, format_calls
+from langchain_vipllava.schemas.narrow_schema import narrow_schema
 from training.json_values import (
     WORDING_OF,
     Aspect,

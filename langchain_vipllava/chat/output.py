@@ -13,10 +13,10 @@ from pydantic.errors import PydanticUserError
 from langchain_vipllava.chat.tool_choice import read_tool_choice
 from langchain_vipllava.chat.tool_forms import listed_tools, openai_function, openai_tool
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import inlined, rebuilt
 from langchain_vipllava.protocol.limits import RequestLimits
-from langchain_vipllava.protocol.narrow_schema import narrow_schema
 from langchain_vipllava.protocol.output_spec import OutputSpec
+from langchain_vipllava.schemas.json_schema import inlined, rebuilt
+from langchain_vipllava.schemas.narrow_schema import narrow_schema
 
 Tool = Mapping[str, Any]
 

@@ -14,13 +14,13 @@ from langchain_core.utils.pydantic import is_basemodel_subclass
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from langchain_vipllava.chat.pydantic_schema import json_schema_of, unreadable
 from langchain_vipllava.chat.tool_forms import is_function, openai_function
-from langchain_vipllava.chat.typed_dict import readable_type
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import inlined, subschemas
 from langchain_vipllava.protocol.output_spec import relocate
-from langchain_vipllava.protocol.schema_dialects import in_one_dialect
+from langchain_vipllava.schemas.json_schema import inlined, subschemas
+from langchain_vipllava.schemas.pydantic_schema import json_schema_of, unreadable
+from langchain_vipllava.schemas.schema_dialects import in_one_dialect
+from langchain_vipllava.schemas.typed_dict import readable_type
 
 _VALUE = "value"
 """Argument of a call whose schema is no object: arguments have names."""

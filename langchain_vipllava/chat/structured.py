@@ -21,7 +21,7 @@ from typing_extensions import is_typeddict
 from langchain_vipllava.chat.output import read_output_spec
 from langchain_vipllava.chat.schema import AnswerSchema
 from langchain_vipllava.errors import GenerationError, describe_error, shorten
-from langchain_vipllava.protocol.json_schema import rebuilt
+from langchain_vipllava.schemas.json_schema import rebuilt
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel

@@ -10,10 +10,10 @@ from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import BaseModel, TypeAdapter
 from typing_extensions import is_typeddict
 
-from langchain_vipllava.chat.pydantic_schema import json_schema_of
-from langchain_vipllava.chat.typed_dict import readable_type
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import inlined
+from langchain_vipllava.schemas.json_schema import inlined
+from langchain_vipllava.schemas.pydantic_schema import json_schema_of
+from langchain_vipllava.schemas.typed_dict import readable_type
 
 _PARAMETERS = ("parameters", "input_schema", "inputSchema", "parameters_json_schema", "parametersJsonSchema")
 """Keys of the arguments' schema: OpenAI's, Anthropic's, that of MCP, and Google's."""

@@ -14,8 +14,8 @@ from llguidance import LLMatcher, LLTokenizer
 from langchain_vipllava.engine.any_value import bound_any_value
 from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import rebuilt, subschemas
-from langchain_vipllava.protocol.narrow_schema import MAX_DECIMAL_PLACES
+from langchain_vipllava.schemas.json_schema import rebuilt, subschemas
+from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES
 
 _FLOAT_DIGITS = 15
 """Decimal digits that a float represents exactly."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, rebuilt
-from langchain_vipllava.protocol.narrow_schema import KIND, MAX_NUMBER
+from langchain_vipllava.schemas.json_schema import MAPS_OF_SCHEMAS, rebuilt
+from langchain_vipllava.schemas.narrow_schema import KIND, MAX_NUMBER
 
 _NAME = "AnyValue"
 """Name of the definition. A schema that has one of this name already keeps it under its own."""

@@ -16,8 +16,8 @@ from llguidance import LLMatcher, LLParserLimits
 
 from langchain_vipllava.engine.adapted_schema import adapt_schema, is_number
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import subschemas
-from langchain_vipllava.protocol.narrow_schema import MAX_DECIMAL_PLACES
+from langchain_vipllava.schemas.json_schema import subschemas
+from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES
 from langchain_vipllava.text import cut
 
 _COMPACT: Any = {"whitespace_flexible": False}

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_vipllava.protocol.answer import Answer
-from langchain_vipllava.protocol.json_schema import subschemas
 from langchain_vipllava.protocol.logprobs import TokenLogprob
 from langchain_vipllava.protocol.output_spec import OutputSpec
+from langchain_vipllava.schemas.json_schema import subschemas
 
 WHOLE = "$"
 """Path of the whole answer, as in JSONPath."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_vipllava.locks import cached_property
-from langchain_vipllava.protocol.json_schema import rebuilt
 from langchain_vipllava.protocol.schema_text import schema_text
+from langchain_vipllava.schemas.json_schema import rebuilt
 
 _MAX_CALLS = 4
 """Maximum number of calls in one answer when several are allowed. Chosen: a model that was not trained to call tools

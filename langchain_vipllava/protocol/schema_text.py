@@ -9,8 +9,8 @@ from contextlib import suppress
 from itertools import groupby
 from typing import Any
 
-from langchain_vipllava.protocol.json_schema import referred
-from langchain_vipllava.protocol.narrow_schema import KIND
+from langchain_vipllava.schemas.json_schema import referred
+from langchain_vipllava.schemas.narrow_schema import KIND
 from langchain_vipllava.text import cut
 
 _MAX_LENGTH = 1000

@@ -43,7 +43,7 @@ from pydantic.dataclasses import dataclass as pydantic_dataclass
 from pydantic.json_schema import GenerateJsonSchema
 
 from langchain_vipllava import ChatVipLlava, GenerationError
-from langchain_vipllava.protocol.narrow_schema import MAX_NUMBER
+from langchain_vipllava.schemas.narrow_schema import MAX_NUMBER
 from tests.support.careless import CarelessBackend
 
 METHODS = ["json_schema", "function_calling", "json_mode"]

@@ -4,7 +4,7 @@ import random
 import re
 from datetime import date, datetime, timedelta
 
-from langchain_vipllava.protocol.range_patterns import (
+from langchain_vipllava.schemas.range_patterns import (
     date_times_between,
     dates_between,
     durations_between,

@@ -14,7 +14,7 @@ import langchain_vipllava
 from langchain_vipllava import GenerationError
 from langchain_vipllava.engine.constraint import ConstraintFactory
 from langchain_vipllava.engine.grammar import Grammar
-from langchain_vipllava.protocol.narrow_schema import narrow_schema
+from langchain_vipllava.schemas.narrow_schema import narrow_schema
 
 INT, TEXT = {"type": "integer"}, {"type": "string"}
 NOTHING = {"type": "integer", "minimum": 5, "maximum": 4}

@@ -26,7 +26,7 @@ from langchain_vipllava.images.image import EncodedImage
 from langchain_vipllava.prompt.conversation import Conversation, Turn
 from langchain_vipllava.prompt.formats import FORMATS
 from langchain_vipllava.protocol import ChatRequest
-from langchain_vipllava.protocol.narrow_schema import narrow_schema
+from langchain_vipllava.schemas.narrow_schema import narrow_schema
 from tests.support.engine import generate
 
 

@@ -14,8 +14,8 @@ from tests.support.versions import needs_lazy_core
 
 PACKAGE = Path(langchain_vipllava.__file__).parent
 ROOMS = [
-    "text", "errors", "locks", "images", "regions", "markers", "prompt", "workspace", "protocol", "engine", "backends",
-    "serving", "chat", "chains", "tools", "bench", "apps",
+    "text", "errors", "locks", "schemas", "images", "regions", "markers", "prompt", "workspace", "protocol", "engine",
+    "backends", "serving", "chat", "chains", "tools", "bench", "apps",
 ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.narrow_schema import KIND
+from langchain_vipllava.schemas.narrow_schema import KIND
 
 _NUMBERS = ("ge", "gt", "le", "lt", "multiple_of")
 """Names of bounds that no number takes, such as the dates around a union: no keywords, so readers pass over them."""

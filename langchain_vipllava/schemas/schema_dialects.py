@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin
 
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import MAPS_OF_SCHEMAS, is_plain, rebuilt, referred, subschemas
+from langchain_vipllava.schemas.json_schema import MAPS_OF_SCHEMAS, is_plain, rebuilt, referred, subschemas
 
 _TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 

@@ -13,9 +13,9 @@ from typing import Any
 from zoneinfo import available_timezones
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.endless_schema import refuse_endless
-from langchain_vipllava.protocol.json_schema import rebuilt
-from langchain_vipllava.protocol.schema_dialects import in_one_dialect
+from langchain_vipllava.schemas.endless_schema import refuse_endless
+from langchain_vipllava.schemas.json_schema import rebuilt
+from langchain_vipllava.schemas.schema_dialects import in_one_dialect
 
 MAX_DECIMAL_PLACES = 10
 """Decimal places that the grammar (llguidance) supports in `multipleOf`."""

@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.range_patterns import (
+from langchain_vipllava.schemas.range_patterns import (
     date_times_between,
     dates_between,
     durations_between,

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.narrow_schema import MAX_DECIMAL_PLACES, MAX_NUMBER
+from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES, MAX_NUMBER
 
 _MAX_STEPS = 10**12
 """Largest multiple of a step. Arguments of calls are read as floats: 15 digits are exact, and a step has some."""

@@ -13,15 +13,15 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from langchain_vipllava.chat.alias_paths import Path, PathField, path_of, with_paths
-from langchain_vipllava.chat.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
-from langchain_vipllava.chat.decimals import decimal_numbers
-from langchain_vipllava.chat.dict_keys import with_names
-from langchain_vipllava.chat.late_bounds import place_late_bounds
-from langchain_vipllava.chat.outer_bounds import with_outer_bounds, with_outer_pattern
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.json_schema import rebuilt
-from langchain_vipllava.protocol.narrow_schema import KIND, date_times, dates, times
+from langchain_vipllava.schemas.alias_paths import Path, PathField, path_of, with_paths
+from langchain_vipllava.schemas.bounded_times import bounded_date, bounded_date_time, bounded_duration, bounded_time
+from langchain_vipllava.schemas.decimals import decimal_numbers
+from langchain_vipllava.schemas.dict_keys import with_names
+from langchain_vipllava.schemas.json_schema import rebuilt
+from langchain_vipllava.schemas.late_bounds import place_late_bounds
+from langchain_vipllava.schemas.narrow_schema import KIND, date_times, dates, times
+from langchain_vipllava.schemas.outer_bounds import with_outer_bounds, with_outer_pattern
 
 _MAX_STEPS = 10**6
 """Largest multiple of a step. Measured: with pydantic 2.14, multiples of 0.1 and 0.3 fail from 10**7 on."""

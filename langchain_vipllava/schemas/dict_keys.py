@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.protocol.narrow_schema import KIND
-from langchain_vipllava.protocol.range_patterns import whole_numbers
+from langchain_vipllava.schemas.narrow_schema import KIND
+from langchain_vipllava.schemas.range_patterns import whole_numbers
 
 _MAX_KEY = 10**9
 """Bound of whole numbers as names where the type has none. Chosen: no key of a program is longer."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError
-from langchain_vipllava.protocol.json_schema import referred, subschemas
+from langchain_vipllava.schemas.json_schema import referred, subschemas
 
 
 def refuse_endless(schema: Mapping[str, Any]) -> None:
