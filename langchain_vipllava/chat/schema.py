@@ -18,6 +18,7 @@ from langchain_vipllava.chat.tool_forms import is_function, openai_function
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.protocol.output_spec import relocate
 from langchain_vipllava.schemas.json_schema import inlined, subschemas
+from langchain_vipllava.schemas.outer_bounds import BOUNDS
 from langchain_vipllava.schemas.pydantic_schema import json_schema_of, unreadable
 from langchain_vipllava.schemas.schema_dialects import in_one_dialect
 from langchain_vipllava.schemas.typed_dict import readable_type
@@ -38,7 +39,7 @@ _CONSTRAINTS = frozenset(
      "allOf", "not", "if", "then", "else", "items", "prefixItems", "contains", "$ref", "minimum", "maximum",
      "exclusiveMinimum", "exclusiveMaximum", "multipleOf", "minLength", "maxLength", "pattern", "format", "minItems",
      "maxItems", "uniqueItems", "minProperties", "maxProperties", "propertyNames", "dependentSchemas",
-     "dependentRequired", "unevaluatedProperties", "unevaluatedItems"}
+     "dependentRequired", "unevaluatedProperties", "unevaluatedItems", *BOUNDS}
 )  # fmt: skip
 _ANNOTATIONS = frozenset(
     {"$schema", "$id", "$anchor", "$defs", "$comment", "definitions", "title", "description", "default", "examples",

@@ -14,7 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 from langchain_vipllava.engine.any_value import bound_any_value
 from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.schemas.json_schema import rebuilt, subschemas
+from langchain_vipllava.schemas.json_schema import is_number, rebuilt, subschemas
 from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES
 
 _FLOAT_DIGITS = 15
@@ -184,11 +184,6 @@ def _scalar_types(schema: Mapping[str, Any]) -> list[str]:
         if types and not {"array", "object"} & {*types}:
             return types
     return []
-
-
-def is_number(bound: Any) -> bool:
-    """Whether a value is a number, and not a truth value."""
-    return isinstance(bound, int | float) and not isinstance(bound, bool)
 
 
 def _smallest_step(bound: float) -> float:

@@ -14,9 +14,9 @@ from typing import Any
 
 from llguidance import LLMatcher, LLParserLimits
 
-from langchain_vipllava.engine.adapted_schema import adapt_schema, is_number
+from langchain_vipllava.engine.adapted_schema import adapt_schema
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.schemas.json_schema import subschemas
+from langchain_vipllava.schemas.json_schema import is_number, subschemas
 from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES
 from langchain_vipllava.text import cut
 

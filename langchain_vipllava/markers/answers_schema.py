@@ -8,8 +8,10 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from langchain_vipllava.errors import MarkerError, shorten
+from langchain_vipllava.errors import GenerationError, MarkerError, shorten
 from langchain_vipllava.markers.marker import Marker
+from langchain_vipllava.schemas.pydantic_schema import json_schema_of
+from langchain_vipllava.schemas.typed_dict import readable_type
 
 _DEFINITIONS = "$defs"
 
@@ -22,7 +24,8 @@ def answers_schema(markers: Sequence[Marker], answer: Any = None) -> dict[str, A
         answer: JSON schema or type of one answer; a string by default.
 
     Raises:
-        MarkerError: there are no markers, or two regions share an id; `answer` is neither a schema nor a type.
+        MarkerError: there are no markers, or two regions share an id; `answer` is neither a schema nor a type, or no
+            schema holds the values of that type.
     """
     one = _schema_of(answer)
     definitions = one.pop(_DEFINITIONS, {})
@@ -50,7 +53,9 @@ def _schema_of(answer: Any) -> dict[str, Any]:
     if isinstance(answer, Mapping):
         return dict(answer)
     try:
-        return TypeAdapter(answer).json_schema()
+        return json_schema_of(TypeAdapter(readable_type(answer)))
+    except GenerationError as error:
+        raise MarkerError(f"answer={shorten(answer)}: {error}") from error
     except (PydanticUserError, TypeError, NameError) as error:
         raise MarkerError(
             f"answer={shorten(answer)}; expected a JSON schema, or a type: bool, list[int], Literal['yes', 'no'] or "

@@ -18,6 +18,11 @@ def is_plain(keyword: Any) -> bool:
     return keyword in PLAIN_VALUES or str(keyword).startswith("x-")
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number, and not a truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 _BESIDE_REFERENCE = frozenset(
     {"$ref", "$defs", "definitions", "title", "description", "default", "examples", "$schema", "$id", "$comment"}
 )

@@ -3,65 +3,127 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
-_KEYWORDS: Mapping[str, str] = {
-    "ge": "minimum",
-    "le": "maximum",
-    "gt": "exclusiveMinimum",
-    "lt": "exclusiveMaximum",
-    "multiple_of": "multipleOf",
-}
+from langchain_vipllava.errors import GenerationError, shorten
+from langchain_vipllava.schemas.json_schema import is_number
+
+BOUNDS: Mapping[str, str] = {
+    "ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf",
+}  # fmt: skip
 """Keywords of JSON schema by the names that pydantic writes in their place."""
 
-_LOWER = frozenset({"minimum", "exclusiveMinimum", "minItems"})
+_HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt,
+    "multiple_of": lambda value, step: value % step == 0,
+    "minLength": lambda value, length: len(value) >= length, "maxLength": lambda value, length: len(value) <= length,
+}  # fmt: skip
+_TIGHTER: Mapping[str, Callable[[Any, Any], Any]] = {
+    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max, "minProperties": max,
+    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min, "maxProperties": min,
+}  # fmt: skip
+_SIZES: Mapping[str, tuple[str, str]] = {
+    "string": ("minLength", "maxLength"), "array": ("minItems", "maxItems"),
+    "object": ("minProperties", "maxProperties"),
+}  # fmt: skip
+_LENGTHS = _SIZES["string"]
+_SAYS_TYPE = frozenset({"type", "$ref", "allOf", "not", "if", "pattern", "format"})
 
 
-def with_outer_bounds(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Give bounds to every number and list that a part of a schema may be.
+def place_outer_bounds(part: dict[str, Any]) -> None:
+    """Give the bounds of a union to its options, in the words of JSON schema. Changes the part.
 
-    pydantic writes "ge" and the like there, which JSON schema does not know, and "minLength" for a list.
+    pydantic writes "ge" and the like there, which are no keywords, so readers pass over them. Options that are never
+    within bounds, such as texts, are left out: pydantic takes none of their values.
 
     Args:
-        written: pydantic's JSON schema of a type such as `Annotated[int | float, Field(ge=0, le=1)]`.
+        part: pydantic's JSON schema of a type such as `Annotated[int | float, Field(ge=0, le=1)]`.
+
+    Raises:
+        GenerationError: JSON schema has no such bound of an option, or no option is left.
 
     Example:
-        >>> with_outer_bounds({"anyOf": [{"type": "integer"}, {"type": "null"}], "ge": 0.5})
-        {'anyOf': [{'type': 'integer', 'minimum': 1}, {'type': 'null'}]}
+        >>> part = {"anyOf": [{"type": "integer"}, {"type": "string"}], "ge": 0.5}
+        >>> place_outer_bounds(part)
+        >>> part
+        {'anyOf': [{'type': 'integer', 'minimum': 1}]}
     """
-    bounds = {
-        keyword: written[name]
-        for name, keyword in _KEYWORDS.items()
-        if isinstance(written.get(name), (int, float)) and not isinstance(written[name], bool)
-    }
-    lengths = {
-        of_list: written[of_text]
-        for of_text, of_list in (("minLength", "minItems"), ("maxLength", "maxItems"))
-        if "anyOf" in written and of_text in written
-    }
-    if not bounds and not lengths:
-        return dict(written)
-    bounds |= lengths
-    return _bounded({key: value for key, value in written.items() if _KEYWORDS.get(key) not in bounds}, bounds)
+    _place(part, {name: part.pop(name) for name in BOUNDS if name in part}, _bound_number)
 
 
-def _bounded(part: Mapping[str, Any], bounds: Mapping[str, float]) -> dict[str, Any]:
-    if isinstance(part.get("anyOf"), list):
-        return {**part, "anyOf": [_bounded(one, bounds) for one in part["anyOf"]]}
-    is_list = part.get("type") == "array"
-    if not is_list and part.get("type") not in ("integer", "number"):
-        return dict(part)
-    bounded = dict(part)
-    for keyword, value in bounds.items():
-        if keyword.endswith("Items") != is_list:
-            continue
-        bound = _whole(keyword, value) if part["type"] == "integer" else value
-        if keyword in part and keyword != "multipleOf":
-            bound = (max if keyword in _LOWER else min)(bound, part[keyword])
-        bounded[keyword] = bound
-    return bounded
+def place_outer_lengths(part: dict[str, Any]) -> None:
+    """Give the lengths of a union to its options, and write those of lists and dicts as theirs. Changes the part.
+
+    pydantic writes "minLength" there, which is the keyword of a text alone. In base64, its lengths are of bytes.
+
+    Raises:
+        GenerationError: JSON schema has no such length of an option, or no option is left.
+    """
+    if part.get("format") in ("base64", "base64url"):
+        _count_base64(part)
+    if "anyOf" in part or part.get("type", "string") != "string":
+        _place(part, {name: part.pop(name) for name in _LENGTHS if name in part}, _bound_size)
+
+
+def _place(part: dict[str, Any], bounds: Mapping[str, Any], bound: Callable[..., dict[str, Any] | None]) -> None:
+    for name, given in bounds.items():
+        value = float(given) if isinstance(given, (Decimal, Fraction)) else given
+        if not is_number(value):
+            raise _refusal(name, value)
+        bounded = _bounded(part, name, value, bound)
+        if bounded is None:
+            raise _refusal(name, value)
+        part.clear()
+        part.update(bounded)
+
+
+def _bounded(part: Any, name: str, value: float, bound: Callable[..., dict[str, Any] | None]) -> dict[str, Any] | None:
+    """Return a part within a bound; None where none of its values is."""
+    if not isinstance(part, Mapping):
+        raise _refusal(name, value)
+    for key in ("anyOf", "oneOf"):
+        if isinstance(part.get(key), (list, tuple)):
+            options = [_bounded(option, name, value, bound) for option in part[key]]
+            kept = [option for option in options if option is not None]
+            return {**part, key: kept} if kept else None
+    listed = [part["const"]] if "const" in part else part.get("enum", _values_of_type(part))
+    if listed is not None:
+        values = [one for one in listed if _holds(name, one, value)]
+        left = {key: inner for key, inner in part.items() if key not in ("const", "type")}
+        return {**left, "enum": values} if values else None
+    return bound(dict(part), name, value)
+
+
+def _values_of_type(part: Mapping[str, Any]) -> list[Any] | None:
+    few: Mapping[str, list[Any]] = {"boolean": [False, True], "null": [None]}
+    return few.get(str(part.get("type")))
+
+
+def _holds(name: str, value: Any, bound: Any) -> bool:
+    try:
+        return _HOLDS[name](value, bound)
+    except TypeError:
+        return False
+
+
+def _bound_number(part: dict[str, Any], name: str, value: float) -> dict[str, Any] | None:
+    if not part.keys() & _SAYS_TYPE:
+        part["type"] = "number"
+    if part.get("type") in _SIZES:
+        return None
+    if part.get("type") not in ("integer", "number"):
+        raise _refusal(name, value)
+    keyword = BOUNDS[name]
+    limit = _whole(keyword, value) if part["type"] == "integer" else value
+    own = part.get(keyword, limit)
+    if keyword == "multipleOf" and limit % own and own % limit:
+        raise _refusal(name, value)
+    return {**part, keyword: _TIGHTER.get(keyword, max)(limit, own)}
 
 
 def _whole(keyword: str, value: float) -> float:
@@ -69,6 +131,31 @@ def _whole(keyword: str, value: float) -> float:
     if keyword == "multipleOf" or value == int(value):
         return value
     return math.ceil(value) if keyword in ("minimum", "exclusiveMaximum") else math.floor(value)
+
+
+def _bound_size(part: dict[str, Any], name: str, length: int) -> dict[str, Any] | None:
+    if part.get("type") in ("integer", "number"):
+        return None
+    names = _SIZES.get(str(part.get("type")))
+    if names is None or part.keys() & {"format", "pattern"}:
+        raise _refusal(name, length)
+    keyword = names[_LENGTHS.index(name)]
+    return {**part, keyword: _TIGHTER[keyword](length, part.get(keyword, length))}
+
+
+def _count_base64(part: dict[str, Any]) -> None:
+    """Write a length in bytes as one in characters: each four are three bytes."""
+    if "minLength" in part:
+        part["minLength"] = -(-part["minLength"] // 3) * 4
+    if "maxLength" in part:
+        part["maxLength"] = part["maxLength"] // 3 * 4
+
+
+def _refusal(name: str, bound: Any) -> GenerationError:
+    return GenerationError(
+        f"{name}={shorten(bound)} of a type that has no such bound in JSON schema; expected it at the type inside, as "
+        "in Annotated[int, Field(ge=1)] | str, or leave it out and check it in the answer."
+    )
 
 
 def with_outer_pattern(written: Mapping[str, Any], last_step: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,9 +19,8 @@ from langchain_vipllava.schemas.bounded_times import bounded_date, bounded_date_
 from langchain_vipllava.schemas.decimals import decimal_numbers
 from langchain_vipllava.schemas.dict_keys import with_names
 from langchain_vipllava.schemas.json_schema import rebuilt
-from langchain_vipllava.schemas.late_bounds import place_late_bounds
 from langchain_vipllava.schemas.narrow_schema import KIND, date_times, dates, times
-from langchain_vipllava.schemas.outer_bounds import with_outer_bounds, with_outer_pattern
+from langchain_vipllava.schemas.outer_bounds import place_outer_bounds, place_outer_lengths, with_outer_pattern
 
 _MAX_STEPS = 10**6
 """Largest multiple of a step. Measured: with pydantic 2.14, multiples of 0.1 and 0.3 fail from 10**7 on."""
@@ -85,7 +84,7 @@ class PydanticSchema(GenerateJsonSchema):
                 "ImportString: JSON holds no Python object, and an answer must not import one. Expected a Literal of "
                 "names, or an Enum."
             )
-        return with_outer_bounds(super().generate_inner(schema))
+        return super().generate_inner(schema)
 
     def chain_schema(self, schema: core_schema.ChainSchema) -> JsonSchemaValue:
         """Several steps: a pattern behind a validator is the last."""
@@ -268,7 +267,8 @@ class PydanticSchema(GenerateJsonSchema):
 def json_schema_of(adapter: Any) -> dict[str, Any]:
     """Return the JSON schema of a pydantic class or `TypeAdapter`, with its definitions."""
     make = getattr(adapter, "model_json_schema", None) or adapter.json_schema
-    return cast(dict[str, Any], rebuilt(make(schema_generator=PydanticSchema), place_late_bounds))
+    written = rebuilt(make(schema_generator=PydanticSchema), place_outer_lengths)
+    return cast(dict[str, Any], rebuilt(written, place_outer_bounds))
 
 
 def unreadable(schema: Any, error: Exception) -> GenerationError:

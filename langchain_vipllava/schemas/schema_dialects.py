@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote, urljoin
 
 from langchain_vipllava.errors import GenerationError, shorten
 from langchain_vipllava.schemas.json_schema import MAPS_OF_SCHEMAS, is_plain, rebuilt, referred, subschemas
+from langchain_vipllava.schemas.outer_bounds import place_outer_bounds
 
 _TYPES = ("string", "number", "integer", "boolean", "array", "object", "null")
 
@@ -44,10 +45,11 @@ def in_one_dialect(schema: Mapping[str, Any]) -> dict[str, Any]:
     - Draft 4's `exclusiveMinimum: true` is the number; `required: true` of a property is in its object's list.
     - OpenAPI's `discriminator` is required, also where a class has a default for it: without it, no reader can tell
       what it reads.
+    - Bounds that pydantic writes around a union, such as `ge`, are those of its numbers.
     - References by `$id` and `$anchor` are JSON pointers.
 
     Raises:
-        GenerationError: an unknown type.
+        GenerationError: an unknown type, or a bound around a union that none of its options has.
         RecursionError: the schema contains itself as a Python object.
     """
     translated: dict[str, Any] = rebuilt(_with_pointers(schema), _translate)
@@ -68,6 +70,7 @@ def _translate(part: dict[str, Any]) -> None:
     _move_exclusive(part, "maximum", "exclusiveMaximum")
     _bound_integer(part)
     _order_properties(part)
+    place_outer_bounds(part)
     if isinstance(part.get("id"), str):  # of draft 4
         del part["id"]
     if part.pop("nullable", None) is True:

@@ -284,7 +284,7 @@ def test_a_python_object_by_its_name_is_refused():
     ("kind", "error_text"),
     [
         (Annotated[timedelta, Field(multiple_of=timedelta(minutes=5))], "multiple_of=0:05:00 of a timedelta"),
-        (Annotated[date | timedelta, Field(ge=date(2020, 1, 1))], "ge=2020-01-01 of a type that has no such bound"),
+        (Annotated[date | timedelta, Field(ge=date(2020, 1, 1))], "ge='2020-01-01' of a type that has no such bound"),
         (Literal["a", b"x"], r"Literal\[b'x'\]: JSON holds no bytes"),
     ],
 )
@@ -316,7 +316,9 @@ def test_the_largest_steps_of_a_decimal_are_exact_in_the_arguments_of_a_call(ste
 def test_a_fraction_keeps_its_bounds():
     bounded = a_model(Annotated[Fraction, Field(ge=1, le=3)])
     if not hasattr(GenerateJsonSchema, "fraction_schema"):  # pydantic 2.11 writes it as a text
-        pytest.skip("pydantic 2.11")
+        with pytest.raises(GenerationError, match="of a type that has no such bound"):
+            answers(bounded)
+        return
     assert all(1 <= answer.x <= 3 for answer in answers(bounded))
 
 

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, Field, StringConstraints, TypeAdapter
 
-from langchain_vipllava import ChatVipLlava
+from langchain_vipllava import ChatVipLlava, GenerationError
 from tests.support.careless import CarelessBackend
 
 
@@ -54,6 +54,20 @@ TYPES: dict[str, tuple[Any, Callable[[Any], bool]]] = {
         lambda value: len(value) == 2,
     ),
     "a pattern of a union": (Annotated[str | bytes, Field(pattern="^(a|b)$")], lambda value: value in ("a", "b")),
+    "a union with what has no bound": (
+        Annotated[int | str | list[bool] | None, Field(ge=1, lt=4)],
+        lambda value: value in (None, 1, 2, 3),
+    ),
+    "a union with listed values": (
+        Annotated[Literal[1, 5, "x"] | bool, Field(ge=1, le=3)],
+        lambda value: value in (1, True),
+    ),
+    "a size in bytes": (Annotated[ByteSize, Field(ge=5, le=10)], lambda value: 5 <= value <= 10),
+    "any value": (Annotated[Any, Field(ge=5, le=10)], lambda value: 5 <= value <= 10),
+    "lengths of several types": (
+        Annotated[str | list[bool] | dict[Literal["a", "b"], bool] | int, Field(min_length=1, max_length=1)],
+        lambda value: len(value) == 1,
+    ),
     "fields": (
         Judged,
         lambda value: 0 <= value.score <= 1 and (value.weight is None or 0 < value.weight < 1),
@@ -84,3 +98,25 @@ def test_a_field_that_is_called_like_a_bound_stays():
 
     llm = ChatVipLlava(backend=CarelessBackend(), max_tokens=200)
     assert llm.with_structured_output(Limits).invoke("What?") == Limits(ge=1, le=2)
+
+
+UNWRITTEN = ("validator", "pattern", "lengths")
+"""Words of those whose bounds pydantic does not write, or writes as what they are not."""
+
+PASTED = [name for name in TYPES if not any(word in name for word in UNWRITTEN)]
+
+
+@pytest.mark.parametrize("name", PASTED)
+def test_a_schema_that_pydantic_wrote_keeps_its_bounds(name):
+    schema, fits = TYPES[name]
+    adapter = TypeAdapter(schema)
+    written = {"title": "T", **adapter.json_schema()}
+    llm = ChatVipLlava(backend=CarelessBackend(), max_tokens=200).with_structured_output(written)
+    for _ in range(12):
+        assert fits(adapter.validate_python(llm.invoke("What?")))
+
+
+@pytest.mark.parametrize("kind", [Annotated[str, AfterValidator(same), Field(ge=1)], Annotated[None, Field(gt=2)]])
+def test_bounds_that_no_value_is_within_are_refused(kind):
+    with pytest.raises(GenerationError, match="of a type that has no such bound in JSON schema"):
+        ChatVipLlava(backend=CarelessBackend()).with_structured_output(kind)
