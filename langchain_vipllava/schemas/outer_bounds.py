@@ -53,6 +53,7 @@ def place_outer_bounds(part: dict[str, Any]) -> None:
         >>> part
         {'anyOf': [{'type': 'integer', 'minimum': 1}]}
     """
+    _count_digits(part)
     _place(part, {name: part.pop(name) for name in BOUNDS if name in part}, _bound_number)
 
 
@@ -68,6 +69,18 @@ def place_outer_lengths(part: dict[str, Any]) -> None:
         _count_base64(part)
     if "anyOf" in part or part.get("type", "string") != "string":
         _place(part, {name: part.pop(name) for name in _LENGTHS if name in part}, _bound_size)
+
+
+def _count_digits(part: dict[str, Any]) -> None:
+    """Write the digits of a decimal as bounds and steps, within those that the part has."""
+    digits, places = part.pop("max_digits", None), part.pop("decimal_places", None)
+    if not digits and places is None:
+        return
+    places = min(places or 0, digits or math.inf)  # zeros behind the point are digits
+    part.setdefault("multiple_of", float(f"1e-{places}"))
+    if digits:
+        largest = float(10 ** (digits - places)) - 10.0**-places
+        part["ge"], part["le"] = max(part.get("ge", -largest), -largest), min(part.get("le", largest), largest)
 
 
 def _place(part: dict[str, Any], bounds: Mapping[str, Any], bound: Callable[..., dict[str, Any] | None]) -> None:
@@ -173,7 +186,9 @@ def with_outer_pattern(written: Mapping[str, Any], last_step: Mapping[str, Any])
 
 
 def _patterned(part: Mapping[str, Any], pattern: str) -> dict[str, Any]:
+    """Return a part with a pattern. pydantic takes no value that is no text: such options are left out."""
     if isinstance(part.get("anyOf"), list):
-        return {**part, "anyOf": [_patterned(one, pattern) for one in part["anyOf"]]}
-    is_free = part.get("type") == "string" and "pattern" not in part and part.get("format", "binary") == "binary"
-    return {**part, "pattern": pattern} if is_free else dict(part)
+        texts = [one for one in part["anyOf"] if one.get("type", "string") == "string"]
+        return {**part, "anyOf": [_patterned(one, pattern) for one in texts or part["anyOf"]]}
+    has_own = part.keys() & {"pattern", "enum", "const"} or part.get("format", "binary") != "binary"
+    return dict(part) if has_own or part.get("type") != "string" else {**part, "pattern": pattern}

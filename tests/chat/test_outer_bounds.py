@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
+import enum
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -15,6 +17,11 @@ from tests.support.careless import CarelessBackend
 
 def same(value: Any) -> Any:
     return value
+
+
+class Rank(enum.IntEnum):
+    LOW = 1
+    HIGH = 5
 
 
 class Judged(BaseModel):
@@ -52,6 +59,18 @@ TYPES: dict[str, tuple[Any, Callable[[Any], bool]]] = {
     "a pattern in words": (
         Annotated[str, BeforeValidator(str.upper), StringConstraints(pattern="^[A-Z]{2}$")],
         lambda value: len(value) == 2,
+    ),
+    "a pattern of texts among others": (
+        Annotated[str | int, Field(pattern="^(a|b)$")],
+        lambda value: value in ("a", "b"),
+    ),
+    "digits behind a validator": (
+        Annotated[decimal.Decimal, AfterValidator(same), Field(max_digits=3, decimal_places=1)],
+        lambda value: abs(value) < 100 and round(value, 1) == value,
+    ),
+    "places behind a validator": (
+        Annotated[decimal.Decimal, AfterValidator(same), Field(decimal_places=2, ge=0, lt=1)],
+        lambda value: 0 <= value < 1 and round(value, 2) == value,
     ),
     "a pattern of a union": (Annotated[str | bytes, Field(pattern="^(a|b)$")], lambda value: value in ("a", "b")),
     "a union with what has no bound": (
@@ -116,7 +135,15 @@ def test_a_schema_that_pydantic_wrote_keeps_its_bounds(name):
         assert fits(adapter.validate_python(llm.invoke("What?")))
 
 
-@pytest.mark.parametrize("kind", [Annotated[str, AfterValidator(same), Field(ge=1)], Annotated[None, Field(gt=2)]])
-def test_bounds_that_no_value_is_within_are_refused(kind):
+@pytest.mark.parametrize(
+    "kind",
+    [
+        Annotated[str, AfterValidator(same), Field(ge=1)],
+        Annotated[None, Field(gt=2)],
+        Annotated[datetime.date, AfterValidator(same), Field(ge=datetime.date(2020, 1, 1))],
+        Annotated[Rank, Field(ge=2)],
+    ],
+)
+def test_bounds_that_no_schema_says_are_refused(kind):
     with pytest.raises(GenerationError, match="of a type that has no such bound in JSON schema"):
         ChatVipLlava(backend=CarelessBackend()).with_structured_output(kind)
