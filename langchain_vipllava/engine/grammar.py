@@ -16,7 +16,7 @@ from llguidance import LLMatcher, LLParserLimits
 
 from langchain_vipllava.engine.adapted_schema import adapt_schema
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.schemas.json_schema import is_number, subschemas
+from langchain_vipllava.schemas.json_schema import is_number, rebuilt, subschemas
 from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES
 from langchain_vipllava.text import cut
 
@@ -120,16 +120,16 @@ def _problem_text(message: str) -> str:
     if "oneOf" in line:
         return "one value may fit several options of a oneOf; write anyOf, or let each require what no other one has"
     if "too many digits" in line:
-        return f"multipleOf has more than {MAX_DECIMAL_PLACES} decimal places"
+        return f"multipleOf has more than {MAX_DECIMAL_PLACES} decimal places, or no float that is counted in (0.23)"
     return cut(line, _MAX_PROBLEM).removesuffix(".")
 
 
 def _to_json(schema: Mapping[str, Any]) -> str:
     try:
         adapted = {**adapt_schema(schema), "x-guidance": _COMPACT}
-        text = json.dumps(adapted, allow_nan=False)
-        text.encode()
         steps = _steps(adapted)
+        text = json.dumps(rebuilt(adapted, _count_exactly), allow_nan=False)
+        text.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _invalid_schema(schema, error) from error
     if steps > _MAX_STEPS:
@@ -140,9 +140,34 @@ def _to_json(schema: Mapping[str, Any]) -> str:
     return text
 
 
+def _count_exactly(part: dict[str, Any]) -> None:
+    step = part.get("multipleOf")
+    if isinstance(step, float) and math.isfinite(step) and step > 0:
+        part["multipleOf"] = _countable(step)
+
+
+@lru_cache(_MAX_CHECKED_GRAMMARS)
+def _countable(step: float) -> float:
+    """Return the float near a step such as 0.07 that llguidance counts in; the step itself where there is none.
+
+    It multiplies by 10 until no fraction is left, and 0.07 never gets there: 0.7000000000000001, 7.000000000000001.
+    The float before it gives 0.7 and 7, so that the numbers are multiples of 0.07 all the same.
+    """
+    lower = higher = step
+    for _ in range(_MAX_NEAR_FLOATS):
+        for near in (lower, higher):
+            if _find_problem(json.dumps({"grammars": [{"json_schema": {"multipleOf": near}}]})) is None:
+                return near
+        lower, higher = math.nextafter(lower, 0), math.nextafter(higher, math.inf)
+    return step
+
+
 def _invalid_schema(schema: Mapping[str, Any], error: Exception) -> GenerationError:
     return GenerationError(f"{shorten(schema)} is not a JSON schema that can be enforced: {error}.")
 
+
+_MAX_NEAR_FLOATS = 8
+"""Floats on each side of a step that are tried. Chosen: each of ten products rounds by half a one at most."""
 
 _REFERENCES = ("$ref", "anyOf", "oneOf")
 """Keywords that apply other schemas to the same value."""

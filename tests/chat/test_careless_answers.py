@@ -221,6 +221,8 @@ TAKEN = {
     "bytes in hex": a_model(Annotated[bytes, Field(max_length=3)], val_json_bytes="hex"),
     "multiples of 0.1": a_model(Annotated[float, Field(multiple_of=0.1)]),
     "multiples of 0.3 above 0": a_model(Annotated[float, Field(multiple_of=0.3, gt=0)]),
+    "multiples of 0.07": a_model(Annotated[float, Field(multiple_of=0.07, ge=0, le=700)]),
+    "decimals of steps of 0.0007": a_model(Annotated[decimal.Decimal, Field(multiple_of=decimal.Decimal("0.0007"))]),
     "a size in bytes": a_model(ByteSize),
     "what is hashable": a_model(set[Hashable]),
     "a union of numbers within bounds": a_model(Annotated[int | float, Field(ge=1, lt=5)]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from decimal import Decimal
 from enum import Enum
 from types import SimpleNamespace
 from typing import Annotated, Literal
@@ -12,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 import torch
-from llguidance import LLMatcher
+from llguidance import LLMatcher, LLTokenizer
 from PIL import Image
 from pydantic import BaseModel, Field, create_model
 
@@ -297,3 +298,19 @@ def test_a_stop_text_in_forced_tokens_ends_the_answer_there(runner):
     answer = generate(runner, replace(ask(Grammar.from_schema(schema)), stop=("_of",)))
     assert (answer.text, answer.finish_reason) == ('{"color', "stop")
     assert generate(runner, ask(Grammar.from_schema(schema))).text.startswith('{"color_of_it":')
+
+
+@pytest.mark.parametrize("step", ["0.07", "0.0007", "0.035", "4.618"])
+def test_a_step_that_no_float_holds_is_counted_exactly(step):
+    text = Grammar.from_schema({"type": "number", "multipleOf": float(step), "minimum": 0, "maximum": 100}).text
+    for steps in (1, 3, 7, 11, 13):
+        value = Decimal(step) * steps
+        for number, fits in ((value, True), (value + Decimal("1e-4"), Decimal("1e-4") % Decimal(step) == 0)):
+            matcher = LLMatcher(LLTokenizer("byte"), text, log_level=0)
+            taken = matcher.consume_tokens(list(f"{number:f}".encode())) and matcher.is_accepting()
+            assert taken == fits, number
+
+
+def test_a_step_that_is_not_counted_in_is_refused():
+    with pytest.raises(GenerationError, match=r"no float that is counted in \(0.23\)"):
+        Grammar.from_schema({"type": "number", "multipleOf": 0.23})
