@@ -176,8 +176,11 @@ _V0_SOURCES = {"base64": "data", "url": "url", "id": "id", "text": "url"}
 """The key that LangChain reads of a v0 block, by its `source_type`: of a text it is `url`."""
 
 
-_HOLDERS = ("content", "output", "source", "value", "toolResult", "document", "guardContent", "guard_content")
+_BLOCKS = ("content", "output", "value", "guardContent", "guard_content")
 """Keys under which a block may hold others."""
+
+_PARTS = ("source", "toolResult", "document")
+"""Keys of mappings that hold blocks and are none: the `source` of Bedrock's documents would read as an image's."""
 
 
 def _map_blocks(message: BaseMessage, change: Callable[[Any], Any], *, forgiving: bool | None = None) -> BaseMessage:
@@ -201,19 +204,24 @@ def _all_changed(blocks: Sequence[Any], change: Callable[[Any], Any], *, forgivi
     return blocks if all(new is old for new, old in zip(changed, blocks, strict=True)) else changed
 
 
-def _changed(block: Any, change: Callable[[Any], Any], *, forgiving: bool | None, depth: int) -> Any:
-    try:
-        changed = change(block)
-    except ImageError:
-        if forgiving:
-            return block
-        raise
-    if changed is not block or depth == MAX_DEPTH or not isinstance(block, Mapping) or read_image(block) is not None:
-        return changed
+def _changed(
+    block: Any, change: Callable[[Any], Any], *, forgiving: bool | None, depth: int, is_block: bool = True
+) -> Any:
+    if is_block:
+        try:
+            changed = change(block)
+        except ImageError:
+            if forgiving:
+                return block
+            raise
+        if changed is not block or read_image(block) is not None:
+            return changed
+    if depth == MAX_DEPTH or not isinstance(block, Mapping):
+        return block
     forgiving = forgiving if forgiving is None else forgiving or is_tool_result(block)
-    held = {key: block[key] for key in _HOLDERS if isinstance(block.get(key), (list, tuple, Mapping))}
+    held = {key: block[key] for key in (*_BLOCKS, *_PARTS) if isinstance(block.get(key), (list, tuple, Mapping))}
     new = {
-        key: _changed(value, change, forgiving=forgiving, depth=depth + 1)
+        key: _changed(value, change, forgiving=forgiving, depth=depth + 1, is_block=key in _BLOCKS)
         if isinstance(value, Mapping)
         else _all_changed(value, change, forgiving=forgiving, depth=depth + 1)
         for key, value in held.items()

@@ -81,6 +81,16 @@ def test_an_image_inside_another_block_is_kept(name, llm):
         restore_images([kept], ImageStore())
 
 
+TEXT_FILE = {"document": {"format": "txt", "name": "notes", "source": {"bytes": b"It is red."}}}
+
+
+@pytest.mark.parametrize("block", [TEXT_FILE, {"toolResult": {"toolUseId": "1", "content": [TEXT_FILE]}}])
+def test_a_document_of_bytes_is_no_image(block, llm):
+    (kept,) = keep_images([HumanMessage([block, "What?"])], ImageStore())
+    assert kept.content == [block, "What?"]
+    assert "It is red." in llm.render_prompt([kept])
+
+
 def test_an_image_inside_a_result_that_cannot_be_read_stays():
     block = NESTED["Anthropic's result"]({"type": "image", "path": "/nowhere/a.png"})
     assert keep_images([HumanMessage([block, "What?"])], ImageStore())[0].content == [block, "What?"]
