@@ -8,11 +8,10 @@ from typing import Any
 
 from langchain_vipllava.errors import GenerationError
 from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES, MAX_NUMBER
+from langchain_vipllava.schemas.outer_bounds import BOUNDS, largest_decimal
 
 _MAX_STEPS = 10**12
 """Largest multiple of a step. Arguments of calls are read as floats: 15 digits are exact, and a step has some."""
-
-_NUMBER_BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
 def decimal_numbers(schema: Any) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def decimal_numbers(schema: Any) -> dict[str, Any]:
         GenerationError: more decimal places than a grammar counts.
     """
     given: Mapping[str, Any] = schema  # a TypedDict wants its keys spelled out
-    bounds = {name: float(given[key]) for key, name in _NUMBER_BOUNDS.items() if given.get(key) is not None}
+    bounds = {name: float(given[key]) for key, name in BOUNDS.items() if given.get(key) is not None}
     places, digits = schema.get("decimal_places"), schema.get("max_digits")
     if places is not None and places > MAX_DECIMAL_PLACES:
         raise GenerationError(
@@ -34,12 +33,11 @@ def decimal_numbers(schema: Any) -> dict[str, Any]:
         )
     if digits is not None:
         places = None if places is None else min(places, digits)  # zeros behind the point count
-        largest = float(10 ** (digits - (places or 0))) - (10.0 ** -(places or 0))
-        bounds.setdefault("maximum", largest)
-        bounds.setdefault("minimum", -largest)
+        largest = largest_decimal(digits, places or 0)
+        bounds["maximum"] = min(bounds.get("maximum", largest), largest)
+        bounds["minimum"] = max(bounds.get("minimum", -largest), -largest)
         places = 0 if places is None else places
     if schema.get("multiple_of") is not None:
-        bounds["multipleOf"] = float(schema["multiple_of"])
         limit = float(Decimal(str(schema["multiple_of"])) * _MAX_STEPS)
         if limit < MAX_NUMBER:
             bounds.update({} if bounds.keys() & {"minimum", "exclusiveMinimum"} else {"minimum": -limit})

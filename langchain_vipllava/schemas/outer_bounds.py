@@ -32,6 +32,9 @@ _SIZES: Mapping[str, tuple[str, str]] = {
     "object": ("minProperties", "maxProperties"),
 }  # fmt: skip
 _LENGTHS = _SIZES["string"]
+_MAX_WHOLE_DIGITS = 18
+"""Digits in front of the point that the grammar (llguidance) counts to. Measured: 19 are refused."""
+
 _SAYS_TYPE = frozenset({"type", "$ref", "allOf", "not", "if", "pattern", "format"})
 
 
@@ -76,11 +79,16 @@ def _count_digits(part: dict[str, Any]) -> None:
     digits, places = part.pop("max_digits", None), part.pop("decimal_places", None)
     if not digits and places is None:
         return
-    places = min(places or 0, digits or math.inf)  # zeros behind the point are digits
+    places = min(places or 0, digits) if digits else places  # zeros behind the point are digits
     part.setdefault("multiple_of", float(f"1e-{places}"))
     if digits:
-        largest = float(10 ** (digits - places)) - 10.0**-places
+        largest = largest_decimal(digits, places)
         part["ge"], part["le"] = max(part.get("ge", -largest), -largest), min(part.get("le", largest), largest)
+
+
+def largest_decimal(digits: int, places: int) -> float:
+    """Return the largest number with so many digits, of which so many stand behind the point."""
+    return float(10 ** min(digits - places, _MAX_WHOLE_DIGITS)) - 10.0**-places
 
 
 def _place(part: dict[str, Any], bounds: Mapping[str, Any], bound: Callable[..., dict[str, Any] | None]) -> None:

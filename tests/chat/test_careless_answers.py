@@ -206,6 +206,11 @@ TAKEN = {
     "decimals without a digit before the point": a_model(
         Annotated[decimal.Decimal, Field(max_digits=2, decimal_places=2)]
     ),
+    "decimals of fewer digits than their bounds": a_model(
+        Annotated[decimal.Decimal, Field(max_digits=2, ge=0, le=1000)]
+    ),
+    "decimals as databases hold them": a_model(Annotated[decimal.Decimal, Field(max_digits=38, decimal_places=2)]),
+    "decimals of any digits": a_model(Annotated[decimal.Decimal, Field(max_digits=400)]),
     "more places than digits": a_model(Annotated[decimal.Decimal, Field(max_digits=2, decimal_places=4, ge=0)]),
     "unions told apart by fields with defaults": Owner,
     "a union that a function tells apart": a_model(
