@@ -70,7 +70,8 @@ def place_outer_lengths(part: dict[str, Any]) -> None:
     """
     if part.get("format") in ("base64", "base64url"):
         _count_base64(part)
-    if "anyOf" in part or part.get("type", "string") != "string":
+    kind = part.get("type", "string")
+    if "anyOf" in part or (isinstance(kind, str) and kind != "string"):
         _place(part, {name: part.pop(name) for name in _LENGTHS if name in part}, _bound_size)
 
 
@@ -135,14 +136,17 @@ def _holds(name: str, value: Any, bound: Any) -> bool:
 def _bound_number(part: dict[str, Any], name: str, value: float) -> dict[str, Any] | None:
     if not part.keys() & _SAYS_TYPE:
         part["type"] = "number"
-    if part.get("type") in _SIZES:
+    kind = str(part.get("type"))
+    if kind in _SIZES:
         return None
-    if part.get("type") not in ("integer", "number"):
+    if kind not in ("integer", "number"):
         raise _refusal(name, value)
     keyword = BOUNDS[name]
-    limit = _whole(keyword, value) if part["type"] == "integer" else value
+    if not math.isfinite(value):
+        return part if _HOLDS[name](1, value) else None
+    limit = _whole(keyword, value) if kind == "integer" else value
     own = part.get(keyword, limit)
-    if keyword == "multipleOf" and limit % own and own % limit:
+    if keyword == "multipleOf" and (not limit or (limit % own and own % limit)):
         raise _refusal(name, value)
     return {**part, keyword: _TIGHTER.get(keyword, max)(limit, own)}
 

@@ -5,11 +5,21 @@ from __future__ import annotations
 import datetime
 import decimal
 import enum
+import math
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ByteSize, Field, StringConstraints, TypeAdapter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    WithJsonSchema,
+)
 
 from langchain_vipllava import ChatVipLlava, GenerationError
 from tests.support.careless import CarelessBackend
@@ -82,6 +92,18 @@ TYPES: dict[str, tuple[Any, Callable[[Any], bool]]] = {
         lambda value: value in (1, True),
     ),
     "a size in bytes": (Annotated[ByteSize, Field(ge=5, le=10)], lambda value: 5 <= value <= 10),
+    "bounds at infinity": (
+        Annotated[int | float | Literal["x"], Field(ge=3, lt=math.inf)],
+        lambda value: value >= 3,
+    ),
+    "whole numbers at infinity behind a validator": (
+        Annotated[int, AfterValidator(same), Field(ge=-math.inf, le=3)],
+        lambda value: value <= 3,
+    ),
+    "a text or null, by hand": (
+        Annotated[Any, WithJsonSchema({"type": ["string", "null"], "maxLength": 2})],
+        lambda value: value is None or len(value) <= 2,
+    ),
     "any value": (Annotated[Any, Field(ge=5, le=10)], lambda value: 5 <= value <= 10),
     "lengths of several types": (
         Annotated[str | list[bool] | dict[Literal["a", "b"], bool] | int, Field(min_length=1, max_length=1)],
@@ -142,6 +164,8 @@ def test_a_schema_that_pydantic_wrote_keeps_its_bounds(name):
         Annotated[None, Field(gt=2)],
         Annotated[datetime.date, AfterValidator(same), Field(ge=datetime.date(2020, 1, 1))],
         Annotated[Rank, Field(ge=2)],
+        Annotated[int, AfterValidator(same), Field(multiple_of=0)],
+        Annotated[Any, WithJsonSchema({"type": ["number", "null"], "ge": 3})],
     ],
 )
 def test_bounds_that_no_schema_says_are_refused(kind):
