@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from langchain_vipllava.schemas.json_schema import TIGHTER
+
 _ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "deprecated", "$comment", "$schema", "$id", "$defs", "definitions",
      "x-guidance"}
@@ -15,12 +17,6 @@ _OBJECT = frozenset({"type", "properties", "required"})
 _SEVERAL = frozenset({"properties", "patternProperties", "additionalProperties", "items", "prefixItems", "allOf",
                       "anyOf", "oneOf", "if", "then", "else", "not", "$ref"})  # fmt: skip
 """Keywords of a property that mean something else beside those of another schema of it."""
-
-_TIGHTER: Mapping[str, Any] = {
-    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max,
-    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min,
-}  # fmt: skip
-"""Keywords of two schemas of a property of which the tighter one holds."""
 
 
 def merge_object(part: dict[str, Any]) -> None:
@@ -104,6 +100,6 @@ def _both_values(first: Any, second: Any) -> Any:
     if (first.keys() | second.keys()) & _SEVERAL:
         return None
     same = first.keys() & second.keys() - _ANNOTATIONS
-    if any(first[key] != second[key] for key in same - _TIGHTER.keys()):
+    if any(first[key] != second[key] for key in same - TIGHTER.keys()):
         return None
-    return {**first, **second, **{key: _TIGHTER[key](first[key], second[key]) for key in same & _TIGHTER.keys()}}
+    return {**first, **second, **{key: TIGHTER[key](first[key], second[key]) for key in same & TIGHTER.keys()}}

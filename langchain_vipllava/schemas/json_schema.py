@@ -12,6 +12,12 @@ MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "d
 PLAIN_VALUES = ("const", "enum", "default", "examples", "example", "required", "discriminator")
 """Keywords whose value is not a schema."""
 
+TIGHTER: Mapping[str, Callable[[Any, Any], Any]] = {
+    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max, "minProperties": max,
+    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min, "maxProperties": min,
+}  # fmt: skip
+"""Keywords of two schemas of one value of which the tighter one holds."""
+
 
 def is_plain(keyword: Any) -> bool:
     """Whether the value of a keyword is not a schema."""

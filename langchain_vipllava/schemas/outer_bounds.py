@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.schemas.json_schema import is_number
+from langchain_vipllava.schemas.json_schema import TIGHTER, is_number
 
 BOUNDS: Mapping[str, str] = {
     "ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum", "multiple_of": "multipleOf",
@@ -22,10 +22,6 @@ _HOLDS: Mapping[str, Callable[[Any, Any], bool]] = {
     "ge": operator.ge, "le": operator.le, "gt": operator.gt, "lt": operator.lt,
     "multiple_of": lambda value, step: value % step == 0,
     "minLength": lambda value, length: len(value) >= length, "maxLength": lambda value, length: len(value) <= length,
-}  # fmt: skip
-_TIGHTER: Mapping[str, Callable[[Any, Any], Any]] = {
-    "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max, "minProperties": max,
-    "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min, "maxProperties": min,
 }  # fmt: skip
 _SIZES: Mapping[str, tuple[str, str]] = {
     "string": ("minLength", "maxLength"), "array": ("minItems", "maxItems"),
@@ -148,7 +144,7 @@ def _bound_number(part: dict[str, Any], name: str, value: float) -> dict[str, An
     own = part.get(keyword, limit)
     if keyword == "multipleOf" and (not limit or (limit % own and own % limit)):
         raise _refusal(name, value)
-    return {**part, keyword: _TIGHTER.get(keyword, max)(limit, own)}
+    return {**part, keyword: TIGHTER.get(keyword, max)(limit, own)}
 
 
 def _whole(keyword: str, value: float) -> float:
@@ -165,7 +161,7 @@ def _bound_size(part: dict[str, Any], name: str, length: int) -> dict[str, Any] 
     if names is None or part.keys() & {"format", "pattern"}:
         raise _refusal(name, length)
     keyword = names[_LENGTHS.index(name)]
-    return {**part, keyword: _TIGHTER[keyword](length, part.get(keyword, length))}
+    return {**part, keyword: TIGHTER[keyword](length, part.get(keyword, length))}
 
 
 def _count_base64(part: dict[str, Any]) -> None:
