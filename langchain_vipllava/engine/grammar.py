@@ -120,7 +120,9 @@ def _problem_text(message: str) -> str:
     if "oneOf" in line:
         return "one value may fit several options of a oneOf; write anyOf, or let each require what no other one has"
     if "too many digits" in line:
-        return f"multipleOf has more than {MAX_DECIMAL_PLACES} decimal places, or no float that is counted in (0.23)"
+        return (
+            f"multipleOf has more than {MAX_DECIMAL_PLACES} decimal places, or no float near it is exact enough (0.23)"
+        )
     return cut(line, _MAX_PROBLEM).removesuffix(".")
 
 
