@@ -34,6 +34,16 @@ _MAX_WHOLE_DIGITS = 18
 _SAYS_TYPE = frozenset({"type", "$ref", "allOf", "not", "if", "pattern", "format"})
 
 
+def place_outer(part: dict[str, Any]) -> None:
+    """Give lengths and bounds of a union to its options, in a schema that pydantic wrote. Changes the part.
+
+    Raises:
+        GenerationError: JSON schema has no such length or bound of an option, or no option is left.
+    """
+    _place_outer_lengths(part)
+    place_outer_bounds(part)
+
+
 def place_outer_bounds(part: dict[str, Any]) -> None:
     """Give the bounds of a union to its options, in the words of JSON schema. Changes the part.
 
@@ -56,7 +66,7 @@ def place_outer_bounds(part: dict[str, Any]) -> None:
     _place(part, {name: part.pop(name) for name in BOUNDS if name in part}, _bound_number)
 
 
-def place_outer_lengths(part: dict[str, Any]) -> None:
+def _place_outer_lengths(part: dict[str, Any]) -> None:
     """Give the lengths of a union to its options, and write those of lists and dicts as theirs. Changes the part.
 
     pydantic writes "minLength" there, which is the keyword of a text alone. In base64, its lengths are of bytes.
@@ -84,7 +94,7 @@ def _count_digits(part: dict[str, Any]) -> None:
 
 
 def largest_decimal(digits: int, places: int) -> float:
-    """Return the largest number with so many digits, of which so many stand behind the point."""
+    """Return the largest number of `digits` digits, with `places` of them behind the point."""
     return float(10 ** min(digits - places, _MAX_WHOLE_DIGITS)) - 10.0**-places
 
 

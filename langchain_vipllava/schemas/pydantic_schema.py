@@ -20,7 +20,7 @@ from langchain_vipllava.schemas.decimals import decimal_numbers
 from langchain_vipllava.schemas.dict_keys import with_names
 from langchain_vipllava.schemas.json_schema import rebuilt
 from langchain_vipllava.schemas.narrow_schema import KIND, date_times, dates, times
-from langchain_vipllava.schemas.outer_bounds import place_outer_bounds, place_outer_lengths, with_outer_pattern
+from langchain_vipllava.schemas.outer_bounds import place_outer, with_outer_pattern
 
 _MAX_STEPS = 10**6
 """Largest multiple of a step. Measured: with pydantic 2.14, multiples of 0.1 and 0.3 fail from 10**7 on."""
@@ -267,8 +267,7 @@ class PydanticSchema(GenerateJsonSchema):
 def json_schema_of(adapter: Any) -> dict[str, Any]:
     """Return the JSON schema of a pydantic class or `TypeAdapter`, with its definitions."""
     make = getattr(adapter, "model_json_schema", None) or adapter.json_schema
-    written = rebuilt(make(schema_generator=PydanticSchema), place_outer_lengths)
-    return cast(dict[str, Any], rebuilt(written, place_outer_bounds))
+    return cast(dict[str, Any], rebuilt(make(schema_generator=PydanticSchema), place_outer))
 
 
 def unreadable(schema: Any, error: Exception) -> GenerationError:
