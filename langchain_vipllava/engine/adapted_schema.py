@@ -14,7 +14,7 @@ from llguidance import LLMatcher, LLTokenizer
 from langchain_vipllava.engine.any_value import bound_any_value
 from langchain_vipllava.engine.composed_object import merge_object
 from langchain_vipllava.errors import GenerationError, shorten
-from langchain_vipllava.schemas.json_schema import is_number, rebuilt, subschemas
+from langchain_vipllava.schemas.json_schema import COMPOSING, is_number, rebuilt, subschemas
 from langchain_vipllava.schemas.narrow_schema import MAX_DECIMAL_PLACES
 
 _FLOAT_DIGITS = 15
@@ -27,9 +27,6 @@ _MAX_CHECKED_PATTERNS = 256
 
 _ADD_PROPERTIES = ("allOf", "anyOf", "oneOf", "$ref", "if", "not", "dependentSchemas", "patternProperties")
 """Keywords that may describe properties of an object that its "properties" do not name."""
-
-_COMPOSED = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
-"""Keywords that apply further schemas to the same value."""
 
 
 def adapt_schema(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -176,7 +173,7 @@ def _type_parts(part: dict[str, Any]) -> None:
 def _scalar_types(schema: Mapping[str, Any]) -> list[str]:
     """Return the types of values that all schemas of an "allOf" describe, where none of them is a list or object."""
     parts = [schema, *schema["allOf"]] if isinstance(schema.get("allOf"), (list, tuple)) else []
-    if not all(isinstance(part, Mapping) for part in parts) or any(part.keys() & _COMPOSED for part in parts[1:]):
+    if not all(isinstance(part, Mapping) for part in parts) or any(part.keys() & COMPOSING for part in parts[1:]):
         return []
     for part in parts:
         types = part.get("type", [])

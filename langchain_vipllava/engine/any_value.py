@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_vipllava.schemas.json_schema import MAPS_OF_SCHEMAS, rebuilt
+from langchain_vipllava.schemas.json_schema import COMPOSING, MAPS_OF_SCHEMAS, rebuilt
 from langchain_vipllava.schemas.narrow_schema import KIND, MAX_NUMBER
 
 _NAME = "AnyValue"
@@ -15,7 +15,7 @@ _ANNOTATIONS = frozenset(
     {"title", "description", "default", "examples", "example", "deprecated", "readOnly", "writeOnly", "$schema", "$id",
      "$defs", "definitions", KIND}
 )  # fmt: skip
-_ELSEWHERE = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if", "then", "else"})
+_ELSEWHERE = COMPOSING | {"type", "enum", "const"}
 """Keywords that say which values there are: without one of them, every type is admitted."""
 
 _VALUES = ("items", "additionalProperties")

@@ -12,6 +12,9 @@ MAPS_OF_SCHEMAS = ("properties", "patternProperties", "$defs", "definitions", "d
 PLAIN_VALUES = ("const", "enum", "default", "examples", "example", "required", "discriminator")
 """Keywords whose value is not a schema."""
 
+COMPOSING = frozenset({"$ref", "allOf", "anyOf", "oneOf", "not", "if", "then", "else"})
+"""Keywords that apply further schemas to the same value."""
+
 TIGHTER: Mapping[str, Callable[[Any, Any], Any]] = {
     "minimum": max, "exclusiveMinimum": max, "minLength": max, "minItems": max, "minProperties": max,
     "maximum": min, "exclusiveMaximum": min, "maxLength": min, "maxItems": min, "maxProperties": min,
