@@ -142,6 +142,10 @@ def _to_json(schema: Mapping[str, Any]) -> str:
     return text
 
 
+_MAX_NEAR_FLOATS = 8
+"""Floats on each side of a step that are tried. Chosen: each of ten products rounds by half a one at most."""
+
+
 def _count_exactly(part: dict[str, Any]) -> None:
     step = part.get("multipleOf")
     if isinstance(step, float) and math.isfinite(step) and step > 0:
@@ -158,7 +162,7 @@ def _countable(step: float) -> float:
     lower = higher = step
     for _ in range(_MAX_NEAR_FLOATS):
         for near in (lower, higher):
-            if _find_problem(json.dumps({"grammars": [{"json_schema": {"multipleOf": near}}]})) is None:
+            if _find_problem(LLMatcher.grammar_from_json_schema(json.dumps({"multipleOf": near}))) is None:
                 return near
         lower, higher = math.nextafter(lower, 0), math.nextafter(higher, math.inf)
     return step
@@ -167,9 +171,6 @@ def _countable(step: float) -> float:
 def _invalid_schema(schema: Mapping[str, Any], error: Exception) -> GenerationError:
     return GenerationError(f"{shorten(schema)} is not a JSON schema that can be enforced: {error}.")
 
-
-_MAX_NEAR_FLOATS = 8
-"""Floats on each side of a step that are tried. Chosen: each of ten products rounds by half a one at most."""
 
 _REFERENCES = ("$ref", "anyOf", "oneOf")
 """Keywords that apply other schemas to the same value."""
